@@ -1,0 +1,2 @@
+mod row;
+pub use row::{LayerRow, Mode, Row, Stage};

@@ -1,0 +1,114 @@
+use crate::{format::FormatError, schedule::ScheduleError};
+
+/// What can be wrong with a model, a selection of its layers, or what is to be attached.
+///
+/// ```
+/// use burn::{nn::LinearConfig, tensor::Device};
+/// use burn_compress::attach::{AttachError, Plan, Pruning, Selection};
+/// let model = LinearConfig::new(4, 2).init(&Device::default());
+/// let plan = Plan::new().select(Selection::only(["conv*"])).prune(Pruning::to(0.5));
+/// assert!(matches!(plan.apply(model), Err(AttachError::NoMatch { .. })));
+/// ```
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum AttachError {
+    /// A pattern of the selection matches no parameter.
+    #[error("pattern `{pattern}` matches no parameter; the model has: {}", known.join(", "))]
+    NoMatch {
+        /// The pattern.
+        pattern: String,
+        /// Paths of the parameters that could be selected.
+        known: Vec<String>,
+    },
+    /// A pattern is not one.
+    #[error("pattern `{pattern}` is not a pattern: {reason}")]
+    Pattern {
+        /// The pattern.
+        pattern: String,
+        /// Why.
+        reason: String,
+    },
+    /// No layer is left to compress.
+    #[error("no layer is selected: the model has no convolution or linear weight; select parameters by path")]
+    NothingSelected,
+    /// The plan does nothing.
+    #[error("the plan neither prunes nor quantizes: give it a pruning or a quantization")]
+    EmptyPlan,
+    /// A share of weights outside its range.
+    #[error("level {level} is not a share of weights: choose from 0 up to, and without, 1")]
+    Level {
+        /// The level.
+        level: f64,
+    },
+    /// A weight is NaN or infinite.
+    #[error("layer `{layer}` has the weight {value}: repair or retrain the model before compressing it")]
+    NotFinite {
+        /// Path of the layer.
+        layer: String,
+        /// One of the values.
+        value: f32,
+    },
+    /// A layer without weights.
+    #[error("layer `{layer}` of dimensions {dims:?} has no weight: exclude it from the selection")]
+    EmptyLayer {
+        /// Path of the layer.
+        layer: String,
+        /// Its dimensions.
+        dims: Vec<usize>,
+    },
+    /// A layer whose weights are all the same: nothing to rank or to scale.
+    #[error("every weight of layer `{layer}` is {value}: train the model first, or exclude the layer from the selection")]
+    ConstantLayer {
+        /// Path of the layer.
+        layer: String,
+        /// The value.
+        value: f32,
+    },
+    /// A parameter carries another reparameterization, such as a LoRA adapter or an earlier
+    /// compression.
+    #[error("layer `{layer}` already carries `{name}`: materialize or strip the module first")]
+    Occupied {
+        /// Path of the layer.
+        layer: String,
+        /// Name of what it carries.
+        name: String,
+    },
+    /// The module is not the one that the compression was attached to.
+    #[error("layer `{layer}` carries no compression: pass the module that `attach` returned, or one loaded from its record")]
+    Detached {
+        /// Path of the layer.
+        layer: String,
+    },
+    /// A criterion gave scores that cannot be ranked.
+    #[error("criterion `{criterion}` scored layer `{layer}` with {value}: scores must be finite and as many as weights")]
+    Score {
+        /// Name of the criterion.
+        criterion: String,
+        /// Path of the layer.
+        layer: String,
+        /// One of the scores, or what is wrong with them.
+        value: String,
+    },
+    /// A layer does not fit a scheme, or a file does not fit the model.
+    #[error("layer `{layer}`: {source}")]
+    Format {
+        /// Path of the layer.
+        layer: String,
+        /// What is wrong.
+        source: FormatError,
+    },
+    /// A file could not be read or written.
+    #[error(transparent)]
+    File(#[from] FormatError),
+    /// A schedule says no sensible value.
+    #[error(transparent)]
+    Schedule(#[from] ScheduleError),
+    /// The device failed.
+    #[error("reading layer `{layer}` from its device failed: {reason}")]
+    Device {
+        /// Path of the layer.
+        layer: String,
+        /// The device's message.
+        reason: String,
+    },
+}

@@ -1,0 +1,100 @@
+use burn::module::{Module, Param, Reparameterization};
+use burn::tensor::{Bool, Tensor};
+
+use super::rows::{from_rows, to_rows};
+use crate::format::{Scheme, WeightView};
+use crate::quantize::{Parameters, fake_quantize};
+
+/// What is attached to a parameter: the mask of its removed weights and the quantizer of the others.
+///
+/// Burn holds it beside the parameter under the name `compress`, so that mask, scale and zero point
+/// are in the module's record (`conv1.weight.compress.removed`, `.scale`, `.zero_point`).
+///
+/// ```
+/// use burn::{nn::LinearConfig, tensor::Device};
+/// use burn_compress::attach::{CompressedWeight, Plan, Pruning};
+/// let model = LinearConfig::new(4, 2).init(&Device::default());
+/// let (model, _) = Plan::new().prune(Pruning::to(0.5)).attach(model)?;
+/// let attached = model.weight.reparameterization::<CompressedWeight>().unwrap();
+/// assert_eq!(attached.removed().unwrap().int().sum().into_scalar::<i32>(), 4);
+/// # Ok::<(), burn_compress::attach::AttachError>(())
+/// ```
+#[derive(Debug, Module)]
+pub struct CompressedWeight {
+    removed: Option<Param<Tensor<2, Bool>>>,
+    scale: Option<Param<Tensor<1>>>,
+    zero_point: Option<Param<Tensor<1>>>,
+    #[module(skip)]
+    scheme: Option<Scheme>,
+    #[module(skip)]
+    view: WeightView,
+}
+
+impl CompressedWeight {
+    pub(super) fn new(
+        view: WeightView,
+        removed: Option<Tensor<2, Bool>>,
+        quantizer: Option<(Scheme, Parameters)>,
+    ) -> Self {
+        let (scheme, parameters) = quantizer.unzip();
+        let fixed = |tensor: Tensor<1>| Param::from_tensor(tensor).set_require_grad(false);
+        let (scale, zero_point) = parameters.map(|p| (p.scale, p.zero_point)).unzip();
+        Self {
+            removed: removed.map(|mask| Param::initialized(Default::default(), mask)),
+            scale: scale.map(fixed),
+            zero_point: zero_point.map(fixed),
+            scheme,
+            view,
+        }
+    }
+
+    /// Which weights are removed, `[out, in * kernel]`; none where the layer is not pruned.
+    pub fn removed(&self) -> Option<Tensor<2, Bool>> {
+        self.removed.as_ref().map(Param::val)
+    }
+
+    /// The scheme of the layer's codes; none where it is not quantized.
+    pub fn scheme(&self) -> Option<Scheme> {
+        self.scheme
+    }
+}
+
+/// The weights that a layer computes with, in rows: removed ones zero, the others quantized.
+pub(super) fn effective(
+    rows: Tensor<2>,
+    removed: Option<Tensor<2, Bool>>,
+    quantizer: Option<(&Scheme, &Parameters)>,
+) -> Tensor<2> {
+    // Filling, not multiplying: the gradient of a removed weight is zero as well.
+    let rows = match removed {
+        Some(removed) => rows.mask_fill(removed, 0.0),
+        None => rows,
+    };
+    let Some((scheme, parameters)) = quantizer else {
+        return rows;
+    };
+    let dims = rows.dims();
+    let [groups] = parameters.scale.dims();
+    let grouped = rows.reshape([groups, dims[0] * dims[1] / groups]);
+    fake_quantize(grouped, parameters, scheme).reshape(dims)
+}
+
+impl Reparameterization for CompressedWeight {
+    const NAME: &'static str = "compress";
+
+    fn apply<const D: usize>(&self, base: Tensor<D>) -> Tensor<D> {
+        let parameters = match (&self.scale, &self.zero_point) {
+            (Some(scale), Some(zero_point)) => Some(Parameters {
+                scale: scale.val(),
+                zero_point: zero_point.val(),
+            }),
+            _ => None,
+        };
+        let rows = effective(
+            to_rows(base, &self.view),
+            self.removed(),
+            self.scheme.as_ref().zip(parameters.as_ref()),
+        );
+        from_rows(rows, &self.view)
+    }
+}

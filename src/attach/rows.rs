@@ -1,0 +1,25 @@
+//! A parameter of any rank as the matrix that policies see, on its device.
+
+use burn::tensor::Tensor;
+
+use crate::format::WeightView;
+
+/// `[out, in * kernel]`.
+pub(super) fn to_rows<const D: usize>(weight: Tensor<D>, view: &WeightView) -> Tensor<2> {
+    let weight = match view.output_axis() {
+        0 => weight,
+        axis => weight.swap_dims(0, axis),
+    };
+    weight.reshape([view.rows(), view.columns()])
+}
+
+/// Back to the weight's own dimensions.
+pub(super) fn from_rows<const D: usize>(rows: Tensor<2>, view: &WeightView) -> Tensor<D> {
+    let mut dims = [1; D];
+    dims.copy_from_slice(&view.output_first());
+    let weight = rows.reshape(dims);
+    match view.output_axis() {
+        0 => weight,
+        axis => weight.swap_dims(0, axis),
+    }
+}

@@ -1,0 +1,312 @@
+use std::collections::HashMap;
+use std::path::Path;
+
+use burn::module::{Module, ModuleMapper, ModuleVisitor, Param};
+use burn::tensor::{Bool, BoolStore, DType, Int, Tensor, TensorData};
+
+use super::compression::host;
+use super::edit::read;
+use super::{AttachError, Compression, LayerSummary};
+use crate::format::{Archive, Dense, ElementType, Entry, FormatError, Payload, Quantized};
+
+/// A module with its compressed weights in place, and the same weights packed.
+///
+/// ```
+/// use burn::{nn::LinearConfig, tensor::Device};
+/// use burn_compress::attach::{Plan, Quantization, load};
+/// use burn_compress::format::Scheme;
+///
+/// let device = Device::default();
+/// let config = LinearConfig::new(64, 10);
+/// let plan = Plan::new().quantize(Quantization::to(Scheme::symmetric(3)?));
+/// let compressed = plan.apply(config.init(&device))?;
+///
+/// let folder = tempfile::tempdir()?;
+/// let path = folder.path().join("model.bcm");
+/// let bytes = compressed.save(&path)?;
+/// assert!(bytes < 1000); // 640 weights of 3 bits, 10 scales, 10 biases, and a description
+/// let loaded = load(&path, config.init(&device))?;
+/// let (one, other) = (loaded.weight.val(), compressed.module.weight.val());
+/// one.into_data().assert_eq(&other.into_data(), true);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+#[derive(Debug, Clone)]
+pub struct Compressed<M> {
+    /// The plain module: nothing attached, any Burn code runs it.
+    pub module: M,
+    archive: Archive,
+    layers: Vec<LayerSummary>,
+}
+
+impl<M: Module> Compressed<M> {
+    pub(super) fn new(compression: &Compression, module: M) -> Result<Self, AttachError> {
+        let parts = read(&module, compression.layers())?;
+        let mut weights = HashMap::new();
+        let mut layers = Vec::new();
+        for (layer, parts) in compression.layers().iter().zip(parts) {
+            let values = host(layer, compression.effective(&parts))?;
+            if let Some(&value) = values.iter().find(|value| !value.is_finite()) {
+                return Err(AttachError::NotFinite {
+                    layer: layer.path.clone(),
+                    value,
+                });
+            }
+            layers.push(LayerSummary {
+                path: layer.path.clone(),
+                weights: values.len(),
+                removed: values.iter().filter(|value| **value == 0.0).count(),
+                bits: compression.scheme().map_or(32, |scheme| scheme.bits()),
+            });
+            let payload = match (compression.scheme(), parts.parameters) {
+                (Some(scheme), Some(parameters)) => {
+                    let scales = host(layer, parameters.scale)?;
+                    let points = host(layer, parameters.zero_point)?;
+                    let points: Vec<i32> = points.into_iter().map(|p| p as i32).collect();
+                    let length = values.len() / scales.len().max(1);
+                    // The values are codes already, times a scale: this finds the very codes that
+                    // the device computed, whatever its division is like.
+                    let codes = values.iter().enumerate().map(|(i, &value)| {
+                        let group = i / length.max(1);
+                        scheme.quantize(value, scales[group], points[group])
+                    });
+                    let codes = codes.collect();
+                    let packed = Quantized::new(scheme, &layer.view, scales, points, codes);
+                    Payload::Quantized(packed.map_err(|source| AttachError::Format {
+                        layer: layer.path.clone(),
+                        source,
+                    })?)
+                }
+                _ => Payload::Sparse(values),
+            };
+            weights.insert(layer.path.clone(), (layer.view.output_axis(), payload));
+        }
+        let module = compression.strip(module);
+        let mut collect = Collect {
+            path: Vec::new(),
+            weights,
+            entries: Vec::new(),
+            error: None,
+        };
+        module.visit(&mut collect);
+        match collect.error {
+            Some(error) => Err(error),
+            None => Ok(Self {
+                module,
+                archive: Archive {
+                    entries: collect.entries,
+                },
+                layers,
+            }),
+        }
+    }
+
+    /// What each selected layer came to.
+    pub fn layers(&self) -> &[LayerSummary] {
+        &self.layers
+    }
+
+    /// The packed tensors.
+    pub fn archive(&self) -> &Archive {
+        &self.archive
+    }
+
+    /// Writes the packed model, whole or not at all; returns the file's size in bytes.
+    pub fn save(&self, path: impl AsRef<Path>) -> Result<u64, AttachError> {
+        Ok(self.archive.save(path)?)
+    }
+}
+
+/// Reads a file that [`Compressed::save`] wrote into a module of the same structure. Every tensor of
+/// the module must be in the file, with the same dimensions, and the reverse.
+pub fn load<M: Module>(path: impl AsRef<Path>, module: M) -> Result<M, AttachError> {
+    let archive = Archive::load(path)?;
+    let mut apply = Apply {
+        path: Vec::new(),
+        entries: archive
+            .entries
+            .into_iter()
+            .map(|entry| (entry.path.clone(), entry))
+            .collect(),
+        error: None,
+    };
+    let module = module.map(&mut apply);
+    if let Some(error) = apply.error {
+        return Err(error);
+    }
+    match apply.entries.into_keys().min() {
+        Some(path) => Err(FormatError::tensor(&path, "the module has no such parameter").into()),
+        None => Ok(module),
+    }
+}
+
+struct Collect {
+    path: Vec<String>,
+    weights: HashMap<String, (usize, Payload)>,
+    entries: Vec<Entry>,
+    error: Option<AttachError>,
+}
+
+impl Collect {
+    fn push(&mut self, dims: Vec<usize>, data: impl FnOnce() -> Result<TensorData, String>) {
+        let path = self.path.join(".");
+        let (output_axis, payload) = match self.weights.remove(&path) {
+            Some(known) => known,
+            None => {
+                let dense = data().and_then(|data| {
+                    let element = element(data.dtype())
+                        .ok_or_else(|| format!("type {:?} cannot be saved", data.dtype()))?;
+                    Ok(Dense {
+                        element,
+                        bytes: data.into_bytes().to_vec(),
+                    })
+                });
+                match dense {
+                    Ok(dense) => (0, Payload::Dense(dense)),
+                    Err(what) => {
+                        let error = FormatError::tensor(&path, what);
+                        self.error.get_or_insert(error.into());
+                        return;
+                    }
+                }
+            }
+        };
+        self.entries.push(Entry {
+            path,
+            dims,
+            output_axis,
+            payload,
+        });
+    }
+}
+
+macro_rules! collect {
+    ($method:ident, $kind:ty) => {
+        fn $method<const D: usize>(&mut self, param: &Param<Tensor<D, $kind>>) {
+            let dims = param.lazy_shape().as_slice().to_vec();
+            self.push(dims, || {
+                let data = param.val().try_into_data();
+                data.map_err(|error| error.to_string())
+            });
+        }
+    };
+}
+
+impl ModuleVisitor for Collect {
+    fn enter_module(&mut self, name: &str, _container_type: &str) {
+        self.path.push(name.to_string());
+    }
+
+    fn exit_module(&mut self, _name: &str, _container_type: &str) {
+        self.path.pop();
+    }
+
+    collect!(visit_float, burn::tensor::Float);
+    collect!(visit_int, Int);
+    collect!(visit_bool, Bool);
+}
+
+struct Apply {
+    path: Vec<String>,
+    entries: HashMap<String, Entry>,
+    error: Option<AttachError>,
+}
+
+impl Apply {
+    // The data for the present parameter, or the error noted.
+    fn take(&mut self, dims: &[usize], float: bool) -> Option<TensorData> {
+        let path = self.path.join(".");
+        let data = match self.entries.remove(&path) {
+            None => Err(FormatError::tensor(&path, "not in the file")),
+            Some(entry) if entry.dims != dims => Err(FormatError::tensor(
+                &path,
+                format!("{:?} in the file, {dims:?} in the module", entry.dims),
+            )),
+            Some(entry) => data(entry, float),
+        };
+        data.map_err(|error| self.error.get_or_insert(error.into()))
+            .ok()
+    }
+}
+
+fn data(entry: Entry, float: bool) -> Result<TensorData, FormatError> {
+    let wrong = || FormatError::tensor(&entry.path, "another kind of tensor than in the module");
+    let weights = match &entry.payload {
+        Payload::Dense(dense) => {
+            let stored = DTYPES.iter().find(|(element, _)| *element == dense.element);
+            let dtype = stored.map(|(_, dtype)| *dtype).ok_or_else(wrong)?;
+            if dtype.is_float() != float {
+                return Err(wrong());
+            }
+            return TensorData::try_from_bytes_vec(dense.bytes.clone(), entry.dims.clone(), dtype)
+                .map_err(|error| FormatError::tensor(&entry.path, error.to_string()));
+        }
+        Payload::Sparse(values) => values.clone(),
+        Payload::Quantized(weight) => weight.values(&entry.view()?)?,
+    };
+    if !float {
+        return Err(wrong());
+    }
+    let values = entry.view()?.from_rows(&weights);
+    Ok(TensorData::new(values, entry.dims.clone()))
+}
+
+impl ModuleMapper for Apply {
+    fn enter_module(&mut self, name: &str, _container_type: &str) {
+        self.path.push(name.to_string());
+    }
+
+    fn exit_module(&mut self, _name: &str, _container_type: &str) {
+        self.path.pop();
+    }
+
+    fn map_float<const D: usize>(&mut self, param: Param<Tensor<D>>) -> Param<Tensor<D>> {
+        let shape = param.lazy_shape();
+        let Some(data) = self.take(shape.as_slice(), true) else {
+            return param;
+        };
+        param.map(|old| {
+            let new = Tensor::from_data(data, (&old.device(), old.dtype()));
+            new.set_require_grad(old.is_require_grad())
+        })
+    }
+
+    fn map_int<const D: usize>(&mut self, param: Param<Tensor<D, Int>>) -> Param<Tensor<D, Int>> {
+        let shape = param.lazy_shape();
+        match self.take(shape.as_slice(), false) {
+            Some(data) => param.map(|old| Tensor::from_data(data, (&old.device(), old.dtype()))),
+            None => param,
+        }
+    }
+
+    fn map_bool<const D: usize>(
+        &mut self,
+        param: Param<Tensor<D, Bool>>,
+    ) -> Param<Tensor<D, Bool>> {
+        let shape = param.lazy_shape();
+        match self.take(shape.as_slice(), false) {
+            Some(data) => param.map(|old| Tensor::from_data(data, (&old.device(), old.dtype()))),
+            None => param,
+        }
+    }
+}
+
+const DTYPES: [(ElementType, DType); 13] = [
+    (ElementType::F64, DType::F64),
+    (ElementType::F32, DType::F32),
+    (ElementType::F16, DType::F16),
+    (ElementType::Bf16, DType::BF16),
+    (ElementType::I64, DType::I64),
+    (ElementType::I32, DType::I32),
+    (ElementType::I16, DType::I16),
+    (ElementType::I8, DType::I8),
+    (ElementType::U64, DType::U64),
+    (ElementType::U32, DType::U32),
+    (ElementType::U16, DType::U16),
+    (ElementType::U8, DType::U8),
+    (ElementType::Bool, DType::Bool(BoolStore::Native)),
+];
+
+fn element(dtype: DType) -> Option<ElementType> {
+    let found = DTYPES.iter().find(|(_, known)| *known == dtype);
+    found.map(|(element, _)| *element)
+}

@@ -1,0 +1,73 @@
+use std::path::PathBuf;
+
+use super::Scheme;
+
+/// What can be wrong with a scheme, a packed weight or a file.
+///
+/// ```
+/// use burn_compress::format::{FormatError, Scheme};
+/// assert!(matches!(Scheme::symmetric(1), Err(FormatError::Bits { bits: 1 })));
+/// ```
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum FormatError {
+    /// No code exists at this number of bits.
+    #[error("{bits} bits have no code: choose {} to {} bits", Scheme::MIN_BITS, Scheme::MAX_BITS)]
+    Bits {
+        /// The number asked for.
+        bits: u32,
+    },
+    /// The group size of a scheme does not divide the rows of a weight.
+    #[error(
+        "groups of {group} do not divide rows of {columns} weights: choose a divisor of {columns}, or one scale per channel"
+    )]
+    Group {
+        /// Group size asked for.
+        group: usize,
+        /// Weights in a row (input channels times kernel size).
+        columns: usize,
+    },
+    /// A stored layer contradicts itself.
+    #[error("tensor `{path}`: {what}")]
+    Tensor {
+        /// Path of the tensor.
+        path: String,
+        /// What is wrong.
+        what: String,
+    },
+    /// The bytes are not a file of this library, or were cut or altered.
+    #[error("not a readable compressed model: {what}")]
+    Corrupt {
+        /// What is wrong.
+        what: String,
+    },
+    /// The file was written by a newer version of this library.
+    #[error("the file has format version {found}, this library reads up to {supported}: update burn-compress")]
+    Version {
+        /// Version in the file.
+        found: u32,
+        /// Newest version that this library reads.
+        supported: u32,
+    },
+    /// Reading or writing failed.
+    #[error("{}: {source}", path.display())]
+    Io {
+        /// The file.
+        path: PathBuf,
+        /// The operating system's error.
+        source: std::io::Error,
+    },
+}
+
+impl FormatError {
+    pub(crate) fn corrupt(what: impl Into<String>) -> Self {
+        Self::Corrupt { what: what.into() }
+    }
+
+    pub(crate) fn tensor(path: &str, what: impl Into<String>) -> Self {
+        Self::Tensor {
+            path: path.to_string(),
+            what: what.into(),
+        }
+    }
+}

@@ -1,0 +1,22 @@
+//! The bits a compressed weight is made of: the [`Scheme`] with the one definition of rounding and
+//! saturation, packed codes, and the file.
+//!
+//! Nothing here knows Burn: training, export and loading all reach the same arithmetic.
+
+mod atomic;
+mod archive;
+mod entropy;
+mod error;
+mod pack;
+mod payload;
+mod scheme;
+mod view;
+
+pub use archive::{Archive, Entry};
+pub use atomic::write_atomically;
+pub use entropy::entropy_bits;
+pub use error::FormatError;
+pub use pack::{pack, packed_len, unpack};
+pub use payload::{Dense, ElementType, Payload, Quantized};
+pub use scheme::{Granularity, Mapping, Scheme};
+pub use view::WeightView;

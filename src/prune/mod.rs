@@ -1,0 +1,36 @@
+//! Which weights go: a criterion ([`Pruner`]) gives each weight a score, and a [`Scope`] says among
+//! which weights the lowest scores are removed.
+
+mod criterion;
+mod lowest;
+
+pub use criterion::{Magnitude, Pruner, Random, Weight};
+pub use lowest::{lowest, lowest_on_device};
+
+use serde::{Deserialize, Serialize};
+
+/// Among which weights a share is removed.
+///
+/// ```
+/// use burn_compress::prune::Scope;
+/// assert_eq!(Scope::default(), Scope::Global);
+/// ```
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Scope {
+    /// The share is removed from each layer.
+    Layer,
+    /// The share is removed from all selected layers together, under one threshold: layers with
+    /// small weights lose more.
+    #[default]
+    Global,
+}
+
+/// Number of weights that a share of `count` weights is, to the nearest whole weight.
+///
+/// ```
+/// assert_eq!(burn_compress::prune::share_of(0.9, 1000), 900);
+/// ```
+pub fn share_of(level: f64, count: usize) -> usize {
+    ((level * count as f64).round() as usize).min(count)
+}

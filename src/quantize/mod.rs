@@ -1,0 +1,104 @@
+//! What the codes stand for: a [`Quantizer`] picks scale and zero point for values under a
+//! [`Scheme`](crate::format::Scheme), on the values' own device.
+
+mod fake;
+mod range;
+
+pub use fake::fake_quantize;
+pub use range::{LeastSquares, MinMax, Percentile};
+
+use burn::tensor::{Bool, Tensor};
+
+use crate::format::{Mapping, Scheme};
+
+/// Scale and zero point of each group of values, on the device.
+///
+/// ```
+/// use burn::tensor::{Device, Tensor};
+/// use burn_compress::{format::Scheme, quantize::{MinMax, Quantizer}};
+/// let values = Tensor::<2>::from_data([[0.5, -1.27]], &Device::default());
+/// let parameters = MinMax.parameters(values, &Scheme::symmetric(8)?);
+/// assert_eq!(parameters.scale.dims(), [1]);
+/// # Ok::<(), burn_compress::format::FormatError>(())
+/// ```
+#[derive(Debug, Clone)]
+pub struct Parameters {
+    /// A positive scale for each group.
+    pub scale: Tensor<1>,
+    /// A zero point, a whole number, for each group; 0 under a symmetric scheme.
+    pub zero_point: Tensor<1>,
+}
+
+/// Picks the range that the codes cover.
+///
+/// Object-safe, so that an application can bring its own; [`Parameters::for_range`] turns a range
+/// into scale and zero point.
+///
+/// ```
+/// use burn::tensor::{Device, Tensor};
+/// use burn_compress::{format::Scheme, quantize::{Parameters, Quantizer}};
+/// /// Covers three standard deviations.
+/// struct ThreeSigma;
+/// impl Quantizer for ThreeSigma {
+///     fn name(&self) -> &str {
+///         "three_sigma"
+///     }
+///     fn parameters(&self, values: Tensor<2>, scheme: &Scheme) -> Parameters {
+///         let sigma = values.var_bias(1).sqrt() * 3.0;
+///         Parameters::for_range(-sigma.clone(), sigma, scheme)
+///     }
+/// }
+/// let values = Tensor::<2>::from_data([[1.0, -1.0]], &Device::default());
+/// let parameters = ThreeSigma.parameters(values, &Scheme::symmetric(2)?);
+/// assert_eq!(parameters.scale.into_scalar::<f32>(), 3.0);
+/// # Ok::<(), burn_compress::format::FormatError>(())
+/// ```
+pub trait Quantizer: Send + Sync {
+    /// The name that a recipe and a report show.
+    fn name(&self) -> &str;
+
+    /// Scale and zero point for each row of `values`, which is `[groups, values in a group]`.
+    fn parameters(&self, values: Tensor<2>, scheme: &Scheme) -> Parameters;
+}
+
+impl Parameters {
+    /// Scale and zero point of codes that cover `low` to `high` (each `[groups, 1]`), widened to
+    /// hold zero. Zero is always exactly a code. A group of zeros gets the scale 1.
+    ///
+    /// ```
+    /// use burn::tensor::{Device, Tensor};
+    /// use burn_compress::{format::Scheme, quantize::Parameters};
+    /// let bound = |value: f32| Tensor::<2>::from_data([[value]], &Device::default());
+    /// let scheme = Scheme::symmetric(8)?;
+    /// let parameters = Parameters::for_range(bound(-2.54), bound(1.0), &scheme);
+    /// assert!((parameters.scale.into_scalar::<f32>() - 0.02).abs() < 1e-7);
+    /// # Ok::<(), burn_compress::format::FormatError>(())
+    /// ```
+    pub fn for_range(low: Tensor<2>, high: Tensor<2>, scheme: &Scheme) -> Self {
+        let [groups, _] = low.dims();
+        let (low, high) = (low.reshape([groups]), high.reshape([groups]));
+        let (first, last) = scheme.code_range();
+        match scheme.mapping() {
+            Mapping::Symmetric => {
+                let bound = low.abs().max_pair(high.abs());
+                let scale = positive(bound / last as f32);
+                let zero_point = scale.zeros_like();
+                Self { scale, zero_point }
+            }
+            Mapping::Affine => {
+                let low = low.clamp_max(0.0);
+                let high = high.clamp_min(0.0);
+                let scale = positive((high - low.clone()) / (last - first) as f32);
+                let zero_point = (low / scale.clone()).round().neg() + first as f32;
+                let zero_point = zero_point.clamp(first as f32, last as f32);
+                Self { scale, zero_point }
+            }
+        }
+    }
+}
+
+// A scale of zero, or one that division would turn into infinity, stands for a group of zeros.
+fn positive(scale: Tensor<1>) -> Tensor<1> {
+    let empty: Tensor<1, Bool> = scale.clone().lower_elem(f32::MIN_POSITIVE);
+    scale.mask_fill(empty, 1.0)
+}

@@ -1,6 +1,13 @@
 use serde::{Deserialize, Serialize};
+use std::fmt;
 
 /// The part of the study that a row belongs to.
+///
+/// ```
+/// use burn_compress::report::Stage;
+///
+/// assert_eq!(Stage::Prune.to_string(), "prune");
+/// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Stage {
@@ -14,7 +21,24 @@ pub enum Stage {
     Combined,
 }
 
+impl fmt::Display for Stage {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(match self {
+            Self::Baseline => "baseline",
+            Self::Prune => "prune",
+            Self::Quantize => "quantize",
+            Self::Combined => "combined",
+        })
+    }
+}
+
 /// When a compression is in force.
+///
+/// ```
+/// use burn_compress::report::Mode;
+///
+/// assert_eq!(Mode::Aware.to_string(), "aware");
+/// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Mode {
@@ -26,7 +50,31 @@ pub enum Mode {
     Aware,
 }
 
+impl fmt::Display for Mode {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(match self {
+            Self::None => "none",
+            Self::Post => "post",
+            Self::Aware => "aware",
+        })
+    }
+}
+
 /// What one layer came to in one row.
+///
+/// ```
+/// use burn_compress::report::LayerRow;
+///
+/// let layer = LayerRow {
+///     path: "conv1.weight".into(),
+///     weights: 432,
+///     sparsity: 0.5,
+///     bits: 8,
+///     macs: 221_184,
+///     distortion: 0.12,
+/// };
+/// assert_eq!(layer.weights as f64 * (1.0 - layer.sparsity), 216.0);
+/// ```
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct LayerRow {
     /// The parameter's path in the module, such as `conv1.weight`.
@@ -43,7 +91,21 @@ pub struct LayerRow {
     pub distortion: f64,
 }
 
-/// One cell of the study: a model, how it was compressed, and what was measured on it.
+/// One run of one cell of the study: a model, how it was compressed, and what was measured on it.
+///
+/// The keys from `stage` to `seed` that have no default are required in JSON; the others may be
+/// left out.
+///
+/// ```
+/// use burn_compress::report::{Row, Stage};
+///
+/// let row: Row = serde_json::from_str(
+///     r#"{"stage":"prune","mode":"post","refined":false,"sparsity":0.9,"weight_bits":32,
+///         "score":97.5,"drop":0.7,"bytes":14000,"macs":30000,"ms":0.2,"seed":1}"#,
+/// )?;
+/// assert_eq!((row.stage, row.sparsity, row.layers.len()), (Stage::Prune, 0.9, 0));
+/// # Ok::<(), serde_json::Error>(())
+/// ```
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Row {
     /// Part of the study.
@@ -52,7 +114,9 @@ pub struct Row {
     pub mode: Mode,
     /// Whether the refine-tune stage followed.
     pub refined: bool,
-    /// The share of weights that was asked for, 0 to 1; 0 where nothing was pruned.
+    /// The share of weights that was asked for, 0 to 1; 0 where nothing was pruned. A pruned row
+    /// that leaves it out (or has 0 here) counts as asked for its `sparsity`.
+    #[serde(default)]
     pub level: f64,
     /// The share of the selected weights that is exactly zero, 0 to 1.
     pub sparsity: f64,
@@ -64,20 +128,27 @@ pub struct Row {
     pub drop: f64,
     /// Size in bytes of the saved model file.
     pub bytes: u64,
-    /// Least size in bytes that a perfect entropy coder of the weight codes could reach.
+    /// Least size in bytes that a perfect entropy coder of the weight codes could reach; 0 where
+    /// it was not computed.
+    #[serde(default)]
     pub entropy_bytes: u64,
     /// Multiply-adds of one example that remain.
     pub macs: u64,
-    /// Bit operations of one example: multiply-adds times weight bits times activation bits (32).
+    /// Bit operations of one example: multiply-adds times weight bits times activation bits (32);
+    /// 0 where they were not counted.
+    #[serde(default)]
     pub bit_operations: u64,
     /// Median run-time of one forward pass on the example input, milliseconds.
     pub ms: f64,
-    /// Fastest and slowest of the timed passes, milliseconds.
+    /// Fastest and slowest of the timed passes, milliseconds; `[0, 0]` where they were not kept.
+    #[serde(default)]
     pub ms_range: [f64; 2],
     /// Seconds spent on this row (training, evaluation and timing).
+    #[serde(default)]
     pub seconds: f64,
     /// The seed that this row was trained with.
     pub seed: u64,
     /// Each selected layer.
+    #[serde(default)]
     pub layers: Vec<LayerRow>,
 }

@@ -1,0 +1,165 @@
+use super::units::{Digits, label};
+use super::validate::{check_budget, check_rows};
+use super::{ReportError, Row, Stage, Summary, summaries};
+use serde::{Deserialize, Serialize};
+
+/// Sums of floats such as 90.01 - 89.71 must not miss a budget of 0.3 by their rounding.
+const TOLERANCE: f64 = 1e-9;
+
+/// A chosen cell of the study. In JSON it is the copied row with the other fields beside its own.
+///
+/// ```
+/// use burn_compress::report::{Row, choose};
+///
+/// let rows: Vec<Row> = serde_json::from_str(r#"[
+///     {"stage":"quantize","mode":"post","refined":false,"sparsity":0,"weight_bits":8,
+///      "score":97.9,"drop":0.1,"bytes":30000,"macs":120000,"ms":0.2,"seed":1}]"#)?;
+/// let choice = choose(&rows, 0.5)?.quantize.unwrap();
+/// assert!(choice.within_budget);
+/// assert_eq!((choice.row.weight_bits, choice.runs), (8, 1));
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[non_exhaustive]
+pub struct Choice {
+    /// Index of the row; of several seeds, the one whose score is nearest the mean, because
+    /// taking the best would choose by luck.
+    pub index: usize,
+    /// Whether the mean drop is within the budget.
+    pub within_budget: bool,
+    /// Mean drop over the seeds, in points of the score.
+    pub mean_drop: f64,
+    /// Number of seeds.
+    pub runs: usize,
+    /// The row itself.
+    #[serde(flatten)]
+    pub row: Row,
+}
+
+/// The best cell of each stage.
+///
+/// ```
+/// use burn_compress::report::choose;
+///
+/// assert!(choose(&[], 0.5)?.overall.is_none());
+/// # Ok::<(), burn_compress::report::ReportError>(())
+/// ```
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
+#[non_exhaustive]
+pub struct Best {
+    /// The highest pruning level within the budget, else the one that loses least.
+    pub prune: Option<Choice>,
+    /// The fewest bits within the budget, else those that lose least.
+    pub quantize: Option<Choice>,
+    /// The combination with the fewest bits of non-zero weights within the budget, else the one
+    /// that loses least.
+    pub combined: Option<Choice>,
+    /// Of the three above, the smallest file within the budget, else the one that loses least.
+    pub overall: Option<Choice>,
+    /// A sentence for each choice that breaks the budget.
+    pub notes: Vec<String>,
+}
+
+/// Chooses the best pruning, quantization and combination.
+///
+/// Cells are compared by their mean over the seeds. Post-training, aware and refined variants all
+/// compete; of equally strong ones within the budget, the one with the smaller drop wins, and of
+/// equal drops the one that took less work. `budget` is the drop that the owner accepts, in points
+/// of the score, 0 or more.
+///
+/// ```
+/// use burn_compress::report::{Row, choose};
+///
+/// let rows: Vec<Row> = serde_json::from_str(r#"[
+///     {"stage":"prune","mode":"aware","refined":false,"sparsity":0.5,"weight_bits":32,
+///      "score":97.9,"drop":0.1,"bytes":60000,"macs":60000,"ms":0.2,"seed":1},
+///     {"stage":"prune","mode":"aware","refined":false,"sparsity":0.9,"weight_bits":32,
+///      "score":90.0,"drop":8.0,"bytes":14000,"macs":12000,"ms":0.2,"seed":1}]"#)?;
+/// assert_eq!(choose(&rows, 0.5)?.prune.unwrap().row.sparsity, 0.5);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+///
+/// # Errors
+/// If a row holds a value that is not a number or out of its range, or the budget does.
+pub fn choose(rows: &[Row], budget: f64) -> Result<Best, ReportError> {
+    check_budget(budget)?;
+    check_rows(rows)?;
+    let cells = summaries(rows);
+    let of = |stage| -> Vec<&Summary> { cells.iter().filter(|c| c.stage == stage).collect() };
+    let prune = pick(&of(Stage::Prune), budget, |c| c.level);
+    let quantize = pick(&of(Stage::Quantize), budget, |c| -f64::from(c.weight_bits));
+    let combined = pick(&of(Stage::Combined), budget, |c| {
+        -f64::from(c.weight_bits) * (1.0 - c.level)
+    });
+    let three: Vec<&Summary> = [prune, quantize, combined].into_iter().flatten().collect();
+    let overall = pick(&three, budget, |c| -c.mean_bytes);
+    let digits = Digits::of(rows, budget);
+    let notes = [
+        ("pruning level", prune),
+        ("quantization level", quantize),
+        ("combination", combined),
+    ]
+    .into_iter()
+    .filter_map(|(what, cell)| note(what, cell?, budget, digits))
+    .collect();
+    let choice = |cell: Option<&Summary>| cell.and_then(|cell| copy(cell, rows, budget));
+    Ok(Best {
+        prune: choice(prune),
+        quantize: choice(quantize),
+        combined: choice(combined),
+        overall: choice(overall),
+        notes,
+    })
+}
+
+fn within(cell: &Summary, budget: f64) -> bool {
+    cell.mean_drop <= budget + TOLERANCE
+}
+
+/// The strongest cell within the budget, else the one that loses least. Cells come in table order,
+/// so among equals the first took the least work.
+fn pick<'a>(
+    cells: &[&'a Summary],
+    budget: f64,
+    strength: impl Fn(&Summary) -> f64,
+) -> Option<&'a Summary> {
+    let stronger = |a: &Summary, b: &Summary| strength(b).total_cmp(&strength(a));
+    let loses_less = |a: &Summary, b: &Summary| a.mean_drop.total_cmp(&b.mean_drop);
+    let all = || cells.iter().copied();
+    all()
+        .filter(|cell| within(cell, budget))
+        .min_by(|a, b| stronger(a, b).then(loses_less(a, b)))
+        .or_else(|| all().min_by(|a, b| loses_less(a, b).then(stronger(a, b))))
+}
+
+fn note(what: &str, cell: &Summary, budget: f64, digits: Digits) -> Option<String> {
+    if within(cell, budget) {
+        return None;
+    }
+    Some(format!(
+        "No {what} stays within the budget of {budget} points; {} loses least: {} points.",
+        label(cell),
+        digits.show(cell.mean_drop),
+    ))
+}
+
+fn copy(cell: &Summary, rows: &[Row], budget: f64) -> Option<Choice> {
+    let away = |index: usize| -> Option<f64> {
+        rows.get(index)
+            .map(|row| (row.score - cell.mean_score).abs())
+    };
+    let index = cell
+        .rows
+        .iter()
+        .copied()
+        .filter_map(|index| Some((index, away(index)?)))
+        .min_by(|a, b| a.1.total_cmp(&b.1))?
+        .0;
+    Some(Choice {
+        index,
+        within_budget: within(cell, budget),
+        mean_drop: cell.mean_drop,
+        runs: cell.n,
+        row: rows.get(index)?.clone(),
+    })
+}

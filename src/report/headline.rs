@@ -1,0 +1,92 @@
+use super::units::{Digits, Unit, percent, significant, variant};
+use super::{Mode, Report, Stage, Summary};
+
+/// Size and run-time of a cell against the baseline, for people.
+pub(super) struct Gain {
+    /// Such as `12.3 kB instead of 120 kB (9.8 times smaller)`.
+    pub(super) size: String,
+    /// Such as `0.40 ms instead of 0.52 ms`.
+    pub(super) time: String,
+}
+
+impl Report {
+    pub(super) fn digits(&self) -> Digits {
+        Digits::of(&self.rows, self.budget)
+    }
+
+    /// The overall best cell and whether it is within the budget.
+    pub(super) fn best_cell(&self) -> Option<(&Summary, bool)> {
+        let choice = self.best.overall.as_ref()?;
+        Some((self.cell_of(Some(choice))?, choice.within_budget))
+    }
+
+    /// The result of the study in a sentence or two.
+    pub(super) fn headline(&self) -> String {
+        let Some((cell, within)) = self.best_cell() else {
+            return "Only the baseline was measured: nothing was compressed.".to_owned();
+        };
+        let digits = self.digits();
+        let score = format!(
+            "{} ({})",
+            digits.show(cell.mean_score),
+            digits.change(-cell.mean_drop)
+        );
+        let gain = gain(cell, self.baseline());
+        let result = format!("{}: {score}, {}, {}.", sentence(cell), gain.size, gain.time);
+        if within {
+            capitalized(&result)
+        } else {
+            format!(
+                "Nothing stays within the budget of {} points. The least loss: {result}",
+                self.budget
+            )
+        }
+    }
+}
+
+fn capitalized(text: &str) -> String {
+    let mut letters = text.chars();
+    letters.next().map_or_else(String::new, |first| {
+        first.to_uppercase().chain(letters).collect()
+    })
+}
+
+/// Such as `90 % sparse at 8 bits (aware, refined)`.
+fn sentence(cell: &Summary) -> String {
+    let what = match cell.stage {
+        Stage::Baseline => "the baseline".to_owned(),
+        Stage::Prune => format!("{} % sparse", percent(cell.level)),
+        Stage::Quantize => format!("weights of {} bits", cell.weight_bits),
+        Stage::Combined => format!(
+            "{} % sparse at {} bits",
+            percent(cell.level),
+            cell.weight_bits
+        ),
+    };
+    if cell.mode == Mode::None && !cell.refined {
+        what
+    } else {
+        format!("{what} ({})", variant(cell.mode, cell.refined))
+    }
+}
+
+pub(super) fn gain(cell: &Summary, baseline: Option<&Summary>) -> Gain {
+    let size = Unit::bytes(cell.mean_bytes).with_name(cell.mean_bytes);
+    let time = format!("{} ms", significant(cell.mean_ms));
+    let Some(base) = baseline else {
+        return Gain { size, time };
+    };
+    let factor = base.mean_bytes / cell.mean_bytes;
+    let smaller = if factor.is_finite() && factor > 1.0 {
+        format!(" ({} times smaller)", significant(factor))
+    } else {
+        String::new()
+    };
+    Gain {
+        size: format!(
+            "{size} instead of {}{smaller}",
+            Unit::bytes(base.mean_bytes).with_name(base.mean_bytes)
+        ),
+        time: format!("{time} instead of {} ms", significant(base.mean_ms)),
+    }
+}

@@ -1,0 +1,3 @@
+//! The tests of the public interface, one binary for fast builds.
+
+mod report;

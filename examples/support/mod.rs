@@ -1,0 +1,21 @@
+//! What the examples share.
+
+#![allow(dead_code)] // no example uses all of it
+
+pub mod bars;
+pub mod cifar;
+pub mod cnn;
+pub mod device;
+pub mod digits;
+pub mod evaluate;
+pub mod resnet;
+
+use burn::tensor::{Device, Int, Tensor};
+
+/// Labelled images that fit in memory.
+pub trait Dataset {
+    fn len(&self) -> usize;
+
+    /// The images at `indices` and their labels.
+    fn batch(&self, indices: &[usize], device: &Device) -> (Tensor<4>, Tensor<1, Int>);
+}

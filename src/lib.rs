@@ -1,1 +1,11 @@
+pub mod attach;
+pub mod format;
+pub mod prune;
+pub mod quantize;
+pub mod recipe;
 pub mod report;
+pub mod schedule;
+pub mod study;
+pub mod train;
+pub mod work;
+pub use study::Study;

@@ -228,14 +228,17 @@ fn read_records(path: &Path, records: usize) -> Result<Vec<u8>, CifarError> {
             return Err(wrong_size(bytes));
         }
     }
-    // One byte beyond a whole file shows one that is too long, and has its checksum verified.
-    let bytes = records * RECORD + usize::from(records == BATCH);
-    let mut content = Vec::with_capacity(bytes);
+    // To the end of a whole file: one too long is found, and the checksum verified.
+    let limit = match records {
+        BATCH => u64::MAX,
+        _ => (records * RECORD) as u64,
+    };
+    let mut content = Vec::with_capacity(records * RECORD);
     let source: Box<dyn Read> = match is_packed {
         true => Box::new(XzReader::new(BufReader::new(file), true)),
         false => Box::new(file),
     };
-    (source.take(bytes as u64).read_to_end(&mut content)).map_err(failed)?;
+    (source.take(limit).read_to_end(&mut content)).map_err(failed)?;
     if content.len() != records * RECORD {
         return Err(wrong_size(content.len() as u64));
     }

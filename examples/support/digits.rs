@@ -20,27 +20,24 @@ pub struct Digits {
 impl Digits {
     /// 1,437 images to train with and 360 held out, always the same.
     pub fn load() -> (Self, Self) {
-        let mut rows: Vec<Vec<u8>> = csv::ReaderBuilder::new()
+        let rows: Vec<Vec<u8>> = csv::ReaderBuilder::new()
             .has_headers(false)
             .from_reader(GzDecoder::new(CSV))
             .deserialize()
             .collect::<Result<_, _>>()
             .expect("the embedded digits are whole");
-        // Sorted by a hash of the place: a shuffle that no library version changes.
-        let mut place = 0;
-        rows.sort_by_cached_key(|_| {
-            place += 1;
-            split_mix(place)
-        });
-        let held_out = rows.split_off(rows.len() - rows.len().div_ceil(5));
-        (Self::from_rows(&rows), Self::from_rows(&held_out))
+        // Sorted by a hash: a shuffle that no library version changes.
+        let mut order: Vec<usize> = (0..rows.len()).collect();
+        order.sort_by_key(|&place| split_mix(place as u64));
+        let (held_out, train) = order.split_at(rows.len().div_ceil(5));
+        (Self::pick(&rows, train), Self::pick(&rows, held_out))
     }
 
-    fn from_rows(rows: &[Vec<u8>]) -> Self {
-        let pixels = rows.iter().flat_map(|row| &row[..PIXELS]);
+    fn pick(rows: &[Vec<u8>], places: &[usize]) -> Self {
+        let pixels = places.iter().flat_map(|&place| &rows[place][..PIXELS]);
         Self {
             images: pixels.map(|&pixel| f32::from(pixel) / 16.0).collect(),
-            labels: rows.iter().map(|row| row[PIXELS]).collect(),
+            labels: places.iter().map(|&place| rows[place][PIXELS]).collect(),
         }
     }
 

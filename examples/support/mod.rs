@@ -9,6 +9,8 @@ pub mod device;
 pub mod digits;
 pub mod evaluate;
 pub mod resnet;
+pub mod show;
+pub mod workload;
 
 use burn::tensor::{Device, Int, Tensor};
 

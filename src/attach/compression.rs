@@ -1,4 +1,4 @@
-use burn::module::{Module, Param, Reparameterizer};
+use burn::module::{Module, ModuleVisitor, Param, Reparameterizer};
 use burn::tensor::{Bool, Tensor, TensorData};
 use serde::{Deserialize, Serialize};
 
@@ -189,10 +189,22 @@ impl Compression {
         module.materialize()
     }
 
-    /// Freezes, and gives the plain module together with its packed weights, ready to be saved.
+    /// Freezes, and gives the plain module, in validation mode, together with its packed weights, ready
+    /// to be saved. Shares nothing with the module passed in, which may train on.
     pub fn finish<M: Module>(mut self, module: M) -> Result<Compressed<M>, AttachError> {
-        let module = self.freeze(module)?;
+        // Not `clone`: clones of a module share the running statistics of its batch norms, and
+        // mapping or training one changes them in all.
+        let module = self.freeze(module.valid())?;
         Compressed::new(&self, module)
+    }
+
+    /// A copy of a module that shares nothing with it, in the same mode. (Clones of a Burn module share
+    /// the running statistics of batch norms: training one changes the other.)
+    pub fn snapshot<M: Module>(module: &M) -> M {
+        match in_training(module) {
+            true => module.valid().train(),
+            false => module.valid(),
+        }
     }
 
     /// The share of the selected weights that the schedule, or [`prune_to`](Self::prune_to), asks
@@ -322,6 +334,18 @@ impl Compression {
     }
 }
 
+fn in_training<M: Module>(module: &M) -> bool {
+    struct Tracked(bool);
+    impl ModuleVisitor for Tracked {
+        fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<D>>) {
+            self.0 |= param.base().is_autodiff();
+        }
+    }
+    let mut tracked = Tracked(false);
+    module.visit(&mut tracked);
+    tracked.0
+}
+
 struct Attach(std::collections::HashMap<String, CompressedWeight>);
 
 impl Reparameterizer for Attach {
@@ -344,6 +368,10 @@ fn masks(
     parts: &[Parts],
     search: Search,
 ) -> Result<Vec<Tensor<2, Bool>>, AttachError> {
+    if pruning.existing {
+        let zeros = parts.iter().map(|parts| parts.base.clone().equal_elem(0.0));
+        return Ok(zeros.collect());
+    }
     let scores = layers.iter().zip(parts).map(|(layer, parts)| {
         let weight = Weight {
             path: &layer.path,
@@ -459,6 +487,23 @@ fn check_weights(layer: &Layer, rows: &Tensor<2>) -> Result<(), AttachError> {
         });
     }
     Ok(())
+}
+
+/// The stored weights of these layers, each in rows (`[out, in * kernel]`). Reads from the device.
+///
+/// ```
+/// use burn::{nn::LinearConfig, tensor::Device};
+/// use burn_compress::attach::{layers, weights};
+/// let model = LinearConfig::new(4, 2).init(&Device::default());
+/// let layers = layers(&model)?;
+/// assert_eq!(weights(&model, &layers[..1])?[0].len(), 8);
+/// # Ok::<(), burn_compress::attach::AttachError>(())
+/// ```
+pub fn weights<M: Module>(module: &M, layers: &[Layer]) -> Result<Vec<Vec<f32>>, AttachError> {
+    let parts = layers.iter().zip(read(module, layers)?);
+    parts
+        .map(|(layer, parts)| host(layer, parts.base))
+        .collect()
 }
 
 // A layer's values in the processor's memory.

@@ -15,10 +15,10 @@ mod rows;
 mod saved;
 mod selection;
 
-pub use compression::{Compression, LayerSummary, State};
+pub use compression::{Compression, LayerSummary, State, weights};
 pub use error::AttachError;
 pub use layer::{Layer, layers};
 pub use plan::{Plan, Pruning, Quantization, Regrowth};
 pub use reparameterization::CompressedWeight;
-pub use saved::{Compressed, load};
+pub use saved::{Compressed, archive, load, unpack};
 pub use selection::Selection;

@@ -46,6 +46,7 @@ pub struct Pruning {
     pub(super) schedule: Arc<dyn Schedule>,
     pub(super) every: usize,
     pub(super) regrowth: Regrowth,
+    pub(super) existing: bool,
 }
 
 impl Pruning {
@@ -68,6 +69,16 @@ impl Pruning {
             schedule,
             every: 1,
             regrowth: Regrowth::default(),
+            existing: false,
+        }
+    }
+
+    /// Keeps the zeros that the weights already have, frozen: for a model that was pruned before, here
+    /// or elsewhere, and is to be trained on or quantized.
+    pub fn existing() -> Self {
+        Self {
+            existing: true,
+            ..Self::to(0.0)
         }
     }
 

@@ -81,23 +81,12 @@ impl<M: Module> Compressed<M> {
             weights.insert(layer.path.clone(), (layer.view.output_axis(), payload));
         }
         let module = compression.strip(module);
-        let mut collect = Collect {
-            path: Vec::new(),
-            weights,
-            entries: Vec::new(),
-            error: None,
-        };
-        module.visit(&mut collect);
-        match collect.error {
-            Some(error) => Err(error),
-            None => Ok(Self {
-                module,
-                archive: Archive {
-                    entries: collect.entries,
-                },
-                layers,
-            }),
-        }
+        let archive = collect(&module, weights)?;
+        Ok(Self {
+            module,
+            archive,
+            layers,
+        })
     }
 
     /// What each selected layer came to.
@@ -110,6 +99,11 @@ impl<M: Module> Compressed<M> {
         &self.archive
     }
 
+    /// The packed tensors alone.
+    pub fn into_archive(self) -> Archive {
+        self.archive
+    }
+
     /// Writes the packed model, whole or not at all; returns the file's size in bytes.
     pub fn save(&self, path: impl AsRef<Path>) -> Result<u64, AttachError> {
         Ok(self.archive.save(path)?)
@@ -119,14 +113,25 @@ impl<M: Module> Compressed<M> {
 /// Reads a file that [`Compressed::save`] wrote into a module of the same structure. Every tensor of
 /// the module must be in the file, with the same dimensions, and the reverse.
 pub fn load<M: Module>(path: impl AsRef<Path>, module: M) -> Result<M, AttachError> {
-    let archive = Archive::load(path)?;
+    unpack(Archive::load(path)?, module)
+}
+
+/// Puts the tensors of an archive into a module of the same structure; see [`load`].
+///
+/// ```
+/// use burn::{nn::LinearConfig, tensor::Device};
+/// use burn_compress::attach::{archive, unpack};
+/// let device = Device::default();
+/// let model = LinearConfig::new(4, 2).init(&device);
+/// let copy = unpack(archive(&model)?, LinearConfig::new(4, 2).init(&device))?;
+/// copy.weight.val().into_data().assert_eq(&model.weight.val().into_data(), true);
+/// # Ok::<(), burn_compress::attach::AttachError>(())
+/// ```
+pub fn unpack<M: Module>(archive: Archive, module: M) -> Result<M, AttachError> {
+    let entries = archive.entries.into_iter();
     let mut apply = Apply {
         path: Vec::new(),
-        entries: archive
-            .entries
-            .into_iter()
-            .map(|entry| (entry.path.clone(), entry))
-            .collect(),
+        entries: entries.map(|entry| (entry.path.clone(), entry)).collect(),
         error: None,
     };
     let module = module.map(&mut apply);
@@ -136,6 +141,38 @@ pub fn load<M: Module>(path: impl AsRef<Path>, module: M) -> Result<M, AttachErr
     match apply.entries.into_keys().min() {
         Some(path) => Err(FormatError::tensor(&path, "the module has no such parameter").into()),
         None => Ok(module),
+    }
+}
+
+/// The tensors of a module as they are, uncompressed.
+///
+/// ```
+/// use burn::{nn::LinearConfig, tensor::Device};
+/// let model = LinearConfig::new(4, 2).init(&Device::default());
+/// assert_eq!(burn_compress::attach::archive(&model)?.entries.len(), 2);
+/// # Ok::<(), burn_compress::attach::AttachError>(())
+/// ```
+pub fn archive<M: Module>(module: &M) -> Result<Archive, AttachError> {
+    collect(module, HashMap::new())
+}
+
+// The module's tensors, those of `weights` as given there.
+fn collect<M: Module>(
+    module: &M,
+    weights: HashMap<String, (usize, Payload)>,
+) -> Result<Archive, AttachError> {
+    let mut collect = Collect {
+        path: Vec::new(),
+        weights,
+        entries: Vec::new(),
+        error: None,
+    };
+    module.visit(&mut collect);
+    match collect.error {
+        Some(error) => Err(error),
+        None => Ok(Archive {
+            entries: collect.entries,
+        }),
     }
 }
 
@@ -185,7 +222,7 @@ macro_rules! collect {
             let dims = param.lazy_shape().as_slice().to_vec();
             self.push(dims, || {
                 let data = param.val().try_into_data();
-                data.map_err(|error| error.to_string())
+                data.map_err(|error| error.to_string()).map(native)
             });
         }
     };
@@ -305,6 +342,14 @@ const DTYPES: [(ElementType, DType); 13] = [
     (ElementType::U8, DType::U8),
     (ElementType::Bool, DType::Bool(BoolStore::Native)),
 ];
+
+// Devices store booleans in several ways; the file in one.
+fn native(data: TensorData) -> TensorData {
+    match data.dtype() {
+        DType::Bool(_) => data.convert::<bool>(),
+        _ => data,
+    }
+}
 
 fn element(dtype: DType) -> Option<ElementType> {
     let found = DTYPES.iter().find(|(_, known)| *known == dtype);

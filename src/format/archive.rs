@@ -1,16 +1,13 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 
-use safetensors::tensor::{Dtype, SafeTensors, TensorView};
+use safetensors::tensor::Dtype;
 use serde::{Deserialize, Serialize};
 
 use super::{
-    Dense, ElementType, FormatError, Payload, Quantized, Scheme, WeightView, pack, unpack,
-    write_atomically,
+    Container, Dense, ElementType, FormatError, Part, Payload, Quantized, Scheme, WeightView, pack,
+    unpack,
 };
-
-const VERSION: u32 = 1;
-const FORMAT: &str = "burn-compress";
 
 /// A tensor of a model: its path, dimensions and content.
 ///
@@ -74,12 +71,6 @@ pub struct Archive {
 
 #[derive(Serialize, Deserialize)]
 struct Description {
-    version: u32,
-    tensors: Vec<TensorDescription>,
-}
-
-#[derive(Serialize, Deserialize)]
-struct TensorDescription {
     path: String,
     dims: Vec<usize>,
     output_axis: usize,
@@ -94,91 +85,32 @@ enum Encoding {
     Quantized { scheme: Scheme, bitmap: bool },
 }
 
-// A named byte run of the container.
-struct Part {
-    name: String,
-    dtype: Dtype,
-    shape: Vec<usize>,
-    bytes: Vec<u8>,
-}
-
 impl Archive {
-    /// The file's bytes. Fails where an entry contradicts itself.
-    pub fn to_bytes(&self) -> Result<Vec<u8>, FormatError> {
+    const KIND: &'static str = "model";
+
+    /// The file's content. Fails where an entry contradicts itself.
+    fn to_container(&self) -> Result<Container, FormatError> {
         let mut parts = Vec::new();
         let mut tensors = Vec::new();
         for entry in &self.entries {
             let encoding = encode(entry, &mut parts)?;
-            tensors.push(TensorDescription {
+            tensors.push(Description {
                 path: entry.path.clone(),
                 dims: entry.dims.clone(),
                 output_axis: entry.output_axis,
                 encoding,
             });
         }
-        let description = serde_json::to_string(&Description {
-            version: VERSION,
-            tensors,
-        })
-        .map_err(|error| FormatError::corrupt(error.to_string()))?;
-        parts.sort_by(|a, b| a.name.cmp(&b.name));
-        let runs = parts.iter().map(|part| part.bytes.as_slice());
-        let metadata = std::collections::HashMap::from([
-            ("format".to_string(), FORMAT.to_string()),
-            ("checksum".to_string(), checksum(&description, runs)),
-            ("description".to_string(), description),
-        ]);
-        let views = parts
-            .iter()
-            .map(|part| {
-                let view = TensorView::new(part.dtype, part.shape.clone(), &part.bytes)
-                    .map_err(|error| FormatError::tensor(&part.name, error.to_string()))?;
-                Ok((part.name.clone(), view))
-            })
-            .collect::<Result<Vec<_>, FormatError>>()?;
-        safetensors::serialize(views, Some(metadata))
-            .map_err(|error| FormatError::corrupt(error.to_string()))
+        let description = serde_json::to_string(&tensors)
+            .map_err(|error| FormatError::corrupt(error.to_string()))?;
+        Ok(Container::new(Self::KIND, description, parts))
     }
 
-    /// Reads a file's bytes. Anything but the bytes that [`to_bytes`](Self::to_bytes) gave is an
-    /// error; memory stays within a small multiple of the bytes' length.
-    pub fn from_bytes(bytes: &[u8]) -> Result<Self, FormatError> {
-        let corrupt = |error: safetensors::SafeTensorError| FormatError::corrupt(error.to_string());
-        let (_, metadata) = SafeTensors::read_metadata(bytes).map_err(corrupt)?;
-        let container = SafeTensors::deserialize(bytes).map_err(corrupt)?;
-        let fields = metadata.metadata().clone().unwrap_or_default();
-        let field = |name: &str| {
-            fields
-                .get(name)
-                .ok_or_else(|| FormatError::corrupt(format!("no `{name}` in its metadata")))
-        };
-        if field("format")? != FORMAT {
-            return Err(FormatError::corrupt(format!(
-                "written by `{}`, not by {FORMAT}",
-                field("format")?
-            )));
-        }
-        let text = field("description")?;
-        // The version alone is read first: what else a newer description holds is unknown.
-        #[derive(Deserialize)]
-        struct Versioned {
-            version: u32,
-        }
-        let json = |error: serde_json::Error| FormatError::corrupt(error.to_string());
-        let Versioned { version } = serde_json::from_str(text).map_err(json)?;
-        if version > VERSION {
-            return Err(FormatError::Version {
-                found: version,
-                supported: VERSION,
-            });
-        }
-        let mut parts: BTreeMap<String, TensorView<'_>> = container.tensors().into_iter().collect();
-        if *field("checksum")? != checksum(text, parts.values().map(|part| part.data())) {
-            return Err(FormatError::corrupt("the checksum differs"));
-        }
-        let description: Description = serde_json::from_str(text).map_err(json)?;
-        let entries = description
-            .tensors
+    fn from_container(container: Container) -> Result<Self, FormatError> {
+        let tensors: Vec<Description> = serde_json::from_str(container.description())
+            .map_err(|error| FormatError::corrupt(error.to_string()))?;
+        let mut parts = container.into_parts();
+        let entries = tensors
             .into_iter()
             .map(|tensor| decode(tensor, &mut parts))
             .collect::<Result<Vec<_>, _>>()?;
@@ -188,21 +120,25 @@ impl Archive {
         }
     }
 
+    /// The file's bytes. Fails where an entry contradicts itself.
+    pub fn to_bytes(&self) -> Result<Vec<u8>, FormatError> {
+        self.to_container()?.to_bytes()
+    }
+
+    /// Reads a file's bytes. Anything but the bytes that [`to_bytes`](Self::to_bytes) gave is an
+    /// error; memory stays within a small multiple of the bytes' length.
+    pub fn from_bytes(bytes: &[u8]) -> Result<Self, FormatError> {
+        Self::from_container(Container::from_bytes(Self::KIND, bytes)?)
+    }
+
     /// Writes the file, whole or not at all; returns its size in bytes.
     pub fn save(&self, path: impl AsRef<Path>) -> Result<u64, FormatError> {
-        let bytes = self.to_bytes()?;
-        write_atomically(path.as_ref(), &bytes)?;
-        Ok(bytes.len() as u64)
+        self.to_container()?.save(path)
     }
 
     /// Reads a file.
     pub fn load(path: impl AsRef<Path>) -> Result<Self, FormatError> {
-        let path = path.as_ref();
-        let bytes = std::fs::read(path).map_err(|source| FormatError::Io {
-            path: path.to_path_buf(),
-            source,
-        })?;
-        Self::from_bytes(&bytes)
+        Self::from_container(Container::load(Self::KIND, path)?)
     }
 
     /// Least size in bytes that coding each tensor's symbols one by one could reach.
@@ -210,15 +146,6 @@ impl Archive {
         let bits: f64 = self.entries.iter().map(|e| e.payload.entropy_bits()).sum();
         (bits / 8.0).ceil() as u64
     }
-}
-
-fn checksum<'a>(description: &str, runs: impl Iterator<Item = &'a [u8]>) -> String {
-    let mut hasher = crc32fast::Hasher::new();
-    hasher.update(description.as_bytes());
-    for run in runs {
-        hasher.update(run);
-    }
-    format!("{:08x}", hasher.finalize())
 }
 
 fn encode(entry: &Entry, parts: &mut Vec<Part>) -> Result<Encoding, FormatError> {
@@ -287,8 +214,8 @@ fn encode(entry: &Entry, parts: &mut Vec<Part>) -> Result<Encoding, FormatError>
 }
 
 fn decode(
-    tensor: TensorDescription,
-    parts: &mut BTreeMap<String, TensorView<'_>>,
+    tensor: Description,
+    parts: &mut BTreeMap<String, Part>,
 ) -> Result<Entry, FormatError> {
     let path = tensor.path.clone();
     let has_zero_points = parts.contains_key(&format!("{path}.zero_point"));
@@ -298,8 +225,8 @@ fn decode(
             .remove(&name)
             .ok_or_else(|| FormatError::tensor(&name, "missing, or described twice"))?;
         match expected {
-            Some(dtype) if part.dtype() != dtype => {
-                Err(FormatError::tensor(&name, format!("type {}", part.dtype())))
+            Some(dtype) if part.dtype != dtype => {
+                Err(FormatError::tensor(&name, format!("type {}", part.dtype)))
             }
             _ => Ok(part),
         }
@@ -313,31 +240,31 @@ fn decode(
     entry.payload = match tensor.encoding {
         Encoding::Dense => {
             let part = take("", None)?;
-            let element = element(part.dtype())
-                .ok_or_else(|| FormatError::tensor(&path, format!("type {}", part.dtype())))?;
-            if part.shape() != entry.dims {
+            let element = element(part.dtype)
+                .ok_or_else(|| FormatError::tensor(&path, format!("type {}", part.dtype)))?;
+            if part.shape != entry.dims {
                 return Err(FormatError::tensor(&path, "another shape than described"));
             }
             Payload::Dense(Dense {
                 element,
-                bytes: part.data().to_vec(),
+                bytes: part.bytes,
             })
         }
         Encoding::Sparse => {
-            let kept = read_bitmap(take(".bitmap", Some(Dtype::U8))?.data(), entry.view()?.len())?;
+            let kept = read_bitmap(&take(".bitmap", Some(Dtype::U8))?.bytes, entry.view()?.len())?;
             let values = take(".values", Some(Dtype::F32))?;
-            Payload::Sparse(spread(&kept, floats(values.data()), |_| 0.0, &path)?)
+            Payload::Sparse(spread(&kept, floats(&values.bytes), |_| 0.0, &path)?)
         }
         Encoding::Quantized { scheme, bitmap } => {
             let view = entry.view()?;
-            let scales = floats(take(".scale", Some(Dtype::F32))?.data());
+            let scales = floats(&take(".scale", Some(Dtype::F32))?.bytes);
             let (groups, length) = scheme.groups(&view)?;
             if scales.len() != groups {
                 return Err(FormatError::tensor(&path, "another number of scales than groups"));
             }
             let zero_points: Vec<i32> = if has_zero_points {
                 let part = take(".zero_point", Some(Dtype::U16))?;
-                let pairs = part.data().chunks_exact(2);
+                let pairs = part.bytes.chunks_exact(2);
                 pairs.map(|b| i32::from(u16::from_le_bytes([b[0], b[1]]))).collect()
             } else {
                 vec![0; groups]
@@ -345,14 +272,14 @@ fn decode(
             if zero_points.len() != groups {
                 return Err(FormatError::tensor(&path, "another number of zero points than groups"));
             }
-            let packed = take(".codes", Some(Dtype::U8))?.data();
+            let packed = take(".codes", Some(Dtype::U8))?.bytes;
             let low = scheme.code_range().0;
             let read = |count| -> Result<Vec<i32>, FormatError> {
-                let codes = unpack(packed, scheme.bits(), count)?;
+                let codes = unpack(&packed, scheme.bits(), count)?;
                 Ok(codes.into_iter().map(|code| code as i32 + low).collect())
             };
             let codes = if bitmap {
-                let kept = read_bitmap(take(".bitmap", Some(Dtype::U8))?.data(), view.len())?;
+                let kept = read_bitmap(&take(".bitmap", Some(Dtype::U8))?.bytes, view.len())?;
                 let count = kept.iter().filter(|kept| **kept).count();
                 let zero = |i: usize| zero_points[i / length.max(1)];
                 spread(&kept, read(count)?, zero, &path)?

@@ -5,6 +5,7 @@
 
 mod atomic;
 mod archive;
+mod container;
 mod entropy;
 mod error;
 mod pack;
@@ -13,6 +14,7 @@ mod scheme;
 mod view;
 
 pub use archive::{Archive, Entry};
+pub use container::{Container, Part};
 pub use atomic::write_atomically;
 pub use entropy::entropy_bits;
 pub use error::FormatError;

@@ -114,6 +114,9 @@ pub struct Row {
     pub mode: Mode,
     /// Whether the refine-tune stage followed.
     pub refined: bool,
+    /// Whether the level was found by a steered threshold, not asked for.
+    #[serde(default)]
+    pub steered: bool,
     /// The share of weights that was asked for, 0 to 1; 0 where nothing was pruned. A pruned row
     /// that leaves it out (or has 0 here) counts as asked for its `sparsity`.
     #[serde(default)]

@@ -25,6 +25,8 @@ pub struct Summary {
     pub mode: Mode,
     /// Whether the refine-tune stage followed.
     pub refined: bool,
+    /// Whether the level was found by a steered threshold, not asked for.
+    pub steered: bool,
     /// The share of weights that was asked for, 0 to 1.
     pub level: f64,
     /// Bits a selected weight is stored in; 32 where nothing was quantized.
@@ -67,6 +69,7 @@ struct Cell {
     fewer_bits: std::cmp::Reverse<u32>,
     mode: Mode,
     refined: bool,
+    steered: bool,
 }
 
 /// The level that was asked for, or the sparsity where a pruned row does not say.
@@ -88,6 +91,7 @@ impl Cell {
             fewer_bits: std::cmp::Reverse(row.weight_bits),
             mode: row.mode,
             refined: row.refined,
+            steered: row.steered,
         }
     }
 }
@@ -121,6 +125,7 @@ fn summarize(runs: &[&Row], indices: Vec<usize>) -> Option<Summary> {
         stage: first.stage,
         mode: first.mode,
         refined: first.refined,
+        steered: first.steered,
         level: level_of(first),
         weight_bits: first.weight_bits,
         n: runs.len(),

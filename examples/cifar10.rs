@@ -1,0 +1,140 @@
+//! The study on CIFAR-10 with the pretrained ResNets of Yerlan Idelbayev, depth 20 to 56.
+//!
+//! ```text
+//! cargo run --release --example cifar10 -- --data CIFAR_FOLDER --weights resnet20.th --epochs 0
+//! ```
+
+use std::error::Error;
+use std::path::PathBuf;
+
+use burn::grad_clipping::GradientClippingConfig;
+use burn::module::Module;
+use burn::optim::decay::WeightDecayConfig;
+use burn::optim::momentum::MomentumConfig;
+use burn::optim::{ModuleOptimizer, SgdConfig};
+use burn_compress::Study;
+use burn_compress::recipe::{PruneLevels, QuantizeLevels, Recipe};
+use clap::Parser;
+
+#[path = "support/mod.rs"]
+mod support;
+
+use support::cifar::Cifar;
+use support::device::Backend;
+use support::resnet::ResNet;
+use support::show;
+use support::workload::Classification;
+
+/// Which compression does a ResNet for CIFAR-10 bear?
+#[derive(Parser)]
+struct Arguments {
+    /// Folder of data_batch_1.bin to 5 and test_batch.bin, or the same with .xz
+    #[arg(long)]
+    data: PathBuf,
+    /// PyTorch checkpoint (.th)
+    #[arg(long)]
+    weights: PathBuf,
+    /// 20, 32, 44 or 56
+    #[arg(long, default_value_t = 20)]
+    depth: usize,
+    /// Pruning levels, rising
+    #[arg(long, value_delimiter = ',', default_value = "0.5,0.7,0.8,0.9")]
+    sparsity: Vec<f64>,
+    /// Bits of a weight, falling
+    #[arg(long, value_delimiter = ',', default_value = "8,4,3,2")]
+    bits: Vec<u32>,
+    /// Epochs of aware training; 0 for the post-training half alone
+    #[arg(long, default_value_t = 5)]
+    epochs: usize,
+    /// Epochs of refine-tune at a tenth of the learning rate
+    #[arg(long, default_value_t = 2)]
+    refine_epochs: usize,
+    /// Learning rate at the start of a run; it falls as a cosine
+    #[arg(long, default_value_t = 0.05)]
+    learning_rate: f64,
+    /// Accuracy that may be lost, in points
+    #[arg(long, default_value_t = 1.2)]
+    max_drop: f64,
+    /// Number of seeds
+    #[arg(long, default_value_t = 1)]
+    seeds: u64,
+    /// Trains on the first images only
+    #[arg(long)]
+    train_images: Option<usize>,
+    /// Scores on the first images only
+    #[arg(long)]
+    test_images: Option<usize>,
+    /// Recipe in TOML or JSON, in place of the levels, epochs and budget above
+    #[arg(long)]
+    recipe: Option<PathBuf>,
+    /// Where it runs
+    #[arg(long, value_enum, default_value_t)]
+    device: Backend,
+    /// Where the report goes, and where an interrupted study goes on
+    #[arg(long, default_value = "target/cifar10")]
+    out: PathBuf,
+}
+
+fn main() -> Result<(), Box<dyn Error>> {
+    let arguments = Arguments::parse();
+    let device = arguments.device.device()?;
+    let model = ResNet::load(arguments.depth, &arguments.weights, &device)?;
+    let (train, test) = Cifar::load(
+        &arguments.data,
+        match arguments.epochs {
+            0 => Some(0),
+            _ => arguments.train_images,
+        },
+        arguments.test_images,
+    )?;
+    let recipe = match &arguments.recipe {
+        Some(path) => Recipe::load(path)?,
+        None => Recipe {
+            max_drop: arguments.max_drop,
+            learning_rate: arguments.learning_rate,
+            epochs: arguments.epochs,
+            refine_epochs: arguments.refine_epochs,
+            seeds: (0..arguments.seeds).collect(),
+            prune: (!arguments.sparsity.is_empty()).then(|| PruneLevels {
+                levels: arguments.sparsity,
+                ..Default::default()
+            }),
+            quantize: (!arguments.bits.is_empty()).then(|| QuantizeLevels {
+                bits: arguments.bits,
+                ..Default::default()
+            }),
+            ..Default::default()
+        },
+    };
+    let parameters = model.num_params();
+    eprintln!("ResNet-{} with {parameters} parameters on {device:?}", arguments.depth);
+    let mut workload = Classification {
+        train,
+        test,
+        device,
+        batch: 128,
+        optimizer,
+        run: None,
+    };
+    let outcome = Study::of(recipe)
+        .folder(&arguments.out)
+        .score_name("accuracy, %")
+        .on_progress(show::progress())
+        .run(model, &mut workload)?;
+    println!("{}", outcome.report());
+    for path in outcome.save(&arguments.out, "report")? {
+        println!("wrote {}", path.display());
+    }
+    let best = arguments.out.join("best.bcm");
+    println!("wrote {} ({} bytes)", best.display(), outcome.save_best(&best)?);
+    Ok(())
+}
+
+fn optimizer() -> ModuleOptimizer {
+    SgdConfig::new()
+        .with_momentum(Some(MomentumConfig::new().with_momentum(0.9)))
+        .with_weight_decay(Some(WeightDecayConfig::new(1e-4)))
+        .with_gradient_clipping(None::<GradientClippingConfig>)
+        .init()
+        .into()
+}

@@ -1,0 +1,51 @@
+//! A study's progress as a bar.
+
+use burn_compress::report::{Mode, Stage};
+use burn_compress::study::{Activity, Cell, Progress};
+
+use super::bars::Bars;
+
+const TICKS: f64 = 1000.0;
+
+/// A callback that shows the progress of a study.
+pub fn progress() -> impl FnMut(&Progress) {
+    let bars = Bars::new(TICKS as u64);
+    move |progress| {
+        let what = describe(&progress.cell);
+        let (done, cells) = progress.cells;
+        let text = match progress.activity {
+            Activity::Train {
+                epoch,
+                epochs,
+                step,
+                steps,
+            } => format!("{what}: epoch {}/{epochs}, step {step}/{steps}", epoch + 1),
+            Activity::Measure => format!("{what}: scoring"),
+            Activity::Done => format!("{what}: done"),
+        };
+        let left = progress.left.map_or(String::new(), |left| {
+            format!(", {} min left", left.as_secs().div_ceil(60))
+        });
+        bars.message(format!("[{done}/{cells}{left}] {text}"));
+        bars.at((progress.share * TICKS) as u64);
+        if progress.activity == Activity::Done && done == cells {
+            bars.finish();
+        }
+    }
+}
+
+fn describe(cell: &Cell) -> String {
+    let level = match cell.stage {
+        Stage::Baseline => return "baseline".into(),
+        Stage::Prune if cell.steered => "steered pruning".into(),
+        Stage::Prune => format!("{:.0} % pruned", cell.level * 100.0),
+        Stage::Quantize => format!("{} bits", cell.bits),
+        Stage::Combined => format!("{:.0} % pruned, {} bits", cell.level * 100.0, cell.bits),
+    };
+    let mode = match cell.mode {
+        Mode::Aware => "aware",
+        _ => "post-training",
+    };
+    let refined = if cell.refined { ", refine-tune" } else { "" };
+    format!("{level}, {mode}{refined}")
+}

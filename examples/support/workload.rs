@@ -1,0 +1,126 @@
+//! An image classifier as the study sees it.
+
+use burn::module::Module;
+use burn::nn::loss::CrossEntropyLossConfig;
+use burn::lr_scheduler::cosine::CosineAnnealingLrSchedulerConfig;
+use burn::lr_scheduler::module_lr_scheduler::ModuleLrScheduler;
+use burn::optim::{GradientsParams, ModuleOptimizer};
+use burn::tensor::{Device, Int, Tensor};
+use burn_compress::train::{BoxError, Epoch, Workload};
+use rand::rngs::StdRng;
+use rand::seq::SliceRandom;
+use rand::{Rng, SeedableRng};
+
+use super::Dataset;
+use super::cifar::Cifar;
+use super::cnn::Cnn;
+use super::digits::Digits;
+use super::evaluate::accuracy;
+use super::resnet::ResNet;
+
+pub trait Classifier: Module {
+    fn classify(&self, images: Tensor<4>) -> Tensor<2>;
+}
+
+impl Classifier for Cnn {
+    fn classify(&self, images: Tensor<4>) -> Tensor<2> {
+        self.forward(images)
+    }
+}
+
+impl Classifier for ResNet {
+    fn classify(&self, images: Tensor<4>) -> Tensor<2> {
+        self.forward(images)
+    }
+}
+
+/// A set of images that is varied by chance while training.
+pub trait Augmented: Dataset {
+    fn augmented(
+        &self,
+        indices: &[usize],
+        rng: &mut impl Rng,
+        device: &Device,
+    ) -> (Tensor<4>, Tensor<1, Int>);
+}
+
+impl Augmented for Digits {
+    fn augmented(
+        &self,
+        indices: &[usize],
+        rng: &mut impl Rng,
+        device: &Device,
+    ) -> (Tensor<4>, Tensor<1, Int>) {
+        self.batch_shifted(indices, 1, rng, device)
+    }
+}
+
+impl Augmented for Cifar {
+    fn augmented(
+        &self,
+        indices: &[usize],
+        rng: &mut impl Rng,
+        device: &Device,
+    ) -> (Tensor<4>, Tensor<1, Int>) {
+        self.batch_augmented(indices, rng, device)
+    }
+}
+
+/// Trains with a learning rate that falls as a cosine over each run; scores by accuracy in percent.
+pub struct Classification<D> {
+    pub train: D,
+    pub test: D,
+    /// The plain device; training happens on its autodiff side.
+    pub device: Device,
+    pub batch: usize,
+    /// A fresh optimizer for each run.
+    pub optimizer: fn() -> ModuleOptimizer,
+    pub run: Option<(ModuleOptimizer, ModuleLrScheduler)>,
+}
+
+impl<M: Classifier, D: Augmented> Workload<M> for Classification<D> {
+    type Input = Tensor<4>;
+    type Output = Tensor<2>;
+
+    fn steps_per_epoch(&self) -> usize {
+        self.train.len() / self.batch
+    }
+
+    fn train_epoch(&mut self, mut model: M, epoch: &mut Epoch<'_>) -> Result<M, BoxError> {
+        let steps = Workload::<M>::steps_per_epoch(self);
+        if epoch.is_first() || self.run.is_none() {
+            let iterations = (steps * epoch.count()).max(2);
+            let rate = CosineAnnealingLrSchedulerConfig::new(epoch.learning_rate(), iterations);
+            self.run = Some(((self.optimizer)(), rate.init()?));
+        }
+        let Some((optimizer, rate)) = &mut self.run else {
+            return Err("no run was started".into());
+        };
+        let device = self.device.clone().autodiff();
+        let loss = CrossEntropyLossConfig::new().init(&device);
+        let mut rng = StdRng::seed_from_u64(epoch.seed());
+        let mut order: Vec<usize> = (0..self.train.len()).collect();
+        order.shuffle(&mut rng);
+        for indices in order.chunks_exact(self.batch) {
+            let (images, labels) = self.train.augmented(indices, &mut rng, &device);
+            let gradients = loss.forward(model.classify(images), labels).backward();
+            let gradients = GradientsParams::from_grads(gradients, &model);
+            model = optimizer.step(rate.step(), model, gradients);
+            model = epoch.step(model)?;
+        }
+        Ok(model)
+    }
+
+    fn score(&mut self, model: &M) -> Result<f64, BoxError> {
+        let forward = |images| model.classify(images);
+        Ok(accuracy(&self.test, &self.device, forward))
+    }
+
+    fn example(&self, device: &Device) -> Tensor<4> {
+        self.test.batch(&[0], device).0
+    }
+
+    fn forward(&self, model: &M, input: Tensor<4>) -> Tensor<2> {
+        model.classify(input)
+    }
+}

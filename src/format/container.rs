@@ -1,0 +1,176 @@
+use std::collections::{BTreeMap, HashMap};
+use std::path::Path;
+
+use safetensors::tensor::{Dtype, SafeTensors, TensorView};
+
+use super::{FormatError, write_atomically};
+
+const VERSION: u32 = 1;
+
+/// A named run of elements in a [`Container`].
+///
+/// ```
+/// use burn_compress::format::Part;
+/// let part = Part::bytes("codes", vec![1, 2, 3]);
+/// assert_eq!(part.shape, [3]);
+/// ```
+#[derive(Debug, Clone, PartialEq)]
+pub struct Part {
+    /// Its name in the container.
+    pub name: String,
+    /// Type of its elements.
+    pub dtype: Dtype,
+    /// Its dimensions.
+    pub shape: Vec<usize>,
+    /// Its elements, little-endian.
+    pub bytes: Vec<u8>,
+}
+
+impl Part {
+    /// A part of plain bytes.
+    pub fn bytes(name: impl Into<String>, bytes: Vec<u8>) -> Self {
+        Self {
+            name: name.into(),
+            dtype: Dtype::U8,
+            shape: vec![bytes.len()],
+            bytes,
+        }
+    }
+}
+
+/// A [safetensors](https://github.com/huggingface/safetensors) file with a described, versioned and
+/// checksummed content: what every file of this library is.
+///
+/// ```
+/// use burn_compress::format::{Container, Part};
+/// let container = Container::new("notes", "about".into(), vec![Part::bytes("text", b"hi".to_vec())]);
+/// let bytes = container.to_bytes()?;
+/// assert_eq!(Container::from_bytes("notes", &bytes)?, container);
+/// assert!(Container::from_bytes("model", &bytes).is_err());
+/// # Ok::<(), burn_compress::format::FormatError>(())
+/// ```
+#[derive(Debug, Clone, PartialEq)]
+pub struct Container {
+    kind: String,
+    description: String,
+    parts: BTreeMap<String, Part>,
+}
+
+impl Container {
+    /// A container of this kind (such as `model`), with a description (JSON, by custom) and parts.
+    /// Of two parts with one name the last counts.
+    pub fn new(kind: &str, description: String, parts: Vec<Part>) -> Self {
+        let named = parts.into_iter().map(|part| (part.name.clone(), part));
+        Self {
+            kind: kind.to_string(),
+            description,
+            parts: named.collect(),
+        }
+    }
+
+    /// The description.
+    pub fn description(&self) -> &str {
+        &self.description
+    }
+
+    /// The parts by name.
+    pub fn into_parts(self) -> BTreeMap<String, Part> {
+        self.parts
+    }
+
+    /// The file's bytes.
+    pub fn to_bytes(&self) -> Result<Vec<u8>, FormatError> {
+        let metadata = HashMap::from([
+            ("burn-compress".to_string(), VERSION.to_string()),
+            ("kind".to_string(), self.kind.clone()),
+            ("description".to_string(), self.description.clone()),
+            ("checksum".to_string(), self.checksum()),
+        ]);
+        let views = self.parts.values().map(|part| {
+            TensorView::new(part.dtype, part.shape.clone(), &part.bytes)
+                .map(|view| (part.name.as_str(), view))
+                .map_err(|error| FormatError::tensor(&part.name, error.to_string()))
+        });
+        let views = views.collect::<Result<Vec<_>, FormatError>>()?;
+        safetensors::serialize(views, Some(metadata))
+            .map_err(|error| FormatError::corrupt(error.to_string()))
+    }
+
+    /// Reads a file's bytes. A file of another kind or of a newer version, and one that was cut or
+    /// altered anywhere, is an error.
+    pub fn from_bytes(kind: &str, bytes: &[u8]) -> Result<Self, FormatError> {
+        let corrupt = |error: safetensors::SafeTensorError| FormatError::corrupt(error.to_string());
+        let (_, header) = SafeTensors::read_metadata(bytes).map_err(corrupt)?;
+        let mut fields = header.metadata().clone().unwrap_or_default();
+        let mut field = |name: &str| {
+            let missing = || FormatError::corrupt(format!("no `{name}` in its metadata"));
+            fields.remove(name).ok_or_else(missing)
+        };
+        // The version is read first: what else a newer file holds is unknown.
+        let version = field("burn-compress")?;
+        match version.parse::<u32>() {
+            Ok(VERSION) => {}
+            Ok(found) if found > VERSION => {
+                return Err(FormatError::Version {
+                    found,
+                    supported: VERSION,
+                });
+            }
+            _ => return Err(FormatError::corrupt(format!("version `{version}`"))),
+        }
+        let found = field("kind")?;
+        if found != kind {
+            return Err(FormatError::corrupt(format!("a `{found}`, not a `{kind}`")));
+        }
+        let (description, checksum) = (field("description")?, field("checksum")?);
+        let tensors = SafeTensors::deserialize(bytes).map_err(corrupt)?;
+        let parts = tensors.tensors().into_iter().map(|(name, view)| {
+            let part = Part {
+                name: name.clone(),
+                dtype: view.dtype(),
+                shape: view.shape().to_vec(),
+                bytes: view.data().to_vec(),
+            };
+            (name, part)
+        });
+        let container = Self {
+            kind: kind.to_string(),
+            description,
+            parts: parts.collect(),
+        };
+        match container.checksum() == checksum {
+            true => Ok(container),
+            false => Err(FormatError::corrupt("the checksum differs")),
+        }
+    }
+
+    /// Writes the file, whole or not at all; returns its size in bytes.
+    pub fn save(&self, path: impl AsRef<Path>) -> Result<u64, FormatError> {
+        let bytes = self.to_bytes()?;
+        write_atomically(path.as_ref(), &bytes)?;
+        Ok(bytes.len() as u64)
+    }
+
+    /// Reads a file of this kind.
+    pub fn load(kind: &str, path: impl AsRef<Path>) -> Result<Self, FormatError> {
+        let path = path.as_ref();
+        let bytes = std::fs::read(path).map_err(|source| FormatError::Io {
+            path: path.to_path_buf(),
+            source,
+        })?;
+        Self::from_bytes(kind, &bytes)
+    }
+
+    // Over everything that means something: names, types and shapes as well as bytes.
+    fn checksum(&self) -> String {
+        let mut hasher = crc32fast::Hasher::new();
+        hasher.update(self.kind.as_bytes());
+        hasher.update(self.description.as_bytes());
+        for part in self.parts.values() {
+            let head = format!("{} {} {:?}", part.name, part.dtype, part.shape);
+            hasher.update(head.as_bytes());
+            hasher.update(&part.bytes);
+        }
+        format!("{:08x}", hasher.finalize())
+    }
+}

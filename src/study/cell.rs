@@ -1,0 +1,104 @@
+use crate::recipe::Recipe;
+use crate::report::{Mode, Row, Stage};
+
+/// A cell of the study: which compression, when in force, with what training.
+///
+/// ```
+/// use burn_compress::{report::{Mode, Stage}, study::Cell};
+/// let cell = Cell { stage: Stage::Prune, mode: Mode::Aware, refined: true, steered: false, level: 0.8, bits: 32, seed: 0 };
+/// assert_eq!(cell.key(), "prune-aware-refined-80.00-32bit-seed0");
+/// ```
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Cell {
+    /// Part of the study.
+    pub stage: Stage,
+    /// When the compression is in force.
+    pub mode: Mode,
+    /// Whether refine-tune follows.
+    pub refined: bool,
+    /// Whether the level is found by a steered threshold, not given.
+    pub steered: bool,
+    /// Share of the weights removed.
+    pub level: f64,
+    /// Bits of a weight; 32 where it is not quantized.
+    pub bits: u32,
+    /// Seed of the training.
+    pub seed: u64,
+}
+
+impl Cell {
+    /// The name under which the cell is saved.
+    pub fn key(&self) -> String {
+        let stage = match self.stage {
+            Stage::Baseline => "baseline",
+            Stage::Prune => "prune",
+            Stage::Quantize => "quantize",
+            Stage::Combined => "combined",
+        };
+        let mode = match self.mode {
+            Mode::None => "none",
+            Mode::Post => "post",
+            Mode::Aware => "aware",
+        };
+        let refined = if self.refined { "refined" } else { "plain" };
+        let (bits, seed) = (self.bits, self.seed);
+        let level = match self.steered {
+            true => "steered".to_string(),
+            false => format!("{:.2}", self.level * 100.0),
+        };
+        format!("{stage}-{mode}-{refined}-{level}-{bits}bit-seed{seed}")
+    }
+
+    pub(super) fn baseline(seed: u64) -> Self {
+        Self {
+            stage: Stage::Baseline,
+            mode: Mode::None,
+            refined: false,
+            steered: false,
+            level: 0.0,
+            bits: 32,
+            seed,
+        }
+    }
+
+    pub(super) fn of(row: &Row) -> Self {
+        Self {
+            stage: row.stage,
+            mode: row.mode,
+            refined: row.refined,
+            steered: row.steered,
+            level: row.level,
+            bits: row.weight_bits,
+            seed: row.seed,
+        }
+    }
+
+    pub(super) fn refined(self) -> Self {
+        Self {
+            refined: true,
+            ..self
+        }
+    }
+}
+
+/// Epochs of training that a recipe asks for in all, and cells that it makes: what progress counts.
+pub(super) fn extent(recipe: &Recipe) -> (usize, usize) {
+    let levels = |stage| match stage {
+        Stage::Prune => recipe.prune.as_ref().map_or(0, |prune| prune.levels.len()),
+        Stage::Quantize => recipe.quantize.as_ref().map_or(0, |q| q.bits.len()),
+        Stage::Combined => 1,
+        Stage::Baseline => 0,
+    };
+    let levels: usize = recipe.order.iter().map(|stage| levels(*stage)).sum();
+    let refines = usize::from(recipe.epochs > 0 && recipe.refine_epochs > 0);
+    let aware = usize::from(recipe.epochs > 0);
+    let per_level = 1 + refines + aware + aware * refines;
+    let epochs = aware * recipe.epochs + (refines + aware * refines) * recipe.refine_epochs;
+    let seeds = recipe.seeds.len();
+    let steer = recipe.prune.as_ref().and_then(|prune| prune.steer.as_ref());
+    let (rounds, steered) = steer.map_or((0, 0), |steer| (steer.rounds, aware));
+    (
+        seeds * (levels * epochs + steered * rounds * recipe.epochs),
+        1 + seeds * (levels * per_level + steered),
+    )
+}

@@ -1,0 +1,51 @@
+use std::path::PathBuf;
+
+use crate::attach::AttachError;
+use crate::format::FormatError;
+use crate::recipe::RecipeError;
+use crate::report::ReportError;
+use crate::train::TrainError;
+
+/// What can stop a study. What was finished before is kept.
+///
+/// ```
+/// use burn_compress::{recipe::RecipeError, study::StudyError};
+/// let error = StudyError::from(RecipeError::Empty);
+/// assert!(error.to_string().contains("no level"));
+/// ```
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum StudyError {
+    /// The recipe cannot be followed.
+    #[error(transparent)]
+    Recipe(#[from] RecipeError),
+    /// The model cannot be compressed so.
+    #[error(transparent)]
+    Attach(#[from] AttachError),
+    /// Training or scoring failed.
+    #[error(transparent)]
+    Train(#[from] TrainError),
+    /// The rows make no report.
+    #[error(transparent)]
+    Report(#[from] ReportError),
+    /// A file could not be read or written.
+    #[error(transparent)]
+    Format(#[from] FormatError),
+    /// The folder holds an unfinished or finished study of another recipe or model.
+    #[error(
+        "{} holds another study ({what} differs): choose another folder, or remove it",
+        folder.display()
+    )]
+    AnotherStudy {
+        /// The folder.
+        folder: PathBuf,
+        /// `the recipe` or `the model`.
+        what: &'static str,
+    },
+    /// The study has no such row, or no model of it.
+    #[error("row {row} has no saved model")]
+    NoModel {
+        /// Index of the row.
+        row: usize,
+    },
+}

@@ -1,0 +1,179 @@
+use std::collections::BTreeMap;
+use std::collections::HashMap;
+use std::time::Instant;
+
+use burn::module::Module;
+
+use super::{Cell, StudyError};
+use crate::attach::{Compressed, Layer, LayerSummary, archive, weights};
+use crate::format::{Archive, Entry, Payload};
+use crate::report::{LayerRow, Row};
+use crate::train::{Workload, checked_score};
+use crate::work::Work;
+
+// Bits of an activation: they stay in float.
+const ACTIVATION_BITS: u64 = 32;
+
+/// What every cell is measured against.
+pub(super) struct Yardstick {
+    pub score: Option<f64>,
+    pub work: Work,
+    /// Weights of the selected layers as they came, in rows.
+    weights: BTreeMap<String, Vec<f32>>,
+    passes: usize,
+}
+
+/// A module that is to be measured, packed.
+pub(super) struct Candidate<M> {
+    pub module: M,
+    pub archive: Archive,
+    pub layers: Vec<LayerSummary>,
+}
+
+impl<M: Module> From<Compressed<M>> for Candidate<M> {
+    fn from(compressed: Compressed<M>) -> Self {
+        Self {
+            module: compressed.module.clone(),
+            layers: compressed.layers().to_vec(),
+            archive: compressed.into_archive(),
+        }
+    }
+}
+
+impl Yardstick {
+    pub fn new<M: Module>(
+        module: &M,
+        layers: &[Layer],
+        work: Work,
+        passes: usize,
+    ) -> Result<Self, StudyError> {
+        let paths = layers.iter().map(|layer| layer.path.clone());
+        Ok(Self {
+            score: None,
+            work,
+            weights: paths.zip(weights(module, layers)?).collect(),
+            passes,
+        })
+    }
+
+    /// The module as it came.
+    pub fn baseline<M: Module>(&self, module: &M) -> Result<Candidate<M>, StudyError> {
+        let layers = self.weights.iter().map(|(path, weights)| LayerSummary {
+            path: path.clone(),
+            weights: weights.len(),
+            removed: weights.iter().filter(|weight| **weight == 0.0).count(),
+            bits: 32,
+        });
+        Ok(Candidate {
+            module: module.valid(),
+            archive: archive(module)?,
+            layers: layers.collect(),
+        })
+    }
+
+    /// Scores and times a module, and weighs its file.
+    pub fn measure<M: Module, W: Workload<M>>(
+        &self,
+        cell: Cell,
+        candidate: &Candidate<M>,
+        workload: &mut W,
+        started: Instant,
+    ) -> Result<Row, StudyError> {
+        let module = &candidate.module;
+        let score = checked_score(workload, module)?;
+        let [ms, fastest, slowest] = self.time(module, workload);
+        let left: HashMap<&str, u64> = candidate
+            .layers
+            .iter()
+            .map(|layer| {
+                let left = layer.weights - layer.removed;
+                (layer.path.as_str(), left as u64)
+            })
+            .collect();
+        let layers: Vec<LayerRow> = candidate
+            .layers
+            .iter()
+            .map(|layer| self.layer(layer, &candidate.archive))
+            .collect();
+        let macs = self.work.total(|path| left.get(path).copied());
+        let compressed: u64 = layers.iter().map(|layer| layer.macs).sum();
+        let coded: u64 = layers
+            .iter()
+            .map(|layer| layer.macs * u64::from(layer.bits))
+            .sum();
+        let rest = macs.saturating_sub(compressed) * 32;
+        let weights: usize = candidate.layers.iter().map(|l| l.weights).sum();
+        let removed: usize = candidate.layers.iter().map(|l| l.removed).sum();
+        Ok(Row {
+            stage: cell.stage,
+            mode: cell.mode,
+            refined: cell.refined,
+            steered: cell.steered,
+            level: cell.level,
+            sparsity: removed as f64 / weights.max(1) as f64,
+            weight_bits: cell.bits,
+            score,
+            drop: self.score.unwrap_or(score) - score,
+            bytes: candidate.archive.to_bytes()?.len() as u64,
+            entropy_bytes: candidate.archive.entropy_bytes(),
+            macs,
+            bit_operations: (coded + rest) * ACTIVATION_BITS,
+            ms,
+            ms_range: [fastest, slowest],
+            seconds: started.elapsed().as_secs_f64(),
+            seed: cell.seed,
+            layers,
+        })
+    }
+
+    // Median, fastest and slowest of the passes, in milliseconds.
+    fn time<M: Module, W: Workload<M>>(&self, module: &M, workload: &W) -> [f64; 3] {
+        let device = module.devices().into_iter().next().unwrap_or_default();
+        let input = workload.example(&device);
+        let pass = || {
+            let start = Instant::now();
+            let output = workload.forward(module, input.clone());
+            // A device that fails to synchronize failed in scoring before.
+            let _ = device.sync();
+            drop(output);
+            start.elapsed().as_secs_f64() * 1e3
+        };
+        pass(); // warms up
+        let mut times: Vec<f64> = (0..self.passes).map(|_| pass()).collect();
+        times.sort_by(f64::total_cmp);
+        let first = times.first().copied().unwrap_or_default();
+        let last = times.last().copied().unwrap_or_default();
+        [times[times.len() / 2], first, last]
+    }
+
+    fn layer(&self, layer: &LayerSummary, archive: &Archive) -> LayerRow {
+        let path = layer.path.as_str();
+        let left = (layer.weights - layer.removed) as u64;
+        let before = self.weights.get(path).map_or(&[][..], Vec::as_slice);
+        let entry = archive.entries.iter().find(|entry| entry.path == path);
+        let now = entry.and_then(compressed_rows);
+        let now = now.unwrap_or_else(|| before.to_vec());
+        let squares = |values: &mut dyn Iterator<Item = f32>| -> f64 {
+            values.map(|value| f64::from(value).powi(2)).sum()
+        };
+        let size = squares(&mut before.iter().copied());
+        let changed = squares(&mut before.iter().zip(&now).map(|(a, b)| a - b));
+        LayerRow {
+            path: layer.path.clone(),
+            weights: layer.weights,
+            sparsity: layer.removed as f64 / layer.weights.max(1) as f64,
+            bits: layer.bits,
+            macs: left * self.work.uses(path).unwrap_or(0),
+            distortion: if size > 0.0 { (changed / size).sqrt() } else { 0.0 },
+        }
+    }
+}
+
+// A compressed tensor's values, in rows; none of one that is as it was.
+fn compressed_rows(entry: &Entry) -> Option<Vec<f32>> {
+    match &entry.payload {
+        Payload::Dense(_) => None,
+        Payload::Sparse(values) => Some(values.clone()),
+        Payload::Quantized(weight) => weight.values(&entry.view().ok()?).ok(),
+    }
+}

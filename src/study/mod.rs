@@ -1,0 +1,215 @@
+//! The whole method as one call: every level post-training and aware, refine-tuned, the best ones
+//! combined, and all of it measured.
+
+mod cell;
+mod error;
+mod measure;
+mod outcome;
+mod progress;
+mod run;
+mod store;
+
+pub use cell::Cell;
+pub use error::StudyError;
+pub use outcome::Outcome;
+pub use progress::{Activity, Progress};
+
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use burn::module::Module;
+
+use crate::attach;
+use crate::prune::Pruner;
+use crate::quantize::Quantizer;
+use crate::recipe::{Criterion, PruneLevels, QuantizeLevels, Ranges, Recipe};
+use crate::report::Report;
+use crate::train::Workload;
+use crate::work::{self, Work};
+use measure::Yardstick;
+use progress::Clock;
+use run::Runner;
+use store::Store;
+
+/// Which compression does this model bear? Tries every level of a [`Recipe`] and measures what became
+/// of the model.
+///
+/// ```no_run
+/// # use burn::nn::Linear;
+/// # use burn_compress::train::Workload;
+/// # fn example(model: Linear, workload: &mut impl Workload<Linear>) -> Result<(), Box<dyn std::error::Error>> {
+/// use burn_compress::Study;
+///
+/// let outcome = Study::new()
+///     .prune([0.5, 0.7, 0.8, 0.9, 0.95])
+///     .quantize([8, 6, 4, 3, 2])
+///     .max_drop(0.5)
+///     .epochs(5, 2)
+///     .learning_rate(0.01)
+///     .folder("target/study") // finished cells are kept: an interrupted study goes on
+///     .on_progress(|progress| println!("{:.0} %", progress.share * 100.0))
+///     .run(model, workload)?;
+/// println!("{}", outcome.report());
+/// outcome.save_best("model.bcm")?;
+/// # Ok(())
+/// # }
+/// ```
+#[derive(Default)]
+pub struct Study<'a> {
+    recipe: Recipe,
+    criterion: Option<Arc<dyn Pruner>>,
+    quantizer: Option<Arc<dyn Quantizer>>,
+    folder: Option<PathBuf>,
+    score_name: Option<String>,
+    on_progress: Option<Box<dyn FnMut(&Progress) + 'a>>,
+}
+
+impl<'a> Study<'a> {
+    /// A study without levels, of [`Recipe::default`].
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// A study of this recipe.
+    pub fn of(recipe: Recipe) -> Self {
+        Self {
+            recipe,
+            ..Self::default()
+        }
+    }
+
+    /// Studies these pruning levels.
+    pub fn prune(mut self, levels: impl Into<PruneLevels>) -> Self {
+        self.recipe.prune = Some(levels.into());
+        self
+    }
+
+    /// Prunes by a criterion of the application's own.
+    pub fn criterion(mut self, criterion: impl Pruner + 'static) -> Self {
+        let name = criterion.name().to_string();
+        let prune = self.recipe.prune.get_or_insert_default();
+        prune.criterion = Criterion::Custom(name);
+        self.criterion = Some(Arc::new(criterion));
+        self
+    }
+
+    /// Studies these numbers of bits.
+    pub fn quantize(mut self, levels: impl Into<QuantizeLevels>) -> Self {
+        self.recipe.quantize = Some(levels.into());
+        self
+    }
+
+    /// Picks ranges by a quantizer of the application's own.
+    pub fn quantizer(mut self, quantizer: impl Quantizer + 'static) -> Self {
+        let name = quantizer.name().to_string();
+        let quantize = self.recipe.quantize.get_or_insert_default();
+        quantize.ranges = Ranges::Custom(name);
+        self.quantizer = Some(Arc::new(quantizer));
+        self
+    }
+
+    /// Points of the score that may be lost.
+    pub fn max_drop(mut self, points: f64) -> Self {
+        self.recipe.max_drop = points;
+        self
+    }
+
+    /// The original learning rate; refine-tune takes a tenth of it.
+    pub fn learning_rate(mut self, learning_rate: f64) -> Self {
+        self.recipe.learning_rate = learning_rate;
+        self
+    }
+
+    /// Epochs of aware training and of refine-tune.
+    pub fn epochs(mut self, aware: usize, refine: usize) -> Self {
+        self.recipe.epochs = aware;
+        self.recipe.refine_epochs = refine;
+        self
+    }
+
+    /// Repeats all training with each of these seeds.
+    pub fn seeds(mut self, seeds: impl IntoIterator<Item = u64>) -> Self {
+        self.recipe.seeds = seeds.into_iter().collect();
+        self
+    }
+
+    /// Compresses these parameters only.
+    pub fn select(mut self, selection: attach::Selection) -> Self {
+        self.recipe.selection = selection;
+        self
+    }
+
+    /// Keeps each finished cell in this folder, and goes on with what is there.
+    pub fn folder(mut self, folder: impl Into<PathBuf>) -> Self {
+        self.folder = Some(folder.into());
+        self
+    }
+
+    /// What the score is called in the report, with its unit.
+    pub fn score_name(mut self, name: impl Into<String>) -> Self {
+        self.score_name = Some(name.into());
+        self
+    }
+
+    /// Calls this often, with the stage, the step and the time left.
+    pub fn on_progress(mut self, callback: impl FnMut(&Progress) + 'a) -> Self {
+        self.on_progress = Some(Box::new(callback));
+        self
+    }
+
+    /// The recipe as it stands.
+    pub fn recipe(&self) -> &Recipe {
+        &self.recipe
+    }
+
+    /// Runs the study on a trained model. The model itself is not changed.
+    pub fn run<M: Module, W: Workload<M>>(
+        self,
+        model: M,
+        workload: &mut W,
+    ) -> Result<Outcome<M>, StudyError> {
+        let recipe = self.recipe;
+        recipe.check()?;
+        let prune = recipe.prune.clone().unwrap_or_default();
+        let quantize = recipe.quantize.clone().unwrap_or_default();
+        let criterion = prune.criterion.build(self.criterion.as_ref())?;
+        let quantizer = quantize.ranges.build(self.quantizer.as_ref())?;
+        let module = model.valid();
+        let layers = recipe.selection.select(&attach::layers(&module)?)?;
+        let mut notes = Vec::new();
+        let work = work::measure(&module, |module, device| {
+            workload.forward(module, workload.example(device))
+        });
+        let work = work.unwrap_or_else(|error| {
+            notes.push(format!("Multiply-adds are not counted: {error}."));
+            Work::default()
+        });
+        let yardstick = Yardstick::new(&module, &layers, work, recipe.timed_passes)?;
+        let store = Store::open(self.folder, &recipe)?;
+        let clock = Clock::new(self.on_progress, cell::extent(&recipe));
+        let mut runner = Runner {
+            recipe: &recipe,
+            criterion,
+            quantizer,
+            module,
+            layers,
+            workload,
+            yardstick,
+            store,
+            clock,
+            rows: Vec::new(),
+        };
+        runner.run()?;
+        let (module, store, rows) = runner.into_parts();
+        let mut report = Report::new(rows, recipe.max_drop)?;
+        let json = serde_json::to_value(&recipe).map_err(store::unfit)?;
+        report = report.with_recipe(json);
+        if let Some(name) = self.score_name {
+            report = report.with_score_name(name);
+        }
+        for note in notes {
+            report = report.with_note(note);
+        }
+        Ok(Outcome::new(report, recipe, module, store))
+    }
+}

@@ -1,0 +1,88 @@
+use std::path::{Path, PathBuf};
+
+use burn::module::Module;
+
+use super::store::Store;
+use super::{Cell, StudyError};
+use crate::attach::unpack;
+use crate::format::Archive;
+use crate::recipe::Recipe;
+use crate::report::Report;
+
+/// What a study found: the report, and the model of each of its rows.
+///
+/// ```no_run
+/// # use burn::nn::Linear;
+/// # use burn_compress::study::{Outcome, StudyError};
+/// # fn example(outcome: Outcome<Linear>) -> Result<(), StudyError> {
+/// let best = outcome.best()?; // a plain model, ready to run
+/// outcome.save_best("model.bcm")?; // the same, packed
+/// outcome.save("target/study", "report")?; // report.html, .json, .csv and the recipe
+/// # Ok(())
+/// # }
+/// ```
+pub struct Outcome<M> {
+    report: Report,
+    recipe: Recipe,
+    module: M,
+    store: Store,
+}
+
+impl<M: Module> Outcome<M> {
+    pub(super) fn new(report: Report, recipe: Recipe, module: M, store: Store) -> Self {
+        Self {
+            report,
+            recipe,
+            module,
+            store,
+        }
+    }
+
+    /// The report.
+    pub fn report(&self) -> &Report {
+        &self.report
+    }
+
+    /// What reproduces the study.
+    pub fn recipe(&self) -> &Recipe {
+        &self.recipe
+    }
+
+    /// The packed model of a row, by its index in the report.
+    pub fn archive(&self, row: usize) -> Result<Archive, StudyError> {
+        let found = self.report.rows().get(row);
+        let found = found.ok_or(StudyError::NoModel { row })?;
+        self.store.archive(&Cell::of(found))
+    }
+
+    /// The model of a row, by its index in the report: plain, in validation mode.
+    pub fn model(&self, row: usize) -> Result<M, StudyError> {
+        Ok(unpack(self.archive(row)?, self.module.valid())?)
+    }
+
+    /// The best model: the smallest within the budget, else the one that loses least.
+    pub fn best(&self) -> Result<M, StudyError> {
+        self.model(self.best_row())
+    }
+
+    /// Writes the best model, packed; returns its size in bytes.
+    pub fn save_best(&self, path: impl AsRef<Path>) -> Result<u64, StudyError> {
+        Ok(self.archive(self.best_row())?.save(path)?)
+    }
+
+    /// Writes the report (`STEM.json`, `.csv`, and `.html` where plots are built in) and the recipe
+    /// (`recipe.toml`) into a folder. Returns the paths.
+    pub fn save(&self, folder: impl AsRef<Path>, stem: &str) -> Result<Vec<PathBuf>, StudyError> {
+        let folder = folder.as_ref();
+        let mut paths = self.report.save(folder, stem)?;
+        let recipe = folder.join("recipe.toml");
+        self.recipe.save(&recipe)?;
+        paths.push(recipe);
+        Ok(paths)
+    }
+
+    fn best_row(&self) -> usize {
+        let best = self.report.best().overall.as_ref();
+        best.map_or(0, |choice| choice.index)
+    }
+}

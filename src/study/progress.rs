@@ -1,0 +1,138 @@
+use std::time::{Duration, Instant};
+
+use super::Cell;
+
+/// Where a study stands, for a callback.
+///
+/// ```
+/// use burn_compress::study::Progress;
+/// fn show(progress: &Progress) {
+///     let left = progress.left.map_or("?".into(), |left| format!("{} s", left.as_secs()));
+///     println!("{} {:?}, {left} left", progress.cell.key(), progress.activity);
+/// }
+/// # let _ = show;
+/// ```
+#[derive(Debug, Clone, PartialEq)]
+pub struct Progress {
+    /// The cell at work.
+    pub cell: Cell,
+    /// What is being done to it.
+    pub activity: Activity,
+    /// Cells finished, and cells in all.
+    pub cells: (usize, usize),
+    /// Share of the whole study that is done, 0 to 1.
+    pub share: f64,
+    /// Time since the study was started, or gone on with.
+    pub elapsed: Duration,
+    /// Time left by what was done so far; none until that says something.
+    pub left: Option<Duration>,
+}
+
+/// What is being done to a cell.
+///
+/// ```
+/// use burn_compress::study::Activity;
+/// let activity = Activity::Train { epoch: 0, epochs: 5, step: 20, steps: 100 };
+/// # let _ = activity;
+/// ```
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Activity {
+    /// It is trained.
+    Train {
+        /// Epoch, from 0.
+        epoch: usize,
+        /// Epochs of this training.
+        epochs: usize,
+        /// Steps done in the epoch.
+        step: usize,
+        /// Steps of an epoch.
+        steps: usize,
+    },
+    /// It is scored and timed.
+    Measure,
+    /// It is finished, or was found finished.
+    Done,
+}
+
+// Scoring and timing a cell weighs as much as this share of an epoch.
+const MEASURING: f64 = 0.1;
+
+pub(super) struct Clock<'a> {
+    callback: Option<Box<dyn FnMut(&Progress) + 'a>>,
+    start: Instant,
+    // In epochs: all of the study, what was found finished, and what was done now.
+    total: f64,
+    found: f64,
+    done: f64,
+    cells: (usize, usize),
+}
+
+impl<'a> Clock<'a> {
+    pub fn new(
+        callback: Option<Box<dyn FnMut(&Progress) + 'a>>,
+        (epochs, cells): (usize, usize),
+    ) -> Self {
+        Self {
+            callback,
+            start: Instant::now(),
+            total: epochs as f64 + cells as f64 * MEASURING,
+            found: 0.0,
+            done: 0.0,
+            cells: (0, cells),
+        }
+    }
+
+    pub fn found(&mut self, cell: Cell, epochs: usize) {
+        self.found += epochs as f64 + MEASURING;
+        self.cells.0 += 1;
+        self.tell(cell, Activity::Done, 0.0);
+    }
+
+    pub fn train(&mut self, cell: Cell, epoch: (usize, usize), step: (usize, usize)) {
+        let activity = Activity::Train {
+            epoch: epoch.0,
+            epochs: epoch.1,
+            step: step.0,
+            steps: step.1,
+        };
+        self.tell(cell, activity, step.0 as f64 / step.1.max(1) as f64);
+    }
+
+    pub fn trained(&mut self) {
+        self.done += 1.0;
+    }
+
+    pub fn trained_many(&mut self, epochs: usize) {
+        self.done += epochs as f64;
+    }
+
+    pub fn measure(&mut self, cell: Cell) {
+        self.tell(cell, Activity::Measure, 0.0);
+    }
+
+    pub fn measured(&mut self, cell: Cell) {
+        self.done += MEASURING;
+        self.cells.0 += 1;
+        self.tell(cell, Activity::Done, 0.0);
+    }
+
+    fn tell(&mut self, cell: Cell, activity: Activity, started: f64) {
+        let Some(callback) = &mut self.callback else {
+            return;
+        };
+        let elapsed = self.start.elapsed();
+        let done = self.done + started;
+        // Steering trains for as long as it takes: the total is a guess then.
+        let share = ((self.found + done) / self.total).min(1.0);
+        let ahead = (self.total - self.found - done).max(0.0);
+        let left = (done > 0.0).then(|| elapsed.mul_f64(ahead / done));
+        callback(&Progress {
+            cell,
+            activity,
+            cells: (self.cells.0, self.cells.1.max(self.cells.0)),
+            share,
+            elapsed,
+            left,
+        });
+    }
+}

@@ -1,0 +1,371 @@
+use std::sync::Arc;
+use std::time::Instant;
+
+use burn::module::Module;
+
+use super::measure::{Candidate, Yardstick};
+use super::progress::Clock;
+use super::store::{Store, unfit};
+use super::{Cell, StudyError};
+use crate::attach::{AttachError, Compression, Layer, Plan, Pruning, Quantization, unpack};
+use crate::prune::Pruner;
+use crate::quantize::Quantizer;
+use crate::recipe::{PruneLevels, QuantizeLevels, Recipe, Steer};
+use crate::report::{Choice, Mode, Row, Stage, choose};
+use crate::schedule::Steered;
+use crate::train::{Epoch, Round, Steering, Workload, train_epoch};
+
+/// Goes through a recipe, cell by cell.
+pub(super) struct Runner<'a, M, W> {
+    pub recipe: &'a Recipe,
+    pub criterion: Arc<dyn Pruner>,
+    pub quantizer: Arc<dyn Quantizer>,
+    /// The model as it came, in validation mode.
+    pub module: M,
+    pub layers: Vec<Layer>,
+    pub workload: &'a mut W,
+    pub yardstick: Yardstick,
+    pub store: Store,
+    pub clock: Clock<'a>,
+    pub rows: Vec<Row>,
+}
+
+// What a cell compresses to.
+#[derive(Clone, Copy)]
+struct Target {
+    cell: Cell,
+    /// The weights come pruned already: keep their zeros.
+    existing: bool,
+}
+
+impl<M: Module, W: Workload<M>> Runner<'_, M, W> {
+    pub fn into_parts(self) -> (M, Store, Vec<Row>) {
+        (self.module, self.store, self.rows)
+    }
+
+    /// Measures every cell that is not finished yet.
+    pub fn run(&mut self) -> Result<(), StudyError> {
+        let first = *self.recipe.seeds.first().unwrap_or(&0);
+        self.baseline(first)?;
+        for index in 0..self.recipe.seeds.len() {
+            let seed = self.recipe.seeds[index];
+            for stage in self.recipe.order.clone() {
+                match stage {
+                    Stage::Baseline => {}
+                    Stage::Prune => self.prune(seed, first)?,
+                    Stage::Quantize => self.quantize(seed, first)?,
+                    Stage::Combined => self.combine(seed)?,
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn baseline(&mut self, seed: u64) -> Result<(), StudyError> {
+        let cell = Cell::baseline(seed);
+        let candidate = self.yardstick.baseline(&self.module)?;
+        if let (Some(_), Some(folder)) = (self.store.row(&cell), self.store.folder())
+            && self.store.archive(&cell)? != candidate.archive
+        {
+            return Err(StudyError::AnotherStudy {
+                folder: folder.to_path_buf(),
+                what: "the model",
+            });
+        }
+        if self.found(cell, 0) {
+            self.yardstick.score = self.rows.last().map(|row| row.score);
+            return Ok(());
+        }
+        self.finish(cell, candidate, Instant::now())?;
+        self.yardstick.score = self.rows.last().map(|row| row.score);
+        Ok(())
+    }
+
+    fn prune(&mut self, seed: u64, first: u64) -> Result<(), StudyError> {
+        let Some(prune) = self.recipe.prune.clone() else {
+            return Ok(());
+        };
+        for level in &prune.levels {
+            let cell = Cell {
+                stage: Stage::Prune,
+                level: *level,
+                ..Cell::baseline(seed)
+            };
+            let module = self.module.valid();
+            self.level(cell, false, &module, seed == first)?;
+        }
+        if let Some(steer) = prune.steer {
+            self.steer(&steer, seed)?;
+        }
+        Ok(())
+    }
+
+    fn quantize(&mut self, seed: u64, first: u64) -> Result<(), StudyError> {
+        let Some(quantize) = self.recipe.quantize.clone() else {
+            return Ok(());
+        };
+        for bits in quantize.bits {
+            let cell = Cell {
+                stage: Stage::Quantize,
+                bits,
+                ..Cell::baseline(seed)
+            };
+            let module = self.module.valid();
+            self.level(cell, false, &module, seed == first)?;
+        }
+        Ok(())
+    }
+
+    /// The best pruning level, quantized to the best number of bits.
+    fn combine(&mut self, seed: u64) -> Result<(), StudyError> {
+        let best = choose(&self.rows, self.recipe.max_drop)?;
+        let (Some(prune), Some(quantize)) = (best.prune, best.quantize) else {
+            return Ok(());
+        };
+        let cell = Cell {
+            stage: Stage::Combined,
+            level: prune.row.level,
+            bits: quantize.row.weight_bits,
+            ..Cell::baseline(seed)
+        };
+        let module = self.pruned(&prune, seed)?;
+        self.level(cell, true, &module, true)
+    }
+
+    // The model of the best pruning cell, as this seed trained it.
+    fn pruned(&self, choice: &Choice, seed: u64) -> Result<M, StudyError> {
+        let chosen = Cell::of(&choice.row);
+        let own = Cell { seed, ..chosen };
+        let cell = match self.store.row(&own) {
+            Some(_) => own,
+            None => chosen, // post-training cells do not depend on the seed
+        };
+        Ok(unpack(self.store.archive(&cell)?, self.module.valid())?)
+    }
+
+    /// The four variants of a level: post-training and aware, each as it is and refine-tuned.
+    fn level(
+        &mut self,
+        cell: Cell,
+        existing: bool,
+        module: &M,
+        with_post: bool,
+    ) -> Result<(), StudyError> {
+        let post = Target {
+            cell: Cell {
+                mode: Mode::Post,
+                ..cell
+            },
+            existing,
+        };
+        let aware = Target {
+            cell: Cell {
+                mode: Mode::Aware,
+                ..cell
+            },
+            existing,
+        };
+        let trains = self.recipe.epochs > 0;
+        let refines = trains && self.recipe.refine_epochs > 0;
+        // Without training nothing depends on the seed.
+        if with_post {
+            self.post(post, module)?;
+        }
+        if refines {
+            self.refine_post(post, module)?;
+        }
+        if trains {
+            self.aware(aware, module, refines)?;
+        }
+        Ok(())
+    }
+
+    fn post(&mut self, target: Target, module: &M) -> Result<(), StudyError> {
+        if self.found(target.cell, 0) {
+            return Ok(());
+        }
+        let started = Instant::now();
+        let compressed = self.plan(target, None)?.apply(module.valid())?;
+        self.finish(target.cell, compressed.into(), started)
+    }
+
+    fn refine_post(&mut self, target: Target, module: &M) -> Result<(), StudyError> {
+        let cell = target.cell.refined();
+        if self.found(cell, self.recipe.refine_epochs) {
+            return Ok(());
+        }
+        let started = Instant::now();
+        let (module, mut compression) = self.plan(target, None)?.attach(module.valid().train())?;
+        let module = self.train(cell, module, &mut compression)?;
+        self.finish(cell, compression.finish(module)?.into(), started)
+    }
+
+    fn aware(&mut self, target: Target, module: &M, refines: bool) -> Result<(), StudyError> {
+        let (cell, refined) = (target.cell, target.cell.refined());
+        let refined_is_there = !refines || self.store.row(&refined).is_some();
+        let state = match (self.store.row(&cell), refined_is_there) {
+            (Some(_), true) => {
+                self.found(cell, self.recipe.epochs);
+                if refines {
+                    self.found(refined, self.recipe.refine_epochs);
+                }
+                return Ok(());
+            }
+            (Some(_), false) => self.store.state(&cell)?,
+            (None, _) => None,
+        };
+        let steps = self.recipe.epochs * self.workload.steps_per_epoch();
+        let plan = self.plan(target, Some(steps))?;
+        let (mut module, mut compression) = plan.attach(module.valid().train())?;
+        match state {
+            // The cell is finished; its training goes on where it was.
+            Some((record, state)) => {
+                self.found(cell, self.recipe.epochs);
+                module = module.try_load_record(record).map_err(unfit)?;
+                compression.restore(state)?;
+            }
+            None => {
+                let started = Instant::now();
+                module = self.train(cell, module, &mut compression)?;
+                module = compression.freeze(module)?;
+                if refines {
+                    self.store.keep_state(&cell, &module, &compression)?;
+                }
+                let compressed = compression.clone().finish(module.valid())?;
+                self.finish(cell, compressed.into(), started)?;
+            }
+        }
+        if refines {
+            let started = Instant::now();
+            module = self.train(refined, module, &mut compression)?;
+            self.finish(refined, compression.finish(module)?.into(), started)?;
+            self.store.drop_state(&cell);
+        }
+        Ok(())
+    }
+
+    /// The highest sparsity that keeps the budget, found by a steered threshold.
+    fn steer(&mut self, steer: &Steer, seed: u64) -> Result<(), StudyError> {
+        let mut cell = Cell {
+            stage: Stage::Prune,
+            mode: Mode::Aware,
+            steered: true,
+            ..Cell::baseline(seed)
+        };
+        let epochs = self.recipe.epochs;
+        if epochs == 0 || self.found(cell, steer.rounds * epochs) {
+            return Ok(());
+        }
+        let started = Instant::now();
+        let floor = self.yardstick.score.unwrap_or_default() - self.recipe.max_drop;
+        let steered = Steered::new(steer.start, steer.increment, steer.resolution, floor);
+        let steered = steered.map_err(AttachError::from)?;
+        let steering = Steering {
+            learning_rate: self.recipe.learning_rate,
+            epochs,
+            rounds: steer.rounds,
+            seed,
+        };
+        // From the start of the ramp on, masks move by the steered threshold alone.
+        let target = Target {
+            cell: Cell { level: steer.start, ..cell },
+            existing: false,
+        };
+        let plan = self.plan(target, Some(usize::MAX))?;
+        let (module, mut compression) = plan.attach(self.module.valid().train())?;
+        let clock = &mut self.clock;
+        let steps = self.workload.steps_per_epoch();
+        let on_round = |round: Round| {
+            clock.trained_many(epochs);
+            clock.train(cell, (round.index, steer.rounds), (steps, steps));
+        };
+        let (module, steered) =
+            steering.run(module, &mut compression, self.workload, steered, on_round)?;
+        cell.level = steered.best().unwrap_or(0.0);
+        self.finish(cell, compression.finish(module)?.into(), started)
+    }
+
+    fn train(
+        &mut self,
+        cell: Cell,
+        mut module: M,
+        compression: &mut Compression,
+    ) -> Result<M, StudyError> {
+        let epochs = match cell.refined {
+            true => self.recipe.refine_epochs,
+            false => self.recipe.epochs,
+        };
+        let steps = self.workload.steps_per_epoch();
+        for index in 0..epochs {
+            let clock = &mut self.clock;
+            let mut on_step = |step| clock.train(cell, (index, epochs), (step, steps));
+            on_step(0);
+            let epoch = Epoch::plain(index, epochs, self.recipe.learning_rate, cell.seed);
+            let epoch = if cell.refined { epoch.refine() } else { epoch };
+            let epoch = epoch.under(compression).on_step(&mut on_step);
+            module = train_epoch(self.workload, module, epoch)?;
+            self.clock.trained();
+        }
+        Ok(module)
+    }
+
+    // What a cell does to the model; aware training takes this many steps.
+    fn plan(&self, target: Target, steps: Option<usize>) -> Result<Plan, StudyError> {
+        let cell = target.cell;
+        let mut plan = Plan::new().select(self.recipe.selection.clone());
+        if target.existing {
+            plan = plan.prune(Pruning::existing());
+        } else if cell.level > 0.0 {
+            let PruneLevels {
+                scope,
+                regrowth,
+                ramp,
+                ramp_share,
+                every,
+                ..
+            } = self.recipe.prune.clone().unwrap_or_default();
+            let pruning = match steps {
+                None => Pruning::to(cell.level),
+                Some(steps) => {
+                    let end = (steps as f64 * ramp_share).round() as usize;
+                    Pruning::along(ramp.curve(cell.level, end))
+                }
+            };
+            let pruning = pruning.by_shared(self.criterion.clone());
+            plan = plan.prune(pruning.scope(scope).regrowth(regrowth).every(every));
+        }
+        if cell.bits < 32 {
+            let QuantizeLevels { every, .. } = self.recipe.quantize.clone().unwrap_or_default();
+            let quantization = Quantization::to(self.recipe.scheme(cell.bits)?);
+            let quantization = quantization.by_shared(self.quantizer.clone());
+            plan = plan.quantize(quantization.every(every));
+        }
+        Ok(plan)
+    }
+
+    // Takes a finished cell over; whether there is one.
+    fn found(&mut self, cell: Cell, epochs: usize) -> bool {
+        let Some(row) = self.store.row(&cell) else {
+            return false;
+        };
+        self.rows.push(row.clone());
+        self.clock.found(cell, epochs);
+        true
+    }
+
+    fn finish(
+        &mut self,
+        cell: Cell,
+        candidate: Candidate<M>,
+        started: Instant,
+    ) -> Result<(), StudyError> {
+        self.clock.measure(cell);
+        let row = self
+            .yardstick
+            .measure(cell, &candidate, self.workload, started)?;
+        self.store.keep(row.clone(), candidate.archive)?;
+        self.rows.push(row);
+        self.clock.measured(cell);
+        Ok(())
+    }
+}

@@ -1,0 +1,161 @@
+use std::collections::HashMap;
+use std::path::{Path, PathBuf};
+
+use burn::module::Module;
+use burn::store::ModuleRecord;
+use burn::tensor::Bytes;
+
+use super::{Cell, StudyError};
+use crate::attach::{Compression, State};
+use crate::format::{Archive, Container, FormatError, Part, write_atomically};
+use crate::recipe::Recipe;
+use crate::report::Row;
+use crate::train::TrainError;
+
+/// Finished cells: in memory, and in a folder if one is given.
+pub(super) struct Store {
+    folder: Option<PathBuf>,
+    rows: HashMap<String, Row>,
+    // Of a study without a folder.
+    archives: HashMap<String, Archive>,
+}
+
+const STATE: &str = "cell";
+
+impl Store {
+    /// Opens the folder; fails where it holds a study of another recipe.
+    pub fn open(folder: Option<PathBuf>, recipe: &Recipe) -> Result<Self, StudyError> {
+        let mut rows = HashMap::new();
+        if let Some(folder) = &folder {
+            let path = folder.join("recipe.json");
+            match path.exists() {
+                true if Recipe::load(&path)? != *recipe => {
+                    return Err(StudyError::AnotherStudy {
+                        folder: folder.clone(),
+                        what: "the recipe",
+                    });
+                }
+                true => {}
+                false => recipe.save(&path)?,
+            }
+            for path in files(&folder.join("cells"))? {
+                if path.extension().is_some_and(|extension| extension == "json") {
+                    let row: Row = serde_json::from_slice(&read(&path)?).map_err(|error| {
+                        FormatError::corrupt(format!("{}: {error}", path.display()))
+                    })?;
+                    rows.insert(Cell::of(&row).key(), row);
+                }
+            }
+        }
+        Ok(Self {
+            folder,
+            rows,
+            archives: HashMap::new(),
+        })
+    }
+
+    pub fn row(&self, cell: &Cell) -> Option<&Row> {
+        self.rows.get(&cell.key())
+    }
+
+    /// Keeps a finished cell. The row is written last: where it is, the model is.
+    pub fn keep(&mut self, row: Row, archive: Archive) -> Result<(), StudyError> {
+        let key = Cell::of(&row).key();
+        match &self.folder {
+            Some(_) => {
+                archive.save(self.path(&key, "bcm"))?;
+                let text = serde_json::to_vec_pretty(&row)
+                    .map_err(|error| FormatError::corrupt(error.to_string()))?;
+                write_atomically(&self.path(&key, "json"), &text)?;
+            }
+            None => {
+                self.archives.insert(key.clone(), archive);
+            }
+        }
+        self.rows.insert(key, row);
+        Ok(())
+    }
+
+    pub fn archive(&self, cell: &Cell) -> Result<Archive, StudyError> {
+        let key = cell.key();
+        match self.archives.get(&key) {
+            Some(archive) => Ok(archive.clone()),
+            None => Ok(Archive::load(self.path(&key, "bcm"))?),
+        }
+    }
+
+    /// Keeps what training needs to go on after a cell, until the next one is finished.
+    pub fn keep_state<M: Module>(
+        &self,
+        cell: &Cell,
+        module: &M,
+        compression: &Compression,
+    ) -> Result<(), StudyError> {
+        if self.folder.is_none() {
+            return Ok(());
+        }
+        let record = module.clone().into_record().into_bytes().map_err(unfit)?;
+        let state = serde_json::to_string(compression.state()).map_err(unfit)?;
+        let part = Part::bytes("module", record.to_vec());
+        Container::new(STATE, state, vec![part]).save(self.path(&cell.key(), "state"))?;
+        Ok(())
+    }
+
+    /// What [`keep_state`](Self::keep_state) kept, if it is there.
+    pub fn state(&self, cell: &Cell) -> Result<Option<(ModuleRecord, State)>, StudyError> {
+        let path = self.path(&cell.key(), "state");
+        if self.folder.is_none() || !path.exists() {
+            return Ok(None);
+        }
+        let content = Container::load(STATE, path)?;
+        let state = serde_json::from_str(content.description()).map_err(unfit)?;
+        let mut parts = content.into_parts();
+        let part = parts.remove("module");
+        let bytes = part.map(|part| part.bytes).unwrap_or_default();
+        let record = ModuleRecord::from_bytes(Bytes::from_bytes_vec(bytes)).map_err(unfit)?;
+        Ok(Some((record, state)))
+    }
+
+    pub fn drop_state(&self, cell: &Cell) {
+        if self.folder.is_some() {
+            // A file left over costs space, nothing else.
+            let _ = std::fs::remove_file(self.path(&cell.key(), "state"));
+        }
+    }
+
+    pub fn folder(&self) -> Option<&Path> {
+        self.folder.as_deref()
+    }
+
+    fn path(&self, key: &str, extension: &str) -> PathBuf {
+        let folder = self.folder.clone().unwrap_or_default();
+        folder.join("cells").join(format!("{key}.{extension}"))
+    }
+}
+
+pub(super) fn unfit(error: impl std::fmt::Display) -> TrainError {
+    TrainError::Record {
+        reason: error.to_string(),
+    }
+}
+
+fn files(folder: &Path) -> Result<Vec<PathBuf>, FormatError> {
+    let io = |source| FormatError::Io {
+        path: folder.to_path_buf(),
+        source,
+    };
+    if !folder.exists() {
+        return Ok(Vec::new());
+    }
+    let entries = std::fs::read_dir(folder).map_err(io)?;
+    entries
+        .map(|entry| Ok(entry.map_err(io)?.path()))
+        .collect()
+}
+
+fn read(path: &Path) -> Result<Vec<u8>, FormatError> {
+    std::fs::read(path).map_err(|source| FormatError::Io {
+        path: path.to_path_buf(),
+        source,
+    })
+}

@@ -1,0 +1,21 @@
+//! Training under compression: the [`Workload`] that a user provides, refine-tune, the steered
+//! threshold, seeds and checkpoints.
+
+mod checkpoint;
+mod error;
+#[cfg(feature = "learner")]
+mod learner;
+mod refine;
+mod seed;
+mod steer;
+mod workload;
+
+pub use checkpoint::Checkpoint;
+pub use error::TrainError;
+#[cfg(feature = "learner")]
+pub use learner::Aware;
+pub use refine::{REFINE_FACTOR, RefineTune, refine_rate};
+pub use seed::{seed, seed_at};
+pub use steer::{Round, Steering};
+pub use workload::{BoxError, Epoch, Workload};
+pub(crate) use workload::{checked_score, train_epoch};

@@ -1,1 +1,116 @@
-fn main(){}
+//! The whole method on a small network and the handwritten digits: trains a baseline, tries every
+//! level, refine-tunes, combines the best, and reports.
+//!
+//! ```text
+//! cargo run --release --example study
+//! ```
+
+use std::error::Error;
+use std::path::PathBuf;
+
+use burn::module::Module;
+use burn::optim::{AdamConfig, ModuleOptimizer};
+use burn_compress::Study;
+use burn_compress::recipe::{PruneLevels, QuantizeLevels, Recipe};
+use burn_compress::train::{Epoch, Workload, seed};
+use clap::Parser;
+
+#[path = "support/mod.rs"]
+mod support;
+
+use support::bars::Bars;
+use support::cnn::Cnn;
+use support::device::Backend;
+use support::digits::Digits;
+use support::show;
+use support::workload::Classification;
+
+const LEARNING_RATE: f64 = 0.003;
+
+/// Which compression does a small network for handwritten digits bear?
+#[derive(Parser)]
+struct Arguments {
+    /// Where it runs
+    #[arg(long, value_enum, default_value_t)]
+    device: Backend,
+    /// Where the report goes, and where an interrupted study goes on
+    #[arg(long, default_value = "target/study")]
+    out: PathBuf,
+    /// Number of seeds
+    #[arg(long, default_value_t = 1)]
+    seeds: u64,
+    /// Recipe in TOML or JSON
+    #[arg(long)]
+    recipe: Option<PathBuf>,
+    /// Epochs of training of the baseline
+    #[arg(long, default_value_t = 20)]
+    baseline_epochs: usize,
+}
+
+fn main() -> Result<(), Box<dyn Error>> {
+    let arguments = Arguments::parse();
+    let device = arguments.device.device()?;
+    let (train, test) = Digits::load();
+    let mut workload = Classification {
+        train,
+        test,
+        device: device.clone(),
+        batch: 64,
+        optimizer,
+        run: None,
+    };
+    // The same network whenever it is run, so that an interrupted study finds its model again.
+    seed(&device, 0, 0);
+    let model = Cnn::new(&device);
+    let model = baseline(model, &mut workload, arguments.baseline_epochs)?;
+    let recipe = match &arguments.recipe {
+        Some(path) => Recipe::load(path)?,
+        None => Recipe {
+            max_drop: 0.5,
+            learning_rate: LEARNING_RATE,
+            epochs: 6,
+            refine_epochs: 3,
+            seeds: (0..arguments.seeds).collect(),
+            prune: Some(PruneLevels::from([0.5, 0.7, 0.8, 0.9, 0.95, 0.98])),
+            quantize: Some(QuantizeLevels::from([8, 6, 4, 3, 2])),
+            ..Recipe::default()
+        },
+    };
+    let outcome = Study::of(recipe)
+        .folder(&arguments.out)
+        .score_name("accuracy, %")
+        .on_progress(show::progress())
+        .run(model, &mut workload)?;
+    println!("{}", outcome.report());
+    for path in outcome.save(&arguments.out, "report")? {
+        println!("wrote {}", path.display());
+    }
+    let best = arguments.out.join("best.bcm");
+    println!("wrote {} ({} bytes)", best.display(), outcome.save_best(&best)?);
+    Ok(())
+}
+
+fn optimizer() -> ModuleOptimizer {
+    AdamConfig::new().init().into()
+}
+
+fn baseline(
+    model: Cnn,
+    workload: &mut Classification<Digits>,
+    epochs: usize,
+) -> Result<Cnn, Box<dyn Error>> {
+    let steps = Workload::<Cnn>::steps_per_epoch(workload);
+    let bars = Bars::new((epochs * steps) as u64);
+    bars.message("training the baseline");
+    let mut model = model.train();
+    for index in 0..epochs {
+        let mut on_step = |step| bars.at((index * steps + step) as u64);
+        let mut epoch = Epoch::plain(index, epochs, LEARNING_RATE, 0).on_step(&mut on_step);
+        model = workload.train_epoch(model, &mut epoch).map_err(|error| error as Box<dyn Error>)?;
+    }
+    bars.finish();
+    let model = model.valid();
+    let score = workload.score(&model).map_err(|error| error as Box<dyn Error>)?;
+    eprintln!("the baseline has {} parameters and scores {score:.2} %", model.num_params());
+    Ok(model)
+}

@@ -29,6 +29,7 @@ mod pareto;
 mod plot;
 mod row;
 mod save;
+mod sensitivity;
 mod summary;
 mod table;
 mod units;
@@ -38,6 +39,7 @@ pub use choose::{Best, Choice, choose};
 pub use error::ReportError;
 pub use pareto::pareto_front;
 pub use row::{LayerRow, Mode, Row, Stage};
+pub use sensitivity::Sensitivity;
 pub use summary::{Summary, half_width, summaries};
 
 use serde::{Deserialize, Serialize};
@@ -67,6 +69,7 @@ pub struct Report {
     score_name: String,
     notes: Vec<String>,
     summaries: Vec<Summary>,
+    sensitivity: Vec<Sensitivity>,
 }
 
 /// What is read of a report's JSON.
@@ -80,6 +83,8 @@ struct Parts {
     recipe: serde_json::Value,
     #[serde(default)]
     notes: Vec<String>,
+    #[serde(default)]
+    sensitivity: Vec<Sensitivity>,
 }
 
 fn default_score_name() -> String {
@@ -105,6 +110,7 @@ impl TryFrom<Parts> for Report {
             budget: parts.budget,
             score_name: parts.score_name,
             notes: parts.notes,
+            sensitivity: parts.sensitivity,
         })
     }
 }
@@ -132,6 +138,7 @@ impl Report {
             score_name: default_score_name(),
             recipe: empty_recipe(),
             notes: Vec::new(),
+            sensitivity: Vec::new(),
         })
     }
 
@@ -181,6 +188,32 @@ impl Report {
     pub fn with_note(mut self, note: impl Into<String>) -> Self {
         self.notes.push(note.into());
         self
+    }
+
+    /// Adds what each layer alone loses.
+    ///
+    /// ```
+    /// # use burn_compress::report::Report;
+    /// # let rows = serde_json::from_str(r#"[{"stage":"baseline","mode":"none","refined":false,
+    /// #   "sparsity":0,"weight_bits":32,"score":98.2,"drop":0,"bytes":1,"macs":1,"ms":0.5,"seed":1}]"#)?;
+    /// let layers = serde_json::from_str(
+    ///     r#"[{"path":"fc.weight","level":0.8,"prune_drop":0.2,"weight_bits":32,"quantize_drop":null}]"#,
+    /// )?;
+    /// let report = Report::new(rows, 0.5)?.with_sensitivity(layers);
+    /// assert_eq!(report.sensitivity()[0].path, "fc.weight");
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    #[must_use]
+    pub fn with_sensitivity(mut self, layers: Vec<Sensitivity>) -> Self {
+        self.sensitivity = layers;
+        self
+    }
+
+    /// What the score loses when one layer alone is compressed; see
+    /// [`with_sensitivity`](Self::with_sensitivity). Empty where it was not measured.
+    #[must_use]
+    pub fn sensitivity(&self) -> &[Sensitivity] {
+        &self.sensitivity
     }
 
     /// Every run of every cell, in the order given.
@@ -290,8 +323,8 @@ impl Report {
         all.map(String::as_str)
     }
 
-    /// The report as indented JSON: `rows`, `best`, `recipe`, `budget`, `score_name`, `notes` and
-    /// `summaries`.
+    /// The report as indented JSON: `rows`, `best`, `recipe`, `budget`, `score_name`, `notes`,
+    /// `summaries` and `sensitivity`.
     ///
     /// ```
     /// # use burn_compress::report::Report;

@@ -200,8 +200,13 @@ impl<'a> Study<'a> {
             rows: Vec::new(),
         };
         runner.run()?;
+        let sensitivity = match recipe.sensitivity {
+            true => runner.sensitivity()?,
+            false => Vec::new(),
+        };
         let (module, store, rows) = runner.into_parts();
-        let mut report = Report::new(rows, recipe.max_drop)?;
+        let report = Report::new(rows, recipe.max_drop)?;
+        let mut report = report.with_sensitivity(sensitivity);
         let json = serde_json::to_value(&recipe).map_err(store::unfit)?;
         report = report.with_recipe(json);
         if let Some(name) = self.score_name {

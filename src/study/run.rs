@@ -7,13 +7,15 @@ use super::measure::{Candidate, Yardstick};
 use super::progress::Clock;
 use super::store::{Store, unfit};
 use super::{Cell, StudyError};
-use crate::attach::{AttachError, Compression, Layer, Plan, Pruning, Quantization, unpack};
+use crate::attach::{
+    AttachError, Compression, Layer, Plan, Pruning, Quantization, Selection, unpack,
+};
 use crate::prune::Pruner;
 use crate::quantize::Quantizer;
 use crate::recipe::{PruneLevels, QuantizeLevels, Recipe, Steer};
-use crate::report::{Choice, Mode, Row, Stage, choose};
+use crate::report::{Choice, Mode, Row, Sensitivity, Stage, choose};
 use crate::schedule::Steered;
-use crate::train::{Epoch, Round, Steering, Workload, train_epoch};
+use crate::train::{Epoch, Round, Steering, Workload, checked_score, train_epoch};
 
 /// Goes through a recipe, cell by cell.
 pub(super) struct Runner<'a, M, W> {
@@ -283,6 +285,43 @@ impl<M: Module, W: Workload<M>> Runner<'_, M, W> {
             steering.run(module, &mut compression, self.workload, steered, on_round)?;
         cell.level = steered.best().unwrap_or(0.0);
         self.finish(cell, compression.finish(module)?.into(), started)
+    }
+
+    /// What the score loses when each layer alone is compressed as the best levels would.
+    pub fn sensitivity(&mut self) -> Result<Vec<Sensitivity>, StudyError> {
+        let best = choose(&self.rows, self.recipe.max_drop)?;
+        let base = self.yardstick.score.unwrap_or_default();
+        let cells = [best.prune, best.quantize].map(|choice| choice.map(|c| Cell::of(&c.row)));
+        let [prune, quantize] = cells;
+        let mut found = self.store.sensitivity()?;
+        // The best levels of a study that was interrupted here are the same.
+        found.truncate(self.layers.len());
+        for index in found.len()..self.layers.len() {
+            let path = self.layers[index].path.clone();
+            let mut drop = |cell: Option<Cell>| -> Result<Option<f64>, StudyError> {
+                let Some(cell) = cell else {
+                    return Ok(None);
+                };
+                self.clock.measure(cell);
+                let target = Target {
+                    cell: Cell { steered: false, ..cell },
+                    existing: false,
+                };
+                let plan = self.plan(target, None)?.select(Selection::only([&path]));
+                let compressed = plan.apply(self.module.valid())?;
+                Ok(Some(base - checked_score(self.workload, &compressed.module)?))
+            };
+            let (prune_drop, quantize_drop) = (drop(prune)?, drop(quantize)?);
+            found.push(Sensitivity {
+                path,
+                level: prune.map_or(0.0, |cell| cell.level),
+                prune_drop,
+                weight_bits: quantize.map_or(32, |cell| cell.bits),
+                quantize_drop,
+            });
+            self.store.keep_sensitivity(&found)?;
+        }
+        Ok(found)
     }
 
     fn train(

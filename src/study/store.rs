@@ -9,7 +9,7 @@ use super::{Cell, StudyError};
 use crate::attach::{Compression, State};
 use crate::format::{Archive, Container, FormatError, Part, write_atomically};
 use crate::recipe::Recipe;
-use crate::report::Row;
+use crate::report::{Row, Sensitivity};
 use crate::train::TrainError;
 
 /// Finished cells: in memory, and in a folder if one is given.
@@ -21,6 +21,7 @@ pub(super) struct Store {
 }
 
 const STATE: &str = "cell";
+const SENSITIVITY: &str = "sensitivity.json";
 
 impl Store {
     /// Opens the folder; fails where it holds a study of another recipe.
@@ -121,6 +122,27 @@ impl Store {
             // A file left over costs space, nothing else.
             let _ = std::fs::remove_file(self.path(&cell.key(), "state"));
         }
+    }
+
+    /// What was measured of single layers so far.
+    pub fn sensitivity(&self) -> Result<Vec<Sensitivity>, StudyError> {
+        let Some(path) = self.folder.as_ref().map(|folder| folder.join(SENSITIVITY)) else {
+            return Ok(Vec::new());
+        };
+        if !path.exists() {
+            return Ok(Vec::new());
+        }
+        let found = serde_json::from_slice(&read(&path)?);
+        Ok(found.map_err(|error| FormatError::corrupt(format!("{}: {error}", path.display())))?)
+    }
+
+    pub fn keep_sensitivity(&self, layers: &[Sensitivity]) -> Result<(), StudyError> {
+        if let Some(folder) = &self.folder {
+            let text = serde_json::to_vec_pretty(layers)
+                .map_err(|error| FormatError::corrupt(error.to_string()))?;
+            write_atomically(&folder.join(SENSITIVITY), &text)?;
+        }
+        Ok(())
     }
 
     pub fn folder(&self) -> Option<&Path> {

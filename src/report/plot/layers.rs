@@ -2,7 +2,7 @@ use super::axis::Axis;
 use super::canvas::{Canvas, Drawn, Frame, UNITS, picture, text_style};
 use super::{Figure, Paint};
 use crate::report::units::{describe, percent1};
-use crate::report::{Best, Choice, LayerRow, Report, ReportError};
+use crate::report::{Best, Choice, LayerRow, Report, ReportError, Sensitivity};
 use plotters::style::text_anchor::{HPos, VPos};
 
 const WIDTH: i32 = 1160;
@@ -12,7 +12,7 @@ const LONGEST: usize = 40;
 
 /// What is shown of each layer, side by side.
 struct Panel {
-    title: &'static str,
+    title: String,
     paint: Paint,
     values: Vec<f64>,
     show: fn(f64) -> String,
@@ -27,7 +27,7 @@ pub(super) fn figure(report: &Report) -> Result<Option<Figure>, ReportError> {
     };
     let row = &choice.row;
     let layers = &row.layers;
-    let panels = panels(layers);
+    let panels = panels(layers, report.sensitivity());
     let names: Vec<String> = layers.iter().map(|layer| short(&layer.path)).collect();
     let widest = names.iter().map(|n| n.chars().count()).max().unwrap_or(0);
     let left = widest as i32 * 7 + 24;
@@ -51,8 +51,8 @@ pub(super) fn figure(report: &Report) -> Result<Option<Figure>, ReportError> {
     let model = describe(row.stage, row.level, row.weight_bits, row.mode, row.refined);
     let caption = format!(
         "The model {model}, seed {}. Distortion: root mean square of the change of a layer's \
-         weights over that of the weights; where it is high, the layer is sensitive to what was \
-         done to it.",
+         weights over that of the weights. Points lost: what the score loses when this layer alone \
+         is compressed, without training.",
         row.seed
     );
     Ok(Some(Figure {
@@ -71,11 +71,11 @@ fn best_with_layers(best: &Best) -> Option<&Choice> {
         .find(|choice| !choice.row.layers.is_empty())
 }
 
-fn panels(layers: &[LayerRow]) -> Vec<Panel> {
+fn panels(layers: &[LayerRow], sensitivity: &[Sensitivity]) -> Vec<Panel> {
     let mut panels = Vec::new();
     if layers.iter().any(|layer| layer.sparsity > 0.0) {
         panels.push(Panel {
-            title: "sparsity, %",
+            title: "sparsity, %".to_owned(),
             paint: Paint::First,
             values: layers.iter().map(|layer| layer.sparsity * 100.0).collect(),
             show: |value| percent1(value / 100.0),
@@ -83,12 +83,29 @@ fn panels(layers: &[LayerRow]) -> Vec<Panel> {
         });
     }
     panels.push(Panel {
-        title: "distortion of the weights (relative, RMS)",
+        title: "distortion of weights (RMS)".to_owned(),
         paint: Paint::Second,
         values: layers.iter().map(|layer| layer.distortion).collect(),
         show: |value| format!("{value:.3}"),
         end: None,
     });
+    let mut alone = |what: String, drop: fn(&Sensitivity) -> Option<f64>| {
+        let known = |layer: &LayerRow| sensitivity.iter().find(|s| s.path == layer.path);
+        let drops: Vec<f64> = layers.iter().filter_map(|l| drop(known(l)?)).collect();
+        if drops.len() == layers.len() {
+            panels.push(Panel {
+                title: format!("points lost, alone {what}"),
+                paint: Paint::Third,
+                values: drops,
+                show: |value| format!("{value:.2}"),
+                end: None,
+            });
+        }
+    };
+    if let Some(first) = sensitivity.first() {
+        alone(format!("{} % sparse", percent1(first.level)), |s| s.prune_drop);
+        alone(format!("at {} bits", first.weight_bits), |s| s.quantize_drop);
+    }
     panels
 }
 
@@ -107,7 +124,7 @@ fn draw(
     let end = panel
         .end
         .unwrap_or(if largest > 0.0 { largest } else { 1.0 });
-    let mut x = Axis::exact(panel.title.to_owned(), 0.0, end);
+    let mut x = Axis::exact(panel.title.clone(), 0.0, end);
     x.high = end * 1.12;
     let place = |index: usize| (count - 1 - index) as f64;
     let ticks = names.unwrap_or_default().iter().enumerate();
@@ -125,7 +142,8 @@ fn draw(
     let figure = text_style(12, Paint::Ink, HPos::Left, VPos::Center);
     for (index, value) in panel.values.iter().enumerate() {
         let from = canvas.pixel(0.0, place(index));
-        let to = canvas.pixel(*value, place(index));
+        // A layer that gains has no bar to the left: its figure tells.
+        let to = canvas.pixel(value.max(0.0), place(index));
         let half = PER_LAYER * UNITS * 3 / 10;
         canvas.bar((from.0, from.1 - half), (to.0, to.1 + half), panel.paint)?;
         canvas.write(&(panel.show)(*value), (to.0 + 4 * UNITS, to.1), &figure)?;

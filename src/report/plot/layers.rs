@@ -44,7 +44,7 @@ pub(super) fn figure(report: &Report) -> Result<Option<Figure>, ReportError> {
             let label = if index == 0 { left } else { 12 };
             let (own, after) = rest.split_horizontally((width + label) * UNITS);
             rest = after;
-            draw(&own, panel, names, label, layers.len())?;
+            draw(&own, panel, names, label, layers.len(), count)?;
         }
         Ok(())
     })?;
@@ -118,14 +118,15 @@ fn draw(
     names: Option<&[String]>,
     left: i32,
     count: usize,
+    panels: i32,
 ) -> Drawn {
     let largest = panel.values.iter().copied().fold(0.0, f64::max);
-    // Room for the figure at the end of the longest bar.
+    // Room for the figure at the end of the longest bar: the more panels, the narrower each.
     let end = panel
         .end
         .unwrap_or(if largest > 0.0 { largest } else { 1.0 });
     let mut x = Axis::exact(panel.title.clone(), 0.0, end);
-    x.high = end * 1.12;
+    x.high = end * (1.0 + 0.07 * f64::from(panels.max(2)));
     let place = |index: usize| (count - 1 - index) as f64;
     let ticks = names.unwrap_or_default().iter().enumerate();
     let mut y = Axis::at(

@@ -107,7 +107,10 @@ fn main() -> Result<(), Box<dyn Error>> {
         },
     };
     let parameters = model.num_params();
-    eprintln!("ResNet-{} with {parameters} parameters on {device:?}", arguments.depth);
+    eprintln!(
+        "ResNet-{} with {parameters} parameters on {device:?}",
+        arguments.depth
+    );
     let mut workload = Classification {
         train,
         test,
@@ -126,7 +129,11 @@ fn main() -> Result<(), Box<dyn Error>> {
         println!("wrote {}", path.display());
     }
     let best = arguments.out.join("best.bcm");
-    println!("wrote {} ({} bytes)", best.display(), outcome.save_best(&best)?);
+    println!(
+        "wrote {} ({} bytes)",
+        best.display(),
+        outcome.save_best(&best)?
+    );
     Ok(())
 }
 

@@ -45,7 +45,12 @@ fn main() -> Result<(), Box<dyn Error>> {
     // What is to become of the model: 80 % sparse by the middle of the training, at 4 bits throughout.
     let middle = arguments.epochs * steps / 2;
     let plan = Plan::new()
-        .prune(Pruning::along(Curve::Cubic { from: 0.0, to: 0.8, start: 0, end: middle }))
+        .prune(Pruning::along(Curve::Cubic {
+            from: 0.0,
+            to: 0.8,
+            start: 0,
+            end: middle,
+        }))
         .quantize(Quantization::to(Scheme::symmetric(4)?).by(LeastSquares));
     let (mut model, mut compression) = plan.attach(Cnn::new(&autodiff))?;
 
@@ -68,7 +73,10 @@ fn main() -> Result<(), Box<dyn Error>> {
         let valid = model.valid();
         let score = accuracy(&test, &device, |images| valid.forward(images));
         let level = compression.level()? * 100.0;
-        bars.print(&format!("epoch {:2}: {level:4.1} % pruned, accuracy {score:.2} %", epoch + 1));
+        bars.print(&format!(
+            "epoch {:2}: {level:4.1} % pruned, accuracy {score:.2} %",
+            epoch + 1
+        ));
     }
     bars.finish();
 
@@ -83,6 +91,9 @@ fn main() -> Result<(), Box<dyn Error>> {
         println!("{:14} {share:5.1} % zero, {} bits", layer.path, layer.bits);
     }
     let score = accuracy(&test, &device, |images| loaded.forward(images));
-    println!("{bytes} bytes in place of {}, accuracy {score:.2} %", loaded.num_params() * 4);
+    println!(
+        "{bytes} bytes in place of {}, accuracy {score:.2} %",
+        loaded.num_params() * 4
+    );
     Ok(())
 }

@@ -100,14 +100,20 @@ fn main() -> Result<(), Box<dyn Error>> {
     fs::create_dir_all(&arguments.out)?;
 
     let plan = Plan::new()
-        .prune(Pruning::along(Curve::Cubic { from: 0.0, to: 0.8, start: 0, end: steps / 2 }))
+        .prune(Pruning::along(Curve::Cubic {
+            from: 0.0,
+            to: 0.8,
+            start: 0,
+            end: steps / 2,
+        }))
         .quantize(Quantization::to(Scheme::symmetric(4)?).by(LeastSquares));
     let (model, compression) = plan.attach(Cnn::new(&device.clone().autodiff()))?;
     let model = Aware::new(model, compression); // the one line that compresses
 
     let run = |name: &str, model, learner: fn(Aware<Cnn>) -> Learner<Aware<Cnn>>, epochs| {
         let places = |digits: &Digits| InMemDataset::new((0..digits.len()).collect());
-        let loader = |digits: &Digits| DataLoaderBuilder::new(Places(digits.clone())).batch_size(64);
+        let loader =
+            |digits: &Digits| DataLoaderBuilder::new(Places(digits.clone())).batch_size(64);
         SupervisedTraining::new(
             arguments.out.join(name),
             loader(&train).shuffle(0).build(places(&train)),
@@ -121,7 +127,12 @@ fn main() -> Result<(), Box<dyn Error>> {
     let original = |model| Learner::new(model, optimizer(), 0.003);
     let refine = |model| Learner::new(model, optimizer(), RefineTune::new(0.003));
     let result = run("aware", model, original, arguments.epochs);
-    let result = run("refine", result.model.train(), refine, arguments.epochs.div_ceil(2));
+    let result = run(
+        "refine",
+        result.model.train(),
+        refine,
+        arguments.epochs.div_ceil(2),
+    );
 
     let compressed = result.model.finish()?;
     let path = arguments.out.join("digits.bcm");

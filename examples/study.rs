@@ -86,7 +86,11 @@ fn main() -> Result<(), Box<dyn Error>> {
         println!("wrote {}", path.display());
     }
     let best = arguments.out.join("best.bcm");
-    println!("wrote {} ({} bytes)", best.display(), outcome.save_best(&best)?);
+    println!(
+        "wrote {} ({} bytes)",
+        best.display(),
+        outcome.save_best(&best)?
+    );
     Ok(())
 }
 
@@ -106,11 +110,18 @@ fn baseline(
     for index in 0..epochs {
         let mut on_step = |step| bars.at((index * steps + step) as u64);
         let mut epoch = Epoch::plain(index, epochs, LEARNING_RATE, 0).on_step(&mut on_step);
-        model = workload.train_epoch(model, &mut epoch).map_err(|error| error as Box<dyn Error>)?;
+        model = workload
+            .train_epoch(model, &mut epoch)
+            .map_err(|error| error as Box<dyn Error>)?;
     }
     bars.finish();
     let model = model.valid();
-    let score = workload.score(&model).map_err(|error| error as Box<dyn Error>)?;
-    eprintln!("the baseline has {} parameters and scores {score:.2} %", model.num_params());
+    let score = workload
+        .score(&model)
+        .map_err(|error| error as Box<dyn Error>)?;
+    eprintln!(
+        "the baseline has {} parameters and scores {score:.2} %",
+        model.num_params()
+    );
     Ok(model)
 }

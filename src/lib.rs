@@ -1,4 +1,54 @@
+//! Makes [Burn](https://docs.rs/burn) models small: prunes and quantizes a network, finds the
+//! strongest compression that keeps the accuracy its owner asked for, and fine-tunes it.
+//!
+//! - [`attach::Plan`] says what to do to which layers. [`Plan::apply`](attach::Plan::apply)
+//!   compresses a trained model in one call; [`Plan::attach`](attach::Plan::attach) keeps the same
+//!   compression in force while the model trains, and [`Compression::step`](attach::Compression::step)
+//!   is the one line to add to a training loop. Neither changes the model's type.
+//! - [`Study`] tries every level of a [`Recipe`](recipe::Recipe), post-training and aware, refine-tunes
+//!   each, combines the best, and gives a [`Report`](report::Report).
+//! - [`train`] holds the refine-tune stage, the steered threshold, checkpoints, and (feature
+//!   `learner`) the wrapper for burn-train.
+//! - The three traits that an application can implement: [`Pruner`](prune::Pruner) (which weights
+//!   matter), [`Quantizer`](quantize::Quantizer) (which range the codes cover) and
+//!   [`Schedule`](schedule::Schedule) (what holds at which step).
+//!
+//! The method is a published one: percentile-based pruning, with thresholds adjusted while training
+//! by what fine-tuning does to the accuracy, and uniform quantization to a fixed number of bits.
+//!
+//! ```
+//! use burn::{nn::LinearConfig, tensor::{Device, Tensor}};
+//! use burn_compress::attach::{Plan, Pruning, Quantization, load};
+//! use burn_compress::format::Scheme;
+//!
+//! let device = Device::default();
+//! let model = LinearConfig::new(784, 100).init(&device); // any trained Burn module
+//! let compressed = Plan::new()
+//!     .prune(Pruning::to(0.9))
+//!     .quantize(Quantization::to(Scheme::symmetric(8)?))
+//!     .apply(model)?;
+//!
+//! let folder = tempfile::tempdir()?;
+//! let path = folder.path().join("model.bcm");
+//! let bytes = compressed.save(&path)?; // 78,400 weights
+//! assert!(bytes < 20_000);
+//! let model = load(&path, LinearConfig::new(784, 100).init(&device))?;
+//! let output = model.forward(Tensor::<2>::ones([1, 784], &device));
+//! # assert_eq!(output.dims(), [1, 100]);
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
+//!
+//! # Features
+//!
+//! `flex` (default), `ndarray`, `wgpu`, `cuda` and `tch` forward to Burn's backends of these names;
+//! the library itself names none. `plots` (default) draws the report's HTML page; `learner` adds
+//! [`train::Aware`] for burn-train.
+
+#![deny(missing_docs)]
+#![deny(unsafe_code)]
+
 pub mod attach;
+mod error;
 pub mod format;
 pub mod prune;
 pub mod quantize;
@@ -8,4 +58,6 @@ pub mod schedule;
 pub mod study;
 pub mod train;
 pub mod work;
+
+pub use error::Error;
 pub use study::Study;

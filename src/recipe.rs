@@ -39,7 +39,9 @@ pub enum RecipeError {
         level: f64,
     },
     /// Levels that do not rise, or bits that do not fall.
-    #[error("{what} {next} comes after {before}: list {what}s from the weakest compression to the strongest, each once")]
+    #[error(
+        "{what} {next} comes after {before}: list {what}s from the weakest compression to the strongest, each once"
+    )]
     Unsorted {
         /// `pruning level` or `number of bit`.
         what: &'static str,
@@ -67,7 +69,9 @@ pub enum RecipeError {
         reason: &'static str,
     },
     /// The recipe names a criterion or a quantizer of the application's own that was not given.
-    #[error("the recipe names `{name}`, which is not built in: give it to the study with `{method}`")]
+    #[error(
+        "the recipe names `{name}`, which is not built in: give it to the study with `{method}`"
+    )]
     Custom {
         /// The name.
         name: String,
@@ -409,7 +413,10 @@ impl Recipe {
             path: path.to_path_buf(),
             source,
         })?;
-        match path.extension().is_some_and(|extension| extension == "json") {
+        match path
+            .extension()
+            .is_some_and(|extension| extension == "json")
+        {
             true => Self::from_json(&text),
             false => Self::from_toml(&text),
         }
@@ -428,7 +435,10 @@ impl Recipe {
     /// Writes a file, whole or not at all: JSON where its name ends so, else TOML.
     pub fn save(&self, path: impl AsRef<Path>) -> Result<(), RecipeError> {
         let path = path.as_ref();
-        let text = match path.extension().is_some_and(|extension| extension == "json") {
+        let text = match path
+            .extension()
+            .is_some_and(|extension| extension == "json")
+        {
             true => self.to_json()?,
             false => self.to_toml()?,
         };
@@ -473,32 +483,82 @@ impl Recipe {
         };
         let positive = |number: f64| number > 0.0 && number.is_finite();
         let not_negative = self.max_drop >= 0.0 && self.max_drop.is_finite();
-        value("max_drop", self.max_drop, not_negative, "give 0 or more points")?;
+        value(
+            "max_drop",
+            self.max_drop,
+            not_negative,
+            "give 0 or more points",
+        )?;
         let rate = self.learning_rate;
-        value("learning_rate", rate, positive(rate), "give a positive number")?;
+        value(
+            "learning_rate",
+            rate,
+            positive(rate),
+            "give a positive number",
+        )?;
         let seeds = self.seeds.len() as f64;
-        value("number of seeds", seeds, seeds > 0.0, "give at least one seed")?;
+        value(
+            "number of seeds",
+            seeds,
+            seeds > 0.0,
+            "give at least one seed",
+        )?;
         let passes = self.timed_passes as f64;
-        value("timed_passes", passes, passes > 0.0, "time at least one pass")?;
+        value(
+            "timed_passes",
+            passes,
+            passes > 0.0,
+            "time at least one pass",
+        )?;
         if let Some(prune) = &self.prune {
             let share = prune.ramp_share;
             let fits = (0.0..=1.0).contains(&share);
-            value("ramp_share", share, fits, "give a share of the training, 0 to 1")?;
+            value(
+                "ramp_share",
+                share,
+                fits,
+                "give a share of the training, 0 to 1",
+            )?;
             if let Criterion::Custom(name) = &prune.criterion {
-                value("length of the criterion's name", 0.0, !name.is_empty(), "name it")?;
+                value(
+                    "length of the criterion's name",
+                    0.0,
+                    !name.is_empty(),
+                    "name it",
+                )?;
             }
             if let Some(steer) = &prune.steer {
                 let fits = (0.0..1.0).contains(&steer.start);
-                value("steer.start", steer.start, fits, "give a share from 0 to below 1")?;
+                value(
+                    "steer.start",
+                    steer.start,
+                    fits,
+                    "give a share from 0 to below 1",
+                )?;
                 let step = steer.increment;
-                value("steer.increment", step, positive(step), "give a positive share")?;
+                value(
+                    "steer.increment",
+                    step,
+                    positive(step),
+                    "give a positive share",
+                )?;
                 let end = steer.resolution;
-                value("steer.resolution", end, positive(end), "give a positive share")?;
+                value(
+                    "steer.resolution",
+                    end,
+                    positive(end),
+                    "give a positive share",
+                )?;
             }
         }
         if let Some(Ranges::Percentile { outside }) = self.quantize.as_ref().map(|q| &q.ranges) {
             let fits = (0.0..0.5).contains(outside);
-            value("outside", *outside, fits, "give a share from 0 to below 0.5")?;
+            value(
+                "outside",
+                *outside,
+                fits,
+                "give a share from 0 to below 0.5",
+            )?;
         }
         self.check_order()
     }

@@ -140,7 +140,9 @@ fn moved(operation: &OperationIr) -> Option<(TensorId, TensorId)> {
         return None;
     };
     match base {
-        BaseOperationIr::Reshape(op) | BaseOperationIr::Expand(op) => Some((op.input.id, op.out.id)),
+        BaseOperationIr::Reshape(op) | BaseOperationIr::Expand(op) => {
+            Some((op.input.id, op.out.id))
+        }
         BaseOperationIr::SwapDims(op) => Some((op.input.id, op.out.id)),
         BaseOperationIr::Permute(op) => Some((op.input.id, op.out.id)),
         _ => None,
@@ -179,11 +181,21 @@ fn elements(tensor: &TensorIr) -> u64 {
 }
 
 fn channels(tensor: &TensorIr) -> u64 {
-    tensor.shape.as_slice().get(1).map_or(1, |&n| n as u64).max(1)
+    tensor
+        .shape
+        .as_slice()
+        .get(1)
+        .map_or(1, |&n| n as u64)
+        .max(1)
 }
 
 fn last(tensor: &TensorIr) -> u64 {
-    tensor.shape.as_slice().last().map_or(1, |&n| n as u64).max(1)
+    tensor
+        .shape
+        .as_slice()
+        .last()
+        .map_or(1, |&n| n as u64)
+        .max(1)
 }
 
 #[derive(Default)]

@@ -1,9 +1,9 @@
 //! An image classifier as the study sees it.
 
-use burn::module::Module;
-use burn::nn::loss::CrossEntropyLossConfig;
 use burn::lr_scheduler::cosine::CosineAnnealingLrSchedulerConfig;
 use burn::lr_scheduler::module_lr_scheduler::ModuleLrScheduler;
+use burn::module::Module;
+use burn::nn::loss::CrossEntropyLossConfig;
 use burn::optim::{GradientsParams, ModuleOptimizer};
 use burn::tensor::{Device, Int, Tensor};
 use burn_compress::train::{BoxError, Epoch, Workload};

@@ -158,7 +158,11 @@ impl Compression {
         if !move_masks && !move_scales && !self.clears() {
             return Ok(module);
         }
-        let level = if move_masks { Some(self.level()?) } else { None };
+        let level = if move_masks {
+            Some(self.level()?)
+        } else {
+            None
+        };
         let module = self.update(module, level, move_scales, Search::Device)?;
         match self.ends_at(step) {
             true => self.freeze(module),
@@ -174,7 +178,12 @@ impl Compression {
             return Ok(module);
         }
         self.state.level = Some(level);
-        self.update(module, Some(level), self.plan.quantization.is_some(), Search::Host)
+        self.update(
+            module,
+            Some(level),
+            self.plan.quantization.is_some(),
+            Search::Host,
+        )
     }
 
     /// Freezes the masks as they are and clears the stored values of removed weights: from here on
@@ -399,7 +408,13 @@ fn masks(
         Scope::Layer => {
             let marked = layers.iter().zip(scores).map(|(layer, scores)| {
                 let count = share_of(level, layer.view.len());
-                mark(pruning, std::slice::from_ref(layer), vec![scores], count, search)
+                mark(
+                    pruning,
+                    std::slice::from_ref(layer),
+                    vec![scores],
+                    count,
+                    search,
+                )
             });
             let marked = marked.collect::<Result<Vec<_>, _>>()?;
             marked.into_iter().flatten().collect()

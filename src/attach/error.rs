@@ -29,7 +29,9 @@ pub enum AttachError {
         reason: String,
     },
     /// No layer is left to compress.
-    #[error("no layer is selected: the model has no convolution or linear weight; select parameters by path")]
+    #[error(
+        "no layer is selected: the model has no convolution or linear weight; select parameters by path"
+    )]
     NothingSelected,
     /// The plan does nothing.
     #[error("the plan neither prunes nor quantizes: give it a pruning or a quantization")]
@@ -41,7 +43,9 @@ pub enum AttachError {
         level: f64,
     },
     /// A weight is NaN or infinite.
-    #[error("layer `{layer}` has the weight {value}: repair or retrain the model before compressing it")]
+    #[error(
+        "layer `{layer}` has the weight {value}: repair or retrain the model before compressing it"
+    )]
     NotFinite {
         /// Path of the layer.
         layer: String,
@@ -57,7 +61,9 @@ pub enum AttachError {
         dims: Vec<usize>,
     },
     /// A layer whose weights are all the same: nothing to rank or to scale.
-    #[error("every weight of layer `{layer}` is {value}: train the model first, or exclude the layer from the selection")]
+    #[error(
+        "every weight of layer `{layer}` is {value}: train the model first, or exclude the layer from the selection"
+    )]
     ConstantLayer {
         /// Path of the layer.
         layer: String,
@@ -74,13 +80,17 @@ pub enum AttachError {
         name: String,
     },
     /// The module is not the one that the compression was attached to.
-    #[error("layer `{layer}` carries no compression: pass the module that `attach` returned, or one loaded from its record")]
+    #[error(
+        "layer `{layer}` carries no compression: pass the module that `attach` returned, or one loaded from its record"
+    )]
     Detached {
         /// Path of the layer.
         layer: String,
     },
     /// A criterion gave scores that cannot be ranked.
-    #[error("criterion `{criterion}` scored layer `{layer}` with {value}: scores must be finite and as many as weights")]
+    #[error(
+        "criterion `{criterion}` scored layer `{layer}` with {value}: scores must be finite and as many as weights"
+    )]
     Score {
         /// Name of the criterion.
         criterion: String,

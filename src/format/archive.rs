@@ -160,12 +160,20 @@ fn encode(entry: &Entry, parts: &mut Vec<Part>) -> Result<Encoding, FormatError>
     let bytes = |suffix: &str, bytes: Vec<u8>| (suffix.to_string(), vec![bytes.len()], bytes);
     match &entry.payload {
         Payload::Dense(dense) => {
-            part("", dtype(dense.element), entry.dims.clone(), dense.bytes.clone());
+            part(
+                "",
+                dtype(dense.element),
+                entry.dims.clone(),
+                dense.bytes.clone(),
+            );
             Ok(Encoding::Dense)
         }
         Payload::Sparse(values) => {
             if values.len() != entry.view()?.len() {
-                return Err(FormatError::tensor(&entry.path, "as many values as weights"));
+                return Err(FormatError::tensor(
+                    &entry.path,
+                    "as many values as weights",
+                ));
             }
             let kept: Vec<bool> = values.iter().map(|value| *value != 0.0).collect();
             let kept_values = values.iter().filter(|value| **value != 0.0);
@@ -213,10 +221,7 @@ fn encode(entry: &Entry, parts: &mut Vec<Part>) -> Result<Encoding, FormatError>
     }
 }
 
-fn decode(
-    tensor: Description,
-    parts: &mut BTreeMap<String, Part>,
-) -> Result<Entry, FormatError> {
+fn decode(tensor: Description, parts: &mut BTreeMap<String, Part>) -> Result<Entry, FormatError> {
     let path = tensor.path.clone();
     let has_zero_points = parts.contains_key(&format!("{path}.zero_point"));
     let mut take = |suffix: &str, expected: Option<Dtype>| {
@@ -251,7 +256,10 @@ fn decode(
             })
         }
         Encoding::Sparse => {
-            let kept = read_bitmap(&take(".bitmap", Some(Dtype::U8))?.bytes, entry.view()?.len())?;
+            let kept = read_bitmap(
+                &take(".bitmap", Some(Dtype::U8))?.bytes,
+                entry.view()?.len(),
+            )?;
             let values = take(".values", Some(Dtype::F32))?;
             Payload::Sparse(spread(&kept, floats(&values.bytes), |_| 0.0, &path)?)
         }
@@ -260,17 +268,25 @@ fn decode(
             let scales = floats(&take(".scale", Some(Dtype::F32))?.bytes);
             let (groups, length) = scheme.groups(&view)?;
             if scales.len() != groups {
-                return Err(FormatError::tensor(&path, "another number of scales than groups"));
+                return Err(FormatError::tensor(
+                    &path,
+                    "another number of scales than groups",
+                ));
             }
             let zero_points: Vec<i32> = if has_zero_points {
                 let part = take(".zero_point", Some(Dtype::U16))?;
                 let pairs = part.bytes.chunks_exact(2);
-                pairs.map(|b| i32::from(u16::from_le_bytes([b[0], b[1]]))).collect()
+                pairs
+                    .map(|b| i32::from(u16::from_le_bytes([b[0], b[1]])))
+                    .collect()
             } else {
                 vec![0; groups]
             };
             if zero_points.len() != groups {
-                return Err(FormatError::tensor(&path, "another number of zero points than groups"));
+                return Err(FormatError::tensor(
+                    &path,
+                    "another number of zero points than groups",
+                ));
             }
             let packed = take(".codes", Some(Dtype::U8))?.bytes;
             let low = scheme.code_range().0;
@@ -302,7 +318,10 @@ fn spread<T>(
     path: &str,
 ) -> Result<Vec<T>, FormatError> {
     if kept.iter().filter(|kept| **kept).count() != values.len() {
-        return Err(FormatError::tensor(path, "bitmap and values differ in number"));
+        return Err(FormatError::tensor(
+            path,
+            "bitmap and values differ in number",
+        ));
     }
     let mut values = values.into_iter();
     let at = |(i, kept): (usize, &bool)| match kept {
@@ -318,7 +337,10 @@ fn bitmap(kept: &[bool]) -> Vec<u8> {
 }
 
 fn read_bitmap(bytes: &[u8], count: usize) -> Result<Vec<bool>, FormatError> {
-    Ok(unpack(bytes, 1, count)?.into_iter().map(|bit| bit == 1).collect())
+    Ok(unpack(bytes, 1, count)?
+        .into_iter()
+        .map(|bit| bit == 1)
+        .collect())
 }
 
 fn floats(bytes: &[u8]) -> Vec<f32> {

@@ -12,7 +12,11 @@ use super::Scheme;
 #[non_exhaustive]
 pub enum FormatError {
     /// No code exists at this number of bits.
-    #[error("{bits} bits have no code: choose {} to {} bits", Scheme::MIN_BITS, Scheme::MAX_BITS)]
+    #[error(
+        "{bits} bits have no code: choose {} to {} bits",
+        Scheme::MIN_BITS,
+        Scheme::MAX_BITS
+    )]
     Bits {
         /// The number asked for.
         bits: u32,
@@ -42,7 +46,9 @@ pub enum FormatError {
         what: String,
     },
     /// The file was written by a newer version of this library.
-    #[error("the file has format version {found}, this library reads up to {supported}: update burn-compress")]
+    #[error(
+        "the file has format version {found}, this library reads up to {supported}: update burn-compress"
+    )]
     Version {
         /// Version in the file.
         found: u32,

@@ -3,8 +3,8 @@
 //!
 //! Nothing here knows Burn: training, export and loading all reach the same arithmetic.
 
-mod atomic;
 mod archive;
+mod atomic;
 mod container;
 mod entropy;
 mod error;
@@ -14,8 +14,8 @@ mod scheme;
 mod view;
 
 pub use archive::{Archive, Entry};
-pub use container::{Container, Part};
 pub use atomic::write_atomically;
+pub use container::{Container, Part};
 pub use entropy::entropy_bits;
 pub use error::FormatError;
 pub use pack::{pack, packed_len, unpack};

@@ -51,7 +51,8 @@ pub fn lowest_on_device(scores: Tensor<1>, count: usize) -> Tensor<1, Bool> {
         let ones = scores.zeros_like().greater_equal_elem(0.0);
         return if count == 0 { ones.bool_not() } else { ones };
     }
-    let marked_up_to = |bound: &Tensor<1>| scores.clone().lower_equal(bound.clone().expand([total]));
+    let marked_up_to =
+        |bound: &Tensor<1>| scores.clone().lower_equal(bound.clone().expand([total]));
     let enough = |bound: &Tensor<1>| {
         marked_up_to(bound)
             .int()

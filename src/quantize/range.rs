@@ -102,13 +102,14 @@ impl Quantizer for LeastSquares {
         let mut best = Parameters::for_range(low.clone(), high.clone(), scheme);
         let error = |parameters: &Parameters| {
             let difference = fake_quantize(values.clone(), parameters, scheme) - values.clone();
-            (difference.clone() * difference).sum_dim(1).reshape([groups])
+            (difference.clone() * difference)
+                .sum_dim(1)
+                .reshape([groups])
         };
         let mut least = error(&best);
         for candidate in (1..CANDIDATES).rev() {
             let share = candidate as f64 / CANDIDATES as f64;
-            let found =
-                Parameters::for_range(low.clone() * share, high.clone() * share, scheme);
+            let found = Parameters::for_range(low.clone() * share, high.clone() * share, scheme);
             let squared = error(&found);
             let better = squared.clone().lower(least.clone());
             least = least.mask_where(better.clone(), squared);

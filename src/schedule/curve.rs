@@ -30,7 +30,9 @@ pub enum ScheduleError {
     #[error("the schedule has no step: give at least one")]
     Empty,
     /// An exponential curve through zero, or between values of two signs.
-    #[error("an exponential schedule cannot go from {from} to {to}: use values of one sign, or another curve")]
+    #[error(
+        "an exponential schedule cannot go from {from} to {to}: use values of one sign, or another curve"
+    )]
     Exponential {
         /// First value.
         from: f64,

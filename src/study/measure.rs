@@ -164,7 +164,11 @@ impl Yardstick {
             sparsity: layer.removed as f64 / layer.weights.max(1) as f64,
             bits: layer.bits,
             macs: left * self.work.uses(path).unwrap_or(0),
-            distortion: if size > 0.0 { (changed / size).sqrt() } else { 0.0 },
+            distortion: if size > 0.0 {
+                (changed / size).sqrt()
+            } else {
+                0.0
+            },
         }
     }
 }

@@ -270,7 +270,10 @@ impl<M: Module, W: Workload<M>> Runner<'_, M, W> {
         };
         // From the start of the ramp on, masks move by the steered threshold alone.
         let target = Target {
-            cell: Cell { level: steer.start, ..cell },
+            cell: Cell {
+                level: steer.start,
+                ..cell
+            },
             existing: false,
         };
         let plan = self.plan(target, Some(usize::MAX))?;
@@ -304,12 +307,17 @@ impl<M: Module, W: Workload<M>> Runner<'_, M, W> {
                 };
                 self.clock.measure(cell);
                 let target = Target {
-                    cell: Cell { steered: false, ..cell },
+                    cell: Cell {
+                        steered: false,
+                        ..cell
+                    },
                     existing: false,
                 };
                 let plan = self.plan(target, None)?.select(Selection::only([&path]));
                 let compressed = plan.apply(self.module.valid())?;
-                Ok(Some(base - checked_score(self.workload, &compressed.module)?))
+                Ok(Some(
+                    base - checked_score(self.workload, &compressed.module)?,
+                ))
             };
             let (prune_drop, quantize_drop) = (drop(prune)?, drop(quantize)?);
             found.push(Sensitivity {

@@ -40,7 +40,10 @@ impl Store {
                 false => recipe.save(&path)?,
             }
             for path in files(&folder.join("cells"))? {
-                if path.extension().is_some_and(|extension| extension == "json") {
+                if path
+                    .extension()
+                    .is_some_and(|extension| extension == "json")
+                {
                     let row: Row = serde_json::from_slice(&read(&path)?).map_err(|error| {
                         FormatError::corrupt(format!("{}: {error}", path.display()))
                     })?;
@@ -170,9 +173,7 @@ fn files(folder: &Path) -> Result<Vec<PathBuf>, FormatError> {
         return Ok(Vec::new());
     }
     let entries = std::fs::read_dir(folder).map_err(io)?;
-    entries
-        .map(|entry| Ok(entry.map_err(io)?.path()))
-        .collect()
+    entries.map(|entry| Ok(entry.map_err(io)?.path())).collect()
 }
 
 fn read(path: &Path) -> Result<Vec<u8>, FormatError> {

@@ -1,6 +1,6 @@
-use burn::optim::LearningRate;
 use burn::lr_scheduler::module_lr_scheduler::ModuleLrScheduler;
 use burn::lr_scheduler::{LrScheduler, LrSchedulerRecord};
+use burn::optim::LearningRate;
 
 /// The refine-tune stage trains at this fraction of the original learning rate: one to ten.
 ///

@@ -205,10 +205,12 @@ pub(crate) fn checked_score<M: Module, W: Workload<M>>(
     workload: &mut W,
     model: &M,
 ) -> Result<f64, TrainError> {
-    let score = workload.score(model).map_err(|source| TrainError::Workload {
-        action: "scoring the model",
-        source,
-    })?;
+    let score = workload
+        .score(model)
+        .map_err(|source| TrainError::Workload {
+            action: "scoring the model",
+            source,
+        })?;
     match score.is_finite() {
         true => Ok(score),
         false => Err(TrainError::Score { score }),

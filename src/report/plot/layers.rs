@@ -103,8 +103,12 @@ fn panels(layers: &[LayerRow], sensitivity: &[Sensitivity]) -> Vec<Panel> {
         }
     };
     if let Some(first) = sensitivity.first() {
-        alone(format!("{} % sparse", percent1(first.level)), |s| s.prune_drop);
-        alone(format!("at {} bits", first.weight_bits), |s| s.quantize_drop);
+        alone(format!("{} % sparse", percent1(first.level)), |s| {
+            s.prune_drop
+        });
+        alone(format!("at {} bits", first.weight_bits), |s| {
+            s.quantize_drop
+        });
     }
     panels
 }

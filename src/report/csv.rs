@@ -58,7 +58,7 @@ impl Report {
     /// # let rows = serde_json::from_str(r#"[{"stage":"baseline","mode":"none","refined":false,
     /// #   "sparsity":0,"weight_bits":32,"score":98.2,"drop":0,"bytes":1,"macs":1,"ms":0.5,"seed":1}]"#)?;
     /// let csv = Report::new(rows, 0.5)?.to_csv()?;
-    /// assert!(csv.starts_with("stage,mode,refined,level,sparsity,weight_bits,score,drop,bytes"));
+    /// assert!(csv.starts_with("stage,mode,refined,steered,level,sparsity,weight_bits,score,drop,bytes"));
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
     ///

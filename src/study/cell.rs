@@ -44,7 +44,14 @@ impl Cell {
         let (bits, seed) = (self.bits, self.seed);
         let level = match self.steered {
             true => "steered".to_string(),
-            false => format!("{:.2}", self.level * 100.0),
+            false => {
+                let short = format!("{:.2}", self.level * 100.0);
+                // Two levels that look the same in two digits are two cells.
+                match short.parse::<f64>() {
+                    Ok(percent) if (percent / 100.0 - self.level).abs() < 1e-12 => short,
+                    _ => (self.level * 100.0).to_string(),
+                }
+            }
         };
         format!("{stage}-{mode}-{refined}-{level}-{bits}bit-seed{seed}")
     }

@@ -65,6 +65,8 @@ pub(super) struct Clock<'a> {
     found: f64,
     done: f64,
     cells: (usize, usize),
+    // Whether the cell at work was trained.
+    training: bool,
 }
 
 impl<'a> Clock<'a> {
@@ -79,6 +81,7 @@ impl<'a> Clock<'a> {
             found: 0.0,
             done: 0.0,
             cells: (0, cells),
+            training: false,
         }
     }
 
@@ -89,17 +92,17 @@ impl<'a> Clock<'a> {
     }
 
     pub fn train(&mut self, cell: Cell, epoch: (usize, usize), step: (usize, usize)) {
+        if step.0 == 0 && epoch.0 > 0 {
+            self.done += 1.0; // the epoch before
+        }
         let activity = Activity::Train {
             epoch: epoch.0,
             epochs: epoch.1,
             step: step.0,
             steps: step.1,
         };
+        self.training = epoch.1 > 0;
         self.tell(cell, activity, step.0 as f64 / step.1.max(1) as f64);
-    }
-
-    pub fn trained(&mut self) {
-        self.done += 1.0;
     }
 
     pub fn trained_many(&mut self, epochs: usize) {
@@ -107,6 +110,9 @@ impl<'a> Clock<'a> {
     }
 
     pub fn measure(&mut self, cell: Cell) {
+        if std::mem::take(&mut self.training) {
+            self.done += 1.0; // its last epoch
+        }
         self.tell(cell, Activity::Measure, 0.0);
     }
 

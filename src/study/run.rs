@@ -15,7 +15,7 @@ use crate::quantize::Quantizer;
 use crate::recipe::{PruneLevels, QuantizeLevels, Recipe, Steer};
 use crate::report::{Choice, Mode, Row, Sensitivity, Stage, choose};
 use crate::schedule::Steered;
-use crate::train::{Epoch, Round, Steering, Workload, checked_score, train_epoch};
+use crate::train::{FineTune, Round, Steering, Workload, checked_score};
 
 /// Goes through a recipe, cell by cell.
 pub(super) struct Runner<'a, M, W> {
@@ -268,15 +268,11 @@ impl<M: Module, W: Workload<M>> Runner<'_, M, W> {
             rounds: steer.rounds,
             seed,
         };
-        // From the start of the ramp on, masks move by the steered threshold alone.
         let target = Target {
-            cell: Cell {
-                level: steer.start,
-                ..cell
-            },
+            cell,
             existing: false,
         };
-        let plan = self.plan(target, Some(usize::MAX))?;
+        let plan = self.plan(target, None)?;
         let (module, mut compression) = plan.attach(self.module.valid().train())?;
         let clock = &mut self.clock;
         let steps = self.workload.steps_per_epoch();
@@ -335,25 +331,22 @@ impl<M: Module, W: Workload<M>> Runner<'_, M, W> {
     fn train(
         &mut self,
         cell: Cell,
-        mut module: M,
+        module: M,
         compression: &mut Compression,
     ) -> Result<M, StudyError> {
-        let epochs = match cell.refined {
-            true => self.recipe.refine_epochs,
-            false => self.recipe.epochs,
+        let stage = FineTune {
+            learning_rate: self.recipe.learning_rate,
+            epochs: match cell.refined {
+                true => self.recipe.refine_epochs,
+                false => self.recipe.epochs,
+            },
+            seed: cell.seed,
+            refine: cell.refined,
         };
         let steps = self.workload.steps_per_epoch();
-        for index in 0..epochs {
-            let clock = &mut self.clock;
-            let mut on_step = |step| clock.train(cell, (index, epochs), (step, steps));
-            on_step(0);
-            let epoch = Epoch::plain(index, epochs, self.recipe.learning_rate, cell.seed);
-            let epoch = if cell.refined { epoch.refine() } else { epoch };
-            let epoch = epoch.under(compression).on_step(&mut on_step);
-            module = train_epoch(self.workload, module, epoch)?;
-            self.clock.trained();
-        }
-        Ok(module)
+        let clock = &mut self.clock;
+        let on_step = |epoch, step| clock.train(cell, (epoch, stage.epochs), (step, steps));
+        Ok(stage.run(module, compression, self.workload, on_step)?)
     }
 
     // What a cell does to the model; aware training takes this many steps.
@@ -362,7 +355,7 @@ impl<M: Module, W: Workload<M>> Runner<'_, M, W> {
         let mut plan = Plan::new().select(self.recipe.selection.clone());
         if target.existing {
             plan = plan.prune(Pruning::existing());
-        } else if cell.level > 0.0 {
+        } else if cell.level > 0.0 || cell.steered {
             let PruneLevels {
                 scope,
                 regrowth,
@@ -372,6 +365,8 @@ impl<M: Module, W: Workload<M>> Runner<'_, M, W> {
                 ..
             } = self.recipe.prune.clone().unwrap_or_default();
             let pruning = match steps {
+                // Masks move by the steered threshold alone.
+                None if cell.steered => Pruning::to(0.0),
                 None => Pruning::to(cell.level),
                 Some(steps) => {
                     let end = (steps as f64 * ramp_share).round() as usize;

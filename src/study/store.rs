@@ -98,7 +98,8 @@ impl Store {
         if self.folder.is_none() {
             return Ok(());
         }
-        let record = module.clone().into_record().into_bytes().map_err(unfit)?;
+        // Not of a clone: the last batch's share of running statistics would be missing.
+        let record = module.valid().into_record().into_bytes().map_err(unfit)?;
         let state = serde_json::to_string(compression.state()).map_err(unfit)?;
         let part = Part::bytes("module", record.to_vec());
         Container::new(STATE, state, vec![part]).save(self.path(&cell.key(), "state"))?;

@@ -66,7 +66,8 @@ impl Checkpoint {
             run: serde_json::to_value(run).map_err(unfit)?,
         };
         let description = serde_json::to_string(&description).map_err(unfit)?;
-        let model = model.clone().into_record().into_bytes().map_err(record)?;
+        // Not of a clone: the last batch's share of running statistics would be missing.
+        let model = model.valid().into_record().into_bytes().map_err(record)?;
         let optimizer = optimizer.into_bytes().map_err(record)?;
         let parts = vec![
             Part::bytes("model", model.to_vec()),
@@ -116,6 +117,8 @@ impl Checkpoint {
             Ok::<_, TrainError>(Bytes::from_bytes_vec(part.bytes))
         };
         let weights = ModuleRecord::from_bytes(bytes("model")?).map_err(record)?;
+        // A clone shares running statistics, which a record that does not fit would change.
+        let model = Compression::snapshot(&model);
         let model = model.try_load_record(weights).map_err(record)?;
         let optimizer = optimizer.from_bytes(bytes("optimizer")?).map_err(record)?;
         compression.restore(description.compression)?;

@@ -28,6 +28,11 @@ pub enum TrainError {
         /// Its error.
         source: BoxError,
     },
+    /// An epoch of training did not tell its steps, so that masks and scales stood still.
+    #[error(
+        "the workload trained an epoch without calling `Epoch::step`: call it after each step of the optimizer"
+    )]
+    NoStep,
     /// The score is not a number that can be compared.
     #[error("the score is {score}: return a finite number, more is better")]
     Score {

@@ -3,6 +3,7 @@
 
 mod checkpoint;
 mod error;
+mod fine_tune;
 #[cfg(feature = "learner")]
 mod learner;
 mod refine;
@@ -12,10 +13,11 @@ mod workload;
 
 pub use checkpoint::Checkpoint;
 pub use error::TrainError;
+pub use fine_tune::FineTune;
 #[cfg(feature = "learner")]
 pub use learner::Aware;
 pub use refine::{REFINE_FACTOR, RefineTune, refine_rate};
 pub use seed::{seed, seed_at};
 pub use steer::{Round, Steering};
+pub(crate) use workload::checked_score;
 pub use workload::{BoxError, Epoch, Workload};
-pub(crate) use workload::{checked_score, train_epoch};

@@ -67,7 +67,8 @@ impl Steering {
         mut steered: Steered,
         mut on_round: impl FnMut(Round),
     ) -> Result<(M, Steered), TrainError> {
-        let mut model = compression.prune_to(model, 0.0)?;
+        // Clones of the model that the caller keeps share nothing with what is trained here.
+        let mut model = compression.prune_to(Compression::snapshot(&model), 0.0)?;
         let mut good = (Compression::snapshot(&model), compression.clone());
         for index in 0..self.rounds {
             let level = steered.at(0);

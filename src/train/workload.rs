@@ -224,12 +224,16 @@ pub(crate) fn train_epoch<M: Module, W: Workload<M>>(
     mut epoch: Epoch<'_>,
 ) -> Result<M, TrainError> {
     let trained = workload.train_epoch(model, &mut epoch);
-    trained.map_err(|source| match source.downcast::<TrainError>() {
+    let trained = trained.map_err(|source| match source.downcast::<TrainError>() {
         // What `Epoch::step` reported is ours to tell.
         Ok(own) => *own,
         Err(source) => TrainError::Workload {
             action: "training an epoch",
             source,
         },
-    })
+    })?;
+    match epoch.steps {
+        0 => Err(TrainError::NoStep),
+        _ => Ok(trained),
+    }
 }

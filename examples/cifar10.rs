@@ -21,6 +21,7 @@ mod support;
 
 use support::cifar::Cifar;
 use support::device::Backend;
+use support::forget;
 use support::resnet::ResNet;
 use support::show;
 use support::workload::Classification;
@@ -67,6 +68,9 @@ struct Arguments {
     /// Recipe in TOML or JSON, in place of the levels, epochs and budget above
     #[arg(long)]
     recipe: Option<PathBuf>,
+    /// Starts over: forgets the finished cells of an earlier study in the same place
+    #[arg(long)]
+    fresh: bool,
     /// Where it runs
     #[arg(long, value_enum, default_value_t)]
     device: Backend,
@@ -78,6 +82,9 @@ struct Arguments {
 fn main() -> Result<(), Box<dyn Error>> {
     let arguments = Arguments::parse();
     let device = arguments.device.device()?;
+    if arguments.fresh {
+        forget(&arguments.out)?;
+    }
     let model = ResNet::load(arguments.depth, &arguments.weights, &device)?;
     let (train, test) = Cifar::load(
         &arguments.data,

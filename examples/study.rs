@@ -22,6 +22,7 @@ use support::bars::Bars;
 use support::cnn::Cnn;
 use support::device::Backend;
 use support::digits::Digits;
+use support::forget;
 use support::show;
 use support::workload::Classification;
 
@@ -42,6 +43,9 @@ struct Arguments {
     /// Recipe in TOML or JSON
     #[arg(long)]
     recipe: Option<PathBuf>,
+    /// Starts over: forgets the finished cells of an earlier study in the same place
+    #[arg(long)]
+    fresh: bool,
     /// Epochs of training of the baseline
     #[arg(long, default_value_t = 20)]
     baseline_epochs: usize,
@@ -50,6 +54,9 @@ struct Arguments {
 fn main() -> Result<(), Box<dyn Error>> {
     let arguments = Arguments::parse();
     let device = arguments.device.device()?;
+    if arguments.fresh {
+        forget(&arguments.out)?;
+    }
     let (train, test) = Digits::load();
     let mut workload = Classification {
         train,

@@ -65,6 +65,9 @@ struct Arguments {
     /// Scores on the first images only
     #[arg(long)]
     test_images: Option<usize>,
+    /// Also scores the model with each layer alone compressed
+    #[arg(long)]
+    sensitivity: bool,
     /// Recipe in TOML or JSON, in place of the levels, epochs and budget above
     #[arg(long)]
     recipe: Option<PathBuf>,
@@ -102,6 +105,7 @@ fn main() -> Result<(), Box<dyn Error>> {
             epochs: arguments.epochs,
             refine_epochs: arguments.refine_epochs,
             seeds: (0..arguments.seeds).collect(),
+            sensitivity: arguments.sensitivity,
             prune: (!arguments.sparsity.is_empty()).then(|| PruneLevels {
                 levels: arguments.sparsity,
                 ..Default::default()

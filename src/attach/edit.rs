@@ -72,7 +72,7 @@ impl ModuleVisitor for Reader<'_> {
     fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<D>>) {
         let path = self.path.join(".");
         if let Some(layer) = self.layers.get(path.as_str()) {
-            if param.lazy_shape().as_slice() == layer.view.dims() {
+            if param.shape().as_slice() == layer.view.dims() {
                 let rows = to_rows(param.base().without_autodiff(), &layer.view);
                 self.base.insert(path, rows);
             }
@@ -82,7 +82,7 @@ impl ModuleVisitor for Reader<'_> {
             return;
         };
         let values = || {
-            let [length] = [param.lazy_shape().num_elements()];
+            let length = param.lazy_shape().num_elements();
             param.base().without_autodiff().reshape([length])
         };
         match part {

@@ -64,12 +64,13 @@ impl ModuleVisitor for Collect {
         let container = self.containers.last().map_or("", String::as_str);
         let name = self.path.last().map_or("", String::as_str);
         let kind = container.strip_prefix("Struct:").unwrap_or(container);
-        let convolution = kind.starts_with("Conv") || kind.starts_with("DeformConv");
-        let linear = kind == "Linear";
+        let convolution = D > 2 && (kind.starts_with("Conv") || kind.starts_with("DeformConv"));
+        let linear = D == 2 && kind == "Linear";
         // Burn holds [out, in, …] in convolutions, [in, out, …] in linear layers and transposed
         // convolutions.
-        let output_axis = usize::from(D > 1 && (linear || kind.starts_with("ConvTranspose")));
-        let dims = param.lazy_shape().as_slice().to_vec();
+        let output_axis = usize::from(linear || convolution && kind.starts_with("ConvTranspose"));
+        // Not the lazy shape: a linear layer in column layout tells its own before it is transposed.
+        let dims = param.shape().as_slice().to_vec();
         // Rank 0 has no axis: such a scalar is never compressed.
         if let Ok(view) = WeightView::new(dims, output_axis) {
             self.layers.push(Layer {

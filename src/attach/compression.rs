@@ -1,5 +1,5 @@
-use burn::module::{Module, ModuleVisitor, Param, Reparameterizer};
-use burn::tensor::{Bool, Tensor, TensorData};
+use burn::module::{Module, ModuleMapper, ModuleVisitor, Param, Reparameterizer};
+use burn::tensor::{Bool, GradientCheckpointingStrategy, Tensor, TensorData};
 use serde::{Deserialize, Serialize};
 
 use super::edit::{Change, Parts, read, write};
@@ -100,7 +100,8 @@ impl Compression {
     ) -> Result<(M, Self), AttachError> {
         let mut parts = read(&module, &layers)?;
         for (layer, parts) in layers.iter().zip(&parts) {
-            check_weights(layer, &parts.base)?;
+            let pruned_before = plan.pruning.as_ref().is_some_and(|p| p.existing);
+            check_weights(layer, &parts.base, pruned_before)?;
             if let Some(quantization) = &plan.quantization {
                 let groups = quantization.scheme.groups(&layer.view);
                 groups.map_err(|source| AttachError::Format {
@@ -134,6 +135,9 @@ impl Compression {
         let mut compression = compression;
         let module = match compression.ends_at(0) {
             true => compression.freeze(module)?,
+            false if compression.clears() => {
+                compression.update(module, None, false, Search::Device)?
+            }
             false => module,
         };
         Ok((module, compression))
@@ -163,19 +167,27 @@ impl Compression {
         } else {
             None
         };
-        let module = self.update(module, level, move_scales, Search::Device)?;
-        match self.ends_at(step) {
-            true => self.freeze(module),
-            false => Ok(module),
+        if !self.ends_at(step) {
+            return self.update(module, level, move_scales, Search::Device);
         }
+        // The masks that stay are found with checked scores.
+        let module = self.update(module, level, move_scales, Search::Host)?;
+        self.freeze(module)
     }
 
     /// Prunes to this level now, and holds it in place of the schedule until another is set: what a
-    /// steered threshold does. Has no effect on frozen masks.
+    /// steered threshold does. Fails where masks are frozen, as those of a schedule are that ends
+    /// above zero: attach with `Pruning::to(0.0)`.
     pub fn prune_to<M: Module>(&mut self, module: M, level: f64) -> Result<M, AttachError> {
         let level = checked_level(level)?;
-        if self.plan.pruning.is_none() || self.state.frozen {
-            return Ok(module);
+        let reason = match &self.plan.pruning {
+            None => Some("the plan does not prune"),
+            Some(pruning) if pruning.existing => Some("they keep the zeros that were there"),
+            Some(_) if self.state.frozen => Some("they are frozen; attach with `Pruning::to(0.0)`"),
+            Some(_) => None,
+        };
+        if let Some(reason) = reason {
+            return Err(AttachError::Fixed { reason });
         }
         self.state.level = Some(level);
         self.update(
@@ -210,9 +222,12 @@ impl Compression {
     /// A copy of a module that shares nothing with it, in the same mode. (Clones of a Burn module share
     /// the running statistics of batch norms: training one changes the other.)
     pub fn snapshot<M: Module>(module: &M) -> M {
-        match in_training(module) {
-            true => module.valid().train(),
-            false => module.valid(),
+        let mut tracked = Tracked::default();
+        module.visit(&mut tracked);
+        match tracked.strategy {
+            None => module.valid(),
+            Some(GradientCheckpointingStrategy::Disabled) => module.valid().train(),
+            Some(_) => module.valid().train().map(&mut tracked),
         }
     }
 
@@ -229,7 +244,7 @@ impl Compression {
     /// What each selected layer holds now. Reads from the device.
     pub fn summary<M: Module>(&self, module: &M) -> Result<Vec<LayerSummary>, AttachError> {
         let bits = self.scheme().map_or(32, |scheme| scheme.bits());
-        let parts = read(module, &self.layers)?;
+        let parts = self.parts(module)?;
         let summaries = self.layers.iter().zip(parts).map(|(layer, parts)| {
             let values = host(layer, self.effective(&parts))?;
             Ok(LayerSummary {
@@ -272,8 +287,13 @@ impl Compression {
     }
 
     fn ends_at(&self, step: usize) -> bool {
-        let end = self.plan.pruning.as_ref().and_then(|p| p.schedule.end());
-        !self.state.frozen && self.state.level.is_none() && end.is_some_and(|end| step >= end)
+        let Some(pruning) = &self.plan.pruning else {
+            return false;
+        };
+        // Where nothing was removed nothing has to be held, and a steered threshold may begin.
+        let removes = pruning.existing || pruning.schedule.at(step) > 0.0;
+        let ended = pruning.schedule.end().is_some_and(|end| step >= end);
+        !self.state.frozen && self.state.level.is_none() && ended && removes
     }
 
     // Whether stored values of removed weights are to be zero.
@@ -302,14 +322,9 @@ impl Compression {
         Some((scheme, parameters))
     }
 
-    fn update<M: Module>(
-        &self,
-        module: M,
-        level: Option<f64>,
-        move_scales: bool,
-        search: Search,
-    ) -> Result<M, AttachError> {
-        let mut parts = read(&module, &self.layers)?;
+    // What is attached to each layer; fails where that is less than the plan attaches.
+    pub(super) fn parts<M: Module>(&self, module: &M) -> Result<Vec<Parts>, AttachError> {
+        let parts = read(module, &self.layers)?;
         let detached = |(layer, parts): (&Layer, &Parts)| {
             let missing = (self.plan.pruning.is_some() && parts.removed.is_none())
                 || (self.plan.quantization.is_some() && parts.parameters.is_none());
@@ -317,9 +332,20 @@ impl Compression {
                 layer: layer.path.clone(),
             })
         };
-        if let Some(error) = self.layers.iter().zip(&parts).find_map(detached) {
-            return Err(error);
+        match self.layers.iter().zip(&parts).find_map(detached) {
+            Some(error) => Err(error),
+            None => Ok(parts),
         }
+    }
+
+    fn update<M: Module>(
+        &self,
+        module: M,
+        level: Option<f64>,
+        move_scales: bool,
+        search: Search,
+    ) -> Result<M, AttachError> {
+        let mut parts = self.parts(&module)?;
         let new_masks = match (level, &self.plan.pruning) {
             (Some(level), Some(pruning)) => {
                 Some(masks(pruning, level, &self.layers, &parts, search)?)
@@ -343,16 +369,33 @@ impl Compression {
     }
 }
 
-fn in_training<M: Module>(module: &M) -> bool {
-    struct Tracked(bool);
-    impl ModuleVisitor for Tracked {
-        fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<D>>) {
-            self.0 |= param.base().is_autodiff();
-        }
+// How a module in training trades memory for time; mode changes lose it.
+#[derive(Default)]
+struct Tracked {
+    strategy: Option<GradientCheckpointingStrategy>,
+}
+
+impl ModuleVisitor for Tracked {
+    fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<D>>) {
+        self.strategy = self
+            .strategy
+            .or_else(|| param.base().gradient_checkpointing_strategy());
     }
-    let mut tracked = Tracked(false);
-    module.visit(&mut tracked);
-    tracked.0
+}
+
+impl ModuleMapper for Tracked {
+    fn map_float<const D: usize>(&mut self, param: Param<Tensor<D>>) -> Param<Tensor<D>> {
+        let Some(strategy) = self.strategy else {
+            return param;
+        };
+        param.map(|tensor| {
+            let require_grad = tensor.is_require_grad();
+            let tensor = tensor
+                .detach()
+                .with_gradient_checkpointing_strategy(strategy);
+            tensor.set_require_grad(require_grad)
+        })
+    }
 }
 
 struct Attach(std::collections::HashMap<String, CompressedWeight>);
@@ -397,10 +440,15 @@ fn masks(
         Ok(scores.reshape([layer.view.len()]))
     });
     let mut scores = scores.collect::<Result<Vec<Tensor<1>>, _>>()?;
-    if pruning.regrowth == Regrowth::Never {
+    let never_back = pruning.regrowth == Regrowth::Never;
+    if never_back && let Some(below) = below_all(&scores) {
         for (scores, parts) in scores.iter_mut().zip(parts) {
             if let Some(removed) = &parts.removed {
-                *scores = put_last(scores.clone(), removed.clone());
+                let shape = scores.dims();
+                let below = below.clone().to_device(&scores.device()).expand(shape);
+                *scores = scores
+                    .clone()
+                    .mask_where(removed.clone().reshape(shape), below);
             }
         }
     }
@@ -424,10 +472,16 @@ fn masks(
             mark(pruning, layers, scores, share_of(level, total), search)?
         }
     };
-    let shaped = layers.iter().zip(flat);
-    Ok(shaped
-        .map(|(layer, mask)| mask.reshape([layer.view.rows(), layer.view.columns()]))
-        .collect())
+    let shaped = layers.iter().zip(flat).zip(parts);
+    let shaped = shaped.map(|((layer, mask), parts)| {
+        let mask = mask.reshape([layer.view.rows(), layer.view.columns()]);
+        match &parts.removed {
+            // Also where the level falls.
+            Some(removed) if never_back => mask.bool_or(removed.clone()),
+            _ => mask,
+        }
+    });
+    Ok(shaped.collect())
 }
 
 // Marks the `count` lowest scores of these layers together.
@@ -465,12 +519,14 @@ fn mark(
     Ok(masks.collect())
 }
 
-// Scores below all others for the weights that are gone already.
-fn put_last(scores: Tensor<1>, removed: Tensor<2, Bool>) -> Tensor<1> {
-    let shape = scores.dims();
-    let (low, high) = (scores.clone().min(), scores.clone().max());
-    let below = low.clone() - (high - low) * 0.5 - 1e-3;
-    scores.mask_where(removed.reshape(shape), below.expand(shape))
+// A score below those of all layers, for the weights that are gone already.
+fn below_all(scores: &[Tensor<1>]) -> Option<Tensor<1>> {
+    let sizes = scores.iter().map(|scores| scores.clone().abs().max());
+    let greatest = sizes.reduce(|one, other| {
+        let other = other.to_device(&one.device());
+        one.max_pair(other)
+    });
+    greatest.map(|greatest| greatest * -2.0 - 1.0)
 }
 
 fn checked_level(level: f64) -> Result<f64, AttachError> {
@@ -480,7 +536,7 @@ fn checked_level(level: f64) -> Result<f64, AttachError> {
     }
 }
 
-fn check_weights(layer: &Layer, rows: &Tensor<2>) -> Result<(), AttachError> {
+fn check_weights(layer: &Layer, rows: &Tensor<2>, pruned_before: bool) -> Result<(), AttachError> {
     let path = || layer.path.clone();
     if layer.view.is_empty() {
         return Err(AttachError::EmptyLayer {
@@ -495,7 +551,9 @@ fn check_weights(layer: &Layer, rows: &Tensor<2>) -> Result<(), AttachError> {
             value,
         });
     }
-    if values.len() > 1 && values.iter().all(|value| *value == values[0]) {
+    // Pruning under one threshold may have emptied a layer of small weights.
+    let emptied = pruned_before && values[0] == 0.0;
+    if !emptied && values.len() > 1 && values.iter().all(|value| *value == values[0]) {
         return Err(AttachError::ConstantLayer {
             layer: path(),
             value: values[0],

@@ -87,6 +87,12 @@ pub enum AttachError {
         /// Path of the layer.
         layer: String,
     },
+    /// The masks cannot be moved to another level.
+    #[error("the masks cannot be pruned to another level: {reason}")]
+    Fixed {
+        /// Why.
+        reason: &'static str,
+    },
     /// A criterion gave scores that cannot be ranked.
     #[error(
         "criterion `{criterion}` scored layer `{layer}` with {value}: scores must be finite and as many as weights"

@@ -20,6 +20,12 @@ pub(super) fn from_rows<const D: usize>(rows: Tensor<2>, view: &WeightView) -> T
     let weight = rows.reshape(dims);
     match view.output_axis() {
         0 => weight,
-        axis => weight.swap_dims(0, axis),
+        // Flattened, so that it lies in memory as a plain parameter does: products of a transposed
+        // view round otherwise, and training would not see what is deployed.
+        axis => {
+            let weight = weight.swap_dims(0, axis);
+            let dims = weight.dims();
+            weight.reshape([view.len()]).reshape(dims)
+        }
     }
 }

@@ -5,7 +5,6 @@ use burn::module::{Module, ModuleMapper, ModuleVisitor, Param};
 use burn::tensor::{Bool, BoolStore, DType, Int, Tensor, TensorData};
 
 use super::compression::host;
-use super::edit::read;
 use super::{AttachError, Compression, LayerSummary};
 use crate::format::{Archive, Dense, ElementType, Entry, FormatError, Payload, Quantized};
 
@@ -40,7 +39,7 @@ pub struct Compressed<M> {
 
 impl<M: Module> Compressed<M> {
     pub(super) fn new(compression: &Compression, module: M) -> Result<Self, AttachError> {
-        let parts = read(&module, compression.layers())?;
+        let parts = compression.parts(&module)?;
         let mut weights = HashMap::new();
         let mut layers = Vec::new();
         for (layer, parts) in compression.layers().iter().zip(parts) {
@@ -128,20 +127,27 @@ pub fn load<M: Module>(path: impl AsRef<Path>, module: M) -> Result<M, AttachErr
 /// # Ok::<(), burn_compress::attach::AttachError>(())
 /// ```
 pub fn unpack<M: Module>(archive: Archive, module: M) -> Result<M, AttachError> {
+    // All is checked before anything is put in place.
     let entries = archive.entries.into_iter();
-    let mut apply = Apply {
+    let mut prepare = Prepare {
         path: Vec::new(),
         entries: entries.map(|entry| (entry.path.clone(), entry)).collect(),
+        ready: HashMap::new(),
         error: None,
     };
-    let module = module.map(&mut apply);
-    if let Some(error) = apply.error {
-        return Err(error);
+    module.visit(&mut prepare);
+    if let Some(error) = prepare.error {
+        return Err(error.into());
     }
-    match apply.entries.into_keys().min() {
-        Some(path) => Err(FormatError::tensor(&path, "the module has no such parameter").into()),
-        None => Ok(module),
+    if let Some(path) = prepare.entries.into_keys().min() {
+        return Err(FormatError::tensor(&path, "the module has no such parameter").into());
     }
+    // A clone that the caller keeps would share running statistics.
+    let module = Compression::snapshot(&module);
+    Ok(module.map(&mut Apply {
+        path: Vec::new(),
+        ready: prepare.ready,
+    }))
 }
 
 /// The tensors of a module as they are, uncompressed.
@@ -219,7 +225,7 @@ impl Collect {
 macro_rules! collect {
     ($method:ident, $kind:ty) => {
         fn $method<const D: usize>(&mut self, param: &Param<Tensor<D, $kind>>) {
-            let dims = param.lazy_shape().as_slice().to_vec();
+            let dims = param.shape().as_slice().to_vec();
             self.push(dims, || {
                 let data = param.val().try_into_data();
                 data.map_err(|error| error.to_string()).map(native)
@@ -242,15 +248,16 @@ impl ModuleVisitor for Collect {
     collect!(visit_bool, Bool);
 }
 
-struct Apply {
+// The data for each parameter, or the first error.
+struct Prepare {
     path: Vec<String>,
     entries: HashMap<String, Entry>,
-    error: Option<AttachError>,
+    ready: HashMap<String, TensorData>,
+    error: Option<FormatError>,
 }
 
-impl Apply {
-    // The data for the present parameter, or the error noted.
-    fn take(&mut self, dims: &[usize], float: bool) -> Option<TensorData> {
+impl Prepare {
+    fn take(&mut self, dims: &[usize], float: bool) {
         let path = self.path.join(".");
         let data = match self.entries.remove(&path) {
             None => Err(FormatError::tensor(&path, "not in the file")),
@@ -260,8 +267,48 @@ impl Apply {
             )),
             Some(entry) => data(entry, float),
         };
-        data.map_err(|error| self.error.get_or_insert(error.into()))
-            .ok()
+        match data {
+            Ok(data) => {
+                self.ready.insert(path, data);
+            }
+            Err(error) => {
+                self.error.get_or_insert(error);
+            }
+        }
+    }
+}
+
+impl ModuleVisitor for Prepare {
+    fn enter_module(&mut self, name: &str, _container_type: &str) {
+        self.path.push(name.to_string());
+    }
+
+    fn exit_module(&mut self, _name: &str, _container_type: &str) {
+        self.path.pop();
+    }
+
+    // Not the lazy shape: a linear layer in column layout tells its own before it is transposed.
+    fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<D>>) {
+        self.take(param.shape().as_slice(), true);
+    }
+
+    fn visit_int<const D: usize>(&mut self, param: &Param<Tensor<D, Int>>) {
+        self.take(param.shape().as_slice(), false);
+    }
+
+    fn visit_bool<const D: usize>(&mut self, param: &Param<Tensor<D, Bool>>) {
+        self.take(param.shape().as_slice(), false);
+    }
+}
+
+struct Apply {
+    path: Vec<String>,
+    ready: HashMap<String, TensorData>,
+}
+
+impl Apply {
+    fn take(&mut self) -> Option<TensorData> {
+        self.ready.remove(&self.path.join("."))
     }
 }
 
@@ -297,8 +344,7 @@ impl ModuleMapper for Apply {
     }
 
     fn map_float<const D: usize>(&mut self, param: Param<Tensor<D>>) -> Param<Tensor<D>> {
-        let shape = param.lazy_shape();
-        let Some(data) = self.take(shape.as_slice(), true) else {
+        let Some(data) = self.take() else {
             return param;
         };
         param.map(|old| {
@@ -308,8 +354,7 @@ impl ModuleMapper for Apply {
     }
 
     fn map_int<const D: usize>(&mut self, param: Param<Tensor<D, Int>>) -> Param<Tensor<D, Int>> {
-        let shape = param.lazy_shape();
-        match self.take(shape.as_slice(), false) {
+        match self.take() {
             Some(data) => param.map(|old| Tensor::from_data(data, (&old.device(), old.dtype()))),
             None => param,
         }
@@ -319,8 +364,7 @@ impl ModuleMapper for Apply {
         &mut self,
         param: Param<Tensor<D, Bool>>,
     ) -> Param<Tensor<D, Bool>> {
-        let shape = param.lazy_shape();
-        match self.take(shape.as_slice(), false) {
+        match self.take() {
             Some(data) => param.map(|old| Tensor::from_data(data, (&old.device(), old.dtype()))),
             None => param,
         }

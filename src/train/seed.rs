@@ -19,7 +19,8 @@ pub fn seed_at(seed: u64, index: u64) -> u64 {
 /// Seeds the device's random numbers (dropout and the like) for a step.
 ///
 /// A device does not tell the state of its generator, so it cannot be saved; seeding it before each
-/// step from the run's seed and the step makes the step itself the state.
+/// step from the run's seed and the step makes the step itself the state. The generator is the
+/// whole process's: another thread that draws in between changes what this one gets.
 ///
 /// ```
 /// use burn::tensor::{Device, Distribution, Tensor};

@@ -10,6 +10,7 @@ fn row(stage: Stage, mode: Mode, level: f64, bits: u32, drop: f64) -> Row {
         stage,
         mode,
         refined: false,
+        steered: false,
         level,
         sparsity: level,
         weight_bits: bits,

@@ -1,0 +1,26 @@
+//! The backend under test: `BURN_COMPRESS_DEVICE` is `flex` (the default), `ndarray` or `wgpu`.
+
+use burn::tensor::Device;
+
+fn name() -> String {
+    std::env::var("BURN_COMPRESS_DEVICE").unwrap_or_else(|_| "flex".into())
+}
+
+/// The plain device; `.autodiff()` gives the one to train on.
+pub fn device() -> Device {
+    match name().as_str() {
+        #[cfg(feature = "flex")]
+        "flex" => Device::flex(),
+        #[cfg(feature = "ndarray")]
+        #[expect(deprecated, reason = "works, and stays supported")]
+        "ndarray" => Device::ndarray(),
+        #[cfg(feature = "wgpu")]
+        "wgpu" => Device::wgpu(burn::tensor::DeviceKind::DefaultDevice),
+        other => panic!("device `{other}` is unknown or not compiled in"),
+    }
+}
+
+/// Whether a computation repeats bit for bit on the device, whatever surrounds it.
+pub fn is_exact() -> bool {
+    name() == "flex"
+}

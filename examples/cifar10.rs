@@ -22,6 +22,7 @@ mod support;
 use support::cifar::Cifar;
 use support::device::Backend;
 use support::forget;
+use support::forget;
 use support::resnet::ResNet;
 use support::show;
 use support::workload::Classification;
@@ -65,12 +66,18 @@ struct Arguments {
     /// Scores on the first images only
     #[arg(long)]
     test_images: Option<usize>,
+    /// Learns from the original model's answers too, not from the labels alone
+    #[arg(long)]
+    distill: bool,
     /// Also scores the model with each layer alone compressed
     #[arg(long)]
     sensitivity: bool,
     /// Recipe in TOML or JSON, in place of the levels, epochs and budget above
     #[arg(long)]
     recipe: Option<PathBuf>,
+    /// Starts over: forgets the finished cells of an earlier study in the same place
+    #[arg(long)]
+    fresh: bool,
     /// Starts over: forgets the finished cells of an earlier study in the same place
     #[arg(long)]
     fresh: bool,
@@ -85,6 +92,9 @@ struct Arguments {
 fn main() -> Result<(), Box<dyn Error>> {
     let arguments = Arguments::parse();
     let device = arguments.device.device()?;
+    if arguments.fresh {
+        forget(&arguments.out)?;
+    }
     if arguments.fresh {
         forget(&arguments.out)?;
     }
@@ -129,6 +139,7 @@ fn main() -> Result<(), Box<dyn Error>> {
         batch: 128,
         optimizer,
         run: None,
+        teacher: arguments.distill.then(|| model.valid()),
     };
     let outcome = Study::of(recipe)
         .folder(&arguments.out)

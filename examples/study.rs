@@ -9,7 +9,7 @@ use std::error::Error;
 use std::path::PathBuf;
 
 use burn::module::Module;
-use burn::optim::{AdamConfig, ModuleOptimizer};
+use burn::optim::{AdamWConfig, ModuleOptimizer};
 use burn_compress::Study;
 use burn_compress::recipe::{PruneLevels, QuantizeLevels, Recipe};
 use burn_compress::train::{Epoch, Workload, seed};
@@ -23,10 +23,11 @@ use support::cnn::Cnn;
 use support::device::Backend;
 use support::digits::Digits;
 use support::forget;
+use support::forget;
 use support::show;
 use support::workload::Classification;
 
-const LEARNING_RATE: f64 = 0.003;
+const LEARNING_RATE: f64 = 0.005;
 
 /// Which compression does a small network for handwritten digits bear?
 #[derive(Parser)]
@@ -46,8 +47,11 @@ struct Arguments {
     /// Starts over: forgets the finished cells of an earlier study in the same place
     #[arg(long)]
     fresh: bool,
+    /// Starts over: forgets the finished cells of an earlier study in the same place
+    #[arg(long)]
+    fresh: bool,
     /// Epochs of training of the baseline
-    #[arg(long, default_value_t = 20)]
+    #[arg(long, default_value_t = 40)]
     baseline_epochs: usize,
 }
 
@@ -65,6 +69,7 @@ fn main() -> Result<(), Box<dyn Error>> {
         batch: 64,
         optimizer,
         run: None,
+        teacher: None,
     };
     // The same network whenever it is run, so that an interrupted study finds its model again.
     seed(&device, 0, 0);
@@ -102,12 +107,12 @@ fn main() -> Result<(), Box<dyn Error>> {
 }
 
 fn optimizer() -> ModuleOptimizer {
-    AdamConfig::new().init().into()
+    AdamWConfig::new().with_weight_decay(1e-2).init().into()
 }
 
 fn baseline(
     model: Cnn,
-    workload: &mut Classification<Digits>,
+    workload: &mut Classification<Cnn, Digits>,
     epochs: usize,
 ) -> Result<Cnn, Box<dyn Error>> {
     let steps = Workload::<Cnn>::steps_per_epoch(workload);

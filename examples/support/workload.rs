@@ -6,7 +6,7 @@ use burn::module::Module;
 use burn::nn::loss::CrossEntropyLossConfig;
 use burn::optim::{GradientsParams, ModuleOptimizer};
 use burn::tensor::{Device, Int, Tensor};
-use burn_compress::train::{BoxError, Epoch, Workload};
+use burn_compress::train::{BoxError, Epoch, Workload, distillation_loss};
 use rand::rngs::StdRng;
 use rand::seq::SliceRandom;
 use rand::{Rng, SeedableRng};
@@ -67,7 +67,7 @@ impl Augmented for Cifar {
 }
 
 /// Trains with a learning rate that falls as a cosine over each run; scores by accuracy in percent.
-pub struct Classification<D> {
+pub struct Classification<M, D> {
     pub train: D,
     pub test: D,
     /// The plain device; training happens on its autodiff side.
@@ -76,9 +76,15 @@ pub struct Classification<D> {
     /// A fresh optimizer for each run.
     pub optimizer: fn() -> ModuleOptimizer,
     pub run: Option<(ModuleOptimizer, ModuleLrScheduler)>,
+    /// The original model in validation mode, where the compressed one is to learn from it too.
+    pub teacher: Option<M>,
 }
 
-impl<M: Classifier, D: Augmented> Workload<M> for Classification<D> {
+// Weight of the teacher's answers against the labels, and how much they are softened.
+const TEACHER_SHARE: f64 = 0.9;
+const TEMPERATURE: f64 = 4.0;
+
+impl<M: Classifier, D: Augmented> Workload<M> for Classification<M, D> {
     type Input = Tensor<4>;
     type Output = Tensor<2>;
 
@@ -103,8 +109,14 @@ impl<M: Classifier, D: Augmented> Workload<M> for Classification<D> {
         order.shuffle(&mut rng);
         for indices in order.chunks_exact(self.batch) {
             let (images, labels) = self.train.augmented(indices, &mut rng, &device);
-            let gradients = loss.forward(model.classify(images), labels).backward();
-            let gradients = GradientsParams::from_grads(gradients, &model);
+            let output = model.classify(images.clone());
+            let mut loss = loss.forward(output.clone(), labels);
+            if let Some(teacher) = &self.teacher {
+                let answers = Tensor::from_inner(teacher.classify(images.inner()));
+                let distillation = distillation_loss(output, answers, TEMPERATURE);
+                loss = loss * (1.0 - TEACHER_SHARE) + distillation * TEACHER_SHARE;
+            }
+            let gradients = GradientsParams::from_grads(loss.backward(), &model);
             model = optimizer.step(rate.step(), model, gradients);
             model = epoch.step(model)?;
         }

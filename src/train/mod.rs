@@ -2,6 +2,7 @@
 //! threshold, seeds and checkpoints.
 
 mod checkpoint;
+mod distill;
 mod error;
 mod fine_tune;
 #[cfg(feature = "learner")]
@@ -12,6 +13,7 @@ mod steer;
 mod workload;
 
 pub use checkpoint::Checkpoint;
+pub use distill::distillation_loss;
 pub use error::TrainError;
 pub use fine_tune::FineTune;
 #[cfg(feature = "learner")]

@@ -92,13 +92,14 @@ enum Search {
 }
 
 impl Compression {
-    pub(super) fn attach<M: Module>(
+    // The weights, and the masks that the plan asks for at a step.
+    fn begin<M: Module>(
         plan: Plan,
         layers: Vec<Layer>,
-        module: M,
+        module: &M,
         step: usize,
-    ) -> Result<(M, Self), AttachError> {
-        let mut parts = read(&module, &layers)?;
+    ) -> Result<(Self, Vec<Parts>), AttachError> {
+        let mut parts = read(module, &layers)?;
         for (layer, parts) in layers.iter().zip(&parts) {
             let pruned_before = plan.pruning.as_ref().is_some_and(|p| p.existing);
             check_weights(layer, &parts.base, pruned_before)?;
@@ -126,13 +127,39 @@ impl Compression {
             plan,
             layers,
         };
+        Ok((compression, parts))
+    }
+
+    pub(super) fn apply<M: Module>(
+        plan: Plan,
+        layers: Vec<Layer>,
+        module: M,
+    ) -> Result<Compressed<M>, AttachError> {
+        // Shares nothing with the module passed in, as in `finish`.
+        let module = module.valid();
+        let (compression, mut parts) = Self::begin(plan, layers, &module, usize::MAX)?;
+        for parts in &mut parts {
+            if let Some(removed) = parts.removed.take() {
+                parts.base = parts.base.clone().mask_fill(removed, 0.0);
+            }
+            parts.parameters = compression.parameters(parts);
+        }
+        Compressed::of_plain(&compression, module, parts)
+    }
+
+    pub(super) fn attach<M: Module>(
+        plan: Plan,
+        layers: Vec<Layer>,
+        module: M,
+    ) -> Result<(M, Self), AttachError> {
+        let (mut compression, parts) = Self::begin(plan, layers, &module, 0)?;
+        let scheme = compression.scheme();
         let attached = compression.layers.iter().zip(parts).map(|(layer, parts)| {
-            let quantizer = compression.parameters(&parts);
+            let quantizer = scheme.zip(compression.parameters(&parts));
             let weight = CompressedWeight::new(layer.view.clone(), parts.removed, quantizer);
             (layer.path.clone(), weight)
         });
         let module = module.apply_reparameterization(Attach(attached.collect()));
-        let mut compression = compression;
         let module = match compression.ends_at(0) {
             true => compression.freeze(module)?,
             false if compression.clears() => {
@@ -215,8 +242,8 @@ impl Compression {
     pub fn finish<M: Module>(mut self, module: M) -> Result<Compressed<M>, AttachError> {
         // Not `clone`: clones of a module share the running statistics of its batch norms, and
         // mapping or training one changes them in all.
-        let module = self.freeze(module.valid())?;
-        Compressed::new(&self, module)
+        self.state.frozen = true;
+        Compressed::of_attached(&self, module.valid())
     }
 
     /// A copy of a module that shares nothing with it, in the same mode. (Clones of a Burn module share
@@ -305,7 +332,7 @@ impl Compression {
     }
 
     // Scale and zero point for the weights that are left.
-    fn parameters(&self, parts: &Parts) -> Option<(Scheme, Parameters)> {
+    fn parameters(&self, parts: &Parts) -> Option<Parameters> {
         let quantization = self.plan.quantization.as_ref()?;
         let scheme = quantization.scheme;
         let rows = effective(parts.base.clone(), parts.removed.clone(), None);
@@ -316,10 +343,8 @@ impl Compression {
             Granularity::Channel => [height, width],
             Granularity::Group(group) => [height * width / group, group],
         };
-        let parameters = quantization
-            .quantizer
-            .parameters(rows.reshape(shape), &scheme);
-        Some((scheme, parameters))
+        let quantizer = &quantization.quantizer;
+        Some(quantizer.parameters(rows.reshape(shape), &scheme))
     }
 
     // What is attached to each layer; fails where that is less than the plan attaches.
@@ -360,7 +385,7 @@ impl Compression {
             clear: parts.removed.clone().filter(|_| self.clears()),
             removed: parts.removed.clone().filter(|_| moved),
             parameters: match move_scales {
-                true => self.parameters(parts).map(|(_, parameters)| parameters),
+                true => self.parameters(parts),
                 false => None,
             },
         });
@@ -498,7 +523,7 @@ fn mark(
         return Ok(marked.split_with_sizes(sizes, 0));
     }
     let devices: Vec<_> = scores.iter().map(Tensor::device).collect();
-    let mut all = Vec::with_capacity(sizes.iter().sum());
+    let mut all = Vec::new();
     for (layer, scores) in layers.iter().zip(scores) {
         let scores = host(layer, scores)?;
         if let Some(score) = scores.iter().find(|score| !score.is_finite()) {
@@ -508,7 +533,10 @@ fn mark(
                 value: score.to_string(),
             });
         }
-        all.extend(scores);
+        match all.is_empty() {
+            true => all = scores,
+            false => all.extend(scores),
+        }
     }
     let mut marked = lowest(&all, count);
     let masks = sizes.iter().zip(devices).map(|(&size, device)| {
@@ -544,23 +572,36 @@ fn check_weights(layer: &Layer, rows: &Tensor<2>, pruned_before: bool) -> Result
             dims: layer.view.dims().to_vec(),
         });
     }
-    let values = host(layer, rows.clone())?;
-    if let Some(&value) = values.iter().find(|value| !value.is_finite()) {
-        return Err(AttachError::NotFinite {
-            layer: path(),
-            value,
-        });
+    let count = layer.view.len();
+    let flat = rows.clone().reshape([count]);
+    let mut first = None;
+    let mut constant = count > 1;
+    // Piece by piece: new memory for all of a large layer takes longer than the check.
+    for start in (0..count).step_by(PIECE) {
+        let piece = flat.clone().narrow(0, start, PIECE.min(count - start));
+        for value in host(layer, piece)? {
+            if !value.is_finite() {
+                return Err(AttachError::NotFinite {
+                    layer: path(),
+                    value,
+                });
+            }
+            constant &= value == *first.get_or_insert(value);
+        }
     }
-    // Pruning under one threshold may have emptied a layer of small weights.
-    let emptied = pruned_before && values[0] == 0.0;
-    if !emptied && values.len() > 1 && values.iter().all(|value| *value == values[0]) {
-        return Err(AttachError::ConstantLayer {
-            layer: path(),
-            value: values[0],
-        });
+    match first {
+        // Pruning under one threshold may have emptied a layer of small weights.
+        Some(value) if constant && !(pruned_before && value == 0.0) => {
+            Err(AttachError::ConstantLayer {
+                layer: path(),
+                value,
+            })
+        }
+        _ => Ok(()),
     }
-    Ok(())
 }
+
+const PIECE: usize = 1 << 19;
 
 /// The stored weights of these layers, each in rows (`[out, in * kernel]`). Reads from the device.
 ///

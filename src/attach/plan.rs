@@ -4,7 +4,7 @@ use std::sync::Arc;
 use burn::module::Module;
 use serde::{Deserialize, Serialize};
 
-use super::{AttachError, Compressed, Compression, Selection};
+use super::{AttachError, Compressed, Compression, Layer, Selection};
 use crate::format::Scheme;
 use crate::prune::{Magnitude, Pruner, Scope};
 use crate::quantize::{MinMax, Quantizer};
@@ -226,25 +226,21 @@ impl Plan {
     /// Post-training compression in one call: prunes to the level at which the schedule ends,
     /// quantizes, and gives the plain module back with its compressed weights in place.
     pub fn apply<M: Module>(&self, module: M) -> Result<Compressed<M>, AttachError> {
-        let (module, compression) = self.attach_at(module, usize::MAX)?;
-        compression.finish(module)
+        let layers = self.layers(&module)?;
+        Compression::apply(self.clone(), layers, module)
     }
 
     /// Attaches the plan to a module that is going to be trained. The module keeps its type; call
     /// [`Compression::step`] after each step of the optimizer.
     pub fn attach<M: Module>(&self, module: M) -> Result<(M, Compression), AttachError> {
-        self.attach_at(module, 0)
+        let layers = self.layers(&module)?;
+        Compression::attach(self.clone(), layers, module)
     }
 
-    fn attach_at<M: Module>(
-        &self,
-        module: M,
-        step: usize,
-    ) -> Result<(M, Compression), AttachError> {
+    fn layers<M: Module>(&self, module: &M) -> Result<Vec<Layer>, AttachError> {
         if self.pruning.is_none() && self.quantization.is_none() {
             return Err(AttachError::EmptyPlan);
         }
-        let layers = self.selection.select(&super::layers(&module)?)?;
-        Compression::attach(self.clone(), layers, module, step)
+        self.selection.select(&super::layers(module)?)
     }
 }

@@ -5,8 +5,9 @@ use burn::module::{Module, ModuleMapper, ModuleVisitor, Param};
 use burn::tensor::{Bool, BoolStore, DType, Int, Tensor, TensorData};
 
 use super::compression::host;
-use super::{AttachError, Compression, LayerSummary};
-use crate::format::{Archive, Dense, ElementType, Entry, FormatError, Payload, Quantized};
+use super::edit::Parts;
+use super::{AttachError, Compression, Layer, LayerSummary};
+use crate::format::{Archive, Dense, ElementType, Entry, FormatError, Payload, Quantized, Scheme};
 
 /// A module with its compressed weights in place, and the same weights packed.
 ///
@@ -38,54 +39,29 @@ pub struct Compressed<M> {
 }
 
 impl<M: Module> Compressed<M> {
-    pub(super) fn new(compression: &Compression, module: M) -> Result<Self, AttachError> {
+    /// Of a module that carries the compression.
+    pub(super) fn of_attached(compression: &Compression, module: M) -> Result<Self, AttachError> {
         let parts = compression.parts(&module)?;
-        let mut weights = HashMap::new();
-        let mut layers = Vec::new();
+        let mut packed = Packed::default();
         for (layer, parts) in compression.layers().iter().zip(parts) {
-            let values = host(layer, compression.effective(&parts))?;
-            if let Some(&value) = values.iter().find(|value| !value.is_finite()) {
-                return Err(AttachError::NotFinite {
-                    layer: layer.path.clone(),
-                    value,
-                });
-            }
-            layers.push(LayerSummary {
-                path: layer.path.clone(),
-                weights: values.len(),
-                removed: values.iter().filter(|value| **value == 0.0).count(),
-                bits: compression.scheme().map_or(32, |scheme| scheme.bits()),
-            });
-            let payload = match (compression.scheme(), parts.parameters) {
-                (Some(scheme), Some(parameters)) => {
-                    let scales = host(layer, parameters.scale)?;
-                    let points = host(layer, parameters.zero_point)?;
-                    let points: Vec<i32> = points.into_iter().map(|p| p as i32).collect();
-                    let length = values.len() / scales.len().max(1);
-                    // The values are codes already, times a scale: this finds the very codes that
-                    // the device computed, whatever its division is like.
-                    let codes = values.iter().enumerate().map(|(i, &value)| {
-                        let group = i / length.max(1);
-                        scheme.quantize(value, scales[group], points[group])
-                    });
-                    let codes = codes.collect();
-                    let packed = Quantized::new(scheme, &layer.view, scales, points, codes);
-                    Payload::Quantized(packed.map_err(|source| AttachError::Format {
-                        layer: layer.path.clone(),
-                        source,
-                    })?)
-                }
-                _ => Payload::Sparse(values),
-            };
-            weights.insert(layer.path.clone(), (layer.view.output_axis(), payload));
+            packed.add(compression, layer, parts, None)?;
         }
-        let module = compression.strip(module);
-        let archive = collect(&module, weights)?;
-        Ok(Self {
-            module,
-            archive,
-            layers,
-        })
+        packed.into_compressed(compression.strip(module))
+    }
+
+    /// Of a plain module, and what is to be done to its weights.
+    pub(super) fn of_plain(
+        compression: &Compression,
+        module: M,
+        parts: Vec<Parts>,
+    ) -> Result<Self, AttachError> {
+        let mut packed = Packed::default();
+        let mut ready = HashMap::new();
+        for (layer, parts) in compression.layers().iter().zip(parts) {
+            packed.add(compression, layer, parts, Some(&mut ready))?;
+        }
+        let path = Vec::new();
+        packed.into_compressed(module.map(&mut Apply { path, ready }))
     }
 
     /// What each selected layer came to.
@@ -108,6 +84,105 @@ impl<M: Module> Compressed<M> {
         Ok(self.archive.save(path)?)
     }
 }
+
+// Layers as they go into the file.
+#[derive(Default)]
+struct Packed {
+    weights: HashMap<String, (usize, Payload)>,
+    layers: Vec<LayerSummary>,
+}
+
+impl Packed {
+    // Packs a layer; puts the values that it computes with into `ready`, too.
+    fn add(
+        &mut self,
+        compression: &Compression,
+        layer: &Layer,
+        parts: Parts,
+        ready: Option<&mut HashMap<String, TensorData>>,
+    ) -> Result<(), AttachError> {
+        let values = host(layer, compression.effective(&parts))?;
+        let mut removed = 0;
+        for &value in &values {
+            if !value.is_finite() {
+                return Err(AttachError::NotFinite {
+                    layer: layer.path.clone(),
+                    value,
+                });
+            }
+            removed += usize::from(value == 0.0);
+        }
+        self.layers.push(LayerSummary {
+            path: layer.path.clone(),
+            weights: values.len(),
+            removed,
+            bits: compression.scheme().map_or(32, |scheme| scheme.bits()),
+        });
+        if let Some(ready) = ready {
+            let dims = layer.view.dims().to_vec();
+            let data = TensorData::new(layer.view.from_rows(&values), dims);
+            ready.insert(layer.path.clone(), data);
+        }
+        let payload = match (compression.scheme(), parts.parameters) {
+            (Some(scheme), Some(parameters)) => {
+                let scales = host(layer, parameters.scale)?;
+                let points = host(layer, parameters.zero_point)?;
+                let points: Vec<i32> = points.into_iter().map(|p| p as i32).collect();
+                let codes = codes(&scheme, &values, &scales, &points);
+                let packed = Quantized::new(scheme, &layer.view, scales, points, codes);
+                Payload::Quantized(packed.map_err(|source| AttachError::Format {
+                    layer: layer.path.clone(),
+                    source,
+                })?)
+            }
+            _ => Payload::Sparse(values),
+        };
+        let entry = (layer.view.output_axis(), payload);
+        self.weights.insert(layer.path.clone(), entry);
+        Ok(())
+    }
+
+    fn into_compressed<M: Module>(self, module: M) -> Result<Compressed<M>, AttachError> {
+        Ok(Compressed {
+            archive: collect(&module, self.weights)?,
+            module,
+            layers: self.layers,
+        })
+    }
+}
+
+// The values are codes already, times a scale: this finds the very codes that the device computed,
+// whatever its division is like.
+fn codes(scheme: &Scheme, values: &[f32], scales: &[f32], points: &[i32]) -> Vec<i32> {
+    let length = (values.len() / scales.len().max(1)).max(1);
+    let mut codes = vec![0; values.len()];
+    let threads = std::thread::available_parallelism().map_or(1, |count| count.get());
+    // Whole groups, and no thread for little.
+    let share = scales.len().div_ceil(threads).max(SHARE.div_ceil(length));
+    std::thread::scope(|scope| {
+        let shares = codes
+            .chunks_mut(share * length)
+            .zip(values.chunks(share * length));
+        let groups = scales.chunks(share).zip(points.chunks(share));
+        for ((codes, values), (scales, points)) in shares.zip(groups) {
+            let mut work = move || {
+                let rows = codes.chunks_mut(length).zip(values.chunks(length));
+                for ((codes, values), (&scale, &point)) in rows.zip(scales.iter().zip(points)) {
+                    for (code, &value) in codes.iter_mut().zip(values) {
+                        *code = scheme.quantize(value, scale, point);
+                    }
+                }
+            };
+            match values.len() < SHARE {
+                true => work(),
+                false => drop(scope.spawn(work)),
+            }
+        }
+    });
+    codes
+}
+
+const SHARE: usize = 1 << 17;
 
 /// Reads a file that [`Compressed::save`] wrote into a module of the same structure. Every tensor of
 /// the module must be in the file, with the same dimensions, and the reverse.

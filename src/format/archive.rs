@@ -1,4 +1,4 @@
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 use std::path::Path;
 
 use safetensors::tensor::Dtype;
@@ -6,27 +6,30 @@ use serde::{Deserialize, Serialize};
 
 use super::{
     Container, Dense, ElementType, FormatError, Part, Payload, Quantized, Scheme, WeightView, pack,
-    unpack,
+    packed_len, unpack,
 };
 
 /// A tensor of a model: its path, dimensions and content.
 ///
 /// ```
 /// use burn_compress::format::{Entry, Payload};
-/// let entry = Entry {
+/// let mut entry = Entry {
 ///     path: "conv1.weight".into(),
 ///     dims: vec![2, 2],
 ///     output_axis: 0,
 ///     payload: Payload::Sparse(vec![0.0, 1.0, 0.0, 0.0]),
 /// };
 /// assert_eq!(entry.view()?.rows(), 2);
+/// entry.check()?;
+/// entry.dims = vec![3, 2];
+/// assert!(entry.check().is_err()); // six weights, four values
 /// # Ok::<(), burn_compress::format::FormatError>(())
 /// ```
 #[derive(Debug, Clone, PartialEq)]
 pub struct Entry {
     /// Path of the parameter in its module.
     pub path: String,
-    /// Dimensions of the parameter.
+    /// Dimensions of the parameter; none for a scalar.
     pub dims: Vec<usize>,
     /// Axis of the output channel, 0 or 1; 0 where nothing is compressed.
     pub output_axis: usize,
@@ -35,10 +38,50 @@ pub struct Entry {
 }
 
 impl Entry {
-    /// The tensor as a matrix of output channels.
+    /// The tensor as a matrix of output channels. Fails with [`FormatError::Tensor`] where its
+    /// dimensions have no such axis.
     pub fn view(&self) -> Result<WeightView, FormatError> {
-        WeightView::new(self.dims.clone(), self.output_axis)
-            .map_err(|error| FormatError::tensor(&self.path, error.to_string()))
+        WeightView::new(self.dims.clone(), self.output_axis).map_err(|error| self.wrong(error))
+    }
+
+    /// Whether the content fits the dimensions. Fails with [`FormatError::Tensor`] where it does not.
+    pub fn check(&self) -> Result<(), FormatError> {
+        match &self.payload {
+            Payload::Dense(dense) => {
+                let size = dense.element.size();
+                let bytes = self
+                    .dims
+                    .iter()
+                    .try_fold(size, |product, &dim| product.checked_mul(dim));
+                if bytes != Some(dense.bytes.len()) {
+                    return Err(self.wrong(format!(
+                        "{} bytes are not elements of {size} bytes in dimensions {:?}",
+                        dense.bytes.len(),
+                        self.dims
+                    )));
+                }
+                if dense.element == ElementType::Bool
+                    && let Some(byte) = dense.bytes.iter().find(|byte| **byte > 1)
+                {
+                    return Err(self.wrong(format!("{byte} is neither true nor false")));
+                }
+                Ok(())
+            }
+            Payload::Sparse(values) => match self.view()?.len() {
+                weights if weights == values.len() => Ok(()),
+                weights => {
+                    Err(self.wrong(format!("{} values for {weights} weights", values.len())))
+                }
+            },
+            Payload::Quantized(weight) => {
+                let fits = weight.check(&self.view()?);
+                fits.map_err(|error| self.wrong(error))
+            }
+        }
+    }
+
+    fn wrong(&self, what: impl ToString) -> FormatError {
+        FormatError::tensor(&self.path, what.to_string())
     }
 }
 
@@ -61,15 +104,22 @@ impl Entry {
 /// };
 /// let bytes = archive.to_bytes()?;
 /// assert_eq!(Archive::from_bytes(&bytes)?, archive);
-/// # Ok::<(), burn_compress::format::FormatError>(())
+/// assert!(archive.entropy_bytes() <= bytes.len() as u64);
+///
+/// let folder = tempfile::tempdir()?;
+/// let size = archive.save(folder.path().join("model.bcm"))?;
+/// assert_eq!(size, bytes.len() as u64);
+/// assert_eq!(Archive::load(folder.path().join("model.bcm"))?, archive);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 #[derive(Debug, Clone, PartialEq, Default)]
 pub struct Archive {
-    /// The model's tensors.
+    /// The model's tensors, each path once.
     pub entries: Vec<Entry>,
 }
 
 #[derive(Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 struct Description {
     path: String,
     dims: Vec<usize>,
@@ -88,11 +138,11 @@ enum Encoding {
 impl Archive {
     const KIND: &'static str = "model";
 
-    /// The file's content. Fails where an entry contradicts itself.
     fn to_container(&self) -> Result<Container, FormatError> {
         let mut parts = Vec::new();
         let mut tensors = Vec::new();
         for entry in &self.entries {
+            entry.check()?;
             let encoding = encode(entry, &mut parts)?;
             tensors.push(Description {
                 path: entry.path.clone(),
@@ -100,6 +150,10 @@ impl Archive {
                 output_axis: entry.output_axis,
                 encoding,
             });
+        }
+        let mut names = HashSet::new();
+        if let Some(part) = parts.iter().find(|part| !names.insert(&part.name)) {
+            return Err(FormatError::tensor(&part.name, "occurs twice"));
         }
         let description = serde_json::to_string(&tensors)
             .map_err(|error| FormatError::corrupt(error.to_string()))?;
@@ -120,28 +174,33 @@ impl Archive {
         }
     }
 
-    /// The file's bytes. Fails where an entry contradicts itself.
+    /// The file's bytes. Fails with [`FormatError::Tensor`] where an entry contradicts itself or a
+    /// path occurs twice.
     pub fn to_bytes(&self) -> Result<Vec<u8>, FormatError> {
         self.to_container()?.to_bytes()
     }
 
-    /// Reads a file's bytes. Anything but the bytes that [`to_bytes`](Self::to_bytes) gave is an
-    /// error; memory stays within a small multiple of the bytes' length.
+    /// Reads a file's bytes. Fails with [`FormatError::Version`] for a file of a newer version, with
+    /// [`FormatError::Corrupt`] for one that was cut or altered, and with [`FormatError::Tensor`] for
+    /// one that contradicts itself. Takes no more memory than what is described in full: 32 times the
+    /// bytes' length for a bitmap of weights that are all zero, less for all else.
     pub fn from_bytes(bytes: &[u8]) -> Result<Self, FormatError> {
         Self::from_container(Container::from_bytes(Self::KIND, bytes)?)
     }
 
-    /// Writes the file, whole or not at all; returns its size in bytes.
+    /// Writes the file, whole or not at all; returns its size in bytes. Fails as
+    /// [`to_bytes`](Self::to_bytes) and [`write_atomically`](super::write_atomically) do.
     pub fn save(&self, path: impl AsRef<Path>) -> Result<u64, FormatError> {
         self.to_container()?.save(path)
     }
 
-    /// Reads a file.
+    /// Reads a file. Fails with [`FormatError::Io`], or as [`from_bytes`](Self::from_bytes) does.
     pub fn load(path: impl AsRef<Path>) -> Result<Self, FormatError> {
         Self::from_container(Container::load(Self::KIND, path)?)
     }
 
-    /// Least size in bytes that coding each tensor's symbols one by one could reach.
+    /// Least size in bytes that coding each tensor's symbols one by one could reach: the sum of
+    /// [`Payload::entropy_bits`]. A file's own size is never less.
     pub fn entropy_bytes(&self) -> u64 {
         let bits: f64 = self.entries.iter().map(|e| e.payload.entropy_bits()).sum();
         (bits / 8.0).ceil() as u64
@@ -169,23 +228,16 @@ fn encode(entry: &Entry, parts: &mut Vec<Part>) -> Result<Encoding, FormatError>
             Ok(Encoding::Dense)
         }
         Payload::Sparse(values) => {
-            if values.len() != entry.view()?.len() {
-                return Err(FormatError::tensor(
-                    &entry.path,
-                    "as many values as weights",
-                ));
-            }
-            let kept: Vec<bool> = values.iter().map(|value| *value != 0.0).collect();
             let kept_values = values.iter().filter(|value| **value != 0.0);
-            let (suffix, shape, map) = bytes(".bitmap", bitmap(&kept));
+            let (suffix, shape, map) = bytes(".bitmap", bitmap(values.iter().map(|v| *v != 0.0)));
             part(&suffix, Dtype::U8, shape, map);
             let data: Vec<u8> = kept_values.flat_map(|value| value.to_le_bytes()).collect();
             part(".values", Dtype::F32, vec![data.len() / 4], data);
             Ok(Encoding::Sparse)
         }
         Payload::Quantized(weight) => {
-            let (scheme, view) = (*weight.scheme(), entry.view()?);
-            let zeros = weight.zeros(&view)?;
+            let scheme = *weight.scheme();
+            let zeros = weight.zeros();
             let kept = zeros.iter().filter(|zero| !**zero).count();
             let bits = scheme.bits() as usize;
             let sparse = zeros.len() + kept * bits < zeros.len() * bits;
@@ -197,17 +249,17 @@ fn encode(entry: &Entry, parts: &mut Vec<Part>) -> Result<Encoding, FormatError>
                 .filter(|(_, zero)| !(sparse && **zero))
                 .map(|(code, _)| (code - low) as u32)
                 .collect();
-            let (suffix, shape, packed) = bytes(".codes", pack(&codes, scheme.bits()));
+            let (suffix, shape, packed) = bytes(".codes", pack(&codes, scheme.bits())?);
             part(&suffix, Dtype::U8, shape, packed);
             if sparse {
-                let kept: Vec<bool> = zeros.iter().map(|zero| !zero).collect();
-                let (suffix, shape, map) = bytes(".bitmap", bitmap(&kept));
+                let kept = zeros.iter().map(|zero| !zero);
+                let (suffix, shape, map) = bytes(".bitmap", bitmap(kept));
                 part(&suffix, Dtype::U8, shape, map);
             }
             let groups = weight.scales().len();
             let scales = weight.scales().iter().flat_map(|s| s.to_le_bytes());
             part(".scale", Dtype::F32, vec![groups], scales.collect());
-            if weight.zero_points().iter().any(|&point| point != 0) {
+            if weight.has_zero_points() {
                 // A zero point is an affine code, 0 to 65535.
                 let points = weight.zero_points().iter();
                 let points = points.flat_map(|&point| (point as u16).to_le_bytes());
@@ -259,14 +311,21 @@ fn decode(tensor: Description, parts: &mut BTreeMap<String, Part>) -> Result<Ent
             let kept = read_bitmap(
                 &take(".bitmap", Some(Dtype::U8))?.bytes,
                 entry.view()?.len(),
+                &path,
             )?;
             let values = take(".values", Some(Dtype::F32))?;
-            Payload::Sparse(spread(&kept, floats(&values.bytes), |_| 0.0, &path)?)
+            let values = floats(&values.bytes);
+            if values.contains(&0.0) {
+                return Err(FormatError::tensor(&path, "zero where it says not zero"));
+            }
+            Payload::Sparse(spread(&kept, values, |_| 0.0, &path)?)
         }
         Encoding::Quantized { scheme, bitmap } => {
             let view = entry.view()?;
             let scales = floats(&take(".scale", Some(Dtype::F32))?.bytes);
-            let (groups, length) = scheme.groups(&view)?;
+            let (groups, length) = scheme
+                .groups(&view)
+                .map_err(|error| FormatError::tensor(&path, error.to_string()))?;
             if scales.len() != groups {
                 return Err(FormatError::tensor(
                     &path,
@@ -291,11 +350,13 @@ fn decode(tensor: Description, parts: &mut BTreeMap<String, Part>) -> Result<Ent
             let packed = take(".codes", Some(Dtype::U8))?.bytes;
             let low = scheme.code_range().0;
             let read = |count| -> Result<Vec<i32>, FormatError> {
-                let codes = unpack(&packed, scheme.bits(), count)?;
+                let codes = unpack(&packed, scheme.bits(), count)
+                    .map_err(|error| FormatError::tensor(&path, error.to_string()))?;
                 Ok(codes.into_iter().map(|code| code as i32 + low).collect())
             };
             let codes = if bitmap {
-                let kept = read_bitmap(&take(".bitmap", Some(Dtype::U8))?.bytes, view.len())?;
+                let map = take(".bitmap", Some(Dtype::U8))?.bytes;
+                let kept = read_bitmap(&map, view.len(), &path)?;
                 let count = kept.iter().filter(|kept| **kept).count();
                 let zero = |i: usize| zero_points[i / length.max(1)];
                 spread(&kept, read(count)?, zero, &path)?
@@ -304,9 +365,13 @@ fn decode(tensor: Description, parts: &mut BTreeMap<String, Part>) -> Result<Ent
             };
             let weight = Quantized::new(scheme, &view, scales, zero_points, codes)
                 .map_err(|error| FormatError::tensor(&path, error.to_string()))?;
+            if has_zero_points && !weight.has_zero_points() {
+                return Err(FormatError::tensor(&path, "zero points that are all zero"));
+            }
             Payload::Quantized(weight)
         }
     };
+    entry.check()?;
     Ok(entry)
 }
 
@@ -331,16 +396,26 @@ fn spread<T>(
     Ok(kept.iter().enumerate().map(at).collect())
 }
 
-fn bitmap(kept: &[bool]) -> Vec<u8> {
-    let bits: Vec<u32> = kept.iter().map(|&kept| u32::from(kept)).collect();
-    pack(&bits, 1)
+// A bit each, packed as codes of one bit are.
+fn bitmap(kept: impl ExactSizeIterator<Item = bool>) -> Vec<u8> {
+    let mut bytes = vec![0; packed_len(kept.len(), 1)];
+    for (i, kept) in kept.enumerate() {
+        bytes[i / 8] |= u8::from(kept) << (i % 8);
+    }
+    bytes
 }
 
-fn read_bitmap(bytes: &[u8], count: usize) -> Result<Vec<bool>, FormatError> {
-    Ok(unpack(bytes, 1, count)?
-        .into_iter()
-        .map(|bit| bit == 1)
-        .collect())
+fn read_bitmap(bytes: &[u8], count: usize, path: &str) -> Result<Vec<bool>, FormatError> {
+    let beyond = match (bytes.last(), count % 8) {
+        (Some(last), used @ 1..) => last >> used,
+        _ => 0,
+    };
+    if bytes.len() != packed_len(count, 1) || beyond != 0 {
+        let what = format!("{} bytes are no bitmap of {count} weights", bytes.len());
+        return Err(FormatError::tensor(path, what));
+    }
+    let bit = |i: usize| bytes[i / 8] >> (i % 8) & 1 == 1;
+    Ok((0..count).map(bit).collect())
 }
 
 fn floats(bytes: &[u8]) -> Vec<f32> {

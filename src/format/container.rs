@@ -6,6 +6,7 @@ use safetensors::tensor::{Dtype, SafeTensors, TensorView};
 use super::{FormatError, write_atomically};
 
 const VERSION: u32 = 1;
+const RESERVED: &str = "__metadata__";
 
 /// A named run of elements in a [`Container`].
 ///
@@ -47,7 +48,14 @@ impl Part {
 /// let bytes = container.to_bytes()?;
 /// assert_eq!(Container::from_bytes("notes", &bytes)?, container);
 /// assert!(Container::from_bytes("model", &bytes).is_err());
-/// # Ok::<(), burn_compress::format::FormatError>(())
+///
+/// let folder = tempfile::tempdir()?;
+/// let size = container.save(folder.path().join("my.notes"))?;
+/// assert_eq!(size, bytes.len() as u64);
+/// let notes = Container::load("notes", folder.path().join("my.notes"))?;
+/// assert_eq!(notes.description(), "about");
+/// assert_eq!(notes.into_parts()["text"].bytes, b"hi");
+/// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 #[derive(Debug, Clone, PartialEq)]
 pub struct Container {
@@ -78,7 +86,8 @@ impl Container {
         self.parts
     }
 
-    /// The file's bytes.
+    /// The file's bytes. Fails with [`FormatError::Tensor`] for a part whose bytes do not fit its type
+    /// and shape, or whose name is `__metadata__`, which safetensors keeps for itself.
     pub fn to_bytes(&self) -> Result<Vec<u8>, FormatError> {
         let metadata = HashMap::from([
             ("burn-compress".to_string(), VERSION.to_string()),
@@ -86,6 +95,9 @@ impl Container {
             ("description".to_string(), self.description.clone()),
             ("checksum".to_string(), self.checksum()),
         ]);
+        if self.parts.contains_key(RESERVED) {
+            return Err(FormatError::tensor(RESERVED, "a reserved name"));
+        }
         let views = self.parts.values().map(|part| {
             TensorView::new(part.dtype, part.shape.clone(), &part.bytes)
                 .map(|view| (part.name.as_str(), view))
@@ -96,8 +108,8 @@ impl Container {
             .map_err(|error| FormatError::corrupt(error.to_string()))
     }
 
-    /// Reads a file's bytes. A file of another kind or of a newer version, and one that was cut or
-    /// altered anywhere, is an error.
+    /// Reads a file's bytes. Fails with [`FormatError::Version`] for a file of a newer version, and
+    /// with [`FormatError::Corrupt`] for one of another kind, or that was cut or altered anywhere.
     pub fn from_bytes(kind: &str, bytes: &[u8]) -> Result<Self, FormatError> {
         let corrupt = |error: safetensors::SafeTensorError| FormatError::corrupt(error.to_string());
         let (_, header) = SafeTensors::read_metadata(bytes).map_err(corrupt)?;
@@ -144,14 +156,16 @@ impl Container {
         }
     }
 
-    /// Writes the file, whole or not at all; returns its size in bytes.
+    /// Writes the file, whole or not at all; returns its size in bytes. Fails as
+    /// [`to_bytes`](Self::to_bytes) and [`write_atomically`] do.
     pub fn save(&self, path: impl AsRef<Path>) -> Result<u64, FormatError> {
         let bytes = self.to_bytes()?;
         write_atomically(path.as_ref(), &bytes)?;
         Ok(bytes.len() as u64)
     }
 
-    /// Reads a file of this kind.
+    /// Reads a file of this kind. Fails with [`FormatError::Io`], or as
+    /// [`from_bytes`](Self::from_bytes) does.
     pub fn load(kind: &str, path: impl AsRef<Path>) -> Result<Self, FormatError> {
         let path = path.as_ref();
         let bytes = std::fs::read(path).map_err(|source| FormatError::Io {

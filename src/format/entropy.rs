@@ -2,7 +2,8 @@ use std::collections::HashMap;
 use std::hash::Hash;
 
 /// Least number of bits in which these symbols can be coded one by one: their count times their
-/// Shannon entropy.
+/// entropy (Shannon 1948, "A Mathematical Theory of Communication"). No symbol takes 0 bits, and
+/// so do any number of the same one.
 ///
 /// ```
 /// let codes = [0, 0, 0, 1];

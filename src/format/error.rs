@@ -21,6 +21,36 @@ pub enum FormatError {
         /// The number asked for.
         bits: u32,
     },
+    /// Codes cannot be packed at this number of bits.
+    #[error("codes of {bits} bits cannot be packed: choose 1 to 16 bits")]
+    Packing {
+        /// The number asked for.
+        bits: u32,
+    },
+    /// A code needs more bits than it is to be packed in.
+    #[error("code {code} does not fit in {bits} bits")]
+    Code {
+        /// The code.
+        code: u32,
+        /// The bits.
+        bits: u32,
+    },
+    /// Codes, scales and zero points that contradict their scheme or each other.
+    #[error("not a quantized weight: {what}")]
+    Quantized {
+        /// What is wrong.
+        what: String,
+    },
+    /// Dimensions that cannot be seen as a matrix of output channels.
+    #[error(
+        "dimensions {dims:?} have no output channels on axis {output_axis}: give axis 0 or 1, and dimensions whose product fits in memory"
+    )]
+    View {
+        /// The dimensions.
+        dims: Vec<usize>,
+        /// The axis asked for.
+        output_axis: usize,
+    },
     /// The group size of a scheme does not divide the rows of a weight.
     #[error(
         "groups of {group} do not divide rows of {columns} weights: choose a divisor of {columns}, or one scale per channel"

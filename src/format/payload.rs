@@ -1,6 +1,6 @@
 use serde::{Deserialize, Serialize};
 
-use super::{FormatError, Scheme, WeightView, entropy_bits};
+use super::{FormatError, Mapping, Scheme, WeightView, entropy_bits};
 
 /// The element type of an uncompressed tensor.
 ///
@@ -61,6 +61,8 @@ pub struct Dense {
 /// let scheme = Scheme::symmetric(4)?;
 /// let weight = Quantized::new(scheme, &view, vec![0.5], vec![0], vec![-7, 0, 3])?;
 /// assert_eq!(weight.values(&view)?, [-3.5, 0.0, 1.5]);
+/// assert_eq!((weight.scheme(), weight.codes()), (&scheme, &[-7, 0, 3][..]));
+/// assert_eq!((weight.scales(), weight.zero_points()), (&[0.5][..], &[0][..]));
 /// # Ok::<(), burn_compress::format::FormatError>(())
 /// ```
 #[derive(Debug, Clone, PartialEq)]
@@ -72,8 +74,12 @@ pub struct Quantized {
 }
 
 impl Quantized {
-    /// Codes with a scale and a zero point for each group of the view. Fails where the counts do not
-    /// fit the view, a scale is not positive and finite, or a code lies outside the scheme.
+    /// Codes in the view's row order, with a scale and a zero point for each group.
+    ///
+    /// Fails with [`FormatError::Group`] where the scheme's groups do not divide a row, and with
+    /// [`FormatError::Quantized`] where the counts do not fit the view, a scale is not positive and
+    /// finite, a code or a zero point lies outside the scheme's
+    /// [`code_range`](Scheme::code_range), or a zero point under a symmetric scheme is not 0.
     pub fn new(
         scheme: Scheme,
         view: &WeightView,
@@ -83,7 +89,7 @@ impl Quantized {
     ) -> Result<Self, FormatError> {
         let (groups, _) = scheme.groups(view)?;
         if scales.len() != groups || zero_points.len() != groups || codes.len() != view.len() {
-            return Err(FormatError::corrupt(format!(
+            return Err(invalid(format!(
                 "{} codes, {} scales and {} zero points do not fit {:?} in {groups} groups",
                 codes.len(),
                 scales.len(),
@@ -92,14 +98,17 @@ impl Quantized {
             )));
         }
         if let Some(scale) = scales.iter().find(|s| !(s.is_finite() && **s > 0.0)) {
-            return Err(FormatError::corrupt(format!("scale {scale}")));
+            return Err(invalid(format!("scale {scale}")));
         }
         let (low, high) = scheme.code_range();
         let outside = |code: &&i32| !(low..=high).contains(*code);
         if let Some(code) = codes.iter().chain(&zero_points).find(outside) {
-            return Err(FormatError::corrupt(format!(
-                "code {code} outside {low}..={high}"
-            )));
+            return Err(invalid(format!("code {code} outside {low}..={high}")));
+        }
+        if scheme.mapping() == Mapping::Symmetric
+            && let Some(point) = zero_points.iter().find(|point| **point != 0)
+        {
+            return Err(invalid(format!("symmetric with zero point {point}")));
         }
         Ok(Self {
             scheme,
@@ -129,31 +138,71 @@ impl Quantized {
         &self.codes
     }
 
-    /// The values that the codes stand for, in row order.
+    /// The values that the codes stand for, in row order. Fails with [`FormatError::Quantized`] where
+    /// the view is of another number of weights or groups than that of the codes.
     pub fn values(&self, view: &WeightView) -> Result<Vec<f32>, FormatError> {
-        let (_, length) = self.scheme.groups(view)?;
+        self.check(view)?;
         let mut values = Vec::with_capacity(self.codes.len());
-        for (group, codes) in self.codes.chunks(length.max(1)).enumerate() {
-            let (scale, zero_point) = (self.scales[group], self.zero_points[group]);
-            values.extend(
-                codes
-                    .iter()
-                    .map(|&code| self.scheme.dequantize(code, scale, zero_point)),
-            );
+        for (codes, scale, zero_point) in self.groups() {
+            let value = |&code| self.scheme.dequantize(code, scale, zero_point);
+            values.extend(codes.iter().map(value));
         }
         Ok(values)
     }
 
-    /// Whether each weight is exactly zero, in row order.
-    pub(super) fn zeros(&self, view: &WeightView) -> Result<Vec<bool>, FormatError> {
-        let (_, length) = self.scheme.groups(view)?;
-        Ok(self
-            .codes
-            .iter()
-            .enumerate()
-            .map(|(i, code)| *code == self.zero_points[i / length.max(1)])
-            .collect())
+    /// Whether the codes fit this view.
+    pub(super) fn check(&self, view: &WeightView) -> Result<(), FormatError> {
+        let (groups, _) = self.scheme.groups(view)?;
+        match (self.codes.len(), self.scales.len()) == (view.len(), groups) {
+            true => Ok(()),
+            false => Err(invalid(format!(
+                "{} codes in {} groups do not fit {:?} in {groups} groups",
+                self.codes.len(),
+                self.scales.len(),
+                view.dims()
+            ))),
+        }
     }
+
+    /// Whether each weight is exactly zero, in row order.
+    pub(super) fn zeros(&self) -> Vec<bool> {
+        let mut zeros = Vec::with_capacity(self.codes.len());
+        for (codes, _, zero_point) in self.groups() {
+            zeros.extend(codes.iter().map(|code| *code == zero_point));
+        }
+        zeros
+    }
+
+    // The codes of each group, its scale and its zero point.
+    fn groups(&self) -> impl Iterator<Item = (&[i32], f32, i32)> {
+        // Groups are equally long: their counts were checked against a view.
+        let length = self.codes.len() / self.scales.len().max(1);
+        let parameters = self.scales.iter().zip(&self.zero_points);
+        let groups = self.codes.chunks(length.max(1)).zip(parameters);
+        groups.map(|(codes, (&scale, &zero_point))| (codes, scale, zero_point))
+    }
+
+    fn entropy_bits(&self) -> f64 {
+        // Two ways to code them: each code, or "zero" (whatever its code in the group) and the others.
+        let codes = entropy_bits(self.codes.iter());
+        let zeros = self.zeros();
+        let or_zero = self.codes.iter().zip(&zeros);
+        let or_zero = entropy_bits(or_zero.map(|(code, zero)| (!zero).then_some(code)));
+        let mut group = 32.0;
+        if self.has_zero_points() {
+            group += 16.0;
+        }
+        codes.min(or_zero) + self.scales.len() as f64 * group
+    }
+
+    /// Whether zero is another code than 0 in some group.
+    pub(super) fn has_zero_points(&self) -> bool {
+        self.zero_points.iter().any(|&point| point != 0)
+    }
+}
+
+fn invalid(what: String) -> FormatError {
+    FormatError::Quantized { what }
 }
 
 /// What a tensor of a model is stored as.
@@ -167,15 +216,19 @@ impl Quantized {
 pub enum Payload {
     /// As it is.
     Dense(Dense),
-    /// Float weights of which many are zero, in row order.
+    /// Float weights of which many are zero, in the row order of their [`WeightView`]. A negative
+    /// zero is stored as zero.
     Sparse(Vec<f32>),
     /// Codes, pruned or not.
     Quantized(Quantized),
 }
 
 impl Payload {
-    /// Least number of bits in which the tensor's symbols can be coded one by one: the entropy of
-    /// its codes and 32 bits a scale; or of where its zeros are and 32 bits a value that is not zero.
+    /// Least number of bits in which the tensor's symbols can be coded one by one.
+    ///
+    /// Of codes, their entropy, with zeros as one symbol where that is less, and 32 bits a scale (and
+    /// 16 a zero point); of sparse weights, the entropy of where the zeros are, and 32 bits a value
+    /// that is not zero; of a dense tensor, its bytes.
     pub fn entropy_bits(&self) -> f64 {
         match self {
             Self::Dense(dense) => dense.bytes.len() as f64 * 8.0,
@@ -183,9 +236,7 @@ impl Payload {
                 let kept = values.iter().filter(|value| **value != 0.0).count();
                 entropy_bits(values.iter().map(|value| *value != 0.0)) + kept as f64 * 32.0
             }
-            Self::Quantized(weight) => {
-                entropy_bits(weight.codes.iter()) + weight.scales.len() as f64 * 32.0
-            }
+            Self::Quantized(weight) => weight.entropy_bits(),
         }
     }
 }

@@ -36,7 +36,7 @@ pub enum Granularity {
     Tensor,
     /// One scale for each output channel.
     Channel,
-    /// One scale for each run of this many weights of an output channel.
+    /// One scale for each run of this many weights of an output channel: a divisor of its weights.
     Group(usize),
 }
 
@@ -45,13 +45,20 @@ pub enum Granularity {
 /// Rounding is half to even and saturating, defined once by [`Scheme::quantize`] and
 /// [`Scheme::dequantize`] for training, export and engine alike (Jacob et al. 2018,
 /// "Quantization and Training of Neural Networks for Efficient Integer-Arithmetic-Only Inference").
+/// Zero is exactly a code under every scheme, so that a pruned weight stays zero.
 ///
 /// ```
-/// use burn_compress::format::Scheme;
-/// let scheme = Scheme::symmetric(4)?;
+/// use burn_compress::format::{Granularity, Mapping, Scheme};
+/// let scheme = Scheme::symmetric(4)?; // a scale per channel
 /// let code = scheme.quantize(0.25, 0.1, 0);
 /// assert_eq!(code, 2); // 2.5 rounds to even
 /// assert_eq!(scheme.dequantize(code, 0.1, 0), 0.2);
+/// assert_eq!(scheme.quantize(9.0, 0.1, 0), scheme.code_range().1); // saturates at 7
+///
+/// assert_eq!((scheme.bits(), scheme.mapping()), (4, Mapping::Symmetric));
+/// assert_eq!(scheme.granularity(), Granularity::Channel);
+/// assert_eq!(scheme.with_bits(Scheme::MAX_BITS)?.bits(), 16);
+/// assert!(scheme.with_bits(Scheme::MIN_BITS - 1).is_err());
 /// # Ok::<(), burn_compress::format::FormatError>(())
 /// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -64,6 +71,7 @@ pub struct Scheme {
 
 // What is read from a file passes the same check as what is built in code.
 #[derive(Deserialize)]
+#[serde(rename = "Scheme", deny_unknown_fields)]
 struct SchemeFields {
     bits: u32,
     mapping: Mapping,
@@ -103,7 +111,8 @@ impl Scheme {
         })
     }
 
-    /// Symmetric codes with a scale per output channel: the usual choice for weights.
+    /// Symmetric codes with a scale per output channel: the usual choice for weights. Fails with
+    /// [`FormatError::Bits`] outside 2 to 16.
     pub fn symmetric(bits: u32) -> Result<Self, FormatError> {
         Self::new(bits, Mapping::Symmetric, Granularity::Channel)
     }
@@ -123,7 +132,7 @@ impl Scheme {
         self.granularity
     }
 
-    /// The same scheme at another number of bits.
+    /// The same scheme at another number of bits. Fails with [`FormatError::Bits`] outside 2 to 16.
     pub fn with_bits(self, bits: u32) -> Result<Self, FormatError> {
         Self::new(bits, self.mapping, self.granularity)
     }
@@ -140,7 +149,8 @@ impl Scheme {
     }
 
     /// The code of a value: `round_half_even(value / scale) + zero_point`, saturated to
-    /// [`code_range`](Self::code_range). `scale` must be positive; NaN becomes the zero point.
+    /// [`code_range`](Self::code_range). `scale` is positive, and `zero_point` a code; NaN becomes
+    /// the zero point.
     pub fn quantize(&self, value: f32, scale: f32, zero_point: i32) -> i32 {
         let (low, high) = self.code_range();
         let code = (value / scale).round_ties_even() + zero_point as f32;
@@ -150,13 +160,13 @@ impl Scheme {
         code.clamp(low as f32, high as f32) as i32
     }
 
-    /// The value of a code: `scale * (code - zero_point)`.
+    /// The value of a code: `scale * (code - zero_point)`, rounded once.
     pub fn dequantize(&self, code: i32, scale: f32, zero_point: i32) -> f32 {
-        (code - zero_point) as f32 * scale
+        code.saturating_sub(zero_point) as f32 * scale
     }
 
-    /// Number of groups that share a scale in a weight, and weights in each. Fails where the group
-    /// size does not divide a row.
+    /// Number of groups that share a scale in a weight, and weights in each. Fails with
+    /// [`FormatError::Group`] where the group size does not divide a row.
     pub fn groups(&self, view: &WeightView) -> Result<(usize, usize), FormatError> {
         let (rows, columns) = (view.rows(), view.columns());
         match self.granularity {

@@ -4,7 +4,7 @@ use std::cell::Cell;
 use std::io::IsTerminal;
 use std::time::{Duration, Instant};
 
-use indicatif::{HumanDuration, ProgressBar, ProgressStyle};
+use indicatif::{ProgressBar, ProgressStyle};
 
 /// Between two lines where stderr is no terminal.
 const PAUSE: Duration = Duration::from_secs(10);
@@ -18,7 +18,7 @@ pub struct Bars {
 impl Bars {
     pub fn new(total: u64) -> Self {
         let bar = ProgressBar::new(total).with_style(
-            ProgressStyle::with_template("{bar:30} {pos}/{len} {elapsed}, {eta} left  {wide_msg}")
+            ProgressStyle::with_template("{bar:30} {percent:>3} % {elapsed}  {wide_msg}")
                 .expect("the template is valid"),
         );
         let is_terminal = std::io::stderr().is_terminal();
@@ -71,7 +71,6 @@ impl Bars {
         due.set(now + PAUSE);
         let bar = &self.bar;
         let of = bar.length().unwrap_or_default();
-        let (done, left, message) = (bar.position(), HumanDuration(bar.eta()), bar.message());
-        eprintln!("{done}/{of}, {left} left: {message}");
+        eprintln!("{}/{of} {}", bar.position(), bar.message());
     }
 }

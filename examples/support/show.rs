@@ -2,6 +2,7 @@
 
 use burn_compress::report::{Mode, Stage};
 use burn_compress::study::{Activity, Cell, Progress};
+use indicatif::HumanDuration;
 
 use super::bars::Bars;
 
@@ -24,7 +25,7 @@ pub fn progress() -> impl FnMut(&Progress) {
             Activity::Done => format!("{what}: done"),
         };
         let left = progress.left.map_or(String::new(), |left| {
-            format!(", {} min left", left.as_secs().div_ceil(60))
+            format!(", {} left", HumanDuration(left))
         });
         bars.message(format!("[{done}/{cells}{left}] {text}"));
         bars.at((progress.share * TICKS) as u64);

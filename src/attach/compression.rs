@@ -1,12 +1,14 @@
-use burn::module::{Module, ModuleMapper, ModuleVisitor, Param, Reparameterizer};
-use burn::tensor::{Bool, GradientCheckpointingStrategy, Tensor, TensorData};
+use burn::module::{Module, Param, Reparameterizer};
+use burn::tensor::Tensor;
 use serde::{Deserialize, Serialize};
 
 use super::edit::{Change, Parts, read, write};
+use super::masks::{Search, checked_level, masks};
 use super::reparameterization::{CompressedWeight, effective};
-use super::{AttachError, Compressed, Layer, Plan, Pruning, Regrowth};
+use super::snapshot::snapshot;
+use super::weights::{check_weights, host};
+use super::{AttachError, Compressed, Layer, Plan, Regrowth};
 use crate::format::{Granularity, Scheme};
-use crate::prune::{Scope, Weight, lowest, lowest_on_device, share_of};
 use crate::quantize::Parameters;
 
 /// What a layer came to.
@@ -80,15 +82,6 @@ pub struct Compression {
     plan: Plan,
     layers: Vec<Layer>,
     state: State,
-}
-
-// Where the threshold is looked for.
-#[derive(Clone, Copy)]
-enum Search {
-    // Linear time, and checks the scores; reads them from the device.
-    Host,
-    // Never waits for the device.
-    Device,
 }
 
 impl Compression {
@@ -249,13 +242,7 @@ impl Compression {
     /// A copy of a module that shares nothing with it, in the same mode. (Clones of a Burn module share
     /// the running statistics of batch norms: training one changes the other.)
     pub fn snapshot<M: Module>(module: &M) -> M {
-        let mut tracked = Tracked::default();
-        module.visit(&mut tracked);
-        match tracked.strategy {
-            None => module.valid(),
-            Some(GradientCheckpointingStrategy::Disabled) => module.valid().train(),
-            Some(_) => module.valid().train().map(&mut tracked),
-        }
+        snapshot(module)
     }
 
     /// The share of the selected weights that the schedule, or [`prune_to`](Self::prune_to), asks
@@ -394,35 +381,6 @@ impl Compression {
     }
 }
 
-// How a module in training trades memory for time; mode changes lose it.
-#[derive(Default)]
-struct Tracked {
-    strategy: Option<GradientCheckpointingStrategy>,
-}
-
-impl ModuleVisitor for Tracked {
-    fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<D>>) {
-        self.strategy = self
-            .strategy
-            .or_else(|| param.base().gradient_checkpointing_strategy());
-    }
-}
-
-impl ModuleMapper for Tracked {
-    fn map_float<const D: usize>(&mut self, param: Param<Tensor<D>>) -> Param<Tensor<D>> {
-        let Some(strategy) = self.strategy else {
-            return param;
-        };
-        param.map(|tensor| {
-            let require_grad = tensor.is_require_grad();
-            let tensor = tensor
-                .detach()
-                .with_gradient_checkpointing_strategy(strategy);
-            tensor.set_require_grad(require_grad)
-        })
-    }
-}
-
 struct Attach(std::collections::HashMap<String, CompressedWeight>);
 
 impl Reparameterizer for Attach {
@@ -435,200 +393,4 @@ impl Reparameterizer for Attach {
     ) -> (Param<Tensor<D>>, Option<CompressedWeight>) {
         (param, self.0.remove(path))
     }
-}
-
-// The new mask of each layer.
-fn masks(
-    pruning: &Pruning,
-    level: f64,
-    layers: &[Layer],
-    parts: &[Parts],
-    search: Search,
-) -> Result<Vec<Tensor<2, Bool>>, AttachError> {
-    if pruning.existing {
-        let zeros = parts.iter().map(|parts| parts.base.clone().equal_elem(0.0));
-        return Ok(zeros.collect());
-    }
-    let scores = layers.iter().zip(parts).map(|(layer, parts)| {
-        let weight = Weight {
-            path: &layer.path,
-            values: parts.base.clone(),
-        };
-        let scores = pruning.criterion.score(weight);
-        if scores.dims() != parts.base.dims() {
-            return Err(AttachError::Score {
-                criterion: pruning.criterion.name().to_string(),
-                layer: layer.path.clone(),
-                value: format!("shape {:?}", scores.dims()),
-            });
-        }
-        Ok(scores.reshape([layer.view.len()]))
-    });
-    let mut scores = scores.collect::<Result<Vec<Tensor<1>>, _>>()?;
-    let never_back = pruning.regrowth == Regrowth::Never;
-    if never_back && let Some(below) = below_all(&scores) {
-        for (scores, parts) in scores.iter_mut().zip(parts) {
-            if let Some(removed) = &parts.removed {
-                let shape = scores.dims();
-                let below = below.clone().to_device(&scores.device()).expand(shape);
-                *scores = scores
-                    .clone()
-                    .mask_where(removed.clone().reshape(shape), below);
-            }
-        }
-    }
-    let flat: Vec<Tensor<1, Bool>> = match pruning.scope {
-        Scope::Layer => {
-            let marked = layers.iter().zip(scores).map(|(layer, scores)| {
-                let count = share_of(level, layer.view.len());
-                mark(
-                    pruning,
-                    std::slice::from_ref(layer),
-                    vec![scores],
-                    count,
-                    search,
-                )
-            });
-            let marked = marked.collect::<Result<Vec<_>, _>>()?;
-            marked.into_iter().flatten().collect()
-        }
-        Scope::Global => {
-            let total = layers.iter().map(|layer| layer.view.len()).sum();
-            mark(pruning, layers, scores, share_of(level, total), search)?
-        }
-    };
-    let shaped = layers.iter().zip(flat).zip(parts);
-    let shaped = shaped.map(|((layer, mask), parts)| {
-        let mask = mask.reshape([layer.view.rows(), layer.view.columns()]);
-        match &parts.removed {
-            // Also where the level falls.
-            Some(removed) if never_back => mask.bool_or(removed.clone()),
-            _ => mask,
-        }
-    });
-    Ok(shaped.collect())
-}
-
-// Marks the `count` lowest scores of these layers together.
-fn mark(
-    pruning: &Pruning,
-    layers: &[Layer],
-    scores: Vec<Tensor<1>>,
-    count: usize,
-    search: Search,
-) -> Result<Vec<Tensor<1, Bool>>, AttachError> {
-    let sizes: Vec<usize> = layers.iter().map(|layer| layer.view.len()).collect();
-    if let Search::Device = search {
-        let marked = lowest_on_device(Tensor::cat(scores, 0), count);
-        return Ok(marked.split_with_sizes(sizes, 0));
-    }
-    let devices: Vec<_> = scores.iter().map(Tensor::device).collect();
-    let mut all = Vec::new();
-    for (layer, scores) in layers.iter().zip(scores) {
-        let scores = host(layer, scores)?;
-        if let Some(score) = scores.iter().find(|score| !score.is_finite()) {
-            return Err(AttachError::Score {
-                criterion: pruning.criterion.name().to_string(),
-                layer: layer.path.clone(),
-                value: score.to_string(),
-            });
-        }
-        match all.is_empty() {
-            true => all = scores,
-            false => all.extend(scores),
-        }
-    }
-    let mut marked = lowest(&all, count);
-    let masks = sizes.iter().zip(devices).map(|(&size, device)| {
-        let rest = marked.split_off(size);
-        let mask = std::mem::replace(&mut marked, rest);
-        Tensor::from_data(TensorData::new(mask, [size]), &device)
-    });
-    Ok(masks.collect())
-}
-
-// A score below those of all layers, for the weights that are gone already.
-fn below_all(scores: &[Tensor<1>]) -> Option<Tensor<1>> {
-    let sizes = scores.iter().map(|scores| scores.clone().abs().max());
-    let greatest = sizes.reduce(|one, other| {
-        let other = other.to_device(&one.device());
-        one.max_pair(other)
-    });
-    greatest.map(|greatest| greatest * -2.0 - 1.0)
-}
-
-fn checked_level(level: f64) -> Result<f64, AttachError> {
-    match (0.0..1.0).contains(&level) {
-        true => Ok(level),
-        false => Err(AttachError::Level { level }),
-    }
-}
-
-fn check_weights(layer: &Layer, rows: &Tensor<2>, pruned_before: bool) -> Result<(), AttachError> {
-    let path = || layer.path.clone();
-    if layer.view.is_empty() {
-        return Err(AttachError::EmptyLayer {
-            layer: path(),
-            dims: layer.view.dims().to_vec(),
-        });
-    }
-    let count = layer.view.len();
-    let flat = rows.clone().reshape([count]);
-    let mut first = None;
-    let mut constant = count > 1;
-    // Piece by piece: new memory for all of a large layer takes longer than the check.
-    for start in (0..count).step_by(PIECE) {
-        let piece = flat.clone().narrow(0, start, PIECE.min(count - start));
-        for value in host(layer, piece)? {
-            if !value.is_finite() {
-                return Err(AttachError::NotFinite {
-                    layer: path(),
-                    value,
-                });
-            }
-            constant &= value == *first.get_or_insert(value);
-        }
-    }
-    match first {
-        // Pruning under one threshold may have emptied a layer of small weights.
-        Some(value) if constant && !(pruned_before && value == 0.0) => {
-            Err(AttachError::ConstantLayer {
-                layer: path(),
-                value,
-            })
-        }
-        _ => Ok(()),
-    }
-}
-
-const PIECE: usize = 1 << 19;
-
-/// The stored weights of these layers, each in rows (`[out, in * kernel]`). Reads from the device.
-///
-/// ```
-/// use burn::{nn::LinearConfig, tensor::Device};
-/// use burn_compress::attach::{layers, weights};
-/// let model = LinearConfig::new(4, 2).init(&Device::default());
-/// let layers = layers(&model)?;
-/// assert_eq!(weights(&model, &layers[..1])?[0].len(), 8);
-/// # Ok::<(), burn_compress::attach::AttachError>(())
-/// ```
-pub fn weights<M: Module>(module: &M, layers: &[Layer]) -> Result<Vec<Vec<f32>>, AttachError> {
-    let parts = layers.iter().zip(read(module, layers)?);
-    parts
-        .map(|(layer, parts)| host(layer, parts.base))
-        .collect()
-}
-
-// A layer's values in the processor's memory.
-pub(super) fn host<const D: usize>(
-    layer: &Layer,
-    tensor: Tensor<D>,
-) -> Result<Vec<f32>, AttachError> {
-    tensor
-        .try_into_vec_as::<f32>()
-        .map_err(|error| AttachError::Device {
-            layer: layer.path.clone(),
-            reason: error.to_string(),
-        })
 }

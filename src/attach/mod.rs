@@ -7,18 +7,25 @@
 
 mod compression;
 mod edit;
+mod elements;
 mod error;
 mod layer;
+mod load;
+mod masks;
 mod plan;
 mod reparameterization;
 mod rows;
 mod saved;
 mod selection;
+mod snapshot;
+mod weights;
 
-pub use compression::{Compression, LayerSummary, State, weights};
+pub use compression::{Compression, LayerSummary, State};
 pub use error::AttachError;
 pub use layer::{Layer, layers};
+pub use load::{load, unpack};
 pub use plan::{Plan, Pruning, Quantization, Regrowth};
 pub use reparameterization::CompressedWeight;
-pub use saved::{Compressed, archive, load, unpack};
+pub use saved::{Compressed, archive};
 pub use selection::Selection;
+pub use weights::weights;

@@ -4,6 +4,7 @@ use std::path::Path;
 use safetensors::tensor::Dtype;
 use serde::{Deserialize, Serialize};
 
+use super::elements::{dtype, element, from_le_bytes, to_le_bytes};
 use super::{
     Container, Dense, ElementType, FormatError, Part, Payload, Quantized, Scheme, WeightView, pack,
     packed_len, unpack,
@@ -231,7 +232,7 @@ fn encode(entry: &Entry, parts: &mut Vec<Part>) -> Result<Encoding, FormatError>
             let kept_values = values.iter().filter(|value| **value != 0.0);
             let (suffix, shape, map) = bytes(".bitmap", bitmap(values.iter().map(|v| *v != 0.0)));
             part(&suffix, Dtype::U8, shape, map);
-            let data: Vec<u8> = kept_values.flat_map(|value| value.to_le_bytes()).collect();
+            let data = to_le_bytes(kept_values.copied());
             part(".values", Dtype::F32, vec![data.len() / 4], data);
             Ok(Encoding::Sparse)
         }
@@ -257,13 +258,13 @@ fn encode(entry: &Entry, parts: &mut Vec<Part>) -> Result<Encoding, FormatError>
                 part(&suffix, Dtype::U8, shape, map);
             }
             let groups = weight.scales().len();
-            let scales = weight.scales().iter().flat_map(|s| s.to_le_bytes());
-            part(".scale", Dtype::F32, vec![groups], scales.collect());
+            let scales = to_le_bytes(weight.scales().iter().copied());
+            part(".scale", Dtype::F32, vec![groups], scales);
             if weight.has_zero_points() {
                 // A zero point is an affine code, 0 to 65535.
                 let points = weight.zero_points().iter();
-                let points = points.flat_map(|&point| (point as u16).to_le_bytes());
-                part(".zero_point", Dtype::U16, vec![groups], points.collect());
+                let points = to_le_bytes(points.map(|&point| point as u16));
+                part(".zero_point", Dtype::U16, vec![groups], points);
             }
             Ok(Encoding::Quantized {
                 scheme,
@@ -314,7 +315,7 @@ fn decode(tensor: Description, parts: &mut BTreeMap<String, Part>) -> Result<Ent
                 &path,
             )?;
             let values = take(".values", Some(Dtype::F32))?;
-            let values = floats(&values.bytes);
+            let values = from_le_bytes::<f32, 4>(&values.bytes);
             if values.contains(&0.0) {
                 return Err(FormatError::tensor(&path, "zero where it says not zero"));
             }
@@ -322,7 +323,7 @@ fn decode(tensor: Description, parts: &mut BTreeMap<String, Part>) -> Result<Ent
         }
         Encoding::Quantized { scheme, bitmap } => {
             let view = entry.view()?;
-            let scales = floats(&take(".scale", Some(Dtype::F32))?.bytes);
+            let scales = from_le_bytes::<f32, 4>(&take(".scale", Some(Dtype::F32))?.bytes);
             let (groups, length) = scheme
                 .groups(&view)
                 .map_err(|error| FormatError::tensor(&path, error.to_string()))?;
@@ -334,10 +335,8 @@ fn decode(tensor: Description, parts: &mut BTreeMap<String, Part>) -> Result<Ent
             }
             let zero_points: Vec<i32> = if has_zero_points {
                 let part = take(".zero_point", Some(Dtype::U16))?;
-                let pairs = part.bytes.chunks_exact(2);
-                pairs
-                    .map(|b| i32::from(u16::from_le_bytes([b[0], b[1]])))
-                    .collect()
+                let points = from_le_bytes::<u16, 2>(&part.bytes).into_iter();
+                points.map(i32::from).collect()
             } else {
                 vec![0; groups]
             };
@@ -416,37 +415,4 @@ fn read_bitmap(bytes: &[u8], count: usize, path: &str) -> Result<Vec<bool>, Form
     }
     let bit = |i: usize| bytes[i / 8] >> (i % 8) & 1 == 1;
     Ok((0..count).map(bit).collect())
-}
-
-fn floats(bytes: &[u8]) -> Vec<f32> {
-    bytes
-        .chunks_exact(4)
-        .map(|b| f32::from_le_bytes([b[0], b[1], b[2], b[3]]))
-        .collect()
-}
-
-const ELEMENTS: [(ElementType, Dtype); 13] = [
-    (ElementType::F64, Dtype::F64),
-    (ElementType::F32, Dtype::F32),
-    (ElementType::F16, Dtype::F16),
-    (ElementType::Bf16, Dtype::BF16),
-    (ElementType::I64, Dtype::I64),
-    (ElementType::I32, Dtype::I32),
-    (ElementType::I16, Dtype::I16),
-    (ElementType::I8, Dtype::I8),
-    (ElementType::U64, Dtype::U64),
-    (ElementType::U32, Dtype::U32),
-    (ElementType::U16, Dtype::U16),
-    (ElementType::U8, Dtype::U8),
-    (ElementType::Bool, Dtype::BOOL),
-];
-
-fn dtype(element: ElementType) -> Dtype {
-    let found = ELEMENTS.iter().find(|(e, _)| *e == element);
-    found.map_or(Dtype::U8, |(_, dtype)| *dtype)
-}
-
-fn element(dtype: Dtype) -> Option<ElementType> {
-    let found = ELEMENTS.iter().find(|(_, d)| *d == dtype);
-    found.map(|(element, _)| *element)
 }

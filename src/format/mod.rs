@@ -6,6 +6,7 @@
 mod archive;
 mod atomic;
 mod container;
+mod elements;
 mod entropy;
 mod error;
 mod pack;

@@ -18,8 +18,10 @@ pub enum ScheduleError {
         /// The value.
         value: f64,
     },
-    /// The steps of a curve do not rise.
-    #[error("step {step} comes after step {before}: sort the steps of the schedule")]
+    /// The steps of a curve are out of order, or one is there twice.
+    #[error(
+        "step {step} comes after step {before}: give the steps of the schedule in order, each once"
+    )]
     Unsorted {
         /// The step that is out of order.
         step: usize,
@@ -29,6 +31,16 @@ pub enum ScheduleError {
     /// A curve without a value.
     #[error("the schedule has no step: give at least one")]
     Empty,
+    /// A number outside the range that it needs.
+    #[error("{name} is {value}: {expected}")]
+    Range {
+        /// What the number is.
+        name: &'static str,
+        /// The number.
+        value: f64,
+        /// What it has to be.
+        expected: &'static str,
+    },
     /// An exponential curve through zero, or between values of two signs.
     #[error(
         "an exponential schedule cannot go from {from} to {to}: use values of one sign, or another curve"
@@ -41,8 +53,9 @@ pub enum ScheduleError {
     },
 }
 
-/// The usual schedules, as data. Steps count from 0; after the last step the last value holds, before
-/// the first the first.
+/// The usual schedules, as data. Steps count from 0; after the last step the last value holds, and
+/// (but for [`Steps`](Self::Steps)) before the first the first. Between them the value never leaves
+/// the range of the values given.
 ///
 /// ```
 /// use burn_compress::schedule::{Curve, Schedule};
@@ -93,21 +106,21 @@ pub enum Curve {
         /// Last step of the curve.
         end: usize,
     },
-    /// Each value holds from its step on; before the first, zero does.
+    /// Each value holds from its step on; before the first, 0 does.
     Steps {
-        /// (step, value), steps rising.
+        /// (step, value), steps rising; at least one.
         values: Vec<(usize, f64)>,
     },
     /// A cosine up from `from` to `peak`, then one down to `to` (Smith & Topin 2018,
     /// "Super-Convergence").
     OneCycle {
-        /// Value at step 0.
+        /// Value at step 0, where the peak is later.
         from: f64,
-        /// Greatest value.
+        /// Value at `peak_at`.
         peak: f64,
         /// Value from `end` on.
         to: f64,
-        /// Step of the greatest value.
+        /// Step of the peak.
         peak_at: usize,
         /// Last step of the cycle.
         end: usize,
@@ -115,7 +128,17 @@ pub enum Curve {
 }
 
 impl Curve {
-    /// Whether the curve has a finite value at every step.
+    /// Whether the curve has a finite value at every step, and its steps are in order.
+    ///
+    /// Fails with [`ScheduleError::NotFinite`], [`ScheduleError::Unsorted`],
+    /// [`ScheduleError::Empty`] or [`ScheduleError::Exponential`]. A curve that fails has a value at
+    /// every step all the same, but not one to rely on.
+    ///
+    /// ```
+    /// use burn_compress::schedule::{Curve, ScheduleError};
+    /// let curve = Curve::Exponential { from: 0.0, to: 0.1, start: 0, end: 10 };
+    /// assert_eq!(curve.check(), Err(ScheduleError::Exponential { from: 0.0, to: 0.1 }));
+    /// ```
     pub fn check(&self) -> Result<(), ScheduleError> {
         let finite = |values: &[f64]| match values.iter().find(|value| !value.is_finite()) {
             Some(&value) => Err(ScheduleError::NotFinite { value }),
@@ -149,7 +172,8 @@ impl Curve {
                 end,
             } => {
                 finite(&[*from, *to])?;
-                if from * to <= 0.0 {
+                // Not their product, which may be too small to hold.
+                if *from == 0.0 || *to == 0.0 || from.signum() != to.signum() {
                     return Err(ScheduleError::Exponential {
                         from: *from,
                         to: *to,
@@ -162,7 +186,10 @@ impl Curve {
                     return Err(ScheduleError::Empty);
                 }
                 for pair in values.windows(2) {
-                    ordered(pair[0].0, pair[1].0)?;
+                    let (before, step) = (pair[0].0, pair[1].0);
+                    if step <= before {
+                        return Err(ScheduleError::Unsorted { step, before });
+                    }
                 }
                 finite(&values.iter().map(|(_, value)| *value).collect::<Vec<_>>())
             }
@@ -191,9 +218,14 @@ fn progress(step: usize, start: usize, end: usize) -> f64 {
     }
 }
 
-// Exactly `from` at 0 and exactly `to` at 1.
+// Exactly `from` at 0 and exactly `to` at 1, and never outside them.
 fn mix(from: f64, to: f64, share: f64) -> f64 {
-    from * (1.0 - share) + to * share
+    between(from, to, from * (1.0 - share) + to * share)
+}
+
+// Rounding may carry a value an ulp past the greater of the two.
+fn between(from: f64, to: f64, value: f64) -> f64 {
+    value.max(from.min(to)).min(from.max(to))
 }
 
 fn half_cosine(share: f64) -> f64 {
@@ -235,10 +267,12 @@ impl Schedule for Curve {
                 to,
                 start,
                 end,
-            } => match progress(step, start, end) {
-                share if share >= 1.0 => to,
-                share => from * (to / from).powf(share),
-            },
+            } => {
+                // Not `to / from`, which may be too large to hold.
+                let share = progress(step, start, end);
+                let size = from.abs().powf(1.0 - share) * to.abs().powf(share);
+                between(from, to, size.copysign(from))
+            }
             Self::Steps { ref values } => values
                 .iter()
                 .take_while(|(start, _)| *start <= step)

@@ -20,6 +20,7 @@ pub use steered::{Steered, Verdict};
 /// }
 /// let schedule: Box<dyn Schedule> = Box::new(Halfway);
 /// assert_eq!(schedule.at(100), 0.5);
+/// assert_eq!(schedule.end(), None); // unless it says so: masks then never freeze by themselves
 /// ```
 pub trait Schedule: Send + Sync {
     /// The value at a step, counted from 0.

@@ -17,7 +17,8 @@ pub enum Verdict {
     /// The score holds: keep this state as the last good one, and train on at the higher value.
     Raise,
     /// The score fell past the floor: return to the last good state, and train on from there at a
-    /// value raised by half the increment.
+    /// value raised by half the increment. Where no score held yet, the last good state is the model
+    /// as it came, at the value 0.
     RollBack,
     /// The increment has become too small to matter: return to the last good state and stop.
     Converged,
@@ -27,19 +28,20 @@ pub enum Verdict {
 /// floor, falls back to the last good value and halves its increment, until the increment is small.
 ///
 /// This is the dynamic adjustment of the pruning threshold's percentile: the value is the share of
-/// weights removed, and it ends at the highest that keeps the score. Plain data: saved with the
-/// training state, it goes on where it was.
+/// weights removed, and it ends at the highest that keeps the score, to within the resolution. Plain
+/// data: saved with the training state, it goes on where it was.
 ///
 /// ```
 /// use burn_compress::schedule::{Schedule, Steered, Verdict};
 /// // A model that bears 73 % and no more.
 /// let mut steered = Steered::new(0.5, 0.2, 0.01, 90.0)?;
 /// while steered.observe(if steered.at(0) <= 0.73 { 91.0 } else { 80.0 }) != Verdict::Converged {}
+/// assert!(steered.is_converged() && steered.increment() < 0.01);
 /// assert!((steered.best().unwrap() - 0.73).abs() < 0.02);
 /// # Ok::<(), burn_compress::schedule::ScheduleError>(())
 /// ```
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
+#[serde(try_from = "SteeredFields")]
 pub struct Steered {
     value: f64,
     increment: f64,
@@ -49,22 +51,77 @@ pub struct Steered {
     converged: bool,
 }
 
+// What is read from a file passes the same check as what is built in code.
+#[derive(Deserialize)]
+#[serde(rename = "Steered", deny_unknown_fields)]
+struct SteeredFields {
+    value: f64,
+    increment: f64,
+    resolution: f64,
+    floor: f64,
+    best: Option<f64>,
+    converged: bool,
+}
+
+impl TryFrom<SteeredFields> for Steered {
+    type Error = ScheduleError;
+
+    fn try_from(fields: SteeredFields) -> Result<Self, ScheduleError> {
+        let SteeredFields {
+            value,
+            increment,
+            resolution,
+            floor,
+            best,
+            converged,
+        } = fields;
+        if let Some(best) = best {
+            share("the best value", best)?;
+        }
+        Ok(Self {
+            best,
+            converged,
+            ..Self::new(value, increment, resolution, floor)?
+        })
+    }
+}
+
+fn share(name: &'static str, value: f64) -> Result<(), ScheduleError> {
+    match (0.0..1.0).contains(&value) {
+        true => Ok(()),
+        false => Err(ScheduleError::Range {
+            name,
+            value,
+            expected: "give a share from 0 to below 1",
+        }),
+    }
+}
+
 impl Steered {
-    /// Starts at `start`, rises by `increment`, stops once the increment is below `resolution`
-    /// (both positive), and holds the score at or above `floor`. The value stays below 1.
+    /// Starts at `start` (a share, from 0 to below 1), rises by `increment`, stops once the increment
+    /// is below `resolution` (both positive), and holds the score at or above `floor`. The value
+    /// stays below 1.
+    ///
+    /// Fails with [`ScheduleError::Range`] for a share outside its range, and with
+    /// [`ScheduleError::NotFinite`] for a floor that is no number.
     pub fn new(
         start: f64,
         increment: f64,
         resolution: f64,
         floor: f64,
     ) -> Result<Self, ScheduleError> {
-        if let Some(&value) = [start, floor].iter().find(|value| !value.is_finite()) {
-            return Err(ScheduleError::NotFinite { value });
-        }
-        for value in [increment, resolution] {
+        share("the start", start)?;
+        for (name, value) in [("the increment", increment), ("the resolution", resolution)] {
             if !(value > 0.0 && value.is_finite()) {
-                return Err(ScheduleError::NotFinite { value });
+                return Err(ScheduleError::Range {
+                    name,
+                    value,
+                    expected: "give a positive share",
+                });
             }
+        }
+        if !floor.is_finite() {
+            return Err(ScheduleError::NotFinite { value: floor });
         }
         Ok(Self {
             value: start,
@@ -77,7 +134,7 @@ impl Steered {
     }
 
     /// Takes the score that training at the present value reached, and moves the value. A NaN score
-    /// counts as fallen.
+    /// counts as fallen. After the end every score gets [`Verdict::Converged`], and nothing moves.
     pub fn observe(&mut self, score: f64) -> Verdict {
         if self.converged {
             return Verdict::Converged;
@@ -95,7 +152,8 @@ impl Steered {
             self.increment /= 2.0;
             next = from + self.increment;
         }
-        if self.increment < self.resolution {
+        // Or too small to change the value at all.
+        if self.increment < self.resolution || next == from {
             self.converged = true;
             self.value = from;
             return Verdict::Converged;

@@ -5,10 +5,13 @@ use crate::format::Scheme;
 
 /// The values that quantized weights will have, computed in floats: what
 /// [`Scheme::quantize`] and [`Scheme::dequantize`] give, for each row of `values`
-/// (`[groups, values in a group]`), with rounding half to even and saturation.
+/// (`[groups, values in a group]`, finite), with rounding half to even and saturation. Equal to them
+/// in every bit on a device whose division is exact; a GPU may be off by a code. `parameters` are of
+/// as many groups, on the same device.
 ///
 /// The gradient passes straight through (Bengio et al. 2013, "Estimating or Propagating Gradients
-/// Through Stochastic Neurons"), as if nothing had been rounded; scale and zero point get none.
+/// Through Stochastic Neurons"), as if nothing had been rounded or saturated; scale and zero point
+/// get none.
 ///
 /// ```
 /// use burn::tensor::{Device, Tensor};

@@ -11,7 +11,8 @@ use burn::tensor::{Bool, Tensor};
 
 use crate::format::{Mapping, Scheme};
 
-/// Scale and zero point of each group of values, on the device.
+/// Scale and zero point of each group of values, on the device: what
+/// [`Scheme::quantize`](crate::format::Scheme::quantize) takes.
 ///
 /// ```
 /// use burn::tensor::{Device, Tensor};
@@ -23,9 +24,9 @@ use crate::format::{Mapping, Scheme};
 /// ```
 #[derive(Debug, Clone)]
 pub struct Parameters {
-    /// A positive scale for each group.
+    /// A scale for each group, `[groups]`: positive, finite, not subnormal.
     pub scale: Tensor<1>,
-    /// A zero point, a whole number, for each group; 0 under a symmetric scheme.
+    /// A zero point for each group, `[groups]`: a code as a float; 0 under a symmetric scheme.
     pub zero_point: Tensor<1>,
 }
 
@@ -57,13 +58,18 @@ pub trait Quantizer: Send + Sync {
     /// The name that a recipe and a report show.
     fn name(&self) -> &str;
 
-    /// Scale and zero point for each row of `values`, which is `[groups, values in a group]`.
+    /// Scale and zero point for each row of `values`, which is `[groups, values in a group]`: finite,
+    /// at least one in each group.
     fn parameters(&self, values: Tensor<2>, scheme: &Scheme) -> Parameters;
 }
 
 impl Parameters {
-    /// Scale and zero point of codes that cover `low` to `high` (each `[groups, 1]`), widened to
-    /// hold zero. Zero is always exactly a code. A group of zeros gets the scale 1.
+    /// Scale and zero point of codes that cover `low` to `high` (each `[groups, 1]`, finite, on one
+    /// device), widened to hold zero. Zero is always exactly a code (Jacob et al. 2018).
+    ///
+    /// A group of zeros gets the scale 1, and so does one whose scale would be subnormal (below
+    /// 1.2e-38), for many devices take that for zero. Every code has a finite value: under an affine
+    /// scheme, values beyond half the greatest float saturate.
     ///
     /// ```
     /// use burn::tensor::{Device, Tensor};
@@ -81,14 +87,16 @@ impl Parameters {
         match scheme.mapping() {
             Mapping::Symmetric => {
                 let bound = low.abs().max_pair(high.abs());
-                let scale = positive(bound / last as f32);
+                let scale = usable(bound / last as f32, last);
                 let zero_point = scale.zeros_like();
                 Self { scale, zero_point }
             }
             Mapping::Affine => {
-                let low = low.clamp_max(0.0);
-                let high = high.clamp_min(0.0);
-                let scale = positive((high - low.clone()) / (last - first) as f32);
+                // Half the range of floats to either side: their difference is a float as well.
+                let low = low.clamp(-f32::MAX / 2.0, 0.0);
+                let high = high.clamp(0.0, f32::MAX / 2.0);
+                let scale = (high - low.clone()) / (last - first) as f32;
+                let scale = usable(scale, last - first);
                 let zero_point = (low / scale.clone()).round().neg() + first as f32;
                 let zero_point = zero_point.clamp(first as f32, last as f32);
                 Self { scale, zero_point }
@@ -97,8 +105,14 @@ impl Parameters {
     }
 }
 
-// A scale of zero, or one that division would turn into infinity, stands for a group of zeros.
-fn positive(scale: Tensor<1>) -> Tensor<1> {
+// A scale of zero, or one that division would turn into infinity, stands for a group of zeros. One
+// that was rounded up must not carry the outermost of `steps` codes past the greatest float.
+fn usable(scale: Tensor<1>, steps: i32) -> Tensor<1> {
+    let steps = steps as f32;
+    let mut greatest = f32::MAX / steps;
+    while !(greatest * steps).is_finite() {
+        greatest = greatest.next_down();
+    }
     let empty: Tensor<1, Bool> = scale.clone().lower_elem(f32::MIN_POSITIVE);
-    scale.mask_fill(empty, 1.0)
+    scale.clamp_max(greatest).mask_fill(empty, 1.0)
 }

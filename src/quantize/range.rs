@@ -28,6 +28,9 @@ impl Quantizer for MinMax {
 
 /// The range leaves out the outermost values: the given share at each end saturates.
 ///
+/// Where that leaves nothing but zeros, as it does in a group of which most is pruned, the range is
+/// that of the values.
+///
 /// ```
 /// use burn::tensor::{Device, Tensor};
 /// use burn_compress::{format::Scheme, quantize::{Percentile, Quantizer}};
@@ -39,7 +42,8 @@ impl Quantizer for MinMax {
 /// ```
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Percentile {
-    /// Share of the values left out at each end, 0 to below 0.5.
+    /// Share of the values left out at each end, 0 to below 0.5, rounded down to whole values; at
+    /// least one value stays. Outside that range the nearest end of it counts, and NaN is 0.
     pub outside: f64,
 }
 
@@ -57,21 +61,24 @@ impl Quantizer for Percentile {
 
     fn parameters(&self, values: Tensor<2>, scheme: &Scheme) -> Parameters {
         let [_, length] = values.dims();
-        let outside = if self.outside.is_finite() {
-            self.outside.clamp(0.0, 0.5)
-        } else {
-            0.0
-        };
-        let left_out = ((outside * length as f64) as usize).min(length.saturating_sub(1) / 2);
+        // A float that is negative or NaN is 0 as an integer.
+        let left_out = (self.outside * length as f64) as usize;
+        let left_out = left_out.min(length.saturating_sub(1) / 2);
         let sorted = values.sort(1);
-        let low = sorted.clone().narrow(1, left_out, 1);
-        let high = sorted.narrow(1, length - 1 - left_out, 1);
+        let end = |place| sorted.clone().narrow(1, place, 1);
+        let (low, high) = (end(left_out), end(length - 1 - left_out));
+        let pruned = low.clone().equal_elem(0.0);
+        let pruned = pruned.bool_and(high.clone().equal_elem(0.0));
+        let low = low.mask_where(pruned.clone(), end(0));
+        let high = high.mask_where(pruned, end(length - 1));
         Parameters::for_range(low, high, scheme)
     }
 }
 
 /// The range whose codes lie closest to the values: of forty ranges from a fortieth of the values'
-/// own to all of it, the one with the least squared error, for each group.
+/// own to all of it, the one with the least squared error, for each group. Errors are summed as floats:
+/// where their squares leave the range of floats (values of 1e-19 or 1e19), this may be no better than
+/// [`MinMax`].
 ///
 /// The fewer the bits, the more this gains over [`MinMax`] (Sung et al. 2015, "Resiliency of Deep
 /// Neural Networks under Quantization").

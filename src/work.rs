@@ -1,6 +1,8 @@
 //! How much a forward pass computes: how often it uses each weight.
 //!
-//! Read off the operations that Burn records of an unmodified forward pass.
+//! Read off the operations that Burn records of an unmodified forward pass: convolutions of any kind,
+//! linear layers and matrix products. What has no weights of rank 2 or more (norms, activations,
+//! attention scores, products of two activations) counts nothing.
 
 use std::collections::HashMap;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -21,6 +23,7 @@ use burn_ir::{
 /// })?;
 /// assert_eq!(work.uses("weight"), Some(3)); // three rows of input
 /// assert_eq!(work.total(|_| None), 24);
+/// assert_eq!(work.total(|path| (path == "weight").then_some(2)), 6); // two of eight weights left
 /// # Ok::<(), burn_compress::work::WorkError>(())
 /// ```
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -53,14 +56,19 @@ pub struct WorkError {
 }
 
 impl Work {
-    /// Uses of each weight of this parameter; none if the pass does not multiply by it.
+    /// Uses of each weight of the parameter at this path, in the whole pass (for all inputs of the
+    /// batch); none if the pass does not multiply by it. Where some of its weights are used more often
+    /// than others, their mean, rounded down.
+    ///
+    /// A convolution uses a weight once for each position of its output, in the padding too; a
+    /// transposed one once for each position of its input.
     pub fn uses(&self, path: &str) -> Option<u64> {
         let layer = self.layers.iter().find(|layer| layer.path == path);
         layer.map(|layer| layer.uses)
     }
 
-    /// Multiply-adds of the pass, where `left` gives the number of weights of a parameter that are not
-    /// zero (none: all of them).
+    /// Multiply-adds of the whole pass, where `left` gives the number of weights of the parameter at a
+    /// path that are not zero (none: all of them).
     pub fn total(&self, left: impl Fn(&str) -> Option<u64>) -> u64 {
         let layers = self.layers.iter();
         layers
@@ -71,6 +79,19 @@ impl Work {
 
 /// Records a forward pass of a plain module (nothing attached). The closure gets the module and makes
 /// its input on the device it is given, where operations are recorded and not carried out.
+///
+/// Fails with [`WorkError`] where the pass panics or asks for the value of a tensor that is only
+/// recorded.
+///
+/// ```
+/// use burn::{nn::conv::Conv2dConfig, tensor::{Device, Tensor}};
+/// let model = Conv2dConfig::new([3, 8], [5, 5]).init(&Device::default());
+/// let work = burn_compress::work::measure(&model, |model, device| {
+///     model.forward(Tensor::<4>::ones([1, 3, 32, 32], device))
+/// })?;
+/// assert_eq!(work.total(|_| None), 28 * 28 * 8 * 3 * 5 * 5);
+/// # Ok::<(), burn_compress::work::WorkError>(())
+/// ```
 pub fn measure<M: Module, T>(
     module: &M,
     forward: impl FnOnce(&M, &Device) -> T,
@@ -103,38 +124,39 @@ pub fn measure<M: Module, T>(
             });
         }
     };
+    // Which tensor each rearranged one came from.
     let mut origin: HashMap<TensorId, TensorId> = HashMap::new();
-    let mut uses: HashMap<TensorId, u64> = HashMap::new();
+    let mut products: HashMap<TensorId, u64> = HashMap::new();
     for operation in &graph.graph.operations {
         if let Some((from, to)) = moved(operation) {
             let first = origin.get(&from).copied().unwrap_or(from);
             origin.insert(to, first);
         }
-        for (weight, count) in weight_uses(operation) {
+        for (weight, count) in multiply_adds(operation) {
             let weight = origin.get(&weight).copied().unwrap_or(weight);
-            *uses.entry(weight).or_default() += count;
+            *products.entry(weight).or_default() += count;
         }
     }
-    let mut uses: Vec<_> = uses.into_iter().collect();
-    // The order of creation is the order of the module's parameters: it tells equal ones apart.
-    uses.sort_by_key(|(id, _)| *id);
+    // All values that went to the device, in the order in which they did: the module's parameters, in
+    // its own order, are among them, used or not. That tells equal ones apart.
     let mut layers = Vec::new();
-    for (id, uses) in uses {
-        let Some(value) = graph.values.get(&id) else {
-            continue; // a product of two activations
+    for (id, value) in &graph.values {
+        let Some(path) = parameters.take(value) else {
+            continue; // an input, a vector or a constant
         };
-        if let Some(path) = parameters.take(value) {
+        if let Some(products) = products.get(id) {
+            let weights = value.num_elements() as u64;
             layers.push(Layer {
                 path,
-                weights: value.num_elements() as u64,
-                uses,
+                weights,
+                uses: products.checked_div(weights).unwrap_or(0),
             });
         }
     }
     Ok(Work { layers })
 }
 
-// The tensor that an operation only rearranges, and the result.
+// The tensor that an operation only rearranges, repeats or takes a part of, and the result.
 fn moved(operation: &OperationIr) -> Option<(TensorId, TensorId)> {
     let OperationIr::BaseFloat(base) = operation else {
         return None;
@@ -145,40 +167,45 @@ fn moved(operation: &OperationIr) -> Option<(TensorId, TensorId)> {
         }
         BaseOperationIr::SwapDims(op) => Some((op.input.id, op.out.id)),
         BaseOperationIr::Permute(op) => Some((op.input.id, op.out.id)),
+        BaseOperationIr::Slice(op) => Some((op.tensor.id, op.out.id)),
         _ => None,
     }
 }
 
-// The tensors that an operation may use as weights, and how often it uses each of their elements.
-fn weight_uses(operation: &OperationIr) -> Vec<(TensorId, u64)> {
+// The tensors that an operation may use as weights, and how often it multiplies by their elements.
+fn multiply_adds(operation: &OperationIr) -> Vec<(TensorId, u64)> {
     use ModuleOperationIr as Op;
-    let convolution = |weight: &TensorIr, out: &TensorIr| {
-        vec![(weight.id, elements(out) / channels(out))] // output positions
+    // Each weight is used once for each position of the output (of a transposed convolution: input).
+    let at_each = |weight: &TensorIr, positions: &TensorIr| {
+        let positions = elements(positions) / channels(positions);
+        vec![(weight.id, elements(weight) * positions)]
     };
-    let transposed = |weight: &TensorIr, x: &TensorIr| vec![(weight.id, elements(x) / channels(x))];
     match operation {
-        OperationIr::Module(Op::Conv1d(op)) => convolution(&op.weight, &op.out),
-        OperationIr::Module(Op::Conv2d(op)) => convolution(&op.weight, &op.out),
-        OperationIr::Module(Op::Conv3d(op)) => convolution(&op.weight, &op.out),
-        OperationIr::Module(Op::ConvTranspose1d(op)) => transposed(&op.weight, &op.x),
-        OperationIr::Module(Op::ConvTranspose2d(op)) => transposed(&op.weight, &op.x),
-        OperationIr::Module(Op::ConvTranspose3d(op)) => transposed(&op.weight, &op.x),
+        OperationIr::Module(Op::Conv1d(op)) => at_each(&op.weight, &op.out),
+        OperationIr::Module(Op::Conv2d(op)) => at_each(&op.weight, &op.out),
+        OperationIr::Module(Op::Conv3d(op)) => at_each(&op.weight, &op.out),
+        OperationIr::Module(Op::DeformableConv2d(op)) => at_each(&op.weight, &op.out),
+        OperationIr::Module(Op::ConvTranspose1d(op)) => at_each(&op.weight, &op.x),
+        OperationIr::Module(Op::ConvTranspose2d(op)) => at_each(&op.weight, &op.x),
+        OperationIr::Module(Op::ConvTranspose3d(op)) => at_each(&op.weight, &op.x),
         OperationIr::Module(Op::Linear(op)) => {
-            vec![(op.weight.id, elements(&op.x) / last(&op.x))]
+            let rows = elements(&op.x) / last(&op.x);
+            vec![(op.weight.id, elements(&op.weight) * rows)]
         }
         OperationIr::Float(_, FloatOperationIr::Matmul(op)) => {
-            let multiplied = elements(&op.out) * last(&op.lhs);
-            [&op.lhs, &op.rhs]
-                .map(|side| (side.id, multiplied / elements(side)))
-                .to_vec()
+            // Of two activations too: they are told from weights afterwards.
+            let count = elements(&op.out) * last(&op.lhs);
+            vec![(op.lhs.id, count), (op.rhs.id, count)]
         }
         _ => Vec::new(),
     }
 }
 
 fn elements(tensor: &TensorIr) -> u64 {
-    (tensor.shape.num_elements() as u64).max(1)
+    tensor.shape.num_elements() as u64
 }
+
+// At least 1: they divide.
 
 fn channels(tensor: &TensorIr) -> u64 {
     tensor

@@ -29,6 +29,12 @@ pub enum RecipeError {
         /// What and where.
         reason: String,
     },
+    /// Holds what the language it is to be written in cannot.
+    #[error("the recipe cannot be written: {reason}")]
+    Write {
+        /// What.
+        reason: String,
+    },
     /// Nothing is to be studied.
     #[error("the recipe has no level: give it pruning levels, numbers of bits, or both")]
     Empty,
@@ -60,7 +66,7 @@ pub enum RecipeError {
         /// What it has to be.
         expected: &'static str,
     },
-    /// The order leaves out what is asked for, or combines what was not studied before.
+    /// The order leaves out what has levels, repeats a stage, or combines what was not studied before.
     #[error("the order {order:?} cannot be followed: {reason}")]
     Order {
         /// The order.
@@ -137,7 +143,7 @@ pub enum Ranges {
     MinMax,
     /// [`Percentile`].
     Percentile {
-        /// Share of the values left out at each end.
+        /// Share of the values left out at each end, 0 to below 0.5.
         outside: f64,
     },
     /// [`LeastSquares`].
@@ -171,6 +177,7 @@ impl Ranges {
 /// use burn_compress::{recipe::Ramp, schedule::Schedule};
 /// let curve = Ramp::Cubic.curve(0.8, 100);
 /// assert_eq!((curve.at(0), curve.at(100)), (0.0, 0.8));
+/// assert_eq!(Ramp::AtOnce.curve(0.8, 100).at(0), 0.8);
 /// ```
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -215,13 +222,13 @@ impl Ramp {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Steer {
-    /// First share of weights removed.
+    /// First share of weights removed, 0 to below 1.
     pub start: f64,
-    /// First increment of the share.
+    /// First increment of the share, positive.
     pub increment: f64,
-    /// The search ends when the increment is below this.
+    /// The search ends when the increment is below this, positive.
     pub resolution: f64,
-    /// Most rounds, each of the recipe's epochs.
+    /// Most rounds, each of the recipe's epochs; at least 1.
     pub rounds: usize,
 }
 
@@ -258,7 +265,7 @@ pub struct PruneLevels {
     pub ramp: Ramp,
     /// Share of the training after which the level is reached and masks freeze, 0 to 1.
     pub ramp_share: f64,
-    /// Masks move at every n-th step.
+    /// Masks move at every n-th step; at least 1.
     pub every: usize,
     /// Also searches for the highest level that keeps the budget.
     pub steer: Option<Steer>,
@@ -306,7 +313,7 @@ pub struct QuantizeLevels {
     pub granularity: Granularity,
     /// How ranges are picked.
     pub ranges: Ranges,
-    /// Scales follow the weights at every n-th step.
+    /// Scales follow the weights at every n-th step; at least 1.
     pub every: usize,
 }
 
@@ -344,26 +351,35 @@ impl<const N: usize> From<[u32; N]> for QuantizeLevels {
 ///      bits = [8, 4]",
 /// )?;
 /// assert_eq!(Recipe::from_json(&recipe.to_json()?)?, recipe);
-/// # Ok::<(), burn_compress::recipe::RecipeError>(())
+/// assert_eq!(Recipe::from_toml(&recipe.to_toml()?)?, recipe);
+/// assert_eq!(recipe.scheme(4)?.bits(), 4);
+///
+/// let folder = tempfile::tempdir()?;
+/// recipe.save(folder.path().join("recipe.toml"))?;
+/// assert_eq!(Recipe::load(folder.path().join("recipe.toml"))?, recipe);
+///
+/// let empty = Recipe { prune: None, quantize: None, ..recipe };
+/// assert!(empty.check().is_err()); // nothing to study
+/// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Recipe {
-    /// Points of the score that the owner accepts to lose.
+    /// Points of the score that the owner accepts to lose, 0 or more.
     pub max_drop: f64,
-    /// The original learning rate.
+    /// The original learning rate, positive.
     pub learning_rate: f64,
     /// Epochs of aware training; 0 leaves it, and refine-tune, out.
     pub epochs: usize,
     /// Epochs of refine-tune, at a tenth of the learning rate; 0 leaves it out.
     pub refine_epochs: usize,
-    /// A run of all training for each seed.
+    /// A run of all training for each seed; at least one, each once.
     pub seeds: Vec<u64>,
-    /// Timed forward passes of each model.
+    /// Timed forward passes of each model; at least 1.
     pub timed_passes: usize,
     /// Also scores the model with each layer alone compressed, at the best levels.
     pub sensitivity: bool,
-    /// The stages, in order.
+    /// The stages, in order: each that has levels, and the combination, where it is wanted, after both.
     pub order: Vec<Stage>,
     /// Which parameters are compressed.
     pub selection: Selection,
@@ -392,60 +408,57 @@ impl Default for Recipe {
 }
 
 impl Recipe {
-    /// Reads and checks TOML.
+    /// Reads and checks TOML. Fails with [`RecipeError::Parse`], or as [`check`](Self::check) does.
     pub fn from_toml(text: &str) -> Result<Self, RecipeError> {
         let recipe: Self = toml::from_str(text).map_err(parse)?;
         recipe.check()?;
         Ok(recipe)
     }
 
-    /// Reads and checks JSON.
+    /// Reads and checks JSON. Fails with [`RecipeError::Parse`], or as [`check`](Self::check) does.
     pub fn from_json(text: &str) -> Result<Self, RecipeError> {
         let recipe: Self = serde_json::from_str(text).map_err(parse)?;
         recipe.check()?;
         Ok(recipe)
     }
 
-    /// Reads a file: JSON where its name ends so, else TOML.
+    /// Reads and checks a file: JSON where its name ends in `.json`, else TOML. Fails with
+    /// [`FormatError::Io`] within [`RecipeError::Format`], or as reading its text does.
     pub fn load(path: impl AsRef<Path>) -> Result<Self, RecipeError> {
         let path = path.as_ref();
         let text = std::fs::read_to_string(path).map_err(|source| FormatError::Io {
             path: path.to_path_buf(),
             source,
         })?;
-        match path
-            .extension()
-            .is_some_and(|extension| extension == "json")
-        {
+        match is_json(path) {
             true => Self::from_json(&text),
             false => Self::from_toml(&text),
         }
     }
 
-    /// As TOML.
+    /// As TOML. Fails with [`RecipeError::Write`] for a seed above `i64::MAX`, which TOML cannot hold.
     pub fn to_toml(&self) -> Result<String, RecipeError> {
-        toml::to_string(self).map_err(parse)
+        toml::to_string(self).map_err(write)
     }
 
-    /// As indented JSON.
+    /// As indented JSON. Fails with [`RecipeError::Write`].
     pub fn to_json(&self) -> Result<String, RecipeError> {
-        serde_json::to_string_pretty(self).map_err(parse)
+        serde_json::to_string_pretty(self).map_err(write)
     }
 
-    /// Writes a file, whole or not at all: JSON where its name ends so, else TOML.
+    /// Writes a file, whole or not at all: JSON where its name ends in `.json`, else TOML. Fails with
+    /// [`RecipeError::Write`], or with [`FormatError::Io`] within [`RecipeError::Format`].
     pub fn save(&self, path: impl AsRef<Path>) -> Result<(), RecipeError> {
         let path = path.as_ref();
-        let text = match path
-            .extension()
-            .is_some_and(|extension| extension == "json")
-        {
+        let text = match is_json(path) {
             true => self.to_json()?,
             false => self.to_toml()?,
         };
         Ok(write_atomically(path, text.as_bytes())?)
     }
 
-    /// Whether the recipe can be followed.
+    /// Whether the recipe can be followed. Fails with any other [`RecipeError`] than those of reading
+    /// and writing, at the first number, name or order that does not make sense.
     pub fn check(&self) -> Result<(), RecipeError> {
         let levels = self.prune.as_ref().map_or(&[][..], |p| &p.levels);
         let bits = self.quantize.as_ref().map_or(&[][..], |q| &q.bits);
@@ -503,6 +516,10 @@ impl Recipe {
             seeds > 0.0,
             "give at least one seed",
         )?;
+        for (index, &seed) in self.seeds.iter().enumerate() {
+            let first = !self.seeds[..index].contains(&seed);
+            value("seed", seed as f64, first, "give each seed once")?;
+        }
         let passes = self.timed_passes as f64;
         value(
             "timed_passes",
@@ -519,6 +536,8 @@ impl Recipe {
                 fits,
                 "give a share of the training, 0 to 1",
             )?;
+            let every = prune.every as f64;
+            value("prune.every", every, every > 0.0, "give 1 or more steps")?;
             if let Criterion::Custom(name) = &prune.criterion {
                 value(
                     "length of the criterion's name",
@@ -549,6 +568,21 @@ impl Recipe {
                     positive(end),
                     "give a positive share",
                 )?;
+                let rounds = steer.rounds as f64;
+                value("steer.rounds", rounds, rounds > 0.0, "allow at least one")?;
+            }
+        }
+        if let Some(quantize) = &self.quantize {
+            let every = quantize.every as f64;
+            value("quantize.every", every, every > 0.0, "give 1 or more steps")?;
+            if let Ranges::Custom(name) = &quantize.ranges {
+                let expected = "name it";
+                value(
+                    "length of the quantizer's name",
+                    0.0,
+                    !name.is_empty(),
+                    expected,
+                )?;
             }
         }
         if let Some(Ranges::Percentile { outside }) = self.quantize.as_ref().map(|q| &q.ranges) {
@@ -560,10 +594,10 @@ impl Recipe {
                 "give a share from 0 to below 0.5",
             )?;
         }
-        self.check_order()
+        self.check_order(!levels.is_empty() || steers, !bits.is_empty())
     }
 
-    fn check_order(&self) -> Result<(), RecipeError> {
+    fn check_order(&self, prunes: bool, quantizes: bool) -> Result<(), RecipeError> {
         let refuse = |reason| {
             Err(RecipeError::Order {
                 order: self.order.clone(),
@@ -579,6 +613,12 @@ impl Recipe {
                 return refuse("a stage occurs twice");
             }
         }
+        if prunes && place(Stage::Prune).is_none() {
+            return refuse("pruning has levels, but no place in it");
+        }
+        if quantizes && place(Stage::Quantize).is_none() {
+            return refuse("quantization has numbers of bits, but no place in it");
+        }
         if let Some(combined) = place(Stage::Combined)
             && [Stage::Prune, Stage::Quantize]
                 .iter()
@@ -589,7 +629,8 @@ impl Recipe {
         Ok(())
     }
 
-    /// The scheme at this number of bits.
+    /// The scheme at this number of bits, with the recipe's mapping and granularity. Fails with
+    /// [`FormatError::Bits`] outside 2 to 16, and with [`FormatError::Group`] for groups of zero.
     pub fn scheme(&self, bits: u32) -> Result<Scheme, FormatError> {
         let levels = self.quantize.clone().unwrap_or_default();
         Scheme::new(bits, levels.mapping, levels.granularity)
@@ -600,4 +641,15 @@ fn parse(error: impl std::fmt::Display) -> RecipeError {
     RecipeError::Parse {
         reason: error.to_string(),
     }
+}
+
+fn write(error: impl std::fmt::Display) -> RecipeError {
+    RecipeError::Write {
+        reason: error.to_string(),
+    }
+}
+
+fn is_json(path: &Path) -> bool {
+    let extension = path.extension();
+    extension.is_some_and(|extension| extension.eq_ignore_ascii_case("json"))
 }

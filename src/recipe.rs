@@ -226,7 +226,7 @@ pub struct Steer {
     pub start: f64,
     /// First increment of the share, positive.
     pub increment: f64,
-    /// The search ends when the increment is below this, positive.
+    /// The search ends when the increment is below this; positive, and no more than the increment.
     pub resolution: f64,
     /// Most rounds, each of the recipe's epochs; at least 1.
     pub rounds: usize,
@@ -569,6 +569,8 @@ impl Recipe {
                     "give a positive share",
                 )?;
                 let rounds = steer.rounds as f64;
+                let expected = "give no more than the increment";
+                value("steer.resolution", end, end <= step, expected)?;
                 value("steer.rounds", rounds, rounds > 0.0, "allow at least one")?;
             }
         }

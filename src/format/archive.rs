@@ -358,7 +358,12 @@ fn decode(tensor: Description, parts: &mut BTreeMap<String, Part>) -> Result<Ent
                 let kept = read_bitmap(&map, view.len(), &path)?;
                 let count = kept.iter().filter(|kept| **kept).count();
                 let zero = |i: usize| zero_points[i / length.max(1)];
-                spread(&kept, read(count)?, zero, &path)?
+                let codes = spread(&kept, read(count)?, zero, &path)?;
+                let mut codes_kept = codes.iter().enumerate().filter(|(i, _)| kept[*i]);
+                if codes_kept.any(|(i, code)| *code == zero(i)) {
+                    return Err(FormatError::tensor(&path, "zero where it says not zero"));
+                }
+                codes
             } else {
                 read(view.len())?
             };

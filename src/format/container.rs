@@ -1,4 +1,4 @@
-use std::collections::{BTreeMap, HashMap};
+use std::collections::BTreeMap;
 use std::path::Path;
 
 use safetensors::tensor::{Dtype, SafeTensors, TensorView};
@@ -86,14 +86,14 @@ impl Container {
         self.parts
     }
 
-    /// The file's bytes. Fails with [`FormatError::Tensor`] for a part whose bytes do not fit its type
+    /// The file's bytes: the same for the same content. Fails with [`FormatError::Tensor`] for a part whose bytes do not fit its type
     /// and shape, or whose name is `__metadata__`, which safetensors keeps for itself.
     pub fn to_bytes(&self) -> Result<Vec<u8>, FormatError> {
-        let metadata = HashMap::from([
-            ("burn-compress".to_string(), VERSION.to_string()),
-            ("kind".to_string(), self.kind.clone()),
-            ("description".to_string(), self.description.clone()),
-            ("checksum".to_string(), self.checksum()),
+        let metadata = BTreeMap::from([
+            ("burn-compress", VERSION.to_string()),
+            ("kind", self.kind.clone()),
+            ("description", self.description.clone()),
+            ("checksum", self.checksum()),
         ]);
         if self.parts.contains_key(RESERVED) {
             return Err(FormatError::tensor(RESERVED, "a reserved name"));
@@ -104,8 +104,9 @@ impl Container {
                 .map_err(|error| FormatError::tensor(&part.name, error.to_string()))
         });
         let views = views.collect::<Result<Vec<_>, FormatError>>()?;
-        safetensors::serialize(views, Some(metadata))
-            .map_err(|error| FormatError::corrupt(error.to_string()))
+        let bytes = safetensors::serialize(views, None)
+            .map_err(|error| FormatError::corrupt(error.to_string()))?;
+        with_metadata(&bytes, &metadata)
     }
 
     /// Reads a file's bytes. Fails with [`FormatError::Version`] for a file of a newer version, and
@@ -187,4 +188,26 @@ impl Container {
         }
         format!("{:08x}", hasher.finalize())
     }
+}
+
+// Puts metadata in front of a safetensors header. The safetensors crate writes them in the order of a
+// hash map, another one in each run; equal models are to be equal files.
+fn with_metadata(bytes: &[u8], metadata: &BTreeMap<&str, String>) -> Result<Vec<u8>, FormatError> {
+    let no_header = || FormatError::corrupt("no safetensors header");
+    let (length, rest) = bytes.split_first_chunk::<8>().ok_or_else(no_header)?;
+    let length = usize::try_from(u64::from_le_bytes(*length)).map_err(|_| no_header())?;
+    let (header, data) = rest.split_at_checked(length).ok_or_else(no_header)?;
+    let tensors = header
+        .trim_ascii()
+        .strip_prefix(b"{")
+        .ok_or_else(no_header)?;
+    let metadata =
+        serde_json::to_string(metadata).map_err(|error| FormatError::corrupt(error.to_string()))?;
+    let mut header = format!("{{\"{RESERVED}\":{metadata}").into_bytes();
+    if tensors != b"}" {
+        header.push(b',');
+    }
+    header.extend_from_slice(tensors);
+    header.resize(header.len().next_multiple_of(8), b' ');
+    Ok([&(header.len() as u64).to_le_bytes()[..], &header, data].concat())
 }

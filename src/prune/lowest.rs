@@ -31,7 +31,7 @@ pub fn lowest(scores: &[f32], count: usize) -> Vec<bool> {
 /// [`lowest`] without leaving the scores' device, and without waiting for it. Scores must not be NaN.
 ///
 /// The threshold is found bit by bit: its sign, its power of two, its mantissa, by counting the scores
-/// below each candidate, 36 times. The result is that of [`lowest`] to the last tie, except that a
+/// below each candidate, 34 times. The result is that of [`lowest`] to the last tie, except that a
 /// device that takes subnormal numbers for zero does so here.
 ///
 /// Meant for masks that are recomputed while training; `lowest` is faster where the scores lie in the

@@ -18,7 +18,7 @@ pub enum Verdict {
     Raise,
     /// The score fell past the floor: return to the last good state, and train on from there at a
     /// value raised by half the increment. Where no score held yet, the last good state is the model
-    /// as it came, at the value 0.
+    /// as it came, and the next value half of the one that fell.
     RollBack,
     /// The increment has become too small to matter: return to the last good state and stop.
     Converged,
@@ -75,32 +75,47 @@ impl TryFrom<SteeredFields> for Steered {
             best,
             converged,
         } = fields;
-        if let Some(best) = best {
-            share("the best value", best)?;
-        }
-        Ok(Self {
+        Self {
+            value,
+            increment,
+            resolution,
+            floor,
             best,
             converged,
-            ..Self::new(value, increment, resolution, floor)?
-        })
+        }
+        .checked()
     }
 }
 
 fn share(name: &'static str, value: f64) -> Result<(), ScheduleError> {
-    match (0.0..1.0).contains(&value) {
+    range(
+        name,
+        value,
+        (0.0..1.0).contains(&value),
+        "give a share from 0 to below 1",
+    )
+}
+
+fn range(
+    name: &'static str,
+    value: f64,
+    fits: bool,
+    expected: &'static str,
+) -> Result<(), ScheduleError> {
+    match fits {
         true => Ok(()),
         false => Err(ScheduleError::Range {
             name,
             value,
-            expected: "give a share from 0 to below 1",
+            expected,
         }),
     }
 }
 
 impl Steered {
     /// Starts at `start` (a share, from 0 to below 1), rises by `increment`, stops once the increment
-    /// is below `resolution` (both positive), and holds the score at or above `floor`. The value
-    /// stays below 1.
+    /// is below `resolution` (positive, and no more than the increment), and holds the score at or
+    /// above `floor`. The value stays below 1.
     ///
     /// Fails with [`ScheduleError::Range`] for a share outside its range, and with
     /// [`ScheduleError::NotFinite`] for a floor that is no number.
@@ -110,27 +125,38 @@ impl Steered {
         resolution: f64,
         floor: f64,
     ) -> Result<Self, ScheduleError> {
-        share("the start", start)?;
-        for (name, value) in [("the increment", increment), ("the resolution", resolution)] {
-            if !(value > 0.0 && value.is_finite()) {
-                return Err(ScheduleError::Range {
-                    name,
-                    value,
-                    expected: "give a positive share",
-                });
-            }
-        }
-        if !floor.is_finite() {
-            return Err(ScheduleError::NotFinite { value: floor });
-        }
-        Ok(Self {
+        Self {
             value: start,
             increment,
             resolution,
             floor,
             best: None,
             converged: false,
-        })
+        }
+        .checked()
+    }
+
+    fn checked(self) -> Result<Self, ScheduleError> {
+        share("the start", self.value)?;
+        share("the best value", self.best.unwrap_or(0.0))?;
+        let positive = |value: f64| value > 0.0 && value.is_finite();
+        let (increment, resolution) = (self.increment, self.resolution);
+        let expected = "give a positive share";
+        range("the resolution", resolution, positive(resolution), expected)?;
+        if !self.converged {
+            range("the increment", increment, positive(increment), expected)?;
+            let fits = increment >= resolution;
+            range(
+                "the increment",
+                increment,
+                fits,
+                "give no less than the resolution",
+            )?;
+        }
+        match self.floor.is_finite() {
+            true => Ok(self),
+            false => Err(ScheduleError::NotFinite { value: self.floor }),
+        }
     }
 
     /// Takes the score that training at the present value reached, and moves the value. A NaN score
@@ -142,8 +168,11 @@ impl Steered {
         let held = score >= self.floor;
         if held {
             self.best = Some(self.value);
-        } else {
+        } else if self.best.is_some() {
             self.increment /= 2.0;
+        } else {
+            // The step that failed was the one from nothing to the start.
+            self.increment = self.value / 2.0;
         }
         // Where nothing held yet, the last good state is the model as it came: nothing removed.
         let from = self.best.unwrap_or(0.0);

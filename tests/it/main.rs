@@ -1,13 +1,16 @@
 //! The tests of the public interface, one binary for fast builds.
 
+mod archive;
 mod attach;
 mod aware;
 mod device;
+mod format;
 #[cfg(feature = "learner")]
 mod learner;
 mod models;
 mod report;
 mod resume;
 mod saved;
+mod schedule;
 mod steer;
 mod study;

@@ -57,7 +57,10 @@ fn follow(plan: &Plan, base: &Net, what: &str) {
 #[test]
 fn training_validation_strip_and_file_agree_under_every_scheme() {
     let base = trained(4, &device());
-    for bits in [2, 3, 4, 5, 6, 7, 8, 16] {
+    // A scheme takes seconds on a GPU in software: not every one of them there.
+    let all = [2, 3, 4, 5, 6, 7, 8, 16];
+    let bits = if is_exact() { &all[..] } else { &[3, 8] };
+    for &bits in bits {
         for mapping in [Mapping::Symmetric, Mapping::Affine] {
             for (granularity, selection) in granularities() {
                 let scheme = Scheme::new(bits, mapping, granularity).unwrap();

@@ -12,7 +12,7 @@ use burn_compress::quantize::LeastSquares;
 use burn_compress::schedule::Curve;
 use proptest::prelude::*;
 
-use super::device::device;
+use super::device::{device, is_exact};
 use super::models::{Mlp, Net, assert_same, outputs, seen, train_step, trained, values};
 
 fn granularities() -> [(Granularity, Selection); 4] {

@@ -231,7 +231,11 @@ fn a_study_interrupted_at_any_epoch_goes_on_where_it_was() {
     let mut whole = Toy::new(&device());
     run(small(), &mut whole);
     // Where a study takes minutes, at a few places only.
-    let stride = if is_exact() { 1 } else { whole.epochs_done.div_ceil(3) };
+    let stride = if is_exact() {
+        1
+    } else {
+        whole.epochs_done.div_ceil(3)
+    };
     for epochs in (0..whole.epochs_done).step_by(stride) {
         let folder = tempfile::tempdir().unwrap();
         let mut toy = Toy {

@@ -22,7 +22,6 @@ mod support;
 use support::cifar::Cifar;
 use support::device::Backend;
 use support::forget;
-use support::forget;
 use support::resnet::ResNet;
 use support::show;
 use support::workload::Classification;
@@ -78,9 +77,6 @@ struct Arguments {
     /// Starts over: forgets the finished cells of an earlier study in the same place
     #[arg(long)]
     fresh: bool,
-    /// Starts over: forgets the finished cells of an earlier study in the same place
-    #[arg(long)]
-    fresh: bool,
     /// Where it runs
     #[arg(long, value_enum, default_value_t)]
     device: Backend,
@@ -92,9 +88,6 @@ struct Arguments {
 fn main() -> Result<(), Box<dyn Error>> {
     let arguments = Arguments::parse();
     let device = arguments.device.device()?;
-    if arguments.fresh {
-        forget(&arguments.out)?;
-    }
     if arguments.fresh {
         forget(&arguments.out)?;
     }
@@ -165,5 +158,4 @@ fn optimizer() -> ModuleOptimizer {
         .with_weight_decay(Some(WeightDecayConfig::new(1e-4)))
         .with_gradient_clipping(None::<GradientClippingConfig>)
         .init()
-        .into()
 }

@@ -54,7 +54,7 @@ fn main() -> Result<(), Box<dyn Error>> {
         .quantize(Quantization::to(Scheme::symmetric(4)?).by(LeastSquares));
     let (mut model, mut compression) = plan.attach(Cnn::new(&autodiff))?;
 
-    let mut optimizer: ModuleOptimizer = AdamConfig::new().init().into();
+    let mut optimizer: ModuleOptimizer = AdamConfig::new().init();
     let loss = CrossEntropyLossConfig::new().init(&autodiff);
     let mut random = StdRng::seed_from_u64(0);
     let bars = Bars::new((arguments.epochs * steps) as u64);

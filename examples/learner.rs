@@ -147,5 +147,5 @@ fn main() -> Result<(), Box<dyn Error>> {
 }
 
 fn optimizer() -> ModuleOptimizer {
-    AdamConfig::new().init().into()
+    AdamConfig::new().init()
 }

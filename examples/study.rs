@@ -23,7 +23,6 @@ use support::cnn::Cnn;
 use support::device::Backend;
 use support::digits::Digits;
 use support::forget;
-use support::forget;
 use support::show;
 use support::workload::Classification;
 
@@ -44,9 +43,6 @@ struct Arguments {
     /// Recipe in TOML or JSON
     #[arg(long)]
     recipe: Option<PathBuf>,
-    /// Starts over: forgets the finished cells of an earlier study in the same place
-    #[arg(long)]
-    fresh: bool,
     /// Starts over: forgets the finished cells of an earlier study in the same place
     #[arg(long)]
     fresh: bool,
@@ -107,7 +103,7 @@ fn main() -> Result<(), Box<dyn Error>> {
 }
 
 fn optimizer() -> ModuleOptimizer {
-    AdamWConfig::new().with_weight_decay(1e-2).init().into()
+    AdamWConfig::new().with_weight_decay(1e-2).init()
 }
 
 fn baseline(

@@ -15,9 +15,6 @@ pub mod workload;
 use std::path::Path;
 use std::{fs, io};
 
-use std::path::Path;
-use std::{fs, io};
-
 use burn::tensor::{Device, Int, Tensor};
 
 /// Labelled images that fit in memory.
@@ -26,21 +23,6 @@ pub trait Dataset {
 
     /// The images at `indices` and their labels.
     fn batch(&self, indices: &[usize], device: &Device) -> (Tensor<4>, Tensor<1, Int>);
-}
-
-/// Removes the finished cells of a study, and nothing else, from its folder.
-pub fn forget(folder: &Path) -> io::Result<()> {
-    for file in ["recipe.json", "sensitivity.json"] {
-        let path = folder.join(file);
-        if path.exists() {
-            fs::remove_file(path)?;
-        }
-    }
-    let cells = folder.join("cells");
-    match cells.exists() {
-        true => fs::remove_dir_all(cells),
-        false => Ok(()),
-    }
 }
 
 /// Removes the finished cells of a study, and nothing else, from its folder.

@@ -27,7 +27,7 @@ use crate::report::Report;
 use crate::train::Workload;
 use crate::work::{self, Work};
 use measure::Yardstick;
-use progress::Clock;
+use progress::{Clock, OnProgress};
 use run::Runner;
 use store::Store;
 
@@ -61,7 +61,7 @@ pub struct Study<'a> {
     quantizer: Option<Arc<dyn Quantizer>>,
     folder: Option<PathBuf>,
     score_name: Option<String>,
-    on_progress: Option<Box<dyn FnMut(&Progress) + 'a>>,
+    on_progress: Option<OnProgress<'a>>,
 }
 
 impl<'a> Study<'a> {

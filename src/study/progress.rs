@@ -57,8 +57,10 @@ pub enum Activity {
 // Scoring and timing a cell weighs as much as this share of an epoch.
 const MEASURING: f64 = 0.1;
 
+pub(super) type OnProgress<'a> = Box<dyn FnMut(&Progress) + 'a>;
+
 pub(super) struct Clock<'a> {
-    callback: Option<Box<dyn FnMut(&Progress) + 'a>>,
+    callback: Option<OnProgress<'a>>,
     start: Instant,
     // In epochs: all of the study, what was found finished, and what was done now.
     total: f64,
@@ -70,10 +72,7 @@ pub(super) struct Clock<'a> {
 }
 
 impl<'a> Clock<'a> {
-    pub fn new(
-        callback: Option<Box<dyn FnMut(&Progress) + 'a>>,
-        (epochs, cells): (usize, usize),
-    ) -> Self {
+    pub fn new(callback: Option<OnProgress<'a>>, (epochs, cells): (usize, usize)) -> Self {
         Self {
             callback,
             start: Instant::now(),

@@ -9,7 +9,7 @@ use super::elements::DTYPES;
 use super::snapshot::snapshot;
 use crate::format::{Archive, Entry, FormatError, Payload};
 
-/// Reads a file that [`Compressed::save`] wrote into a module of the same structure. Every tensor of
+/// Reads a file that [`Compressed::save`](super::Compressed::save) wrote into a module of the same structure. Every tensor of
 /// the module must be in the file, with the same dimensions, and the reverse.
 pub fn load<M: Module>(path: impl AsRef<Path>, module: M) -> Result<M, AttachError> {
     unpack(Archive::load(path)?, module)

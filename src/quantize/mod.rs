@@ -1,5 +1,5 @@
 //! What the codes stand for: a [`Quantizer`] picks scale and zero point for values under a
-//! [`Scheme`](crate::format::Scheme), on the values' own device.
+//! [`Scheme`], on the values' own device.
 
 mod fake;
 mod range;

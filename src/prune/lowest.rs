@@ -50,51 +50,86 @@ pub fn lowest_on_device(scores: Tensor<1>, count: usize) -> Tensor<1, Bool> {
         let none = Tensor::<1, Int>::zeros([total], &scores.device()).bool();
         return if count == 0 { none } else { none.bool_not() };
     }
-    let threshold = threshold(&scores, count).expand([total]);
-    let below = scores.clone().lower(threshold.clone());
-    let ties = scores.equal(threshold);
+    let Threshold {
+        sizes,
+        negative,
+        found,
+        above,
+    } = Threshold::of(scores, count);
+    let within = sizes
+        .clone()
+        .greater_equal(above.expand([total]))
+        .bool_not();
+    let under = sizes.lower(found.expand([total]));
+    let ties = within.clone().bool_and(under.clone().bool_not());
+    let below = under.mask_where(negative.expand([total]), within.bool_not());
     let missing = below.clone().int().sum().neg() + count as i64;
     let rank: Tensor<1, Int> = ties.clone().int().cumsum(0);
     let taken = ties.bool_and(rank.lower_equal(missing.expand([total])));
     below.bool_or(taken)
 }
 
+// Where the lowest scores end, in terms of sizes: of scores from `found` to below `above` some go, in
+// order. Between the two lies no other float that the device knows.
+struct Threshold {
+    // The scores, or, where the threshold is negative, their negatives: the lowest are the largest.
+    sizes: Tensor<1>,
+    negative: Tensor<1, Bool>,
+    found: Tensor<1>,
+    // NaN where no float is greater than what was found.
+    above: Tensor<1>,
+}
+
 // Steps of the exponent, from that of the least normal number up: largest first, each no larger than
-// one more than all that follow together, so that each sum up to 254 is reached.
+// one more than all that follow together, so that each sum up to 255 is reached.
 const EXPONENTS: [i32; 9] = [64, 64, 64, 32, 16, 8, 4, 2, 1];
 
-// The `count`-th lowest score, `[1]`; `count` is at least 1, and less than the number of scores.
-fn threshold(scores: &Tensor<1>, count: usize) -> Tensor<1> {
-    let [total] = scores.dims();
-    let below = |scores: &Tensor<1>, bound: &Tensor<1>| {
-        let bound = bound.clone().expand([total]);
-        scores.clone().lower(bound).int().sum()
-    };
-    // The k-th lowest of negative scores is the k-th greatest of their sizes.
-    let zero = scores.clone().narrow(0, 0, 1).zeros_like();
-    let negative = below(scores, &zero).greater_equal_elem(count as i64);
-    let sign = zero.ones_like().mask_fill(negative.clone(), -1.0);
-    let sizes = scores.clone() * sign.clone().expand([total]);
-    let count = Tensor::<1, Int>::full([1], count as i64, &scores.device());
-    let count = count
-        .clone()
-        .mask_where(negative, count.neg() + (total as i64 + 1));
-    // The candidate, where fewer than `count` sizes are below it: then the threshold is no less.
-    let reaches = |candidate: &Tensor<1>| below(&sizes, candidate).lower(count.clone());
+impl Threshold {
+    // At the `count`-th lowest score; `count` is at least 1, and less than the number of scores.
+    fn of(scores: Tensor<1>, count: usize) -> Self {
+        let [total] = scores.dims();
+        let below = |scores: &Tensor<1>, bound: &Tensor<1>| {
+            let bound = bound.clone().expand([total]);
+            scores.clone().lower(bound).int().sum()
+        };
+        let zero = scores.clone().narrow(0, 0, 1).zeros_like();
+        let negative = below(&scores, &zero).greater_equal_elem(count as i64);
+        let sign = zero.ones_like().mask_fill(negative.clone(), -1.0);
+        let sizes = scores.clone() * sign.expand([total]);
+        // The k-th lowest of negative scores is the k-th greatest of their sizes.
+        let count = Tensor::<1, Int>::full([1], count as i64, &scores.device());
+        let mirrored = count.clone().neg() + (total as i64 + 1);
+        let count = count.mask_where(negative.clone(), mirrored);
 
-    let least = zero.full_like(f32::MIN_POSITIVE);
-    let normal = reaches(&least);
-    let mut power = least;
-    for exponent in EXPONENTS {
-        let candidate = power.clone() * 2f32.powi(exponent);
-        power = power.mask_where(reaches(&candidate), candidate);
+        let mut found = zero;
+        let mut above = found.full_like(f32::NAN);
+        // The candidate, where fewer than `count` sizes are below it: the threshold is no less. Else it
+        // is less.
+        let mut next = |found: &Tensor<1>, candidate: Tensor<1>| {
+            let reached = below(&sizes, &candidate).lower(count.clone());
+            above = candidate.clone().mask_where(reached.clone(), above.clone());
+            found.clone().mask_where(reached, candidate)
+        };
+        let least = found.full_like(f32::MIN_POSITIVE);
+        let mut power = least.clone();
+        for exponent in EXPONENTS {
+            let candidate = power.clone() * 2f32.powi(exponent);
+            power = next(&power, candidate);
+        }
+        // Zero where even the least power is not reached.
+        let reached = next(&found, least).greater_elem(0.0);
+        found = found.mask_where(reached, power.clone());
+        let mut bit = power;
+        for _ in 0..f32::MANTISSA_DIGITS - 1 {
+            bit = bit * 0.5;
+            let candidate = found.clone() + bit.clone();
+            found = next(&found, candidate);
+        }
+        Self {
+            sizes,
+            negative,
+            found,
+            above,
+        }
     }
-    let mut found = zero.mask_where(normal, power.clone());
-    let mut bit = power;
-    for _ in 0..f32::MANTISSA_DIGITS - 1 {
-        bit = bit * 0.5;
-        let candidate = found.clone() + bit.clone();
-        found = found.mask_where(reaches(&candidate), candidate);
-    }
-    found * sign
 }

@@ -8,6 +8,7 @@ mod format;
 #[cfg(feature = "learner")]
 mod learner;
 mod models;
+mod prune;
 mod report;
 mod resume;
 mod saved;

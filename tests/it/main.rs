@@ -9,6 +9,7 @@ mod format;
 mod learner;
 mod models;
 mod prune;
+mod quantize;
 mod report;
 mod resume;
 mod saved;

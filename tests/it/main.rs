@@ -16,3 +16,4 @@ mod saved;
 mod schedule;
 mod steer;
 mod study;
+mod work;

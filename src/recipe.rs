@@ -29,7 +29,7 @@ pub enum RecipeError {
         /// What and where.
         reason: String,
     },
-    /// Holds what the language it is to be written in cannot.
+    /// Holds what the language that it is to be written in has no word for.
     #[error("the recipe cannot be written: {reason}")]
     Write {
         /// What.
@@ -436,7 +436,7 @@ impl Recipe {
         }
     }
 
-    /// As TOML. Fails with [`RecipeError::Write`] for a seed above `i64::MAX`, which TOML cannot hold.
+    /// As TOML. Fails with [`RecipeError::Write`].
     pub fn to_toml(&self) -> Result<String, RecipeError> {
         toml::to_string(self).map_err(write)
     }

@@ -10,6 +10,7 @@ mod learner;
 mod models;
 mod prune;
 mod quantize;
+mod recipe;
 mod report;
 mod resume;
 mod saved;

@@ -22,8 +22,8 @@ use burn_compress::prune::share_of;
 use burn_compress::schedule::{Curve, Schedule};
 use burn_compress::train::Aware;
 
-use super::device::device;
-use super::models::{BATCH, Net, assert_same, batch, outputs, seen};
+use super::device::{device, is_exact};
+use super::models::{BATCH, Net, assert_same, assert_same_run, batch, outputs, seen};
 
 const TOTAL: usize = 356;
 const STEPS: usize = 3;
@@ -131,12 +131,12 @@ fn the_learner_prunes_and_quantizes_as_a_loop_of_ones_own() {
         net = super::models::train_step(net, &mut optimizer, rate, step % STEPS);
         net = compression.step(net).unwrap();
     }
-    assert_same(&outputs(model.model()), &outputs(&net));
+    assert_same_run(model.model(), &net);
     let compressed = model.finish().unwrap();
     let removed: usize = compressed.layers().iter().map(|layer| layer.removed).sum();
     assert!(removed >= share_of(0.7, TOTAL));
     assert!(compressed.layers().iter().all(|layer| layer.bits == 5));
-    assert_same(&outputs(&compressed.module), &outputs(&net));
+    assert_same_run(&compressed.module, &compression.strip(net).valid());
 }
 
 #[test]
@@ -147,13 +147,12 @@ fn a_run_resumed_from_the_learners_checkpoint_is_the_uninterrupted_one() {
         let halves = folder.path().join(format!("stopped{stop}"));
         train(aware(plan()), &halves, stop, None);
         let resumed = train(aware(plan()), &halves, 4, Some(stop));
-        for (one, other) in seen(resumed.model()).iter().zip(seen(whole.model())) {
-            assert_eq!(one.removed, other.removed);
-            assert_same(&one.stored, &other.stored);
-        }
+        assert_same_run(resumed.model(), whole.model());
         let [one, other] = [resumed, whole.clone()].map(|model| model.finish().unwrap());
-        assert_same(&outputs(&one.module), &outputs(&other.module));
-        assert_eq!(one.layers(), other.layers());
+        assert_same_run(&one.module, &other.module);
+        if is_exact() {
+            assert_eq!(one.layers(), other.layers());
+        }
     }
 }
 

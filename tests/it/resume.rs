@@ -11,8 +11,8 @@ use burn_compress::prune::Scope;
 use burn_compress::schedule::Curve;
 use burn_compress::train::{Checkpoint, TrainError, seed};
 
-use super::device::device;
-use super::models::{Mlp, Net, assert_same, train_step};
+use super::device::{device, is_exact};
+use super::models::{Mlp, Net, assert_same, assert_same_run, train_step};
 
 const STEPS: usize = 12;
 
@@ -135,6 +135,10 @@ fn tensors(net: &Net) -> Vec<(String, Vec<f32>)> {
 
 fn assert_equal(one: &Run, other: &Run, what: &str) {
     assert_eq!(one.compression.state(), other.compression.state(), "{what}");
+    assert_same_run(&one.net, &other.net);
+    if !is_exact() {
+        return;
+    }
     for ((path, one), (_, other)) in tensors(&one.net).iter().zip(tensors(&other.net)) {
         println!("{what}: {path}"); // shown where they differ
         assert_same(one, &other);
@@ -157,7 +161,8 @@ fn a_run_stopped_at_any_step_goes_on_as_if_it_had_not() {
     for regrowth in [Regrowth::UntilFrozen, Regrowth::Never] {
         let whole = Run::start(regrowth).go(STEPS);
         assert!(whole.compression.state().frozen);
-        for stop in 0..=STEPS {
+        // All of them where a step takes no time.
+        for stop in (0..=STEPS).step_by(if is_exact() { 1 } else { 5 }) {
             Run::start(regrowth)
                 .go(stop)
                 .checkpoint()
@@ -195,8 +200,8 @@ fn the_finished_networks_are_equal_too() {
     let resumed = Run::resume(&path, Regrowth::default()).go(STEPS);
     let whole = Run::start(Regrowth::default()).go(STEPS);
     let [one, other] = [resumed, whole].map(|run| run.compression.finish(run.net).unwrap());
-    assert_eq!(one.layers(), other.layers());
-    if super::device::is_exact() {
+    if is_exact() {
+        assert_eq!(one.layers(), other.layers());
         assert_eq!(one.archive(), other.archive());
     }
 }

@@ -326,8 +326,10 @@ fn percentiles_leave_out_what_they_say() {
     let values: Vec<f32> = (1..=100).map(|i| i as f32).collect();
     let bound = |outside: f64| {
         let quantizer = Percentile { outside };
-        let parameters =
-            quantizer.parameters(tensor(&[values.clone()]), &scheme(2, Mapping::Symmetric));
+        let parameters = quantizer.parameters(
+            tensor(std::slice::from_ref(&values)),
+            &scheme(2, Mapping::Symmetric),
+        );
         host(parameters.scale)[0] // the bound itself: codes -1, 0, 1
     };
     for (outside, expected) in [
@@ -358,7 +360,7 @@ fn least_squares_do_not_cover_an_outlier_at_few_bits() {
         let scheme = scheme(bits, Mapping::Symmetric);
         host(
             quantizer
-                .parameters(tensor(&[values.clone()]), &scheme)
+                .parameters(tensor(std::slice::from_ref(&values)), &scheme)
                 .scale,
         )[0]
     };

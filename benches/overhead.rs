@@ -67,7 +67,7 @@ impl Run {
             name,
             model: Some(model),
             compression,
-            optimizer: SgdConfig::new().with_momentum(Some(momentum)).init().into(),
+            optimizer: SgdConfig::new().with_momentum(Some(momentum)).init(),
             seconds: Vec::new(),
         })
     }
@@ -104,7 +104,13 @@ fn training_step(device: &Device, arguments: &Arguments) -> Result<(), Box<dyn E
     let pruning = || {
         let end = usize::MAX;
         let (from, to, start) = (0.5, 0.9, 0);
-        Pruning::along(Curve::Cubic { from, to, start, end }).every(10)
+        Pruning::along(Curve::Cubic {
+            from,
+            to,
+            start,
+            end,
+        })
+        .every(10)
     };
     let scheme = Scheme::symmetric(4)?;
     let every_tenth = Quantization::to(scheme).by(LeastSquares).every(10);
@@ -135,7 +141,10 @@ fn training_step(device: &Device, arguments: &Arguments) -> Result<(), Box<dyn E
         }
     }
     let plain = runs[0].seconds.clone();
-    println!("training step of ResNet-20, batch {batch}, {} rounds:", arguments.steps);
+    println!(
+        "training step of ResNet-20, batch {batch}, {} rounds:",
+        arguments.steps
+    );
     for run in runs {
         let ratios = run.seconds.iter().zip(&plain).map(|(a, b)| a / b);
         let (ratio, mean) = (median(ratios.collect()), run.seconds.iter().sum::<f64>());
@@ -171,7 +180,10 @@ fn post_training(device: &Device) -> Result<(), Box<dyn Error>> {
             drop(compressed);
         }
         let fastest = seconds.iter().copied().fold(f64::INFINITY, f64::min);
-        println!("  {name:40} median {:.2} s, fastest {fastest:.2} s", median(seconds));
+        println!(
+            "  {name:40} median {:.2} s, fastest {fastest:.2} s",
+            median(seconds)
+        );
     }
     Ok(())
 }

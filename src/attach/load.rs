@@ -27,6 +27,7 @@ pub fn load<M: Module>(path: impl AsRef<Path>, module: M) -> Result<M, AttachErr
 /// # Ok::<(), burn_compress::attach::AttachError>(())
 /// ```
 pub fn unpack<M: Module>(archive: Archive, module: M) -> Result<M, AttachError> {
+    archive.entries.iter().try_for_each(Entry::check)?;
     // All is checked before anything is put in place.
     let entries = archive.entries.into_iter();
     let mut prepare = Prepare {

@@ -61,3 +61,12 @@ pub mod work;
 
 pub use error::Error;
 pub use study::Study;
+
+// The pages' code is compiled with the tests.
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+mod readme {}
+
+#[cfg(doctest)]
+#[doc = include_str!("../docs/guide.md")]
+mod guide {}

@@ -139,17 +139,7 @@ fn main() -> Result<(), Box<dyn Error>> {
         .score_name("accuracy, %")
         .on_progress(show::progress())
         .run(model, &mut workload)?;
-    println!("{}", outcome.report());
-    for path in outcome.save(&arguments.out, "report")? {
-        println!("wrote {}", path.display());
-    }
-    let best = arguments.out.join("best.bcm");
-    println!(
-        "wrote {} ({} bytes)",
-        best.display(),
-        outcome.save_best(&best)?
-    );
-    Ok(())
+    show::outcome(&outcome, &arguments.out)
 }
 
 fn optimizer() -> ModuleOptimizer {

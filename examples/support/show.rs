@@ -1,7 +1,11 @@
-//! A study's progress as a bar.
+//! A study's progress as a bar, and its outcome.
 
+use std::error::Error;
+use std::path::Path;
+
+use burn::module::Module;
 use burn_compress::report::{Mode, Stage};
-use burn_compress::study::{Activity, Cell, Progress};
+use burn_compress::study::{Activity, Cell, Outcome, Progress};
 use indicatif::HumanDuration;
 
 use super::bars::Bars;
@@ -33,6 +37,18 @@ pub fn progress() -> impl FnMut(&Progress) {
             bars.finish();
         }
     }
+}
+
+/// Prints the report, and writes it and the best model into a folder.
+pub fn outcome<M: Module>(outcome: &Outcome<M>, folder: &Path) -> Result<(), Box<dyn Error>> {
+    println!("{}", outcome.report());
+    for path in outcome.save(folder, "report")? {
+        println!("wrote {}", path.display());
+    }
+    let best = folder.join("best.bcm");
+    let bytes = outcome.save_best(&best)?;
+    println!("wrote {} ({bytes} bytes)", best.display());
+    Ok(())
 }
 
 fn describe(cell: &Cell) -> String {

@@ -50,6 +50,7 @@
 pub mod attach;
 mod error;
 pub mod format;
+pub mod graph;
 pub mod prune;
 pub mod quantize;
 pub mod recipe;

@@ -1,0 +1,94 @@
+/// What can go wrong with a graph.
+///
+/// ```
+/// use burn_compress::graph::GraphError;
+/// let error = GraphError::Unsupported {
+///     op: "cumulative sum".into(),
+///     layer: "encoder".into(),
+///     place: 12,
+/// };
+/// assert!(error.to_string().contains("encoder"));
+/// ```
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum GraphError {
+    /// The forward pass cannot be recorded: it panicked, or asked for the value of a tensor.
+    #[error(
+        "the forward pass cannot be recorded: {reason}; it must not depend on the values of tensors"
+    )]
+    Capture {
+        /// What Burn said.
+        reason: String,
+    },
+    /// Two batch sizes gave different operations.
+    #[error(
+        "the forward pass does something else for another batch size, at operation {place} ({layer}): {what}"
+    )]
+    Varies {
+        /// Number of the operation.
+        place: usize,
+        /// The layer, or the one before.
+        layer: String,
+        /// What differs.
+        what: String,
+    },
+    /// An operation that the graph does not know.
+    #[error(
+        "{op} (operation {place}, at {layer}) is not supported; express it by operations of the list in `graph::Op`"
+    )]
+    Unsupported {
+        /// The operation.
+        op: String,
+        /// The layer, or the one before.
+        layer: String,
+        /// Number of the operation in the recording.
+        place: usize,
+    },
+    /// An input of other dimensions than the graph was recorded for.
+    #[error("the input is {found:?}; the graph takes {expected}")]
+    Input {
+        /// Its dimensions.
+        found: Vec<usize>,
+        /// Those of the graph.
+        expected: String,
+    },
+    /// A module without a parameter that the graph uses, or with one of other dimensions.
+    #[error("parameter {path}: {what}; record the graph of this module")]
+    Parameter {
+        /// Its path.
+        path: String,
+        /// What is wrong.
+        what: String,
+    },
+    /// The module's parameters are not all on one device.
+    #[error("the module is on {count} devices; move it to one with `to_device`")]
+    Devices {
+        /// How many.
+        count: usize,
+    },
+    /// An activation that cannot be quantized.
+    #[error("the activation at {layer}: {what}")]
+    Activation {
+        /// Its layer.
+        layer: String,
+        /// What is wrong, and the way out.
+        what: String,
+    },
+    /// A calibration that has seen no data.
+    #[error("no data for calibration: `observe` at least one batch")]
+    NoData,
+    /// The tensors of an input or a parameter could not be read from its device.
+    #[error("{what} cannot be read from its device: {reason}")]
+    Device {
+        /// What was read.
+        what: String,
+        /// What Burn said.
+        reason: String,
+    },
+    /// A scheme, or a file.
+    #[error(transparent)]
+    Format(#[from] crate::format::FormatError),
+    /// What is attached to the module.
+    #[error(transparent)]
+    Attach(#[from] crate::attach::AttachError),
+}

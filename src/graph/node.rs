@@ -1,0 +1,253 @@
+use serde::{Deserialize, Serialize};
+
+use super::{Op, Unary};
+
+/// The length of an axis.
+///
+/// ```
+/// use burn_compress::graph::Dim;
+/// assert_eq!(Dim::Fixed(3).at(8), 3);
+/// assert_eq!(Dim::Batch(16).at(8), 128); // 16 rows for each image
+/// ```
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Dim {
+    /// The same for any batch.
+    Fixed(usize),
+    /// This many for each image of the batch.
+    Batch(usize),
+}
+
+impl Dim {
+    /// The length for a batch of this many images.
+    pub fn at(self, batch: usize) -> usize {
+        match self {
+            Self::Fixed(length) => length,
+            Self::Batch(each) => each * batch,
+        }
+    }
+}
+
+/// Where a tensor comes from.
+///
+/// ```
+/// use burn_compress::graph::Value;
+/// assert!(Value::Node(0).is_activation() && !Value::Parameter(0).is_activation());
+/// ```
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Value {
+    /// The graph's input.
+    Input,
+    /// The result of the node at this index.
+    Node(usize),
+    /// The parameter at this index.
+    Parameter(usize),
+    /// The constant at this index.
+    Constant(usize),
+}
+
+impl Value {
+    /// Whether it depends on the input.
+    pub fn is_activation(self) -> bool {
+        matches!(self, Self::Input | Self::Node(_))
+    }
+}
+
+/// Batch norm folded into the product before it.
+///
+/// ```
+/// use burn_compress::graph::{Norm, Value};
+/// let [gamma, beta, mean, variance] = [0, 1, 2, 3].map(Value::Parameter);
+/// let norm = Norm { gamma, beta, mean, variance, epsilon: 1e-5 };
+/// assert_eq!(norm.operands()[3], variance);
+/// ```
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+#[allow(missing_docs)] // the letters of the paper (Ioffe and Szegedy 2015)
+pub struct Norm {
+    pub gamma: Value,
+    pub beta: Value,
+    pub mean: Value,
+    pub variance: Value,
+    /// Added to the variance.
+    pub epsilon: f32,
+}
+
+impl Norm {
+    /// Gamma, beta, mean and variance.
+    pub fn operands(&self) -> [Value; 4] {
+        [self.gamma, self.beta, self.mean, self.variance]
+    }
+}
+
+/// What a node does to its result before anyone sees it, in this order: adds a bias, normalizes, adds
+/// another activation, applies a function. Quantized once, at its end.
+///
+/// ```
+/// let epilogue = burn_compress::graph::Epilogue::default();
+/// assert_eq!(epilogue.operands().count(), 0);
+/// ```
+#[derive(Debug, Clone, Copy, Default, PartialEq, Serialize, Deserialize)]
+pub struct Epilogue {
+    /// A number for each output channel, of a convolution or a linear layer.
+    pub bias: Option<Value>,
+    /// A batch norm that was folded in.
+    pub norm: Option<Norm>,
+    /// An activation of the same dimensions, such as a residual.
+    pub add: Option<Value>,
+    /// ReLU or a clamp.
+    pub activation: Option<Unary>,
+}
+
+impl Epilogue {
+    /// All tensors that it needs.
+    pub fn operands(&self) -> impl Iterator<Item = Value> + '_ {
+        let norm = self.norm.iter().flat_map(Norm::operands);
+        self.bias.into_iter().chain(norm).chain(self.add)
+    }
+
+    pub(crate) fn map(self, mut change: impl FnMut(Value) -> Value) -> Self {
+        Self {
+            bias: self.bias.map(&mut change),
+            norm: self.norm.map(|norm| Norm {
+                gamma: change(norm.gamma),
+                beta: change(norm.beta),
+                mean: change(norm.mean),
+                variance: change(norm.variance),
+                epsilon: norm.epsilon,
+            }),
+            add: self.add.map(change),
+            activation: self.activation,
+        }
+    }
+}
+
+/// One step of the pass, with its operands.
+///
+/// ```
+/// use burn_compress::graph::{Dim, Epilogue, Node, Op, Unary, Value};
+/// let node = Node {
+///     op: Op::Unary(Unary::Relu),
+///     inputs: vec![Value::Input],
+///     epilogue: Epilogue::default(),
+///     dims: vec![Dim::Batch(1), Dim::Fixed(10)],
+///     layer: "relu".to_string(),
+/// };
+/// assert_eq!(node.operands().count(), 1);
+/// ```
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Node {
+    /// What it does.
+    pub op: Op,
+    /// Its operands, as [`Op`] lists them.
+    pub inputs: Vec<Value>,
+    /// What is done to the result.
+    pub epilogue: Epilogue,
+    /// Dimensions of the result.
+    pub dims: Vec<Dim>,
+    /// Path of the layer (the first parameter's, without its last part), or what it follows: unique
+    /// enough to find the place.
+    pub layer: String,
+}
+
+impl Node {
+    /// All tensors that it needs, those of the epilogue last.
+    pub fn operands(&self) -> impl Iterator<Item = Value> + '_ {
+        self.inputs.iter().copied().chain(self.epilogue.operands())
+    }
+}
+
+/// A parameter of the user's module, by its path.
+///
+/// ```
+/// use burn_compress::graph::Parameter;
+/// let parameter = Parameter { path: "conv1.weight".into(), dims: vec![8, 3, 3, 3] };
+/// # let _ = parameter;
+/// ```
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Parameter {
+    /// Path in the module, such as `layer1.0.conv1.weight`.
+    pub path: String,
+    /// Its dimensions.
+    pub dims: Vec<usize>,
+}
+
+/// A tensor that the forward pass made itself.
+///
+/// ```
+/// use burn_compress::graph::Constant;
+/// let constant = Constant { dims: vec![2], values: vec![0.5, 1.5] };
+/// # let _ = constant;
+/// ```
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Constant {
+    /// Its dimensions.
+    pub dims: Vec<usize>,
+    /// Its elements, the last axis fastest.
+    pub values: Vec<f32>,
+}
+
+/// What a model's forward pass computes.
+///
+/// Nodes are in an order in which they can be computed: each uses only those before it.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Graph {
+    pub(crate) nodes: Vec<Node>,
+    pub(crate) input: Vec<Dim>,
+    pub(crate) output: Value,
+    pub(crate) parameters: Vec<Parameter>,
+    pub(crate) constants: Vec<Constant>,
+}
+
+impl Graph {
+    /// The nodes, each after those it uses.
+    pub fn nodes(&self) -> &[Node] {
+        &self.nodes
+    }
+
+    /// Dimensions of the input.
+    pub fn input(&self) -> &[Dim] {
+        &self.input
+    }
+
+    /// Where the output comes from.
+    pub fn output(&self) -> Value {
+        self.output
+    }
+
+    /// The parameters that it uses.
+    pub fn parameters(&self) -> &[Parameter] {
+        &self.parameters
+    }
+
+    /// The constants that it uses.
+    pub fn constants(&self) -> &[Constant] {
+        &self.constants
+    }
+
+    /// Dimensions of a tensor.
+    pub fn dims(&self, value: Value) -> Vec<Dim> {
+        let fixed = |dims: &[usize]| dims.iter().copied().map(Dim::Fixed).collect();
+        match value {
+            Value::Input => self.input.clone(),
+            Value::Node(index) => self.nodes[index].dims.clone(),
+            Value::Parameter(index) => fixed(&self.parameters[index].dims),
+            Value::Constant(index) => fixed(&self.constants[index].dims),
+        }
+    }
+
+    /// The indices of the nodes that use each node's result, or the input's (the last entry).
+    pub(crate) fn users(&self) -> Vec<Vec<usize>> {
+        let mut users = vec![Vec::new(); self.nodes.len() + 1];
+        for (index, node) in self.nodes.iter().enumerate() {
+            for operand in node.operands() {
+                match operand {
+                    Value::Node(source) => users[source].push(index),
+                    Value::Input => users[self.nodes.len()].push(index),
+                    _ => {}
+                }
+            }
+        }
+        users
+    }
+}

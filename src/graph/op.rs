@@ -1,0 +1,368 @@
+use serde::{Deserialize, Serialize};
+
+/// Where the windows of a convolution or a pooling lie. In one dimension the first axis has length 1:
+/// kernel, stride and dilation 1, no padding.
+///
+/// ```
+/// use burn_compress::graph::Window;
+/// let window = Window { kernel: [3, 3], stride: [2, 2], padding: [(1, 1), (1, 1)], ..Window::default() };
+/// assert_eq!(window.output([32, 31]), Some([16, 16]));
+/// assert_eq!(window.output([0, 32]), None); // the window does not fit
+/// ```
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub struct Window {
+    /// Height and width of the kernel, at least 1.
+    pub kernel: [usize; 2],
+    /// Steps between windows, at least 1.
+    pub stride: [usize; 2],
+    /// Rows before and after, and columns before and after.
+    pub padding: [(usize, usize); 2],
+    /// Distance of neighbouring elements in the input, at least 1.
+    pub dilation: [usize; 2],
+}
+
+impl Default for Window {
+    fn default() -> Self {
+        Self {
+            kernel: [1, 1],
+            stride: [1, 1],
+            padding: [(0, 0), (0, 0)],
+            dilation: [1, 1],
+        }
+    }
+}
+
+impl Window {
+    /// Height and width of the output for those of the input; none where the window does not fit.
+    pub fn output(&self, input: [usize; 2]) -> Option<[usize; 2]> {
+        let axis = |axis: usize| {
+            let (before, after) = self.padding[axis];
+            let extent = self.dilation[axis] * (self.kernel[axis] - 1) + 1;
+            let room = (input[axis] + before + after).checked_sub(extent)?;
+            (input[axis] > 0).then_some(room / self.stride[axis] + 1)
+        };
+        Some([axis(0)?, axis(1)?])
+    }
+}
+
+/// A function of one number, applied to each element.
+///
+/// ```
+/// use burn_compress::graph::Unary;
+/// assert_eq!(Unary::Relu.value(-1.0), 0.0);
+/// assert_eq!(Unary::Clamp { min: 0.0, max: 6.0 }.value(7.0), 6.0);
+/// assert_eq!(Unary::HardSwish.value(3.0), 3.0);
+/// ```
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+#[allow(missing_docs)] // each is a textbook's function of that name
+pub enum Unary {
+    Relu,
+    /// Between two bounds; ReLU6 is `0.0` to `6.0`. A bound may be infinite.
+    Clamp {
+        min: f32,
+        max: f32,
+    },
+    LeakyRelu {
+        slope: f32,
+    },
+    Sigmoid,
+    Tanh,
+    /// `x/2 (1 + erf(x/√2))`.
+    Gelu,
+    /// The approximation of GELU by the hyperbolic tangent.
+    GeluTanh,
+    /// `x sigmoid(x)`.
+    Silu,
+    /// `x clamp(x/6 + 1/2, 0, 1)`.
+    HardSwish,
+    /// `clamp(alpha x + beta, 0, 1)`.
+    HardSigmoid {
+        alpha: f32,
+        beta: f32,
+    },
+    /// `x + c`.
+    AddScalar(f32),
+    /// `x c`.
+    MulScalar(f32),
+    /// `x^c`.
+    Power(f32),
+    Exp,
+    Log,
+    Sqrt,
+    Reciprocal,
+    Erf,
+    Abs,
+}
+
+impl Unary {
+    /// The function's value.
+    pub fn value(self, x: f32) -> f32 {
+        match self {
+            Self::Relu => x.max(0.0),
+            Self::Clamp { min, max } => x.max(min).min(max),
+            Self::LeakyRelu { slope } => match x < 0.0 {
+                true => x * slope,
+                false => x,
+            },
+            Self::Sigmoid => 1.0 / (1.0 + (-x).exp()),
+            Self::Tanh => x.tanh(),
+            Self::Gelu => 0.5 * x * (1.0 + erf(x * std::f32::consts::FRAC_1_SQRT_2)),
+            Self::GeluTanh => {
+                let inner = (2.0 / std::f32::consts::PI).sqrt() * (x + 0.044715 * x * x * x);
+                0.5 * x * (1.0 + inner.tanh())
+            }
+            Self::Silu => x / (1.0 + (-x).exp()),
+            Self::HardSwish => x * (x / 6.0 + 0.5).clamp(0.0, 1.0),
+            Self::HardSigmoid { alpha, beta } => (alpha * x + beta).clamp(0.0, 1.0),
+            Self::AddScalar(c) => x + c,
+            Self::MulScalar(c) => x * c,
+            Self::Power(c) => x.powf(c),
+            Self::Exp => x.exp(),
+            Self::Log => x.ln(),
+            Self::Sqrt => x.sqrt(),
+            Self::Reciprocal => 1.0 / x,
+            Self::Erf => erf(x),
+            Self::Abs => x.abs(),
+        }
+    }
+}
+
+// Abramowitz and Stegun 7.1.26 in double precision: within 1.5e-7, the precision of f32.
+fn erf(x: f32) -> f32 {
+    let x = f64::from(x);
+    let t = 1.0 / (1.0 + 0.327_591_1 * x.abs());
+    let polynomial = t
+        * (0.254_829_592
+            + t * (-0.284_496_736
+                + t * (1.421_413_741 + t * (-1.453_152_027 + t * 1.061_405_429))));
+    (x.signum() * (1.0 - polynomial * (-x * x).exp())) as f32
+}
+
+/// An operation on two tensors, element by element; an axis of length 1 repeats.
+///
+/// ```
+/// assert_eq!(burn_compress::graph::Binary::Multiply.value(2.0, 3.0), 6.0);
+/// ```
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+#[allow(missing_docs)] // the four operations
+pub enum Binary {
+    Add,
+    Subtract,
+    Multiply,
+    Divide,
+}
+
+impl Binary {
+    /// The operation's value.
+    pub fn value(self, a: f32, b: f32) -> f32 {
+        match self {
+            Self::Add => a + b,
+            Self::Subtract => a - b,
+            Self::Multiply => a * b,
+            Self::Divide => a / b,
+        }
+    }
+}
+
+/// One step of a forward pass. Its operands are in its [`Node`](super::Node), in the order given here.
+///
+/// Shapes: `N` images, `C` channels; convolutions and poolings of one dimension (`rank` 1) take
+/// `[N, C, L]`, those of two `[N, C, H, W]`.
+///
+/// ```
+/// use burn_compress::graph::{Op, Unary};
+/// assert_eq!(Op::Unary(Unary::Relu).name(), "relu");
+/// ```
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Op {
+    /// Input, weight `[out, in / groups, kernel…]`.
+    Convolution {
+        /// Spatial dimensions, 1 or 2.
+        rank: usize,
+        /// Where the windows lie.
+        window: Window,
+        /// Groups of channels that do not mix; as many as channels in a depthwise convolution.
+        groups: usize,
+    },
+    /// Input, weight `[in, out / groups, kernel…]`.
+    TransposedConvolution {
+        /// Spatial dimensions, 1 or 2.
+        rank: usize,
+        /// The window of the convolution whose transpose this is.
+        window: Window,
+        /// Rows and columns added to the output's end.
+        output_padding: [usize; 2],
+        /// Groups of channels that do not mix.
+        groups: usize,
+    },
+    /// Input `[…, in]`, weight `[in, out]`.
+    Linear,
+    /// `[…, m, k]` times `[…, k, n]`, of two activations.
+    MatMul,
+    /// Input, gamma, beta, mean, variance, each `[C]`: by the given statistics.
+    BatchNorm {
+        /// Added to the variance.
+        epsilon: f32,
+    },
+    /// Input, gamma, beta: over the last axis.
+    LayerNorm {
+        /// Added to the variance.
+        epsilon: f32,
+    },
+    /// Input, gamma, beta (`[C]`): over the channels of a group and all positions.
+    GroupNorm {
+        /// Groups of channels.
+        groups: usize,
+        /// Added to the variance.
+        epsilon: f32,
+    },
+    /// Each element alone.
+    Unary(Unary),
+    /// Two tensors.
+    Binary(Binary),
+    /// Exponentials that sum to 1 along an axis.
+    Softmax {
+        /// The axis.
+        axis: usize,
+    },
+    /// The greatest of each window.
+    MaxPool {
+        /// Spatial dimensions, 1 or 2.
+        rank: usize,
+        /// Where the windows lie.
+        window: Window,
+        /// Whether a last window that only partly fits counts.
+        ceil: bool,
+    },
+    /// The mean of each window (no dilation).
+    AveragePool {
+        /// Spatial dimensions, 1 or 2.
+        rank: usize,
+        /// Where the windows lie.
+        window: Window,
+        /// Whether padding counts into the mean.
+        include_padding: bool,
+        /// Whether a last window that only partly fits counts.
+        ceil: bool,
+    },
+    /// The mean of each of a number of windows that share the input evenly.
+    AdaptiveAveragePool {
+        /// Spatial dimensions, 1 or 2.
+        rank: usize,
+        /// Height and width of the output; the first is 1 in one dimension.
+        output: [usize; 2],
+    },
+    /// The mean over axes, which stay with length 1.
+    Mean {
+        /// The axes, rising.
+        axes: Vec<usize>,
+    },
+    /// The sum over axes, which stay with length 1.
+    Sum {
+        /// The axes, rising.
+        axes: Vec<usize>,
+    },
+    /// Any number of tensors, one after the other along an axis.
+    Concatenate {
+        /// The axis.
+        axis: usize,
+    },
+    /// A part of each axis.
+    Slice {
+        /// First element, end (exclusive; none: to the end of an axis that grows with the batch) and
+        /// step of each axis.
+        ranges: Vec<(usize, Option<usize>, usize)>,
+    },
+    /// A constant around each axis.
+    Pad {
+        /// Elements before and after, for each axis.
+        padding: Vec<(usize, usize)>,
+        /// The constant.
+        value: f32,
+    },
+    /// The same elements in the node's dimensions.
+    Reshape,
+    /// The axes in another order.
+    Permute {
+        /// The input's axis for each axis of the output.
+        axes: Vec<usize>,
+    },
+    /// Axes of length 1 repeated to the node's dimensions.
+    Expand,
+    /// Repeats the nearest element, `[N, C, H, W]` to the node's height and width.
+    UpsampleNearest,
+    /// Interpolates linearly, `[N, C, H, W]` to the node's height and width.
+    UpsampleBilinear {
+        /// Whether the corners of input and output coincide.
+        align_corners: bool,
+    },
+}
+
+impl Op {
+    /// The name that prints and reports show.
+    pub fn name(&self) -> &'static str {
+        match self {
+            Self::Convolution { groups: 1, .. } => "convolution",
+            Self::Convolution { .. } => "grouped_convolution",
+            Self::TransposedConvolution { .. } => "transposed_convolution",
+            Self::Linear => "linear",
+            Self::MatMul => "matmul",
+            Self::BatchNorm { .. } => "batch_norm",
+            Self::LayerNorm { .. } => "layer_norm",
+            Self::GroupNorm { .. } => "group_norm",
+            Self::Unary(unary) => match unary {
+                Unary::Relu => "relu",
+                Unary::Clamp { .. } => "clamp",
+                Unary::LeakyRelu { .. } => "leaky_relu",
+                Unary::Sigmoid => "sigmoid",
+                Unary::Tanh => "tanh",
+                Unary::Gelu | Unary::GeluTanh => "gelu",
+                Unary::Silu => "silu",
+                Unary::HardSwish => "hard_swish",
+                Unary::HardSigmoid { .. } => "hard_sigmoid",
+                Unary::AddScalar(_) => "add_scalar",
+                Unary::MulScalar(_) => "multiply_scalar",
+                Unary::Power(_) => "power",
+                Unary::Exp => "exp",
+                Unary::Log => "log",
+                Unary::Sqrt => "sqrt",
+                Unary::Reciprocal => "reciprocal",
+                Unary::Erf => "erf",
+                Unary::Abs => "abs",
+            },
+            Self::Binary(Binary::Add) => "add",
+            Self::Binary(Binary::Subtract) => "subtract",
+            Self::Binary(Binary::Multiply) => "multiply",
+            Self::Binary(Binary::Divide) => "divide",
+            Self::Softmax { .. } => "softmax",
+            Self::MaxPool { .. } => "max_pool",
+            Self::AveragePool { .. } => "average_pool",
+            Self::AdaptiveAveragePool { .. } => "adaptive_average_pool",
+            Self::Mean { .. } => "mean",
+            Self::Sum { .. } => "sum",
+            Self::Concatenate { .. } => "concatenate",
+            Self::Slice { .. } => "slice",
+            Self::Pad { .. } => "pad",
+            Self::Reshape => "reshape",
+            Self::Permute { .. } => "permute",
+            Self::Expand => "expand",
+            Self::UpsampleNearest => "upsample_nearest",
+            Self::UpsampleBilinear { .. } => "upsample_bilinear",
+        }
+    }
+
+    /// Whether it multiplies by weights or by another activation and sums up: what quantization makes
+    /// fast.
+    pub fn is_product(&self) -> bool {
+        matches!(
+            self,
+            Self::Convolution { .. }
+                | Self::TransposedConvolution { .. }
+                | Self::Linear
+                | Self::MatMul
+        )
+    }
+}

@@ -87,7 +87,7 @@ impl ModuleVisitor for Collect {
 }
 
 /// Splits the path of a parameter of a reparameterization of ours into its layer and its name.
-pub(super) fn attached_part(path: &str) -> Option<(&str, &str)> {
+pub(crate) fn attached_part(path: &str) -> Option<(&str, &str)> {
     let (rest, part) = path.rsplit_once('.')?;
     let (layer, name) = rest.rsplit_once('.').unwrap_or(("", rest));
     (name == CompressedWeight::NAME).then_some((layer, part))

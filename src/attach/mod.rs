@@ -5,6 +5,7 @@
 //! wherever it reads its parameter, in training and in validation, and its mask and scales are part
 //! of every record that Burn makes of the module.
 
+mod bind;
 mod compression;
 mod edit;
 mod elements;
@@ -20,8 +21,10 @@ mod selection;
 mod snapshot;
 mod weights;
 
+pub(crate) use bind::{Attached, effective, effective_codes};
 pub use compression::{Compression, LayerSummary, State};
 pub use error::AttachError;
+pub(crate) use layer::attached_part;
 pub use layer::{Layer, layers};
 pub use load::{load, unpack};
 pub use plan::{Plan, Pruning, Quantization, Regrowth};

@@ -52,6 +52,14 @@ pub enum GraphError {
         /// Those of the graph.
         expected: String,
     },
+    /// An output of another rank than the caller takes.
+    #[error("the output is {found:?}, of another rank than {wanted}")]
+    Output {
+        /// Its dimensions.
+        found: Vec<usize>,
+        /// The rank that was asked for.
+        wanted: usize,
+    },
     /// A module without a parameter that the graph uses, or with one of other dimensions.
     #[error("parameter {path}: {what}; record the graph of this module")]
     Parameter {

@@ -1,11 +1,19 @@
 //! What a model's forward pass computes: captured from an unmodified module, simplified, and run on
 //! any Burn device with gradients.
 
+mod activations;
+mod capture;
 mod error;
 mod node;
 mod op;
+mod pass;
+mod resolve;
+mod run;
+mod simulate;
 mod tensor;
 
+pub use activations::{Activations, Calibration, Calibrator, Form, Site};
 pub use error::GraphError;
 pub use node::{Constant, Dim, Epilogue, Graph, Node, Norm, Parameter, Value};
 pub use op::{Binary, Op, Unary, Window};
+pub use simulate::Quantized;

@@ -1,6 +1,6 @@
 use serde::{Deserialize, Serialize};
 
-use super::{Op, Unary};
+use super::{GraphError, Op, Unary};
 
 /// The length of an axis.
 ///
@@ -236,6 +236,47 @@ impl Graph {
         }
     }
 
+    /// The last node that reads each node's result; the last entry is the input's. None where nobody
+    /// does, or where it is the graph's output.
+    pub(crate) fn last_uses(&self) -> Vec<Option<usize>> {
+        let mut last = vec![None; self.nodes.len() + 1];
+        for (index, node) in self.nodes.iter().enumerate() {
+            for operand in node.operands() {
+                match operand {
+                    Value::Node(source) => last[source] = Some(index),
+                    Value::Input => last[self.nodes.len()] = Some(index),
+                    _ => {}
+                }
+            }
+        }
+        match self.output {
+            Value::Node(index) => last[index] = None,
+            Value::Input => last[self.nodes.len()] = None,
+            _ => {}
+        }
+        last
+    }
+
+    /// The images in an input of these dimensions. Fails with [`GraphError::Input`] where they are not
+    /// the graph's.
+    pub(crate) fn batch(&self, found: &[usize]) -> Result<usize, GraphError> {
+        let batch = found.first().copied().unwrap_or(0);
+        let same = found.len() == self.input.len()
+            && batch > 0
+            && self
+                .input
+                .iter()
+                .zip(found)
+                .all(|(dim, found)| dim.at(batch) == *found);
+        match same {
+            true => Ok(batch),
+            false => Err(GraphError::Input {
+                found: found.to_vec(),
+                expected: format_dims(&self.input),
+            }),
+        }
+    }
+
     /// The indices of the nodes that use each node's result, or the input's (the last entry).
     pub(crate) fn users(&self) -> Vec<Vec<usize>> {
         let mut users = vec![Vec::new(); self.nodes.len() + 1];
@@ -250,4 +291,15 @@ impl Graph {
         }
         users
     }
+}
+
+/// Dimensions as they print: `[N, 3, 32, 32]`.
+pub(crate) fn format_dims(dims: &[Dim]) -> String {
+    let axis = |dim: &Dim| match dim {
+        Dim::Fixed(length) => length.to_string(),
+        Dim::Batch(1) => "N".to_string(),
+        Dim::Batch(each) => format!("{each}N"),
+    };
+    let axes: Vec<String> = dims.iter().map(axis).collect();
+    format!("[{}]", axes.join(", "))
 }

@@ -124,6 +124,64 @@ macro_rules! ranks {
 ranks!(R1 1, R2 2, R3 3, R4 4, R5 5, R6 6);
 
 impl AnyTensor {
+    /// A tensor of any rank; none beyond six axes, or without any.
+    pub fn of<const D: usize>(tensor: Tensor<D>) -> Option<Self> {
+        let dims = tensor.dims();
+        macro_rules! same {
+            ($variant:ident $rank:literal) => {{
+                let mut shape = [1; $rank];
+                shape.copy_from_slice(&dims);
+                Some(Self::$variant(tensor.reshape(shape)))
+            }};
+        }
+        match D {
+            1 => same!(R1 1),
+            2 => same!(R2 2),
+            3 => same!(R3 3),
+            4 => same!(R4 4),
+            5 => same!(R5 5),
+            6 => same!(R6 6),
+            _ => None,
+        }
+    }
+
+    /// Whether a gradient flows through it.
+    pub fn is_tracked(&self) -> bool {
+        with_rank!(self, tensor => tensor.is_tracked())
+    }
+
+    /// Whether it is on a device that can track gradients.
+    pub fn is_autodiff(&self) -> bool {
+        with_rank!(self, tensor => tensor.is_autodiff())
+    }
+
+    /// Its device.
+    pub fn device(&self) -> Device {
+        with_rank!(self, tensor => tensor.device())
+    }
+
+    /// The greater of two, element by element, or the lesser; of equal dimensions.
+    pub fn extreme(self, other: Self, greater: bool) -> Self {
+        let dims = self.dims();
+        macro_rules! apply {
+            ($d:literal) => {{
+                let (a, b) = (self.rank::<$d>(), other.rank::<$d>());
+                Self::from(match greater {
+                    true => a.max_pair(b),
+                    false => a.min_pair(b),
+                })
+            }};
+        }
+        match dims.len() {
+            1 => apply!(1),
+            2 => apply!(2),
+            3 => apply!(3),
+            4 => apply!(4),
+            5 => apply!(5),
+            _ => apply!(6),
+        }
+    }
+
     /// Its dimensions.
     pub fn dims(&self) -> Vec<usize> {
         with_rank!(self, tensor => tensor.dims().to_vec())

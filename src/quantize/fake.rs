@@ -11,7 +11,8 @@ use crate::format::Scheme;
 ///
 /// The gradient passes straight through (Bengio et al. 2013, "Estimating or Propagating Gradients
 /// Through Stochastic Neurons"), as if nothing had been rounded or saturated; scale and zero point
-/// get none.
+/// get none. Where the scale is a tensor with a gradient, it is learned: it gets the gradient of Esser
+/// et al. 2020 ("Learned Step Size Quantization"), and saturated values get none.
 ///
 /// ```
 /// use burn::tensor::{Device, Tensor};
@@ -25,17 +26,13 @@ use crate::format::Scheme;
 /// ```
 pub fn fake_quantize(values: Tensor<2>, parameters: &Parameters, scheme: &Scheme) -> Tensor<2> {
     let tracked = values.is_tracked();
-    let shape = values.dims();
-    let column = |tensor: &Tensor<1>| {
-        let tensor = tensor.clone().detach();
-        tensor.reshape([shape[0], 1]).expand(shape)
-    };
-    let scale = column(&parameters.scale);
-    let zero_point = column(&parameters.zero_point);
-    let (low, high) = scheme.code_range();
-    let codes = (values.clone().detach() / scale.clone()).round() + zero_point.clone();
-    let codes = codes.clamp(low as f32, high as f32);
-    let rounded = (codes - zero_point) * scale;
+    let [groups, length] = values.dims();
+    if parameters.scale.is_tracked() {
+        let scale = step(parameters, scheme, length).reshape([groups, 1]);
+        return fake_codes(values, parameters, scheme) * scale;
+    }
+    let scale = column(&parameters.scale).expand([groups, length]);
+    let rounded = codes(values.clone().detach(), parameters, scheme) * scale;
     if !tracked {
         return rounded;
     }
@@ -43,4 +40,53 @@ pub fn fake_quantize(values: Tensor<2>, parameters: &Parameters, scheme: &Scheme
     // `values + (rounded - values)` is off by a rounding error, so that training would see other
     // weights than are deployed.
     rounded + (values.clone() - values.detach())
+}
+
+/// The codes of [`fake_quantize`]'s values less the zero point: `values / scale`, rounded and
+/// saturated, with its gradient.
+pub(crate) fn fake_codes(values: Tensor<2>, parameters: &Parameters, scheme: &Scheme) -> Tensor<2> {
+    let exact = codes(values.clone().detach(), parameters, scheme);
+    let [groups, length] = values.dims();
+    if parameters.scale.is_tracked() {
+        // What saturates passes no gradient to its value, and another one to the scale.
+        let (low, high) = scheme.code_range();
+        let scale = step(parameters, scheme, length).reshape([groups, 1]);
+        let ratio = values / scale + column(&parameters.zero_point);
+        let ratio = ratio.clamp(low as f32, high as f32);
+        return exact + (ratio.clone() - ratio.detach());
+    }
+    if !values.is_tracked() {
+        return exact;
+    }
+    let ratio = values / column(&parameters.scale);
+    exact + (ratio.clone() - ratio.detach())
+}
+
+/// A learned scale as the forward pass uses it: the same number, its gradient divided by the square
+/// root of what it is summed over (Esser et al. 2020, section 2.2).
+pub(crate) fn step(parameters: &Parameters, scheme: &Scheme, length: usize) -> Tensor<1> {
+    balanced(parameters.scale.clone(), length, scheme)
+}
+
+/// A learned scale that `length` values share; see [`step`].
+pub(crate) fn balanced(scale: Tensor<1>, length: usize, scheme: &Scheme) -> Tensor<1> {
+    let (_, high) = scheme.code_range();
+    let share = 1.0 / (length as f64 * f64::from(high)).sqrt();
+    let small = scale.clone() * share;
+    scale.detach() + (small.clone() - small.detach())
+}
+
+// Rounded and saturated codes less the zero point, of values without gradient.
+fn codes(values: Tensor<2>, parameters: &Parameters, scheme: &Scheme) -> Tensor<2> {
+    let shape = values.dims();
+    let scale = column(&parameters.scale).expand(shape);
+    let zero_point = column(&parameters.zero_point).expand(shape);
+    let (low, high) = scheme.code_range();
+    let codes = (values / scale).round() + zero_point.clone();
+    codes.clamp(low as f32, high as f32) - zero_point
+}
+
+fn column(tensor: &Tensor<1>) -> Tensor<2> {
+    let [groups] = tensor.dims();
+    tensor.clone().detach().reshape([groups, 1])
 }

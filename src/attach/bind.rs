@@ -1,0 +1,71 @@
+//! What is attached to a parameter, for code that runs a forward pass itself.
+
+use std::collections::HashMap;
+
+use burn::tensor::{Bool, Tensor};
+
+use super::Compression;
+use super::rows::{from_rows, to_rows};
+use crate::format::{Granularity, Scheme, WeightView};
+use crate::quantize::{Parameters, fake_codes};
+
+/// The layers that a compression holds, and the scheme of their codes: what a module's visitors do not
+/// see.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Attached {
+    layers: HashMap<String, WeightView>,
+    scheme: Option<Scheme>,
+}
+
+impl Attached {
+    pub fn of(compression: &Compression) -> Self {
+        let layers = compression.layers().iter();
+        Self {
+            layers: layers
+                .map(|layer| (layer.path.clone(), layer.view.clone()))
+                .collect(),
+            scheme: compression.scheme(),
+        }
+    }
+
+    pub fn view(&self, path: &str) -> Option<&WeightView> {
+        self.layers.get(path)
+    }
+
+    pub fn scheme(&self) -> Option<Scheme> {
+        self.scheme
+    }
+
+    /// Whether the weight at this path has codes that integers can sum: a scale for each output channel
+    /// at most.
+    pub fn has_codes(&self, path: &str) -> bool {
+        let summable = |scheme: &Scheme| !matches!(scheme.granularity(), Granularity::Group(_));
+        self.layers.contains_key(path) && self.scheme.as_ref().is_some_and(summable)
+    }
+}
+
+/// The weights as a layer computes with them: removed ones zero, the others quantized; with gradients.
+pub(crate) fn effective<const D: usize>(
+    base: Tensor<D>,
+    view: &WeightView,
+    removed: Option<Tensor<2, Bool>>,
+    quantizer: Option<(&Scheme, &Parameters)>,
+) -> Tensor<D> {
+    let rows = super::reparameterization::effective(to_rows(base, view), removed, quantizer);
+    from_rows(rows, view)
+}
+
+/// The codes of the weights less their zero point, in the parameter's own layout; with gradients.
+pub(crate) fn effective_codes<const D: usize>(
+    base: Tensor<D>,
+    view: &WeightView,
+    removed: Option<Tensor<2, Bool>>,
+    (scheme, parameters): (&Scheme, &Parameters),
+) -> Tensor<D> {
+    let rows = super::reparameterization::effective(to_rows(base, view), removed, None);
+    let [height, width] = rows.dims();
+    let [groups] = parameters.scale.dims();
+    let grouped = rows.reshape([groups, height * width / groups.max(1)]);
+    let codes = fake_codes(grouped, parameters, scheme).reshape([height, width]);
+    from_rows(codes, view)
+}

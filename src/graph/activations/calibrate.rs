@@ -1,0 +1,182 @@
+use burn::module::Module;
+use burn::tensor::Tensor;
+
+use super::super::simulate::{Pass, Quantized, Setting, any, integer_weights, weights};
+use super::super::tensor::{AnyTensor, with_rank};
+use super::super::{Graph, GraphError, Value};
+use super::observe::Observer;
+use super::{Activations, Placement, Site};
+use crate::attach::{Attached, Compression};
+
+/// Watches a model's activations while it runs on data, to find the ranges of their codes.
+///
+/// ```
+/// use burn::nn::{Linear, LinearConfig, Relu};
+/// use burn::tensor::{Device, Distribution, Tensor};
+/// use burn_compress::attach::{Plan, Quantization};
+/// use burn_compress::format::Scheme;
+/// use burn_compress::graph::{Activations, Calibration, Graph};
+///
+/// let device = Device::default();
+/// let model = LinearConfig::new(8, 4).init(&device);
+/// let graph = Graph::capture(&model, [1, 8], |model, x: Tensor<2>| model.forward(x))?.simplify();
+///
+/// let weights = Plan::new().quantize(Quantization::to(Scheme::symmetric(8)?));
+/// let (model, compression) = weights.attach(model)?;
+/// let mut calibration = Calibration::new(graph, &model, &compression, Activations::bits(8)?)?;
+/// for _ in 0..4 {
+///     let batch = Tensor::<2>::random([16, 8], Distribution::Default, &device);
+///     calibration.observe(&model, batch)?;
+/// }
+/// let quantized = calibration.finish(model)?;
+/// let output: Tensor<2> = quantized.forward(Tensor::<2>::ones([2, 8], &device))?;
+/// assert_eq!(output.dims(), [2, 4]);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+pub struct Calibration {
+    setting: Setting,
+    activations: Activations,
+    observers: Vec<Observer>,
+    batches: usize,
+}
+
+impl Calibration {
+    /// Places quantizers in a graph of this module, which carries this compression. Fails where the
+    /// module is not the one that the graph was captured of.
+    pub fn new<M: Module>(
+        graph: Graph,
+        module: &M,
+        compression: &Compression,
+        activations: Activations,
+    ) -> Result<Self, GraphError> {
+        let attached = Attached::of(compression);
+        weights(&graph, module, &attached, |_| false)?;
+        let placement = Placement::new(
+            graph,
+            |path| attached.has_codes(path),
+            activations.scheme,
+            activations.input_scheme()?,
+        );
+        let observers = vec![Observer::new(activations.calibrator); placement.sites.len()];
+        let integers = integer_weights(&placement);
+        Ok(Self {
+            setting: Setting {
+                placement,
+                attached,
+                integers,
+                learned: activations.learned,
+                momentum: 0.1,
+            },
+            activations,
+            observers,
+            batches: 0,
+        })
+    }
+
+    /// The activations that are quantized.
+    pub fn sites(&self) -> &[Site] {
+        &self.setting.placement.sites
+    }
+
+    /// Batches seen.
+    pub fn batches(&self) -> usize {
+        self.batches
+    }
+
+    /// Runs the module on a batch, in floats, with its weights as they are compressed. Fails for an
+    /// input of other dimensions, and where an activation is not finite.
+    pub fn observe<M: Module, const D: usize>(
+        &mut self,
+        module: &M,
+        batch: Tensor<D>,
+    ) -> Result<(), GraphError> {
+        let placement = &self.setting.placement;
+        let attached = self.setting.attached.clone();
+        let float = Setting::in_floats(Placement::floats(placement.graph.clone()), attached);
+        let input = any(batch.without_autodiff())?;
+        let module = module.valid();
+        let weights = weights(&placement.graph, &module, &self.setting.attached, |_| false)?;
+        let observers = &mut self.observers;
+        let mut failure = None;
+        let mut see = |value: Value, tensor: &AnyTensor| {
+            let Some(site) = placement
+                .site(value)
+                .filter(|_| placement.makes_values(value))
+            else {
+                return;
+            };
+            if let Err(what) = see(&mut observers[site], tensor) {
+                failure.get_or_insert(GraphError::Activation {
+                    layer: placement.sites[site].layer.clone(),
+                    what,
+                });
+            }
+        };
+        see(Value::Input, &input);
+        let mut pass = Pass::new(&float, &weights, Vec::new(), None, false);
+        pass.trace(input, |index, tensor| see(Value::Node(index), tensor))?;
+        self.batches += 1;
+        match failure {
+            Some(failure) => Err(failure),
+            None => Ok(()),
+        }
+    }
+
+    /// The scale and the zero point of each site, as found so far. Fails before any data, and where an
+    /// activation was always the same number other than zero.
+    pub fn parameters(&self) -> Result<Vec<(f32, i32)>, GraphError> {
+        if self.batches == 0 {
+            return Err(GraphError::NoData);
+        }
+        let sites = self.setting.placement.sites.iter().zip(&self.observers);
+        sites
+            .map(|(site, observer)| {
+                let found = observer.finish(&site.scheme);
+                found.ok_or(GraphError::NoData)
+            })
+            .collect()
+    }
+
+    /// The module with its activations quantized.
+    pub fn finish<M: Module>(self, module: M) -> Result<Quantized<M>, GraphError> {
+        let found = self.parameters()?;
+        let mut placement = self.setting.placement;
+        let mut scales = Vec::new();
+        for (site, (scale, zero_point)) in placement.sites.iter_mut().zip(found) {
+            site.zero_point = zero_point;
+            scales.push(scale);
+        }
+        Ok(Quantized::new(
+            module,
+            placement,
+            self.setting.attached,
+            &scales,
+            self.activations.learned,
+        ))
+    }
+}
+
+// Shows a tensor to an observer; the error says what is wrong with it.
+fn see(observer: &mut Observer, tensor: &AnyTensor) -> Result<(), String> {
+    let ends = with_rank!(tensor.clone(), tensor => {
+        Tensor::cat(vec![tensor.clone().min(), tensor.max()], 0)
+    });
+    let ends = ends.try_into_vec_as::<f32>();
+    let ends = ends.map_err(|error| error.to_string())?;
+    let (low, high) = (ends[0], ends[1]);
+    if !low.is_finite() || !high.is_finite() {
+        return Err(format!(
+            "its values reach from {low} to {high}; calibrate with inputs that the model bears"
+        ));
+    }
+    let values = match observer.needs_values() {
+        false => Vec::new(),
+        true => with_rank!(tensor.clone(), tensor => tensor.try_into_vec_as::<f32>())
+            .map_err(|error| error.to_string())?,
+    };
+    if let Some(nan) = values.iter().find(|value| value.is_nan()) {
+        return Err(format!("{nan} among its values"));
+    }
+    observer.add(&values, low, high);
+    Ok(())
+}

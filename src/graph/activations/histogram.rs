@@ -1,0 +1,159 @@
+use crate::format::Scheme;
+
+// Bins of each half.
+const BINS: usize = 2048;
+
+/// How often values occurred, in bins of equal width to both sides of zero. Grows by doubling its
+/// width, so that no value is ever left out and none is counted in a wrong bin.
+#[derive(Debug, Clone)]
+pub(super) struct Histogram {
+    /// Upper end of the outermost bin; 0 before the first value other than zero.
+    bound: f32,
+    negative: Vec<u64>,
+    positive: Vec<u64>,
+    zeros: u64,
+    pub low: f32,
+    pub high: f32,
+}
+
+impl Histogram {
+    pub fn new() -> Self {
+        Self {
+            bound: 0.0,
+            negative: vec![0; BINS],
+            positive: vec![0; BINS],
+            zeros: 0,
+            low: 0.0,
+            high: 0.0,
+        }
+    }
+
+    /// Counts finite values whose least and greatest are known.
+    pub fn add(&mut self, values: &[f32], low: f32, high: f32) {
+        self.low = self.low.min(low);
+        self.high = self.high.max(high);
+        let greatest = high.abs().max(low.abs());
+        if greatest == 0.0 {
+            self.zeros += values.len() as u64;
+            return;
+        }
+        if self.bound == 0.0 {
+            self.bound = greatest;
+        }
+        while self.bound < greatest {
+            self.bound *= 2.0;
+            for half in [&mut self.negative, &mut self.positive] {
+                for bin in 0..BINS / 2 {
+                    half[bin] = half[2 * bin] + half[2 * bin + 1];
+                }
+                half[BINS / 2..].fill(0);
+            }
+        }
+        let bins_per_unit = BINS as f32 / self.bound;
+        for value in values {
+            let bin = ((value.abs() * bins_per_unit) as usize).min(BINS - 1);
+            match value.partial_cmp(&0.0) {
+                Some(std::cmp::Ordering::Greater) => self.positive[bin] += 1,
+                Some(std::cmp::Ordering::Less) => self.negative[bin] += 1,
+                _ => self.zeros += 1,
+            }
+        }
+    }
+
+    // The centre of a bin that is not empty, and how often it occurred.
+    fn bins(&self) -> Vec<(f32, u64)> {
+        let width = self.bound / BINS as f32;
+        let half = |bins: &[u64], sign: f32| -> Vec<(f32, u64)> {
+            let bins = bins.iter().enumerate().filter(|(_, count)| **count > 0);
+            bins.map(|(bin, count)| (sign * (bin as f32 + 0.5) * width, *count))
+                .collect()
+        };
+        let mut all = half(&self.negative, -1.0);
+        all.reverse();
+        if self.zeros > 0 {
+            all.push((0.0, self.zeros));
+        }
+        all.extend(half(&self.positive, 1.0));
+        all
+    }
+
+    /// The range that leaves out this share of the values at each end.
+    pub fn percentile(&self, outside: f64) -> (f32, f32) {
+        let bins = self.bins();
+        let total: u64 = bins.iter().map(|(_, count)| count).sum();
+        let left_out = (total as f64 * outside.clamp(0.0, 0.5)) as u64;
+        let end = |mut bins: Box<dyn Iterator<Item = &(f32, u64)> + '_>| {
+            let mut seen = 0;
+            bins.by_ref()
+                .find(|(_, count)| {
+                    seen += count;
+                    seen > left_out
+                })
+                .map_or(0.0, |(centre, _)| *centre)
+        };
+        let width = self.bound / BINS as f32 / 2.0;
+        let low = (end(Box::new(bins.iter())) - width).max(self.low);
+        let high = (end(Box::new(bins.iter().rev())) + width).min(self.high);
+        (low.min(0.0), high.max(0.0))
+    }
+
+    /// The range, of a hundred that shrink towards zero, whose codes lie closest to the values.
+    pub fn least_squares(&self, scheme: &Scheme) -> (f32, f32) {
+        let bins = self.bins();
+        self.best(100, |low, high| {
+            let (scale, zero_point) = super::parameters(low, high, scheme);
+            let error = |&(centre, count): &(f32, u64)| {
+                let code = scheme.quantize(centre, scale, zero_point);
+                let difference = scheme.dequantize(code, scale, zero_point) - centre;
+                f64::from(difference).powi(2) * count as f64
+            };
+            bins.iter().map(error).sum()
+        })
+    }
+
+    /// The range, of a hundred, whose codes have the distribution that diverges least from that of the
+    /// values, outliers counted to the outermost code (Migacz 2017).
+    pub fn entropy(&self, scheme: &Scheme) -> (f32, f32) {
+        let bins = self.bins();
+        let total: f64 = bins.iter().map(|(_, count)| *count as f64).sum();
+        let (first, last) = scheme.code_range();
+        self.best(100, |low, high| {
+            let (scale, zero_point) = super::parameters(low, high, scheme);
+            let codes: Vec<usize> = bins
+                .iter()
+                .map(|(centre, _)| (scheme.quantize(*centre, scale, zero_point) - first) as usize)
+                .collect();
+            // Values within the range, spread evenly over the bins of their code.
+            let mut mass = vec![0.0; (last - first + 1) as usize];
+            let mut spread = vec![0u64; mass.len()];
+            for ((centre, count), code) in bins.iter().zip(&codes) {
+                if (low..=high).contains(centre) {
+                    mass[*code] += *count as f64;
+                    spread[*code] += 1;
+                }
+            }
+            let inside: f64 = mass.iter().sum();
+            let divergence = bins.iter().zip(&codes).map(|((centre, count), code)| {
+                let p = *count as f64 / total;
+                // What saturates is seen as nothing of its own: a small share, lest it be infinite.
+                let q = match (low..=high).contains(centre) {
+                    true => mass[*code] / spread[*code] as f64 / inside,
+                    false => 1e-6 / total,
+                };
+                p * (p / q).ln()
+            });
+            divergence.sum()
+        })
+    }
+
+    fn best(&self, candidates: usize, cost: impl Fn(f32, f32) -> f64) -> (f32, f32) {
+        let ranges = (1..=candidates).rev().map(|candidate| {
+            let share = candidate as f32 / candidates as f32;
+            (self.low * share, self.high * share)
+        });
+        let costs = ranges.map(|(low, high)| (cost(low, high), (low, high)));
+        costs
+            .min_by(|(a, _), (b, _)| a.total_cmp(b))
+            .map_or((self.low, self.high), |(_, range)| range)
+    }
+}

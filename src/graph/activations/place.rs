@@ -1,0 +1,274 @@
+//! Which tensors of a graph become integers, and which share a scale.
+
+use serde::{Deserialize, Serialize};
+
+use super::super::{Binary, Graph, Node, Op, Value};
+use crate::format::Scheme;
+
+/// How a node computes in the quantized graph.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Form {
+    /// Integer products, summed in integers.
+    Product,
+    /// A sum or a product of two integer tensors, or of one and a parameter.
+    Arithmetic,
+    /// An integer sum over windows or axes.
+    Sum,
+    /// A factor and an offset for each channel.
+    Affine,
+    /// A function looked up for each code.
+    Table,
+    /// Codes moved as they are: the result shares its scale with the operands.
+    Movement,
+    /// In floats.
+    Float,
+}
+
+/// A quantized activation: the codes of one or more tensors that share a scale.
+///
+/// ```
+/// # use burn_compress::graph::Site;
+/// fn show(site: &Site) -> String {
+///     format!("{}: {} bits, zero point {}", site.layer, site.scheme.bits(), site.zero_point)
+/// }
+/// ```
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Site {
+    /// The layer whose result it is, or `input`.
+    pub layer: String,
+    /// The operation whose result it is.
+    pub op: String,
+    /// The codes.
+    pub scheme: Scheme,
+    /// The code of zero.
+    pub zero_point: i32,
+}
+
+impl Site {
+    /// The least and the greatest code, less the zero point.
+    pub(crate) fn centred_range(&self) -> (i32, i32) {
+        let (low, high) = self.scheme.code_range();
+        (low - self.zero_point, high - self.zero_point)
+    }
+}
+
+/// A graph, and where it is quantized.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub(crate) struct Placement {
+    pub graph: Graph,
+    /// For each node.
+    pub forms: Vec<Form>,
+    /// The site of the input, if it is quantized.
+    pub input: Option<usize>,
+    /// The site of each node's result, if it is quantized.
+    pub nodes: Vec<Option<usize>>,
+    pub sites: Vec<Site>,
+}
+
+impl Placement {
+    /// `quantized` tells which parameters are the weights of integer products; `scheme` and
+    /// `input_scheme` are those of activations and of the graph's input.
+    pub fn new(
+        graph: Graph,
+        quantized: impl Fn(&str) -> bool,
+        scheme: Scheme,
+        input_scheme: Scheme,
+    ) -> Self {
+        let mut forms: Vec<Form> = graph
+            .nodes
+            .iter()
+            .map(|node| form(&graph, node, &quantized))
+            .collect();
+        let count = graph.nodes.len();
+        let slot = |value: Value| match value {
+            Value::Node(index) => Some(index),
+            Value::Input => Some(count),
+            _ => None,
+        };
+        // Whether anyone needs the codes of a node's result; the last is the input.
+        let mut wanted = vec![false; count + 1];
+        for index in (0..count).rev() {
+            if forms[index] != Form::Product && !wanted[index] {
+                forms[index] = Form::Float;
+            }
+            if forms[index] == Form::Float {
+                continue;
+            }
+            let node = &graph.nodes[index];
+            let activations = node.inputs.iter().copied().chain(node.epilogue.add);
+            for slot in activations.filter_map(slot) {
+                wanted[slot] = true;
+            }
+        }
+        // Tensors that share a scale have one root.
+        let mut parent: Vec<usize> = (0..=count).collect();
+        for (index, node) in graph.nodes.iter().enumerate() {
+            if forms[index] == Form::Movement {
+                for operand in node.inputs.iter().copied().filter_map(slot) {
+                    let (a, b) = (root(&parent, operand), root(&parent, index));
+                    // The input first, then the earliest.
+                    let (first, later) = match a == count || (b != count && a < b) {
+                        true => (a, b),
+                        false => (b, a),
+                    };
+                    parent[later] = first;
+                }
+            }
+        }
+        let mut sites = Vec::new();
+        let mut site_of = vec![None; count + 1];
+        for tensor in std::iter::once(count).chain(0..count) {
+            if !wanted[tensor] {
+                continue;
+            }
+            let first = root(&parent, tensor);
+            if site_of[first].is_none() {
+                site_of[first] = Some(sites.len());
+                sites.push(match graph.nodes.get(first) {
+                    Some(node) => Site {
+                        layer: node.layer.clone(),
+                        op: node.op.name().to_string(),
+                        scheme,
+                        zero_point: 0,
+                    },
+                    None => Site {
+                        layer: "input".to_string(),
+                        op: "input".to_string(),
+                        scheme: input_scheme,
+                        zero_point: 0,
+                    },
+                });
+            }
+            site_of[tensor] = site_of[first];
+        }
+        // A root that only shares its scale is no site of its own.
+        for (tensor, site) in site_of.iter_mut().enumerate() {
+            if !wanted[tensor] {
+                *site = None;
+            }
+        }
+        let input = site_of.pop().flatten();
+        Self {
+            graph,
+            forms,
+            input,
+            nodes: site_of,
+            sites,
+        }
+    }
+
+    /// The site of a tensor, if it is quantized.
+    pub fn site(&self, value: Value) -> Option<usize> {
+        match value {
+            Value::Input => self.input,
+            Value::Node(index) => self.nodes[index],
+            _ => None,
+        }
+    }
+
+    /// A graph with nothing quantized.
+    pub fn floats(graph: Graph) -> Self {
+        let count = graph.nodes.len();
+        Self {
+            graph,
+            forms: vec![Form::Float; count],
+            input: None,
+            nodes: vec![None; count],
+            sites: Vec::new(),
+        }
+    }
+
+    /// Whether a tensor holds values of its own, not those of another one moved.
+    pub fn makes_values(&self, value: Value) -> bool {
+        match value {
+            Value::Node(index) => self.forms[index] != Form::Movement,
+            _ => true,
+        }
+    }
+
+    /// Where the channels of a product lie among those of all products, and how many they are.
+    pub fn correction_of(&self, index: usize) -> (usize, usize) {
+        let before = (0..index).map(|index| self.channels(index)).sum();
+        (before, self.channels(index))
+    }
+
+    /// The output channels of a product with weights; 0 of any other node.
+    pub fn channels(&self, index: usize) -> usize {
+        let node = &self.graph.nodes[index];
+        if self.forms[index] != Form::Product || node.op == Op::MatMul {
+            return 0;
+        }
+        let axis = super::super::simulate::channel_axis(&node.op, node.dims.len());
+        node.dims[axis].at(1)
+    }
+
+    /// The nodes that compute in floats although they do arithmetic, with the reason.
+    pub fn in_float(&self) -> impl Iterator<Item = &Node> + '_ {
+        let nodes = self.graph.nodes.iter().zip(&self.forms);
+        nodes
+            .filter(|(node, form)| **form == Form::Float && !is_movement(&node.op))
+            .map(|(node, _)| node)
+    }
+}
+
+fn root(parent: &[usize], mut tensor: usize) -> usize {
+    while parent[tensor] != tensor {
+        tensor = parent[tensor];
+    }
+    tensor
+}
+
+fn is_movement(op: &Op) -> bool {
+    match op {
+        Op::MaxPool { .. }
+        | Op::Concatenate { .. }
+        | Op::Slice { .. }
+        | Op::Reshape
+        | Op::Permute { .. }
+        | Op::Expand
+        | Op::UpsampleNearest => true,
+        Op::Pad { value, .. } => *value == 0.0,
+        _ => false,
+    }
+}
+
+// What a node can do if its operands are codes.
+fn form(graph: &Graph, node: &Node, quantized: &impl Fn(&str) -> bool) -> Form {
+    let activations = node.inputs.iter().filter(|v| v.is_activation()).count();
+    let weight = |value: Option<&Value>| match value {
+        Some(Value::Parameter(index)) => quantized(&graph.parameters[*index].path),
+        _ => false,
+    };
+    match &node.op {
+        Op::Convolution { .. } | Op::TransposedConvolution { .. } | Op::Linear => {
+            match weight(node.inputs.get(1)) && activations == 1 {
+                true => Form::Product,
+                false => Form::Float,
+            }
+        }
+        Op::MatMul if activations == 2 => Form::Product,
+        Op::Binary(Binary::Add | Binary::Subtract | Binary::Multiply) if activations == 2 => {
+            Form::Arithmetic
+        }
+        // A parameter less an activation has no place in the requantization.
+        Op::Binary(Binary::Add | Binary::Multiply) if activations == 1 => Form::Arithmetic,
+        Op::BatchNorm { .. } => Form::Affine,
+        Op::AveragePool { ceil: false, .. } | Op::Mean { .. } | Op::Sum { .. } => Form::Sum,
+        Op::AdaptiveAveragePool { rank, output } => {
+            let dims = graph.dims(node.inputs[0]);
+            let spatial = &dims[dims.len() - rank..];
+            let output = &output[2 - rank..];
+            let even = spatial.iter().zip(output).all(|(length, output)| {
+                matches!(length, super::super::Dim::Fixed(length) if length % output == 0)
+            });
+            match even {
+                true => Form::Sum,
+                false => Form::Float,
+            }
+        }
+        Op::Unary(_) => Form::Table,
+        op if is_movement(op) && activations == node.inputs.len() => Form::Movement,
+        _ => Form::Float,
+    }
+}

@@ -1,0 +1,67 @@
+//! Runs a quantized graph on any Burn device, with gradients, as integers will compute it: sums of
+//! integer-valued floats are exact up to 24 bits.
+
+mod float;
+mod model;
+mod pass;
+mod statistics;
+mod sums;
+mod terms;
+mod weights;
+
+pub(crate) use float::any;
+pub use model::Quantized;
+pub(crate) use model::Setting;
+pub(crate) use pass::{Pass, channel_axis, standing_norm};
+pub(crate) use sums::even_window;
+pub(crate) use terms::{Source, Terms};
+pub(crate) use weights::{Weight, weights};
+
+use burn::tensor::Tensor;
+
+use super::activations::{Form, Placement, Site};
+use super::{GraphError, Unary, Value};
+
+/// Whether each parameter is read as integers: as the weight of an integer product, and nowhere else.
+pub(crate) fn integer_weights(placement: &Placement) -> Vec<bool> {
+    let graph = &placement.graph;
+    let mut integers = vec![false; graph.parameters.len()];
+    for (node, form) in graph.nodes.iter().zip(&placement.forms) {
+        if let (Form::Product, Some(Value::Parameter(index))) = (form, node.inputs.get(1)) {
+            integers[*index] = true;
+        }
+    }
+    integers
+}
+
+/// The code, less the zero point, of a function's value for each code of its operand.
+pub(crate) fn table(
+    unary: Unary,
+    from: &Site,
+    from_scale: f32,
+    to: &Site,
+    to_scale: f32,
+) -> Vec<f32> {
+    let (low, high) = from.centred_range();
+    let (least, most) = to.centred_range();
+    let code = |centred: i32| {
+        let units = unary.value(centred as f32 * from_scale) / to_scale;
+        match units.is_nan() {
+            true => 0.0,
+            false => units.round_ties_even().clamp(least as f32, most as f32),
+        }
+    };
+    (low..=high).map(code).collect()
+}
+
+pub(crate) fn read_scales(scales: &[Tensor<1>]) -> Result<Vec<f32>, GraphError> {
+    let read = |scale: &Tensor<1>| {
+        let scale = scale.clone().try_into_vec_as::<f32>();
+        let scale = scale.map_err(|error| GraphError::Device {
+            what: "a scale".to_string(),
+            reason: error.to_string(),
+        })?;
+        Ok(scale[0])
+    };
+    scales.iter().map(read).collect()
+}

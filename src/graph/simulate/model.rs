@@ -1,0 +1,237 @@
+use std::sync::Arc;
+
+use burn::module::{Module, Param};
+use burn::tensor::{Device, Tensor};
+
+use super::super::activations::{Placement, Site};
+use super::super::{Graph, GraphError, Node};
+use super::pass::Pass;
+use super::weights::{Weight, weights};
+use crate::attach::{Attached, Compression};
+use crate::quantize::balanced;
+
+/// A module whose forward pass computes as the integers of its deployed form will: weights and
+/// activations quantized, batch norms folded, with straight-through gradients to the module's own
+/// parameters and, where scales are learned, to the scales.
+///
+/// It is a Burn module itself: one optimizer trains all of it, one record holds all of it. The user's
+/// module is inside, unchanged in type.
+///
+/// What it computes equals the [integer form](Self::to_integer) to the last bit of each code, wherever
+/// a sum stays within 24 bits.
+#[derive(Module, Debug)]
+pub struct Quantized<M: Module> {
+    module: M,
+    /// A scale for each site.
+    scale: Param<Tensor<1>>,
+    /// What bias correction adds to the products' results, one after the other.
+    correction: Option<Param<Tensor<1>>>,
+    #[module(skip)]
+    setting: Arc<Setting>,
+    #[module(skip)]
+    frozen: bool,
+}
+
+/// What does not change while a model trains.
+#[derive(Debug, Clone)]
+pub(crate) struct Setting {
+    pub placement: Placement,
+    pub attached: Attached,
+    /// Whether each parameter is read as integers.
+    pub integers: Vec<bool>,
+    pub learned: bool,
+    pub momentum: f64,
+}
+
+impl<M: Module> Quantized<M> {
+    pub(crate) fn new(
+        module: M,
+        placement: Placement,
+        attached: Attached,
+        scales: &[f32],
+        learned: bool,
+    ) -> Self {
+        let device = module.devices().into_iter().next().unwrap_or_default();
+        let scale = Tensor::<1>::from_data(scales, &device);
+        let scale = Param::from_tensor(scale).set_require_grad(learned);
+        let integers = super::integer_weights(&placement);
+        Self {
+            module,
+            scale,
+            correction: None,
+            setting: Arc::new(Setting {
+                placement,
+                attached,
+                integers,
+                learned,
+                momentum: 0.1,
+            }),
+            frozen: false,
+        }
+    }
+
+    /// The user's module.
+    pub fn module(&self) -> &M {
+        &self.module
+    }
+
+    /// The user's module, changed: how a [`Compression`]'s masks and scales move as it trains.
+    pub fn map_module<E>(self, change: impl FnOnce(M) -> Result<M, E>) -> Result<Self, E> {
+        Ok(Self {
+            module: change(self.module)?,
+            ..self
+        })
+    }
+
+    /// To be called after each step of the optimizer: [`Compression::step`] on the module inside.
+    pub fn step(self, compression: &mut Compression) -> Result<Self, crate::attach::AttachError> {
+        self.map_module(|module| compression.step(module))
+    }
+
+    /// The user's module, back.
+    pub fn into_module(self) -> M {
+        self.module
+    }
+
+    /// The graph that it runs.
+    pub fn graph(&self) -> &Graph {
+        &self.setting.placement.graph
+    }
+
+    /// All quantized activations.
+    pub fn sites(&self) -> &[Site] {
+        &self.setting.placement.sites
+    }
+
+    /// The scale of each site. Reads from the device.
+    pub fn scales(&self) -> Result<Vec<f32>, GraphError> {
+        let scales = self.scale.val().try_into_vec_as::<f32>();
+        scales.map_err(|error| GraphError::Device {
+            what: "the scales of the activations".to_string(),
+            reason: error.to_string(),
+        })
+    }
+
+    /// The nodes that compute in floats although they do arithmetic: those without an integer form, and
+    /// those whose weights are not quantized.
+    pub fn in_float(&self) -> Vec<&Node> {
+        self.setting.placement.in_float().collect()
+    }
+
+    /// From here on batch norms use their running statistics and leave them as they are, as the deployed
+    /// form does. Before, in training, they use and follow those of the batch.
+    pub fn freeze_statistics(mut self) -> Self {
+        self.frozen = true;
+        self
+    }
+
+    /// Whether the statistics of batch norms are frozen.
+    pub fn has_frozen_statistics(&self) -> bool {
+        self.frozen
+    }
+
+    /// How fast running statistics follow, 0 to 1: the share of each new batch. 0.1 unless set, as in
+    /// Burn's own batch norm.
+    pub fn with_momentum(mut self, momentum: f64) -> Self {
+        Arc::make_mut(&mut self.setting).momentum = momentum;
+        self
+    }
+
+    /// Runs the model; see [`Quantized`]. Fails with [`GraphError::Input`] for an input of other
+    /// dimensions than the graph was captured for, and with [`GraphError::Parameter`] where the module
+    /// lacks what the graph uses.
+    pub fn forward<const D: usize, const E: usize>(
+        &self,
+        input: Tensor<D>,
+    ) -> Result<Tensor<E>, GraphError> {
+        let input = super::float::any(input)?;
+        let weights = self.weights()?;
+        let training = !self.frozen && input.is_autodiff();
+        let mut pass = Pass::new(
+            &self.setting,
+            &weights,
+            self.site_scales(),
+            self.correction.as_ref().map(Param::val),
+            training,
+        );
+        let output = pass.run(input)?;
+        let statistics = pass.into_statistics();
+        if !statistics.is_empty() {
+            // Burn keeps running statistics behind a lock that clones share: so a forward pass can
+            // move them, as Burn's own does.
+            let _ = self.module.clone().map(&mut super::statistics::Follow::new(
+                statistics,
+                self.setting.momentum,
+            ));
+        }
+        super::float::out(output)
+    }
+
+    pub(crate) fn weights(&self) -> Result<Vec<Weight>, GraphError> {
+        let setting = &self.setting;
+        weights(
+            &setting.placement.graph,
+            &self.module,
+            &setting.attached,
+            |index| setting.integers[index],
+        )
+    }
+
+    /// The scale of each site, with its gradient if it is learned.
+    pub(crate) fn site_scales(&self) -> Vec<Tensor<1>> {
+        let scales = self.scale.val();
+        let sites = self.setting.placement.sites.iter().enumerate();
+        sites
+            .map(|(index, site)| {
+                let scale = scales.clone().narrow(0, index, 1);
+                match self.setting.learned && scale.is_tracked() {
+                    // The same number for any batch, so that its size does not matter.
+                    true => balanced(scale, self.setting.site_length(index), &site.scheme),
+                    false => scale.detach(),
+                }
+            })
+            .collect()
+    }
+
+    pub(crate) fn setting(&self) -> &Setting {
+        &self.setting
+    }
+
+    pub(crate) fn correction(&self) -> Option<Tensor<1>> {
+        self.correction.as_ref().map(Param::val)
+    }
+
+    pub(crate) fn with_correction(mut self, correction: Tensor<1>) -> Self {
+        self.correction = Some(Param::from_tensor(correction).set_require_grad(false));
+        self
+    }
+
+    pub(crate) fn device(&self) -> Device {
+        self.scale.val().device()
+    }
+}
+
+impl Setting {
+    /// Of a graph with nothing quantized but its weights' values.
+    pub fn in_floats(placement: Placement, attached: Attached) -> Self {
+        Self {
+            integers: vec![false; placement.graph.parameters.len()],
+            placement,
+            attached,
+            learned: false,
+            momentum: 0.0,
+        }
+    }
+
+    // Elements that share a site's scale, of one image.
+    fn site_length(&self, site: usize) -> usize {
+        let placement = &self.placement;
+        let elements =
+            |dims: &[super::super::Dim]| -> usize { dims.iter().map(|d| d.at(1)).product() };
+        if placement.input == Some(site) {
+            return elements(&placement.graph.input);
+        }
+        let node = placement.nodes.iter().position(|of| *of == Some(site));
+        node.map_or(1, |node| elements(&placement.graph.nodes[node].dims))
+    }
+}

@@ -1,0 +1,187 @@
+//! The numbers of a node's requantization: computed here alone, for the simulation and for the integer
+//! form, so that they are equal in every bit.
+
+use burn::tensor::Tensor;
+
+use super::super::activations::Placement;
+use super::super::tensor::AnyTensor;
+use super::super::{Norm, Op, Value};
+use super::weights::Weight;
+
+/// `sum * multiplier + offset + residual code * residual`, in units of the result's scale, or in real
+/// units where the result is a float.
+pub(crate) struct Terms {
+    /// For each channel, or one.
+    pub multiplier: Tensor<1>,
+    /// For each channel.
+    pub offset: Option<Tensor<1>>,
+    pub residual: Option<Tensor<1>>,
+}
+
+/// What the terms are computed from.
+pub(crate) struct Source<'a> {
+    pub placement: &'a Placement,
+    pub weights: &'a [Weight],
+    /// Of each site.
+    pub scales: &'a [Tensor<1>],
+    /// Added to the offset of each product, in real units.
+    pub correction: Option<&'a Tensor<1>>,
+}
+
+impl Source<'_> {
+    /// A parameter or a constant of one axis.
+    pub fn vector(&self, value: Value) -> Tensor<1> {
+        match value {
+            Value::Parameter(index) => {
+                let values = self.weights[index].values.clone();
+                let length = values.dims().iter().product();
+                values.reshape(&[length]).rank()
+            }
+            _ => unreachable!("epilogues hold parameters"),
+        }
+    }
+
+    /// The scale of a tensor's codes.
+    pub fn scale(&self, value: Value) -> Option<Tensor<1>> {
+        let site = self.placement.site(value)?;
+        Some(self.scales[site].clone())
+    }
+
+    /// Factor and shift of a batch norm, for each channel.
+    pub fn norm(&self, norm: &Norm) -> (Tensor<1>, Tensor<1>, Tensor<1>) {
+        let variance = self.vector(norm.variance) + norm.epsilon;
+        let factor = self.vector(norm.gamma) / variance.sqrt();
+        (factor, self.vector(norm.mean), self.vector(norm.beta))
+    }
+
+    /// The real value of one in the sum of an integer product, for each channel.
+    pub fn unit(&self, index: usize) -> Tensor<1> {
+        let node = &self.placement.graph.nodes[index];
+        let scale = self.operand_scale(node.inputs[0]);
+        match node.inputs[1] {
+            Value::Parameter(weight) => {
+                let codes = self.weights[weight].codes.as_ref();
+                let (_, of_weight) = codes.unwrap_or_else(|| unreachable!("an integer product"));
+                let mut of_weight = of_weight.clone();
+                if let Op::TransposedConvolution { groups, .. } = node.op {
+                    let [rows] = of_weight.dims();
+                    if rows > 1 && groups > 1 {
+                        of_weight = of_weight.repeat(&[groups]);
+                    }
+                }
+                scale * of_weight
+            }
+            other => scale * self.operand_scale(other),
+        }
+    }
+
+    fn operand_scale(&self, value: Value) -> Tensor<1> {
+        let scale = self.scale(value);
+        scale.unwrap_or_else(|| unreachable!("operands of integer nodes are quantized"))
+    }
+
+    /// The terms of an integer product.
+    pub fn product(&self, index: usize) -> Terms {
+        let node = &self.placement.graph.nodes[index];
+        let epilogue = &node.epilogue;
+        let bias = epilogue.bias.map(|bias| self.vector(bias));
+        let mut multiplier = self.unit(index);
+        let mut offset = bias;
+        if let Some(norm) = &epilogue.norm {
+            let (factor, mean, beta) = self.norm(norm);
+            multiplier = multiplier * factor.clone();
+            let centre = match offset {
+                Some(bias) => bias - mean,
+                None => -mean,
+            };
+            offset = Some(beta + centre * factor);
+        }
+        if let Some(correction) = self.correction {
+            let (start, length) = self.placement.correction_of(index);
+            let correction = correction.clone().narrow(0, start, length);
+            offset = Some(match offset {
+                Some(offset) => offset + correction,
+                None => correction,
+            });
+        }
+        let residual = epilogue.add.map(|add| self.operand_scale(add));
+        match self.scale(Value::Node(index)) {
+            None => Terms {
+                multiplier,
+                offset,
+                residual,
+            },
+            Some(scale) => Terms {
+                multiplier: multiplier / scale.clone(),
+                offset: offset.map(|offset| offset / scale.clone()),
+                residual: residual.map(|residual| residual / scale),
+            },
+        }
+    }
+
+    /// The terms of a batch norm of its own.
+    pub fn affine(&self, index: usize, norm: &Norm) -> Terms {
+        let node = &self.placement.graph.nodes[index];
+        let (factor, mean, beta) = self.norm(norm);
+        let multiplier = self.operand_scale(node.inputs[0]) * factor.clone();
+        let offset = beta - mean * factor;
+        let scale = self.operand_scale(Value::Node(index));
+        Terms {
+            multiplier: multiplier / scale.clone(),
+            offset: Some(offset / scale),
+            residual: None,
+        }
+    }
+
+    /// The multiplier of each operand of a sum, or of the product of both: in units of the result.
+    pub fn arithmetic(&self, index: usize) -> Vec<Tensor<1>> {
+        let node = &self.placement.graph.nodes[index];
+        let scale = self.operand_scale(Value::Node(index));
+        let operands = node.inputs.iter().filter(|value| value.is_activation());
+        let operands: Vec<Tensor<1>> = operands.map(|value| self.operand_scale(*value)).collect();
+        match (&node.op, operands.as_slice()) {
+            (Op::Binary(super::super::Binary::Multiply), [a, b]) => {
+                vec![a.clone() * b.clone() / scale]
+            }
+            _ => operands.into_iter().map(|s| s / scale.clone()).collect(),
+        }
+    }
+
+    /// The float operand of a sum (in units of the result), or of a product (times the other's scale).
+    pub fn constant(&self, index: usize) -> Option<AnyTensor> {
+        let node = &self.placement.graph.nodes[index];
+        let constant = node.inputs.iter().find(|value| !value.is_activation())?;
+        let values = match constant {
+            Value::Parameter(index) => self.weights[*index].values.clone(),
+            Value::Constant(index) => {
+                let constant = &self.placement.graph.constants[*index];
+                let device = self.scales[0].device();
+                AnyTensor::from_values(&constant.values, &constant.dims, &device)
+            }
+            _ => return None,
+        };
+        let other = node.inputs.iter().find(|value| value.is_activation())?;
+        let scale = self.operand_scale(Value::Node(index));
+        let rank = vec![1; values.dims().len()];
+        let times = |factor: Tensor<1>| AnyTensor::from(factor).reshape(&rank);
+        use super::super::Binary::{Divide, Multiply};
+        Some(match node.op {
+            Op::Binary(Multiply) => values
+                .binary(times(self.operand_scale(*other)), Multiply)
+                .binary(times(scale), Divide),
+            _ => values.binary(times(scale), Divide),
+        })
+    }
+
+    /// What a sum over windows is multiplied by: the scales' ratio, divided by the number of summed
+    /// elements where that is the same everywhere.
+    pub fn sum(&self, index: usize, count: Option<usize>) -> Tensor<1> {
+        let node = &self.placement.graph.nodes[index];
+        let scale = self.operand_scale(Value::Node(index));
+        let ratio = self.operand_scale(node.inputs[0]) / scale;
+        match count {
+            Some(count) => ratio / count as f32,
+            None => ratio,
+        }
+    }
+}

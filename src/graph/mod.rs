@@ -1,7 +1,9 @@
 //! What a model's forward pass computes: captured from an unmodified module, simplified, and run on
 //! any Burn device with gradients.
 
+mod bound;
 mod error;
+pub mod integer;
 mod node;
 mod op;
 mod tensor;

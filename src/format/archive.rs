@@ -119,9 +119,10 @@ pub struct Archive {
     pub entries: Vec<Entry>,
 }
 
+/// What a file's description says of an entry.
 #[derive(Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-struct Description {
+pub(crate) struct Description {
     path: String,
     dims: Vec<usize>,
     output_axis: usize,
@@ -140,6 +141,20 @@ impl Archive {
     const KIND: &'static str = "model";
 
     fn to_container(&self) -> Result<Container, FormatError> {
+        let (tensors, parts) = self.to_parts()?;
+        let description = serde_json::to_string(&tensors)
+            .map_err(|error| FormatError::corrupt(error.to_string()))?;
+        Ok(Container::new(Self::KIND, description, parts))
+    }
+
+    fn from_container(container: Container) -> Result<Self, FormatError> {
+        let tensors: Vec<Description> = serde_json::from_str(container.description())
+            .map_err(|error| FormatError::corrupt(error.to_string()))?;
+        Self::from_parts(tensors, container.into_parts())
+    }
+
+    /// The entries as descriptions and the parts of a container, for a file that describes more.
+    pub(crate) fn to_parts(&self) -> Result<(Vec<Description>, Vec<Part>), FormatError> {
         let mut parts = Vec::new();
         let mut tensors = Vec::new();
         for entry in &self.entries {
@@ -153,18 +168,17 @@ impl Archive {
             });
         }
         let mut names = HashSet::new();
-        if let Some(part) = parts.iter().find(|part| !names.insert(&part.name)) {
-            return Err(FormatError::tensor(&part.name, "occurs twice"));
+        match parts.iter().find(|part| !names.insert(&part.name)) {
+            Some(part) => Err(FormatError::tensor(&part.name, "occurs twice")),
+            None => Ok((tensors, parts)),
         }
-        let description = serde_json::to_string(&tensors)
-            .map_err(|error| FormatError::corrupt(error.to_string()))?;
-        Ok(Container::new(Self::KIND, description, parts))
     }
 
-    fn from_container(container: Container) -> Result<Self, FormatError> {
-        let tensors: Vec<Description> = serde_json::from_str(container.description())
-            .map_err(|error| FormatError::corrupt(error.to_string()))?;
-        let mut parts = container.into_parts();
+    /// The entries of descriptions and parts; each part must be described.
+    pub(crate) fn from_parts(
+        tensors: Vec<Description>,
+        mut parts: BTreeMap<String, Part>,
+    ) -> Result<Self, FormatError> {
         let entries = tensors
             .into_iter()
             .map(|tensor| decode(tensor, &mut parts))

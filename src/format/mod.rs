@@ -11,9 +11,11 @@ mod entropy;
 mod error;
 mod pack;
 mod payload;
+mod requantize;
 mod scheme;
 mod view;
 
+pub(crate) use archive::Description;
 pub use archive::{Archive, Entry};
 pub use atomic::write_atomically;
 pub use container::{Container, Part};
@@ -21,5 +23,6 @@ pub use entropy::entropy_bits;
 pub use error::FormatError;
 pub use pack::{pack, packed_len, unpack};
 pub use payload::{Dense, ElementType, Payload, Quantized};
+pub use requantize::Requantize;
 pub use scheme::{Granularity, Mapping, Scheme};
 pub use view::WeightView;

@@ -82,6 +82,22 @@ pub enum GraphError {
         /// What is wrong, and the way out.
         what: String,
     },
+    /// A step of an integer model that contradicts itself or the model.
+    #[error("the step at {layer}: {what}")]
+    Step {
+        /// Its layer.
+        layer: String,
+        /// What is wrong.
+        what: String,
+    },
+    /// An input with a number that is none, or infinite.
+    #[error("element {place} of the input is {value}; it must be finite")]
+    NotFinite {
+        /// Index of the first such element.
+        place: usize,
+        /// What it is.
+        value: f32,
+    },
     /// A calibration that has seen no data.
     #[error("no data for calibration: `observe` at least one batch")]
     NoData,

@@ -2,8 +2,11 @@
 //! any Burn device with gradients.
 
 mod activations;
+mod bound;
 mod capture;
 mod error;
+pub mod integer;
+mod lower;
 mod node;
 mod op;
 mod pass;

@@ -60,7 +60,9 @@ pub enum Unary {
     Relu,
     /// Between two bounds; ReLU6 is `0.0` to `6.0`. A bound may be infinite.
     Clamp {
+        #[serde(with = "super::bound")]
         min: f32,
+        #[serde(with = "super::bound")]
         max: f32,
     },
     LeakyRelu {

@@ -219,7 +219,8 @@ fn root(parent: &[usize], mut tensor: usize) -> usize {
     tensor
 }
 
-fn is_movement(op: &Op) -> bool {
+/// Whether an operation only moves elements.
+pub(crate) fn is_movement(op: &Op) -> bool {
     match op {
         Op::MaxPool { .. }
         | Op::Concatenate { .. }

@@ -1,0 +1,317 @@
+//! What a model must hold to, so that running it cannot fail but for memory.
+
+use crate::graph::{Dim, GraphError, Op, Unary, Value};
+
+use super::shape::{self, MAX_ELEMENTS};
+use super::window::largest;
+use super::{Grid, IntegerModel, IntegerOp, Rescale, Step, Weights};
+
+type Result<T> = std::result::Result<T, String>;
+
+pub(super) fn model(model: &IntegerModel) -> std::result::Result<(), GraphError> {
+    let at = |layer: &str| {
+        let layer = layer.to_string();
+        move |what| GraphError::Step { layer, what }
+    };
+    shape::check(&model.input).map_err(at("input"))?;
+    for (index, constant) in model.constants.iter().enumerate() {
+        let place = format!("constant {index}");
+        let dims = model.dims(Value::Constant(index));
+        shape::check(&dims).map_err(at(&place))?;
+        if shape::elements(&dims, 1) != Some(constant.values.len()) {
+            let what = format!("{} values in {dims:?}", constant.values.len());
+            return Err(at(&place)(what));
+        }
+        finite(&constant.values).map_err(at(&place))?;
+    }
+    for (index, step) in model.steps.iter().enumerate() {
+        self::step(model, index).map_err(at(&step.layer))?;
+        let reach = reach(model, step).map_err(at(&step.layer))?;
+        if reach > i32::MAX as u64 {
+            return Err(GraphError::Activation {
+                layer: step.layer.clone(),
+                what: format!(
+                    "sums of {} can reach {reach}, beyond 32 bits; use fewer bits",
+                    step.op.name()
+                ),
+            });
+        }
+    }
+    exists(model, model.output, model.steps.len()).map_err(at("output"))
+}
+
+fn exists(model: &IntegerModel, value: Value, before: usize) -> Result<()> {
+    let exists = match value {
+        Value::Input => true,
+        Value::Node(index) => index < before,
+        Value::Constant(index) => index < model.constants.len(),
+        Value::Parameter(_) => false,
+    };
+    match exists {
+        true => Ok(()),
+        false => Err(format!("there is no {value:?} before it")),
+    }
+}
+
+fn step(model: &IntegerModel, index: usize) -> Result<()> {
+    let step = &model.steps[index];
+    shape::check(&step.dims)?;
+    for &input in &step.inputs {
+        exists(model, input, index)?;
+    }
+    let (op, weights) = step.op.shape();
+    let mut inputs = step.inputs.clone();
+    let residual = step.op.rescale().is_some_and(|r| r.residual.is_some());
+    if residual {
+        let added = inputs.pop().ok_or("no residual")?;
+        if model.dims(added) != step.dims || model.grid(added).is_none() {
+            return Err("the residual is no tensor of codes of its dimensions".to_string());
+        }
+    }
+    let mut operands: Vec<_> = inputs.iter().map(|&input| model.dims(input)).collect();
+    operands.extend(weights);
+    let dims = shape::result(&op, &operands, &step.dims)?;
+    if dims != step.dims {
+        return Err(format!("its result is {dims:?}, not {:?}", step.dims));
+    }
+    operands_fit(model, step, &inputs)?;
+    numbers(step)
+}
+
+/// Which operands are codes and which are floats.
+fn operands_fit(model: &IntegerModel, step: &Step, inputs: &[Value]) -> Result<()> {
+    let grids: Vec<Option<Grid>> = inputs.iter().map(|&input| model.grid(input)).collect();
+    let fit = match (&step.op, &grids[..]) {
+        (IntegerOp::Quantize, [None]) => step.grid.is_some(),
+        (IntegerOp::Dequantize, [Some(_)]) => step.grid.is_none(),
+        (IntegerOp::Table(_), [Some(_)]) => step.grid.is_some(),
+        (IntegerOp::AddConstant { .. } | IntegerOp::MultiplyConstant { .. }, [Some(_), None]) => {
+            matches!(inputs[1], Value::Constant(_))
+        }
+        (IntegerOp::AddConstant { .. } | IntegerOp::MultiplyConstant { .. }, _) => false,
+        (IntegerOp::Move(op), grids) => {
+            let moves = match op {
+                Op::Pad { value, .. } => {
+                    value.is_finite() && (*value == 0.0 || step.grid.is_none())
+                }
+                Op::MaxPool { .. }
+                | Op::Concatenate { .. }
+                | Op::Slice { .. }
+                | Op::Reshape
+                | Op::Permute { .. }
+                | Op::Expand
+                | Op::UpsampleNearest => true,
+                _ => false,
+            };
+            moves && grids.iter().all(|grid| *grid == step.grid)
+        }
+        (IntegerOp::Float(op), _) => match op {
+            Op::Unary(unary) => unary_fits(*unary),
+            Op::Convolution { .. }
+            | Op::TransposedConvolution { .. }
+            | Op::Linear
+            | Op::MatMul
+            | Op::BatchNorm { .. }
+            | Op::LayerNorm { .. }
+            | Op::GroupNorm { .. }
+            | Op::Binary(_)
+            | Op::Softmax { .. }
+            | Op::AveragePool { .. }
+            | Op::AdaptiveAveragePool { .. }
+            | Op::Mean { .. }
+            | Op::Sum { .. }
+            | Op::UpsampleBilinear { .. } => true,
+            _ => false,
+        },
+        (IntegerOp::Quantize | IntegerOp::Dequantize | IntegerOp::Table(_), _) => false,
+        (_, grids) => grids.iter().all(Option::is_some),
+    };
+    match fit {
+        true => Ok(()),
+        false => Err(format!(
+            "{} does not take or give these codes and floats",
+            step.op.name()
+        )),
+    }
+}
+
+/// Weights and factors.
+fn numbers(step: &Step) -> Result<()> {
+    if let Some(rescale) = step.op.rescale() {
+        let channels = match &step.op {
+            IntegerOp::Linear { .. } => step.dims.last(),
+            IntegerOp::MatMul { .. } => None,
+            _ => step.dims.get(1),
+        };
+        let channels = channels.map(|dim| match dim {
+            Dim::Fixed(length) => *length,
+            Dim::Batch(_) => 1,
+        });
+        factors(rescale, channels.unwrap_or(1))?;
+    }
+    if let Some(super::Activation::Clamp { min, max }) = step.op.activation() {
+        bounds(min, max)?;
+    }
+    match &step.op {
+        IntegerOp::Convolution { weights, .. }
+        | IntegerOp::TransposedConvolution { weights, .. }
+        | IntegerOp::Linear { weights, .. } => {
+            let count = weights
+                .dims
+                .iter()
+                .try_fold(1usize, |n, &d| n.checked_mul(d));
+            if count != Some(weights.codes.len()) {
+                let (codes, dims) = (weights.codes.len(), &weights.dims);
+                return Err(format!("{codes} weights in {dims:?}"));
+            }
+            super::file::storable(&step.op)
+        }
+        IntegerOp::Add { left, right, .. } => finite(&[*left, *right]),
+        IntegerOp::AddConstant { multiplier, .. }
+        | IntegerOp::Multiply { multiplier, .. }
+        | IntegerOp::AveragePool { multiplier, .. }
+        | IntegerOp::AdaptiveAveragePool { multiplier, .. }
+        | IntegerOp::Sum { multiplier, .. } => finite(&[*multiplier]),
+        _ => Ok(()),
+    }
+}
+
+fn factors(rescale: &Rescale, channels: usize) -> Result<()> {
+    let offset = rescale.offset.as_deref();
+    for factors in [Some(&rescale.multiplier[..]), offset]
+        .into_iter()
+        .flatten()
+    {
+        if factors.len() != 1 && factors.len() != channels {
+            return Err(format!("{} factors for {channels} channels", factors.len()));
+        }
+        finite(factors)?;
+    }
+    finite(&[rescale.residual.unwrap_or(0.0)])
+}
+
+fn finite(values: &[f32]) -> Result<()> {
+    match values.iter().find(|value| !value.is_finite()) {
+        Some(value) => Err(format!("{value} is not finite")),
+        None => Ok(()),
+    }
+}
+
+fn bounds(min: f32, max: f32) -> Result<()> {
+    match min <= max {
+        true => Ok(()),
+        false => Err(format!("bounds {min} and {max}")),
+    }
+}
+
+fn unary_fits(unary: Unary) -> bool {
+    match unary {
+        Unary::Clamp { min, max } => min <= max,
+        Unary::LeakyRelu { slope: c }
+        | Unary::AddScalar(c)
+        | Unary::MulScalar(c)
+        | Unary::Power(c) => c.is_finite(),
+        Unary::HardSigmoid { alpha, beta } => alpha.is_finite() && beta.is_finite(),
+        _ => true,
+    }
+}
+
+/// The greatest absolute value that a sum of the step can have.
+fn reach(model: &IntegerModel, step: &Step) -> Result<u64> {
+    let grid = |index: usize| {
+        let input = step.inputs.get(index);
+        input.and_then(|&input| model.grid(input))
+    };
+    let code = |index| grid(index).map_or(0, |grid| grid.reach());
+    let spatial = |rank| shape::spatial(&model.dims(step.inputs[0]), rank);
+    let output = |rank| shape::spatial(&step.dims, rank);
+    let terms = match &step.op {
+        IntegerOp::Convolution { weights, .. } => heaviest(weights, 0, 1),
+        IntegerOp::Linear { weights, .. } => heaviest(weights, 1, 1),
+        IntegerOp::TransposedConvolution {
+            weights, groups, ..
+        } => heaviest(weights, 1, *groups),
+        IntegerOp::MatMul { .. } => {
+            let inner = model.dims(step.inputs[0]).last().map_or(1, |dim| dim.at(1));
+            (inner as u64).saturating_mul(code(1))
+        }
+        IntegerOp::Multiply { .. } => code(1),
+        IntegerOp::AveragePool { rank, window, .. } => {
+            let (_, _, size) = spatial(*rank)?;
+            let of = |axis: usize| window.kernel[axis].min(size[axis]) as u64;
+            of(0) * of(1)
+        }
+        IntegerOp::AdaptiveAveragePool { rank, .. } => {
+            let ((_, _, from), (_, _, to)) = (spatial(*rank)?, output(*rank)?);
+            (largest(from[0], to[0]) * largest(from[1], to[1])) as u64
+        }
+        IntegerOp::Sum { axes, .. } => {
+            let dims = model.dims(step.inputs[0]);
+            let summed: Vec<Dim> = axes.iter().map(|&axis| dims[axis]).collect();
+            if summed.iter().any(|dim| matches!(dim, Dim::Batch(_))) {
+                return Err("it sums over an axis that grows with the batch".to_string());
+            }
+            shape::elements(&summed, 1).unwrap_or(MAX_ELEMENTS) as u64
+        }
+        IntegerOp::Table(table) => {
+            // No sum: each code of the operand has an entry, and each entry is a code.
+            let (from, to) = (grid(0).ok_or("no grid")?, step.grid.ok_or("no grid")?);
+            let fits = table.len() as i64 == i64::from(from.high()) - i64::from(from.low()) + 1
+                && table
+                    .iter()
+                    .all(|code| (to.low()..=to.high()).contains(code));
+            return match fits {
+                true => Ok(0),
+                false => Err(format!("a table of {} codes", table.len())),
+            };
+        }
+        _ => 1,
+    };
+    Ok(terms.saturating_mul(code(0)))
+}
+
+/// The greatest sum of absolute weights of an output channel. These lie on an axis; where that is the
+/// second, the first is in groups.
+fn heaviest(weights: &Weights, axis: usize, groups: usize) -> u64 {
+    let rows = weights.dims[axis];
+    let inner: usize = weights.dims[axis + 1..].iter().product();
+    let in_group = weights.dims[0] / groups * rows * inner;
+    let mut sums = vec![0u64; rows * groups];
+    for (index, code) in weights.codes.iter().enumerate() {
+        let group = if groups > 1 { index / in_group } else { 0 };
+        sums[group * rows + index / inner % rows] += u64::from(code.unsigned_abs());
+    }
+    sums.into_iter().max().unwrap_or(0)
+}
+
+/// Whether the axis of images comes first everywhere and no step mixes them.
+pub(super) fn keeps_images_apart(model: &IntegerModel) -> bool {
+    let leads = |dims: &[Dim]| match dims {
+        [Dim::Batch(_), rest @ ..] => rest.iter().all(|dim| matches!(dim, Dim::Fixed(_))),
+        _ => false,
+    };
+    // Steps of constants alone are the same for each image.
+    let mut constant: Vec<bool> = Vec::new();
+    for step in &model.steps {
+        let from_constants = step.inputs.iter().all(|input| match input {
+            Value::Node(index) => constant[*index],
+            input => matches!(input, Value::Constant(_)),
+        });
+        let same = from_constants && step.dims.iter().all(|dim| matches!(dim, Dim::Fixed(_)));
+        constant.push(same);
+        let apart = match step.op.shape().0 {
+            Op::Softmax { axis } | Op::Concatenate { axis } => axis > 0,
+            Op::Permute { axes } => axes.first() == Some(&0),
+            Op::LayerNorm { .. } => step.dims.len() > 1,
+            _ => true,
+        };
+        if !same && !(apart && leads(&step.dims)) {
+            return false;
+        }
+    }
+    let output = match model.output {
+        Value::Node(index) => !constant[index],
+        value => value == Value::Input,
+    };
+    leads(&model.input) && output
+}

@@ -1,0 +1,440 @@
+//! The integer form of a quantized module: the same numbers that its simulation computes with.
+
+use burn::module::Module;
+use burn::tensor::Tensor;
+
+use super::activations::Form;
+use super::integer::{Activation, Divide, Grid, IntegerModel, IntegerOp, Rescale, Step, Weights};
+use super::simulate::{
+    Setting, Source, Terms, Weight, channel_axis, even_window, read_scales, standing_norm, table,
+};
+use super::tensor::{AnyTensor, with_rank};
+use super::{Binary, Constant, GraphError, Node, Op, Quantized, Unary, Value};
+
+impl<M: Module> Quantized<M> {
+    /// The model in whole numbers: what is deployed, and what defines its outputs. Reads all weights
+    /// from the device.
+    ///
+    /// Fails with [`GraphError::Activation`] where a sum could overflow 32 bits, and with
+    /// [`GraphError::Format`] where a scale is no positive number, as learning can bring about.
+    pub fn to_integer(&self) -> Result<IntegerModel, GraphError> {
+        let weights = self.weights()?;
+        let scales = self.site_scales();
+        let correction = self.correction();
+        let setting = self.setting();
+        let source = Source {
+            placement: &setting.placement,
+            weights: &weights,
+            scales: &scales,
+            correction: correction.as_ref(),
+        };
+        let host_scales = read_scales(&scales)?;
+        let grids = setting.placement.sites.iter().zip(&host_scales);
+        let grids: Result<Vec<Grid>, _> = grids
+            .map(|(site, scale)| Grid::new(site.scheme, *scale, site.zero_point))
+            .collect();
+        let mut lowering = Lowering {
+            setting,
+            source,
+            weights: &weights,
+            grids: grids?,
+            steps: Vec::new(),
+            constants: Vec::new(),
+            results: Vec::new(),
+            input: Value::Input,
+        };
+        lowering.run()?;
+        let graph = &setting.placement.graph;
+        let output = lowering.float(graph.output)?;
+        IntegerModel::new(
+            graph.input.clone(),
+            lowering.constants,
+            lowering.steps,
+            output,
+        )
+    }
+}
+
+struct Lowering<'a> {
+    setting: &'a Setting,
+    source: Source<'a>,
+    weights: &'a [Weight],
+    grids: Vec<Grid>,
+    steps: Vec<Step>,
+    constants: Vec<Constant>,
+    /// What each node became.
+    results: Vec<Value>,
+    input: Value,
+}
+
+impl Lowering<'_> {
+    fn run(&mut self) -> Result<(), GraphError> {
+        let placement = &self.setting.placement;
+        if let Some(site) = placement.input {
+            let dims = placement.graph.input.clone();
+            let grid = Some(self.grids[site]);
+            self.input = self.step(IntegerOp::Quantize, vec![Value::Input], grid, dims, "input");
+        }
+        for index in 0..placement.graph.nodes.len() {
+            let node = &placement.graph.nodes[index];
+            let result = self.node(index, node)?;
+            self.results.push(result);
+        }
+        Ok(())
+    }
+
+    fn step(
+        &mut self,
+        op: IntegerOp,
+        inputs: Vec<Value>,
+        grid: Option<Grid>,
+        dims: Vec<super::Dim>,
+        layer: &str,
+    ) -> Value {
+        self.steps.push(Step {
+            op,
+            inputs,
+            grid,
+            dims,
+            layer: layer.to_string(),
+        });
+        Value::Node(self.steps.len() - 1)
+    }
+
+    fn node(&mut self, index: usize, node: &Node) -> Result<Value, GraphError> {
+        let placement = &self.setting.placement;
+        let site = placement.nodes[index];
+        let grid = site.map(|site| self.grids[site]);
+        let (op, inputs) = match (placement.forms[index], site) {
+            (Form::Product, _) => self.product(index, node)?,
+            (Form::Movement, Some(_)) => {
+                let inputs = node.inputs.iter().map(|value| self.codes(*value));
+                (IntegerOp::Move(node.op.clone()), inputs.collect())
+            }
+            (Form::Arithmetic, Some(_)) => self.arithmetic(index, node)?,
+            (Form::Sum, Some(_)) => (self.sum(index, node)?, vec![self.codes(node.inputs[0])]),
+            (Form::Affine, Some(_)) => {
+                let norm = standing_norm(node);
+                let terms = self.source.affine(index, &norm);
+                let rescale = self.rescale(index, node, terms)?;
+                (
+                    IntegerOp::Rescale(rescale),
+                    vec![self.codes(node.inputs[0])],
+                )
+            }
+            (Form::Table, Some(to)) => (self.table(node, to)?, vec![self.codes(node.inputs[0])]),
+            _ => return self.in_float(node, grid),
+        };
+        Ok(self.step(op, inputs, grid, node.dims.clone(), &node.layer))
+    }
+
+    fn product(
+        &mut self,
+        index: usize,
+        node: &Node,
+    ) -> Result<(IntegerOp, Vec<Value>), GraphError> {
+        let rescale = self.source.product(index);
+        let rescale = self.rescale(index, node, rescale)?;
+        let mut inputs = vec![self.codes(node.inputs[0])];
+        let weights = match node.inputs[1] {
+            Value::Parameter(weight) => {
+                let codes = self.weights[weight].codes.as_ref();
+                let (codes, _) = codes.unwrap_or_else(|| unreachable!("an integer product"));
+                let path = &self.setting.placement.graph.parameters[weight].path;
+                Some(Weights {
+                    dims: codes.dims(),
+                    codes: host(codes.clone(), path)?
+                        .into_iter()
+                        .map(|code| code as i32)
+                        .collect(),
+                })
+            }
+            other => {
+                inputs.push(self.codes(other));
+                None
+            }
+        };
+        inputs.extend(node.epilogue.add.map(|add| self.codes(add)));
+        let op = match (&node.op, weights) {
+            (
+                Op::Convolution {
+                    rank,
+                    window,
+                    groups,
+                },
+                Some(weights),
+            ) => IntegerOp::Convolution {
+                rank: *rank,
+                window: *window,
+                groups: *groups,
+                weights,
+                rescale,
+            },
+            (
+                Op::TransposedConvolution {
+                    rank,
+                    window,
+                    output_padding,
+                    groups,
+                },
+                Some(weights),
+            ) => IntegerOp::TransposedConvolution {
+                rank: *rank,
+                window: *window,
+                output_padding: *output_padding,
+                groups: *groups,
+                weights,
+                rescale,
+            },
+            (Op::Linear, Some(weights)) => IntegerOp::Linear { weights, rescale },
+            _ => IntegerOp::MatMul { rescale },
+        };
+        Ok((op, inputs))
+    }
+
+    fn rescale(&self, index: usize, node: &Node, terms: Terms) -> Result<Rescale, GraphError> {
+        let read = |tensor: Tensor<1>| host(AnyTensor::from(tensor), &node.layer);
+        Ok(Rescale {
+            multiplier: read(terms.multiplier)?,
+            offset: terms.offset.map(read).transpose()?,
+            residual: match terms.residual {
+                Some(residual) => read(residual)?.first().copied(),
+                None => None,
+            },
+            activation: self.activation(index, node),
+        })
+    }
+
+    // In units of the result.
+    fn activation(&self, index: usize, node: &Node) -> Option<Activation> {
+        let site = self.setting.placement.nodes[index];
+        let unit = site.map_or(1.0, |site| self.grids[site].scale());
+        let bound = |bound: f32| match bound.is_finite() {
+            true => bound / unit,
+            false => bound,
+        };
+        match node.epilogue.activation? {
+            Unary::Clamp { min, max } => Some(Activation::Clamp {
+                min: bound(min),
+                max: bound(max),
+            }),
+            // Passes put nothing else there.
+            _ => Some(Activation::Relu),
+        }
+    }
+
+    fn arithmetic(
+        &mut self,
+        index: usize,
+        node: &Node,
+    ) -> Result<(IntegerOp, Vec<Value>), GraphError> {
+        let activation = self.activation(index, node);
+        let factors = self.source.arithmetic(index).into_iter();
+        let factors: Result<Vec<Vec<f32>>, GraphError> = factors
+            .map(|factor| host(AnyTensor::from(factor), &node.layer))
+            .collect();
+        let factors: Vec<f32> = factors?.into_iter().flatten().collect();
+        let operands = node.inputs.iter().filter(|value| value.is_activation());
+        let mut inputs: Vec<Value> = operands.map(|value| self.codes(*value)).collect();
+        if let Some(constant) = self.source.constant(index) {
+            let dims = constant.dims();
+            let values = host(constant, &node.layer)?;
+            inputs.push(self.constant(dims, values));
+        }
+        let both = inputs.iter().all(|value| matches!(value, Value::Node(_)));
+        let op = match (&node.op, both) {
+            (Op::Binary(Binary::Multiply), true) => IntegerOp::Multiply {
+                multiplier: factors[0],
+                activation,
+            },
+            (Op::Binary(Binary::Multiply), false) => IntegerOp::MultiplyConstant { activation },
+            (Op::Binary(Binary::Subtract), true) => IntegerOp::Add {
+                left: factors[0],
+                right: -factors[1],
+                activation,
+            },
+            (_, true) => IntegerOp::Add {
+                left: factors[0],
+                right: factors[1],
+                activation,
+            },
+            (_, false) => IntegerOp::AddConstant {
+                multiplier: factors[0],
+                activation,
+            },
+        };
+        Ok((op, inputs))
+    }
+
+    fn sum(&self, index: usize, node: &Node) -> Result<IntegerOp, GraphError> {
+        let graph = &self.setting.placement.graph;
+        let input = graph.dims(node.inputs[0]);
+        let factor = |count: Option<usize>| -> Result<f32, GraphError> {
+            let factor = self.source.sum(index, count);
+            Ok(host(AnyTensor::from(factor), &node.layer)?[0])
+        };
+        let activation = self.activation(index, node);
+        let pool = |rank: usize, window: super::Window, padded: bool| {
+            let count = window.kernel[0] * window.kernel[1];
+            let whole = padded || window.padding == [(0, 0), (0, 0)];
+            Ok(IntegerOp::AveragePool {
+                rank,
+                window,
+                ceil: false,
+                divide: match whole {
+                    true => Divide::None,
+                    false => Divide::Elements,
+                },
+                multiplier: factor(whole.then_some(count))?,
+                activation,
+            })
+        };
+        match &node.op {
+            Op::AveragePool {
+                rank,
+                window,
+                include_padding,
+                ..
+            } => pool(*rank, *window, *include_padding),
+            Op::AdaptiveAveragePool { rank, output } => {
+                let dims: Vec<usize> = input.iter().map(|dim| dim.at(1)).collect();
+                pool(*rank, even_window(*rank, *output, &dims), true)
+            }
+            Op::Mean { axes } | Op::Sum { axes } => {
+                let count = axes.iter().map(|axis| input[*axis].at(1)).product();
+                let mean = matches!(node.op, Op::Mean { .. });
+                Ok(IntegerOp::Sum {
+                    axes: axes.clone(),
+                    multiplier: factor(mean.then_some(count))?,
+                    activation,
+                })
+            }
+            _ => unreachable!("placement gives this form to sums alone"),
+        }
+    }
+
+    fn table(&self, node: &Node, to: usize) -> Result<IntegerOp, GraphError> {
+        let placement = &self.setting.placement;
+        let (Op::Unary(function), Some(from)) = (&node.op, placement.site(node.inputs[0])) else {
+            unreachable!("tables are of functions of one quantized number")
+        };
+        let sites = &placement.sites;
+        let scale = |site: usize| self.grids[site].scale();
+        let codes = table(*function, &sites[from], scale(from), &sites[to], scale(to));
+        Ok(IntegerOp::Table(
+            codes.into_iter().map(|code| code as i32).collect(),
+        ))
+    }
+
+    // A node in floats, its epilogue as steps of its own; the last one ends in the grid.
+    fn in_float(&mut self, node: &Node, grid: Option<Grid>) -> Result<Value, GraphError> {
+        let mut inputs = Vec::new();
+        for value in &node.inputs {
+            inputs.push(self.float(*value)?);
+        }
+        let epilogue = &node.epilogue;
+        let rank = node.dims.len();
+        let axis = channel_axis(&node.op, rank);
+        let along = |length: usize| {
+            let mut dims = vec![1; rank];
+            dims[axis] = length;
+            dims
+        };
+        let mut rest: Vec<(Op, Vec<Value>)> = Vec::new();
+        if let Some(bias) = epilogue.bias {
+            let values = host(AnyTensor::from(self.source.vector(bias)), &node.layer)?;
+            let bias = self.constant(along(values.len()), values);
+            rest.push((Op::Binary(Binary::Add), vec![bias]));
+        }
+        if let Some(norm) = &epilogue.norm {
+            let (factor, mean, beta) = self.source.norm(norm);
+            let shift = beta - mean * factor.clone();
+            for (tensor, how) in [(factor, Binary::Multiply), (shift, Binary::Add)] {
+                let values = host(AnyTensor::from(tensor), &node.layer)?;
+                let constant = self.constant(along(values.len()), values);
+                rest.push((Op::Binary(how), vec![constant]));
+            }
+        }
+        if let Some(add) = epilogue.add {
+            let add = self.float(add)?;
+            rest.push((Op::Binary(Binary::Add), vec![add]));
+        }
+        if let Some(activation) = epilogue.activation {
+            rest.push((Op::Unary(activation), Vec::new()));
+        }
+        let dims = || node.dims.clone();
+        let last = rest.len();
+        let ends_in = |place: usize| grid.filter(|_| place == last);
+        let moves = super::activations::is_movement(&node.op);
+        let mut result = match moves {
+            true => {
+                let op = IntegerOp::Move(node.op.clone());
+                let moved = self.step(op, inputs, None, dims(), &node.layer);
+                match grid {
+                    Some(_) => {
+                        self.step(IntegerOp::Quantize, vec![moved], grid, dims(), &node.layer)
+                    }
+                    None => moved,
+                }
+            }
+            false => {
+                let op = IntegerOp::Float(node.op.clone());
+                self.step(op, inputs, ends_in(0), dims(), &node.layer)
+            }
+        };
+        for (place, (op, others)) in rest.into_iter().enumerate() {
+            let mut inputs = vec![result];
+            inputs.extend(others);
+            let op = IntegerOp::Float(op);
+            result = self.step(op, inputs, ends_in(place + 1), dims(), &node.layer);
+        }
+        Ok(result)
+    }
+
+    fn constant(&mut self, dims: Vec<usize>, values: Vec<f32>) -> Value {
+        self.constants.push(Constant { dims, values });
+        Value::Constant(self.constants.len() - 1)
+    }
+
+    // The step that holds a tensor's codes.
+    fn codes(&self, value: Value) -> Value {
+        match value {
+            Value::Node(index) => self.results[index],
+            _ => self.input,
+        }
+    }
+
+    // The step, or the constant, that holds a tensor's real values.
+    fn float(&mut self, value: Value) -> Result<Value, GraphError> {
+        let placement = &self.setting.placement;
+        match value {
+            Value::Parameter(index) => {
+                let path = &placement.graph.parameters[index].path;
+                let values = self.weights[index].values.clone();
+                let dims = values.dims();
+                let values = host(values, path)?;
+                Ok(self.constant(dims, values))
+            }
+            Value::Constant(index) => {
+                let constant = &placement.graph.constants[index];
+                Ok(self.constant(constant.dims.clone(), constant.values.clone()))
+            }
+            value => {
+                let held = self.codes(value);
+                if placement.site(value).is_none() {
+                    return Ok(held);
+                }
+                let dims = placement.graph.dims(value);
+                Ok(self.step(IntegerOp::Dequantize, vec![held], None, dims, "dequantize"))
+            }
+        }
+    }
+}
+
+fn host(tensor: AnyTensor, what: &str) -> Result<Vec<f32>, GraphError> {
+    let values = with_rank!(tensor, tensor => tensor.try_into_vec_as::<f32>());
+    values.map_err(|error| GraphError::Device {
+        what: what.to_string(),
+        reason: error.to_string(),
+    })
+}

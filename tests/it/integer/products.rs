@@ -57,8 +57,8 @@ proptest! {
         let (groups, each_in, each_out) = (1 + noise.below(3), 1 + noise.below(3), 1 + noise.below(3));
         let (channels, filters) = (groups * each_in, groups * each_out);
         let mut size = [1, 1];
-        for axis in 2 - rank..2 {
-            size[axis] = 1 + noise.below(7);
+        for length in &mut size[2 - rank..] {
+            *length = 1 + noise.below(7);
         }
         prop_assume!(window.output(size).is_some());
         let output = window.output(size).unwrap();

@@ -5,6 +5,8 @@ mod attach;
 mod aware;
 mod device;
 mod format;
+mod integer;
+mod integer_float;
 #[cfg(feature = "learner")]
 mod learner;
 mod models;

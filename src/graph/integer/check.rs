@@ -305,7 +305,8 @@ pub(super) fn keeps_images_apart(model: &IntegerModel) -> bool {
             Op::LayerNorm { .. } => step.dims.len() > 1,
             _ => true,
         };
-        if !same && !(apart && leads(&step.dims)) {
+        let mixes = !apart || !leads(&step.dims);
+        if !same && mixes {
             return false;
         }
     }

@@ -13,7 +13,7 @@ use burn::optim::decay::WeightDecayConfig;
 use burn::optim::momentum::MomentumConfig;
 use burn::optim::{ModuleOptimizer, SgdConfig};
 use burn_compress::Study;
-use burn_compress::recipe::{PruneLevels, QuantizeLevels, Recipe};
+use burn_compress::recipe::{ActivationLevels, PruneLevels, QuantizeLevels, Recipe};
 use clap::Parser;
 
 #[path = "support/mod.rs"]
@@ -24,7 +24,7 @@ use support::device::Backend;
 use support::forget;
 use support::resnet::ResNet;
 use support::show;
-use support::workload::Classification;
+use support::workload::{CALIBRATION, Classification};
 
 /// Which compression does a ResNet for CIFAR-10 bear?
 #[derive(Parser)]
@@ -44,6 +44,9 @@ struct Arguments {
     /// Bits of a weight, falling
     #[arg(long, value_delimiter = ',', default_value = "8,4,3,2")]
     bits: Vec<u32>,
+    /// Bits of activations, 2 to 16, quantized together with the weights (the images keep 8)
+    #[arg(long)]
+    activation_bits: Option<u32>,
     /// Epochs of aware training; 0 for the post-training half alone
     #[arg(long, default_value_t = 5)]
     epochs: usize,
@@ -95,7 +98,8 @@ fn main() -> Result<(), Box<dyn Error>> {
     let (train, test) = Cifar::load(
         &arguments.data,
         match arguments.epochs {
-            0 => Some(0),
+            // Ranges of activations are found on some.
+            0 => Some(arguments.activation_bits.map_or(0, |_| CALIBRATION)),
             _ => arguments.train_images,
         },
         arguments.test_images,
@@ -115,6 +119,10 @@ fn main() -> Result<(), Box<dyn Error>> {
             }),
             quantize: (!arguments.bits.is_empty()).then(|| QuantizeLevels {
                 bits: arguments.bits,
+                activations: arguments.activation_bits.map(|bits| ActivationLevels {
+                    bits,
+                    ..Default::default()
+                }),
                 ..Default::default()
             }),
             ..Default::default()
@@ -138,7 +146,7 @@ fn main() -> Result<(), Box<dyn Error>> {
         .folder(&arguments.out)
         .score_name("accuracy, %")
         .on_progress(show::progress())
-        .run(model, &mut workload)?;
+        .run_quantized(model, &mut workload)?;
     show::outcome(&outcome, &arguments.out)
 }
 

@@ -1,5 +1,6 @@
 use crate::attach::AttachError;
 use crate::format::FormatError;
+use crate::graph::GraphError;
 use crate::recipe::RecipeError;
 use crate::report::ReportError;
 use crate::schedule::ScheduleError;
@@ -35,6 +36,9 @@ pub enum Error {
     /// A model, a selection, or what is to be attached.
     #[error(transparent)]
     Attach(#[from] AttachError),
+    /// A graph.
+    #[error(transparent)]
+    Graph(#[from] GraphError),
     /// Training under compression.
     #[error(transparent)]
     Train(#[from] TrainError),

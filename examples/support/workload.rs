@@ -6,7 +6,8 @@ use burn::module::Module;
 use burn::nn::loss::CrossEntropyLossConfig;
 use burn::optim::{GradientsParams, ModuleOptimizer};
 use burn::tensor::{Device, Int, Tensor};
-use burn_compress::train::{BoxError, Epoch, Workload, distillation_loss};
+use burn_compress::graph::Quantized;
+use burn_compress::train::{BoxError, Epoch, QuantizedWorkload, Workload, distillation_loss};
 use rand::rngs::StdRng;
 use rand::seq::SliceRandom;
 use rand::{Rng, SeedableRng};
@@ -31,6 +32,13 @@ impl Classifier for Cnn {
 impl Classifier for ResNet {
     fn classify(&self, images: Tensor<4>) -> Tensor<2> {
         self.forward(images)
+    }
+}
+
+impl<M: Module> Classifier for Quantized<M> {
+    fn classify(&self, images: Tensor<4>) -> Tensor<2> {
+        let classes = self.forward(images);
+        classes.expect("the graph was captured for such images")
     }
 }
 
@@ -84,7 +92,7 @@ pub struct Classification<M, D> {
 const TEACHER_SHARE: f64 = 0.9;
 const TEMPERATURE: f64 = 4.0;
 
-impl<M: Classifier, D: Augmented> Workload<M> for Classification<M, D> {
+impl<P: Classifier, M: Classifier, D: Augmented> Workload<P> for Classification<M, D> {
     type Input = Tensor<4>;
     type Output = Tensor<2>;
 
@@ -92,8 +100,8 @@ impl<M: Classifier, D: Augmented> Workload<M> for Classification<M, D> {
         self.train.len() / self.batch
     }
 
-    fn train_epoch(&mut self, mut model: M, epoch: &mut Epoch<'_>) -> Result<M, BoxError> {
-        let steps = Workload::<M>::steps_per_epoch(self);
+    fn train_epoch(&mut self, mut model: P, epoch: &mut Epoch<'_>) -> Result<P, BoxError> {
+        let steps = Workload::<P>::steps_per_epoch(self);
         if epoch.is_first() || self.run.is_none() {
             let iterations = (steps * epoch.count()).max(2);
             let rate = CosineAnnealingLrSchedulerConfig::new(epoch.learning_rate(), iterations);
@@ -123,7 +131,7 @@ impl<M: Classifier, D: Augmented> Workload<M> for Classification<M, D> {
         Ok(model)
     }
 
-    fn score(&mut self, model: &M) -> Result<f64, BoxError> {
+    fn score(&mut self, model: &P) -> Result<f64, BoxError> {
         let forward = |images| model.classify(images);
         Ok(accuracy(&self.test, &self.device, forward))
     }
@@ -132,7 +140,20 @@ impl<M: Classifier, D: Augmented> Workload<M> for Classification<M, D> {
         self.test.batch(&[0], device).0
     }
 
-    fn forward(&self, model: &M, input: Tensor<4>) -> Tensor<2> {
+    fn forward(&self, model: &P, input: Tensor<4>) -> Tensor<2> {
         model.classify(input)
+    }
+}
+
+// Images from which the ranges of activations are found.
+pub const CALIBRATION: usize = 1024;
+
+impl<M: Classifier, D: Augmented> QuantizedWorkload<M, 4, 2> for Classification<M, D> {
+    fn calibration(&mut self, device: &Device) -> Result<Vec<Tensor<4>>, BoxError> {
+        let indices: Vec<usize> = (0..self.train.len().min(CALIBRATION)).collect();
+        let batches = indices.chunks(self.batch);
+        Ok(batches
+            .map(|batch| self.train.batch(batch, device).0)
+            .collect())
     }
 }

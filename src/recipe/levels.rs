@@ -3,6 +3,7 @@ use serde::{Deserialize, Serialize};
 use super::{Criterion, Ramp, Ranges};
 use crate::attach::Regrowth;
 use crate::format::{Granularity, Mapping};
+use crate::graph::Calibrator;
 use crate::prune::Scope;
 
 /// The search for the highest sparsity that keeps the budget, by a steered threshold.
@@ -107,6 +108,45 @@ pub struct QuantizeLevels {
     pub ranges: Ranges,
     /// Scales follow the weights at every n-th step; at least 1.
     pub every: usize,
+    /// Quantizes activations too.
+    pub activations: Option<ActivationLevels>,
+}
+
+/// How a study quantizes activations.
+///
+/// ```
+/// use burn_compress::recipe::ActivationLevels;
+/// let levels = ActivationLevels::default();
+/// assert_eq!((levels.bits, levels.input_bits, levels.learned), (8, 8, true));
+/// ```
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct ActivationLevels {
+    /// Bits, 2 to 16.
+    pub bits: u32,
+    /// Bits of the model's input, 2 to 16.
+    pub input_bits: u32,
+    /// Symmetric or affine.
+    pub mapping: Mapping,
+    /// How ranges are found.
+    pub calibrator: Calibrator,
+    /// Whether training moves the scales.
+    pub learned: bool,
+    /// Epochs of aware training after which the statistics of batch norms are frozen.
+    pub freeze_after: usize,
+}
+
+impl Default for ActivationLevels {
+    fn default() -> Self {
+        Self {
+            bits: 8,
+            input_bits: 8,
+            mapping: Mapping::Affine,
+            calibrator: Calibrator::default(),
+            learned: true,
+            freeze_after: 1,
+        }
+    }
 }
 
 impl Default for QuantizeLevels {
@@ -117,6 +157,7 @@ impl Default for QuantizeLevels {
             granularity: Granularity::Channel,
             ranges: Ranges::default(),
             every: 10,
+            activations: None,
         }
     }
 }

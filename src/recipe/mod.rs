@@ -6,7 +6,7 @@ mod levels;
 mod names;
 
 pub use error::RecipeError;
-pub use levels::{PruneLevels, QuantizeLevels, Steer};
+pub use levels::{ActivationLevels, PruneLevels, QuantizeLevels, Steer};
 pub use names::{Criterion, Ramp, Ranges};
 
 use std::path::Path;
@@ -14,7 +14,8 @@ use std::path::Path;
 use serde::{Deserialize, Serialize};
 
 use crate::attach::Selection;
-use crate::format::{FormatError, Scheme, write_atomically};
+use crate::format::{FormatError, Granularity, Scheme, write_atomically};
+use crate::graph::Activations;
 use crate::report::Stage;
 
 /// A study as data: what reproduces it.
@@ -134,6 +135,25 @@ impl Recipe {
             false => self.to_toml()?,
         };
         Ok(write_atomically(path, text.as_bytes())?)
+    }
+
+    /// How activations are quantized, if they are. Fails with [`FormatError::Bits`] outside 2 to 16.
+    pub fn activations(&self) -> Result<Option<Activations>, FormatError> {
+        let levels = self
+            .quantize
+            .as_ref()
+            .and_then(|levels| levels.activations.as_ref());
+        let Some(levels) = levels else {
+            return Ok(None);
+        };
+        let scheme = Scheme::new(levels.bits, levels.mapping, Granularity::Tensor)?;
+        scheme.with_bits(levels.input_bits)?;
+        Ok(Some(Activations {
+            scheme,
+            input_bits: levels.input_bits,
+            calibrator: levels.calibrator,
+            learned: levels.learned,
+        }))
     }
 
     /// The scheme at this number of bits, with the recipe's mapping and granularity. Fails with

@@ -125,6 +125,12 @@ pub struct Row {
     pub sparsity: f64,
     /// Bits a selected weight is stored in; 32 where nothing was quantized.
     pub weight_bits: u32,
+    /// Bits of activations; 32 where they are floats.
+    #[serde(default = "float_bits")]
+    pub activation_bits: u32,
+    /// Layers that stay in float although activations are quantized.
+    #[serde(default)]
+    pub in_float: Vec<String>,
     /// The owner's score, more is better.
     pub score: f64,
     /// Baseline score minus this score, in points of the score.
@@ -154,4 +160,8 @@ pub struct Row {
     /// Each selected layer.
     #[serde(default)]
     pub layers: Vec<LayerRow>,
+}
+
+fn float_bits() -> u32 {
+    32
 }

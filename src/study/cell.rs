@@ -22,6 +22,8 @@ pub struct Cell {
     pub level: f64,
     /// Bits of a weight; 32 where it is not quantized.
     pub bits: u32,
+    /// Bits of activations; 32 where they are floats.
+    pub activation_bits: u32,
     /// Seed of the training.
     pub seed: u64,
 }
@@ -53,7 +55,11 @@ impl Cell {
                 }
             }
         };
-        format!("{stage}-{mode}-{refined}-{level}-{bits}bit-seed{seed}")
+        let activations = match self.activation_bits {
+            32 => String::new(),
+            bits => format!("-{bits}bit-activations"),
+        };
+        format!("{stage}-{mode}-{refined}-{level}-{bits}bit{activations}-seed{seed}")
     }
 
     pub(super) fn baseline(seed: u64) -> Self {
@@ -64,6 +70,7 @@ impl Cell {
             steered: false,
             level: 0.0,
             bits: 32,
+            activation_bits: 32,
             seed,
         }
     }
@@ -76,6 +83,7 @@ impl Cell {
             steered: row.steered,
             level: row.level,
             bits: row.weight_bits,
+            activation_bits: row.activation_bits,
             seed: row.seed,
         }
     }

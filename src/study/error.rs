@@ -2,6 +2,7 @@ use std::path::PathBuf;
 
 use crate::attach::AttachError;
 use crate::format::FormatError;
+use crate::graph::GraphError;
 use crate::recipe::RecipeError;
 use crate::report::ReportError;
 use crate::train::TrainError;
@@ -42,6 +43,12 @@ pub enum StudyError {
         /// `the recipe` or `the model`.
         what: &'static str,
     },
+    /// The model's forward pass cannot be quantized.
+    #[error(transparent)]
+    Graph(#[from] GraphError),
+    /// The recipe quantizes activations, but the study runs without a graph.
+    #[error("the recipe quantizes activations: call `run_quantized`, or leave them out of it")]
+    Activations,
     /// The study has no such row, or no model of it.
     #[error("row {row} has no saved model")]
     NoModel {

@@ -11,9 +11,6 @@ use crate::report::{LayerRow, Row};
 use crate::train::{Workload, checked_score};
 use crate::work::Work;
 
-// Bits of an activation: they stay in float.
-const ACTIVATION_BITS: u64 = 32;
-
 /// What every cell is measured against.
 pub(super) struct Yardstick {
     pub score: Option<f64>,
@@ -28,6 +25,10 @@ pub(super) struct Candidate<M> {
     pub module: M,
     pub archive: Archive,
     pub layers: Vec<LayerSummary>,
+    /// The file of its integer form, where activations are quantized.
+    pub integers: Option<Vec<u8>>,
+    /// Layers that stay in float although activations are quantized.
+    pub in_float: Vec<String>,
 }
 
 impl<M: Module> From<Compressed<M>> for Candidate<M> {
@@ -36,6 +37,8 @@ impl<M: Module> From<Compressed<M>> for Candidate<M> {
             module: compressed.module.clone(),
             layers: compressed.layers().to_vec(),
             archive: compressed.into_archive(),
+            integers: None,
+            in_float: Vec::new(),
         }
     }
 }
@@ -68,6 +71,8 @@ impl Yardstick {
             module: module.valid(),
             archive: archive(module)?,
             layers: layers.collect(),
+            integers: None,
+            in_float: Vec::new(),
         })
     }
 
@@ -112,12 +117,17 @@ impl Yardstick {
             level: cell.level,
             sparsity: removed as f64 / weights.max(1) as f64,
             weight_bits: cell.bits,
+            activation_bits: cell.activation_bits,
+            in_float: candidate.in_float.clone(),
             score,
             drop: self.score.unwrap_or(score) - score,
-            bytes: candidate.archive.to_bytes()?.len() as u64,
+            bytes: match &candidate.integers {
+                Some(integers) => integers.len() as u64,
+                None => candidate.archive.to_bytes()?.len() as u64,
+            },
             entropy_bytes: candidate.archive.entropy_bytes(),
             macs,
-            bit_operations: (coded + rest) * ACTIVATION_BITS,
+            bit_operations: (coded + rest) * u64::from(cell.activation_bits),
             ms,
             ms_range: [fastest, slowest],
             seconds: started.elapsed().as_secs_f64(),

@@ -8,6 +8,7 @@ mod outcome;
 mod progress;
 mod run;
 mod store;
+mod treatment;
 
 pub use cell::Cell;
 pub use error::StudyError;
@@ -20,16 +21,20 @@ use std::sync::Arc;
 use burn::module::Module;
 
 use crate::attach;
+use crate::graph::Graph;
 use crate::prune::Pruner;
 use crate::quantize::Quantizer;
-use crate::recipe::{Criterion, PruneLevels, QuantizeLevels, Ranges, Recipe};
+use crate::recipe::{
+    ActivationLevels, Criterion, PruneLevels, QuantizeLevels, Ranges, Recipe, RecipeError,
+};
 use crate::report::Report;
-use crate::train::Workload;
+use crate::train::{QuantizedWorkload, TrainError, Workload};
 use crate::work::{self, Work};
 use measure::Yardstick;
 use progress::{Clock, OnProgress};
 use run::Runner;
 use store::Store;
+use treatment::{Integers, Treatment, Weights};
 
 /// Which compression does this model bear? Tries every level of a [`Recipe`] and measures what became
 /// of the model.
@@ -162,12 +167,80 @@ impl<'a> Study<'a> {
         &self.recipe
     }
 
+    /// Quantizes activations too, at each number of bits of the weights: for
+    /// [`run_quantized`](Self::run_quantized).
+    pub fn activations(mut self, levels: ActivationLevels) -> Self {
+        let quantize = self.recipe.quantize.get_or_insert_default();
+        quantize.activations = Some(levels);
+        self
+    }
+
     /// Runs the study on a trained model. The model itself is not changed.
+    ///
+    /// Fails with [`StudyError::Activations`] where the recipe quantizes activations:
+    /// [`run_quantized`](Self::run_quantized) does.
     pub fn run<M: Module, W: Workload<M>>(
         self,
         model: M,
         workload: &mut W,
     ) -> Result<Outcome<M>, StudyError> {
+        match self.recipe.activations().map_err(RecipeError::from)? {
+            Some(_) => Err(StudyError::Activations),
+            None => self.run_under(model, workload, &Weights),
+        }
+    }
+
+    /// Runs the study on a trained model whose activations are quantized where its weights are, if the
+    /// recipe says so: such cells are trained and scored as [`Quantized`](crate::graph::Quantized)
+    /// graphs, and saved in integer form too ([`Outcome::integers`]).
+    ///
+    /// Fails with [`StudyError::Graph`] where the model's forward pass has no graph.
+    pub fn run_quantized<M, W, const I: usize, const O: usize>(
+        self,
+        model: M,
+        workload: &mut W,
+    ) -> Result<Outcome<M>, StudyError>
+    where
+        M: Module,
+        W: QuantizedWorkload<M, I, O>,
+    {
+        self.recipe.check()?;
+        let Some(activations) = self.recipe.activations().map_err(RecipeError::from)? else {
+            return self.run_under(model, workload, &Weights);
+        };
+        let module = model.valid();
+        let device = module.devices().into_iter().next().unwrap_or_default();
+        let shape = Workload::<M>::example(workload, &device).dims();
+        let graph = Graph::capture(&module, shape, |module, input| {
+            Workload::<M>::forward(workload, module, input)
+        })?;
+        let batches = workload.calibration(&device);
+        let batches = batches.map_err(|source| TrainError::Workload {
+            action: "giving batches for calibration",
+            source,
+        })?;
+        let levels = self.recipe.quantize.as_ref();
+        let levels = levels.and_then(|quantize| quantize.activations.as_ref());
+        let treatment = Integers {
+            graph: graph.simplify(),
+            activations,
+            freeze_after: levels.map_or(0, |levels| levels.freeze_after),
+            batches,
+        };
+        self.run_under(model, workload, &treatment)
+    }
+
+    fn run_under<M, W, T>(
+        self,
+        model: M,
+        workload: &mut W,
+        treatment: &T,
+    ) -> Result<Outcome<M>, StudyError>
+    where
+        M: Module,
+        T: Treatment<M>,
+        W: Workload<M> + Workload<T::Model>,
+    {
         let recipe = self.recipe;
         recipe.check()?;
         let prune = recipe.prune.clone().unwrap_or_default();
@@ -178,7 +251,7 @@ impl<'a> Study<'a> {
         let layers = recipe.selection.select(&attach::layers(&module)?)?;
         let mut notes = Vec::new();
         let work = work::measure(&module, |module, device| {
-            workload.forward(module, workload.example(device))
+            Workload::<M>::forward(workload, module, Workload::<M>::example(workload, device))
         });
         let work = work.unwrap_or_else(|error| {
             notes.push(format!("Multiply-adds are not counted: {error}."));
@@ -198,6 +271,7 @@ impl<'a> Study<'a> {
             store,
             clock,
             rows: Vec::new(),
+            treatment,
         };
         runner.run()?;
         let sensitivity = match recipe.sensitivity {

@@ -6,6 +6,7 @@ use super::store::Store;
 use super::{Cell, StudyError};
 use crate::attach::unpack;
 use crate::format::Archive;
+use crate::graph::integer::IntegerModel;
 use crate::recipe::Recipe;
 use crate::report::Report;
 
@@ -55,7 +56,16 @@ impl<M: Module> Outcome<M> {
         self.store.archive(&Cell::of(found))
     }
 
-    /// The model of a row, by its index in the report: plain, in validation mode.
+    /// The integer form of a row's model, by its index in the report; none where its activations are
+    /// floats.
+    pub fn integers(&self, row: usize) -> Result<Option<IntegerModel>, StudyError> {
+        let found = self.report.rows().get(row);
+        let found = found.ok_or(StudyError::NoModel { row })?;
+        self.store.integers(&Cell::of(found))
+    }
+
+    /// The model of a row, by its index in the report: plain, in validation mode. Its weights are
+    /// compressed; quantized activations are in [`integers`](Self::integers) alone.
     pub fn model(&self, row: usize) -> Result<M, StudyError> {
         Ok(unpack(self.archive(row)?, self.module.valid())?)
     }

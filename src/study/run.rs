@@ -6,6 +6,7 @@ use burn::module::Module;
 use super::measure::{Candidate, Yardstick};
 use super::progress::Clock;
 use super::store::{Store, unfit};
+use super::treatment::{Treatment, Weights};
 use super::{Cell, StudyError};
 use crate::attach::{
     AttachError, Compression, Layer, Plan, Pruning, Quantization, Selection, unpack,
@@ -18,7 +19,7 @@ use crate::schedule::Steered;
 use crate::train::{FineTune, Round, Steering, Workload, checked_score};
 
 /// Goes through a recipe, cell by cell.
-pub(super) struct Runner<'a, M, W> {
+pub(super) struct Runner<'a, M, W, T> {
     pub recipe: &'a Recipe,
     pub criterion: Arc<dyn Pruner>,
     pub quantizer: Arc<dyn Quantizer>,
@@ -30,6 +31,8 @@ pub(super) struct Runner<'a, M, W> {
     pub store: Store,
     pub clock: Clock<'a>,
     pub rows: Vec<Row>,
+    /// How cells with quantized weights treat activations.
+    pub treatment: &'a T,
 }
 
 // What a cell compresses to.
@@ -40,7 +43,12 @@ struct Target {
     existing: bool,
 }
 
-impl<M: Module, W: Workload<M>> Runner<'_, M, W> {
+impl<M, W, T> Runner<'_, M, W, T>
+where
+    M: Module,
+    T: Treatment<M>,
+    W: Workload<M> + Workload<T::Model>,
+{
     pub fn into_parts(self) -> (M, Store, Vec<Row>) {
         (self.module, self.store, self.rows)
     }
@@ -94,7 +102,7 @@ impl<M: Module, W: Workload<M>> Runner<'_, M, W> {
                 ..Cell::baseline(seed)
             };
             let module = self.module.valid();
-            self.level(cell, false, &module, seed == first)?;
+            self.level(&Weights, cell, false, &module, seed == first)?;
         }
         if let Some(steer) = prune.steer {
             self.steer(&steer, seed)?;
@@ -110,10 +118,11 @@ impl<M: Module, W: Workload<M>> Runner<'_, M, W> {
             let cell = Cell {
                 stage: Stage::Quantize,
                 bits,
+                activation_bits: self.treatment.activation_bits(),
                 ..Cell::baseline(seed)
             };
             let module = self.module.valid();
-            self.level(cell, false, &module, seed == first)?;
+            self.level(self.treatment, cell, false, &module, seed == first)?;
         }
         Ok(())
     }
@@ -128,10 +137,11 @@ impl<M: Module, W: Workload<M>> Runner<'_, M, W> {
             stage: Stage::Combined,
             level: prune.row.level,
             bits: quantize.row.weight_bits,
+            activation_bits: quantize.row.activation_bits,
             ..Cell::baseline(seed)
         };
         let module = self.pruned(&prune, seed)?;
-        self.level(cell, true, &module, true)
+        self.level(self.treatment, cell, true, &module, true)
     }
 
     // The model of the best pruning cell, as this seed trained it.
@@ -146,13 +156,17 @@ impl<M: Module, W: Workload<M>> Runner<'_, M, W> {
     }
 
     /// The four variants of a level: post-training and aware, each as it is and refine-tuned.
-    fn level(
+    fn level<C: Treatment<M>>(
         &mut self,
+        treatment: &C,
         cell: Cell,
         existing: bool,
         module: &M,
         with_post: bool,
-    ) -> Result<(), StudyError> {
+    ) -> Result<(), StudyError>
+    where
+        W: Workload<C::Model>,
+    {
         let post = Target {
             cell: Cell {
                 mode: Mode::Post,
@@ -171,38 +185,65 @@ impl<M: Module, W: Workload<M>> Runner<'_, M, W> {
         let refines = trains && self.recipe.refine_epochs > 0;
         // Without training nothing depends on the seed.
         if with_post {
-            self.post(post, module)?;
+            self.post(treatment, post, module)?;
         }
         if refines {
-            self.refine_post(post, module)?;
+            self.refine_post(treatment, post, module)?;
         }
         if trains {
-            self.aware(aware, module, refines)?;
+            self.aware(treatment, aware, module, refines)?;
         }
         Ok(())
     }
 
-    fn post(&mut self, target: Target, module: &M) -> Result<(), StudyError> {
+    fn post<C: Treatment<M>>(
+        &mut self,
+        treatment: &C,
+        target: Target,
+        module: &M,
+    ) -> Result<(), StudyError>
+    where
+        W: Workload<C::Model>,
+    {
         if self.found(target.cell, 0) {
             return Ok(());
         }
         let started = Instant::now();
-        let compressed = self.plan(target, None)?.apply(module.valid())?;
-        self.finish(target.cell, compressed.into(), started)
+        let (module, compression) = self.plan(target, None)?.attach(module.valid())?;
+        let model = treatment.begin(module, &compression)?;
+        self.finish(target.cell, treatment.end(model, compression)?, started)
     }
 
-    fn refine_post(&mut self, target: Target, module: &M) -> Result<(), StudyError> {
+    fn refine_post<C: Treatment<M>>(
+        &mut self,
+        treatment: &C,
+        target: Target,
+        module: &M,
+    ) -> Result<(), StudyError>
+    where
+        W: Workload<C::Model>,
+    {
         let cell = target.cell.refined();
         if self.found(cell, self.recipe.refine_epochs) {
             return Ok(());
         }
         let started = Instant::now();
         let (module, mut compression) = self.plan(target, None)?.attach(module.valid().train())?;
-        let module = self.train(cell, module, &mut compression)?;
-        self.finish(cell, compression.finish(module)?.into(), started)
+        let model = treatment.begin(module, &compression)?;
+        let model = self.train(treatment, cell, model, &mut compression)?;
+        self.finish(cell, treatment.end(model, compression)?, started)
     }
 
-    fn aware(&mut self, target: Target, module: &M, refines: bool) -> Result<(), StudyError> {
+    fn aware<C: Treatment<M>>(
+        &mut self,
+        treatment: &C,
+        target: Target,
+        module: &M,
+        refines: bool,
+    ) -> Result<(), StudyError>
+    where
+        W: Workload<C::Model>,
+    {
         let (cell, refined) = (target.cell, target.cell.refined());
         let refined_is_there = !refines || self.store.row(&refined).is_some();
         let state = match (self.store.row(&cell), refined_is_there) {
@@ -216,31 +257,32 @@ impl<M: Module, W: Workload<M>> Runner<'_, M, W> {
             (Some(_), false) => self.store.state(&cell)?,
             (None, _) => None,
         };
-        let steps = self.recipe.epochs * self.workload.steps_per_epoch();
+        let steps = self.recipe.epochs * Workload::<M>::steps_per_epoch(self.workload);
         let plan = self.plan(target, Some(steps))?;
-        let (mut module, mut compression) = plan.attach(module.valid().train())?;
+        let (module, mut compression) = plan.attach(module.valid().train())?;
+        let mut model = treatment.begin(module, &compression)?;
         match state {
             // The cell is finished; its training goes on where it was.
             Some((record, state)) => {
                 self.found(cell, self.recipe.epochs);
-                module = module.try_load_record(record).map_err(unfit)?;
+                model = model.try_load_record(record).map_err(unfit)?;
                 compression.restore(state)?;
             }
             None => {
                 let started = Instant::now();
-                module = self.train(cell, module, &mut compression)?;
-                module = compression.freeze(module)?;
+                model = self.train(treatment, cell, model, &mut compression)?;
+                model = compression.freeze(model)?;
                 if refines {
-                    self.store.keep_state(&cell, &module, &compression)?;
+                    self.store.keep_state(&cell, &model, &compression)?;
                 }
-                let compressed = compression.clone().finish(module.valid())?;
-                self.finish(cell, compressed.into(), started)?;
+                let candidate = treatment.end(model.valid(), compression.clone())?;
+                self.finish(cell, candidate, started)?;
             }
         }
         if refines {
             let started = Instant::now();
-            module = self.train(refined, module, &mut compression)?;
-            self.finish(refined, compression.finish(module)?.into(), started)?;
+            model = self.train(treatment, refined, model, &mut compression)?;
+            self.finish(refined, treatment.end(model, compression)?, started)?;
             self.store.drop_state(&cell);
         }
         Ok(())
@@ -275,7 +317,7 @@ impl<M: Module, W: Workload<M>> Runner<'_, M, W> {
         let plan = self.plan(target, None)?;
         let (module, mut compression) = plan.attach(self.module.valid().train())?;
         let clock = &mut self.clock;
-        let steps = self.workload.steps_per_epoch();
+        let steps = Workload::<M>::steps_per_epoch(self.workload);
         let on_round = |round: Round| {
             clock.trained_many(epochs);
             clock.train(cell, (round.index, steer.rounds), (steps, steps));
@@ -328,12 +370,16 @@ impl<M: Module, W: Workload<M>> Runner<'_, M, W> {
         Ok(found)
     }
 
-    fn train(
+    fn train<C: Treatment<M>>(
         &mut self,
+        treatment: &C,
         cell: Cell,
-        module: M,
+        model: C::Model,
         compression: &mut Compression,
-    ) -> Result<M, StudyError> {
+    ) -> Result<C::Model, StudyError>
+    where
+        W: Workload<C::Model>,
+    {
         let stage = FineTune {
             learning_rate: self.recipe.learning_rate,
             epochs: match cell.refined {
@@ -343,10 +389,11 @@ impl<M: Module, W: Workload<M>> Runner<'_, M, W> {
             seed: cell.seed,
             refine: cell.refined,
         };
-        let steps = self.workload.steps_per_epoch();
+        let steps = Workload::<M>::steps_per_epoch(self.workload);
         let clock = &mut self.clock;
         let on_step = |epoch, step| clock.train(cell, (epoch, stage.epochs), (step, steps));
-        Ok(stage.run(module, compression, self.workload, on_step)?)
+        let prepare = |epoch, model| treatment.at_epoch(model, epoch, cell.refined);
+        Ok(stage.run_prepared(model, compression, self.workload, on_step, prepare)?)
     }
 
     // What a cell does to the model; aware training takes this many steps.
@@ -395,17 +442,23 @@ impl<M: Module, W: Workload<M>> Runner<'_, M, W> {
         true
     }
 
-    fn finish(
+    fn finish<N: Module>(
         &mut self,
         cell: Cell,
-        candidate: Candidate<M>,
+        candidate: Candidate<N>,
         started: Instant,
-    ) -> Result<(), StudyError> {
+    ) -> Result<(), StudyError>
+    where
+        W: Workload<N>,
+    {
         self.clock.measure(cell);
         let row = self
             .yardstick
             .measure(cell, &candidate, self.workload, started)?;
-        self.store.keep(row.clone(), candidate.archive)?;
+        let Candidate {
+            archive, integers, ..
+        } = candidate;
+        self.store.keep(row.clone(), archive, integers)?;
         self.rows.push(row);
         self.clock.measured(cell);
         Ok(())

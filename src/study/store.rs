@@ -8,6 +8,7 @@ use burn::tensor::Bytes;
 use super::{Cell, StudyError};
 use crate::attach::{Compression, State};
 use crate::format::{Archive, Container, FormatError, Part, write_atomically};
+use crate::graph::integer::IntegerModel;
 use crate::recipe::Recipe;
 use crate::report::{Row, Sensitivity};
 use crate::train::TrainError;
@@ -18,9 +19,11 @@ pub(super) struct Store {
     rows: HashMap<String, Row>,
     // Of a study without a folder.
     archives: HashMap<String, Archive>,
+    integers: HashMap<String, Vec<u8>>,
 }
 
 const STATE: &str = "cell";
+const INTEGERS: &str = "integers.bcm";
 const SENSITIVITY: &str = "sensitivity.json";
 
 impl Store {
@@ -55,6 +58,7 @@ impl Store {
             folder,
             rows,
             archives: HashMap::new(),
+            integers: HashMap::new(),
         })
     }
 
@@ -63,17 +67,28 @@ impl Store {
     }
 
     /// Keeps a finished cell. The row is written last: where it is, the model is.
-    pub fn keep(&mut self, row: Row, archive: Archive) -> Result<(), StudyError> {
+    pub fn keep(
+        &mut self,
+        row: Row,
+        archive: Archive,
+        integers: Option<Vec<u8>>,
+    ) -> Result<(), StudyError> {
         let key = Cell::of(&row).key();
         match &self.folder {
             Some(_) => {
                 archive.save(self.path(&key, "bcm"))?;
+                if let Some(integers) = &integers {
+                    write_atomically(&self.path(&key, INTEGERS), integers)?;
+                }
                 let text = serde_json::to_vec_pretty(&row)
                     .map_err(|error| FormatError::corrupt(error.to_string()))?;
                 write_atomically(&self.path(&key, "json"), &text)?;
             }
             None => {
                 self.archives.insert(key.clone(), archive);
+                if let Some(integers) = integers {
+                    self.integers.insert(key.clone(), integers);
+                }
             }
         }
         self.rows.insert(key, row);
@@ -147,6 +162,18 @@ impl Store {
             write_atomically(&folder.join(SENSITIVITY), &text)?;
         }
         Ok(())
+    }
+
+    /// The integer form of a finished cell; none of one whose activations are floats.
+    pub fn integers(&self, cell: &Cell) -> Result<Option<IntegerModel>, StudyError> {
+        if cell.activation_bits == 32 {
+            return Ok(None);
+        }
+        let key = cell.key();
+        Ok(Some(match self.integers.get(&key) {
+            Some(bytes) => IntegerModel::from_bytes(bytes)?,
+            None => IntegerModel::load(self.path(&key, INTEGERS))?,
+        }))
     }
 
     pub fn folder(&self) -> Option<&Path> {

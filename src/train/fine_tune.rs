@@ -38,10 +38,22 @@ impl FineTune {
     /// done in it. Fails with the workload's error, or where the compression does.
     pub fn run<M: Module, W: Workload<M>>(
         &self,
+        model: M,
+        compression: &mut Compression,
+        workload: &mut W,
+        on_step: impl FnMut(usize, usize),
+    ) -> Result<M, TrainError> {
+        self.run_prepared(model, compression, workload, on_step, |_, model| model)
+    }
+
+    /// The same, with the model passed through `prepare` before each epoch.
+    pub(crate) fn run_prepared<M: Module, W: Workload<M>>(
+        &self,
         mut model: M,
         compression: &mut Compression,
         workload: &mut W,
         mut on_step: impl FnMut(usize, usize),
+        mut prepare: impl FnMut(usize, M) -> M,
     ) -> Result<M, TrainError> {
         for index in 0..self.epochs {
             let mut step = |step| on_step(index, step);
@@ -49,7 +61,7 @@ impl FineTune {
             let epoch = Epoch::plain(index, self.epochs, self.learning_rate, self.seed);
             let epoch = if self.refine { epoch.refine() } else { epoch };
             let epoch = epoch.under(compression).on_step(&mut step);
-            model = train_epoch(workload, model, epoch)?;
+            model = train_epoch(workload, prepare(index, model), epoch)?;
         }
         Ok(model)
     }

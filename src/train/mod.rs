@@ -7,6 +7,7 @@ mod error;
 mod fine_tune;
 #[cfg(feature = "learner")]
 mod learner;
+mod quantized;
 mod refine;
 mod seed;
 mod steer;
@@ -18,6 +19,7 @@ pub use error::TrainError;
 pub use fine_tune::FineTune;
 #[cfg(feature = "learner")]
 pub use learner::Aware;
+pub use quantized::QuantizedWorkload;
 pub use refine::{REFINE_FACTOR, RefineTune, refine_rate};
 pub use seed::{seed, seed_at};
 pub use steer::{Round, Steering};

@@ -1,6 +1,8 @@
 use std::sync::Arc;
 
-use burn::module::{Module, Param};
+use burn::module::{
+    Content, Module, ModuleDisplay, ModuleDisplayDefault, ModuleMapper, ModuleVisitor, Param,
+};
 use burn::tensor::{Device, Tensor};
 
 use super::super::activations::{Placement, Site};
@@ -14,21 +16,20 @@ use crate::quantize::balanced;
 /// activations quantized, batch norms folded, with straight-through gradients to the module's own
 /// parameters and, where scales are learned, to the scales.
 ///
-/// It is a Burn module itself: one optimizer trains all of it, one record holds all of it. The user's
-/// module is inside, unchanged in type.
+/// It is a Burn module itself, whose parameters have the paths that they have in the user's module
+/// inside, with the scales beside them as `activations.scale`: one optimizer trains all of it, one
+/// record holds all of it, and a [`Compression`] of the module inside moves on in it.
 ///
 /// What it computes equals the [integer form](Self::to_integer) to the last bit of each code, wherever
 /// a sum stays within 24 bits.
-#[derive(Module, Debug)]
+#[derive(Debug, Clone)]
 pub struct Quantized<M: Module> {
     module: M,
     /// A scale for each site.
     scale: Param<Tensor<1>>,
     /// What bias correction adds to the products' results, one after the other.
     correction: Option<Param<Tensor<1>>>,
-    #[module(skip)]
     setting: Arc<Setting>,
-    #[module(skip)]
     frozen: bool,
 }
 
@@ -73,19 +74,6 @@ impl<M: Module> Quantized<M> {
     /// The user's module.
     pub fn module(&self) -> &M {
         &self.module
-    }
-
-    /// The user's module, changed: how a [`Compression`]'s masks and scales move as it trains.
-    pub fn map_module<E>(self, change: impl FnOnce(M) -> Result<M, E>) -> Result<Self, E> {
-        Ok(Self {
-            module: change(self.module)?,
-            ..self
-        })
-    }
-
-    /// To be called after each step of the optimizer: [`Compression::step`] on the module inside.
-    pub fn step(self, compression: &mut Compression) -> Result<Self, crate::attach::AttachError> {
-        self.map_module(|module| compression.step(module))
     }
 
     /// The user's module, back.
@@ -210,6 +198,105 @@ impl<M: Module> Quantized<M> {
         self.scale.val().device()
     }
 }
+
+// Not derived: the module inside keeps its paths.
+impl<M: Module> Module for Quantized<M> {
+    fn visit<V: ModuleVisitor>(&self, visitor: &mut V) {
+        self.module.visit(visitor);
+        visitor.enter_module(ACTIVATIONS, ACTIVATIONS);
+        visitor.enter_module("scale", ACTIVATIONS);
+        self.scale.visit(visitor);
+        visitor.exit_module("scale", ACTIVATIONS);
+        if let Some(correction) = &self.correction {
+            visitor.enter_module("correction", ACTIVATIONS);
+            correction.visit(visitor);
+            visitor.exit_module("correction", ACTIVATIONS);
+        }
+        visitor.exit_module(ACTIVATIONS, ACTIVATIONS);
+    }
+
+    fn map<V: ModuleMapper>(self, mapper: &mut V) -> Self {
+        let module = self.module.map(mapper);
+        mapper.enter_module(ACTIVATIONS, ACTIVATIONS);
+        mapper.enter_module("scale", ACTIVATIONS);
+        let scale = Module::map(self.scale, mapper);
+        mapper.exit_module("scale", ACTIVATIONS);
+        let correction = self.correction.map(|correction| {
+            mapper.enter_module("correction", ACTIVATIONS);
+            let correction = Module::map(correction, mapper);
+            mapper.exit_module("correction", ACTIVATIONS);
+            correction
+        });
+        mapper.exit_module(ACTIVATIONS, ACTIVATIONS);
+        Self {
+            module,
+            scale,
+            correction,
+            ..self
+        }
+    }
+
+    fn collect_devices(&self, devices: Vec<Device>) -> Vec<Device> {
+        let devices = self.module.collect_devices(devices);
+        self.scale.collect_devices(devices)
+    }
+
+    fn to_device(self, device: &Device) -> Self {
+        Self {
+            module: self.module.to_device(device),
+            scale: self.scale.to_device(device),
+            correction: self.correction.map(|values| values.to_device(device)),
+            ..self
+        }
+    }
+
+    fn fork(self, device: &Device) -> Self {
+        Self {
+            module: self.module.fork(device),
+            scale: self.scale.fork(device),
+            correction: self.correction.map(|values| values.fork(device)),
+            ..self
+        }
+    }
+
+    fn train(self) -> Self {
+        Self {
+            module: self.module.train(),
+            scale: Module::train(self.scale),
+            correction: self.correction.map(Module::train),
+            ..self
+        }
+    }
+
+    fn valid(&self) -> Self {
+        Self {
+            module: self.module.valid(),
+            scale: self.scale.valid(),
+            correction: self.correction.as_ref().map(Module::valid),
+            setting: self.setting.clone(),
+            frozen: self.frozen,
+        }
+    }
+
+    fn materialize(self) -> Self {
+        Self {
+            module: self.module.materialize(),
+            ..self
+        }
+    }
+}
+
+impl<M: Module> ModuleDisplayDefault for Quantized<M> {
+    fn content(&self, content: Content) -> Option<Content> {
+        content
+            .add_formatted(&format!("Quantized({} sites)", self.sites().len()))
+            .optional()
+    }
+}
+
+impl<M: Module> ModuleDisplay for Quantized<M> {}
+
+const ACTIVATIONS: &str = "activations";
 
 impl Setting {
     /// Of a graph with nothing quantized but its weights' values.

@@ -1,0 +1,106 @@
+use burn::module::Module;
+use burn::tensor::Tensor;
+
+use super::StudyError;
+use super::measure::Candidate;
+use crate::attach::Compression;
+use crate::graph::{Activations, Calibration, Graph, Quantized};
+
+/// What a cell trains and measures: the module with its weights compressed, or its graph with
+/// activations quantized as well.
+pub(super) trait Treatment<M: Module> {
+    type Model: Module;
+
+    /// Bits of activations; 32 where they stay in float.
+    fn activation_bits(&self) -> u32;
+
+    /// The model of a module under a compression.
+    fn begin(&self, module: M, compression: &Compression) -> Result<Self::Model, StudyError>;
+
+    /// The model as it trains from this epoch on; refine-tune comes after all epochs.
+    fn at_epoch(&self, model: Self::Model, epoch: usize, refined: bool) -> Self::Model;
+
+    /// The model to be measured; shares nothing with the one passed in.
+    fn end(
+        &self,
+        model: Self::Model,
+        compression: Compression,
+    ) -> Result<Candidate<Self::Model>, StudyError>;
+}
+
+/// Weights alone.
+pub(super) struct Weights;
+
+impl<M: Module> Treatment<M> for Weights {
+    type Model = M;
+
+    fn activation_bits(&self) -> u32 {
+        32
+    }
+
+    fn begin(&self, module: M, _compression: &Compression) -> Result<M, StudyError> {
+        Ok(module)
+    }
+
+    fn at_epoch(&self, model: M, _epoch: usize, _refined: bool) -> M {
+        model
+    }
+
+    fn end(&self, model: M, compression: Compression) -> Result<Candidate<M>, StudyError> {
+        Ok(compression.finish(model)?.into())
+    }
+}
+
+/// Weights and activations.
+pub(super) struct Integers<const I: usize> {
+    pub graph: Graph,
+    pub activations: Activations,
+    /// Epochs after which statistics of batch norms are frozen.
+    pub freeze_after: usize,
+    /// What ranges are found with.
+    pub batches: Vec<Tensor<I>>,
+}
+
+impl<M: Module, const I: usize> Treatment<M> for Integers<I> {
+    type Model = Quantized<M>;
+
+    fn activation_bits(&self) -> u32 {
+        self.activations.scheme.bits()
+    }
+
+    fn begin(&self, module: M, compression: &Compression) -> Result<Quantized<M>, StudyError> {
+        let graph = self.graph.clone();
+        let mut calibration = Calibration::new(graph, &module, compression, self.activations)?;
+        let seen = module.valid();
+        for batch in &self.batches {
+            calibration.observe(&seen, batch.clone())?;
+        }
+        Ok(calibration.finish(module)?)
+    }
+
+    fn at_epoch(&self, model: Quantized<M>, epoch: usize, refined: bool) -> Quantized<M> {
+        match refined || epoch >= self.freeze_after {
+            true => model.freeze_statistics(),
+            false => model,
+        }
+    }
+
+    fn end(
+        &self,
+        model: Quantized<M>,
+        mut compression: Compression,
+    ) -> Result<Candidate<Quantized<M>>, StudyError> {
+        let model = compression.freeze(model.valid())?.freeze_statistics();
+        let integers = model.to_integer()?.to_bytes()?;
+        let float = model.in_float().into_iter();
+        let float = float.map(|node| node.layer.clone()).collect();
+        let compressed = compression.finish(model.module().valid())?;
+        Ok(Candidate {
+            module: model,
+            layers: compressed.layers().to_vec(),
+            archive: compressed.into_archive(),
+            integers: Some(integers),
+            in_float: float,
+        })
+    }
+}

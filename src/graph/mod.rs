@@ -1,9 +1,11 @@
 //! What a model's forward pass computes: captured from an unmodified module, simplified, and run on
 //! any Burn device with gradients.
 
+mod draw;
 mod error;
 mod node;
 mod op;
+mod pass;
 mod tensor;
 
 pub use error::GraphError;

@@ -47,7 +47,7 @@ fn joined(graph: &Graph, index: usize) -> Option<Node> {
     let op = match (&before.op, &node.op) {
         (Op::Reshape, Op::Reshape) => Op::Reshape,
         (Op::Permute { axes: first }, Op::Permute { axes }) => Op::Permute {
-            axes: axes.iter().map(|&axis| first[axis]).collect(),
+            axes: (axes.iter().map(|&axis| first.get(axis).copied())).collect::<Option<_>>()?,
         },
         (Op::Pad { padding, value }, op) if *value == 0.0 => padded(op, padding)?,
         _ => return None,
@@ -88,7 +88,8 @@ fn padded(op: &Op, zeros: &[(usize, usize)]) -> Option<Op> {
     if spatial.len() != rank {
         return None;
     }
-    for (pair, zeros) in window.padding[2 - rank..].iter_mut().zip(spatial) {
+    let first = 2_usize.checked_sub(rank)?;
+    for (pair, zeros) in window.padding[first..].iter_mut().zip(spatial) {
         *pair = (pair.0 + zeros.0, pair.1 + zeros.1);
     }
     // A pooling's padding is at most half its kernel: backends refuse more.

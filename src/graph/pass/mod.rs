@@ -7,7 +7,7 @@ mod fuse;
 mod host;
 mod identity;
 #[cfg(test)]
-mod sample;
+pub(super) mod sample;
 
 use super::{Graph, Value};
 

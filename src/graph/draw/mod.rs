@@ -1,9 +1,12 @@
 //! A graph as text: for people, and for the tools that draw.
 
+mod words;
+
 use std::borrow::Cow;
 use std::fmt::{self, Display, Formatter, Write};
 
-use super::{Dim, Graph, Node, Op, Unary, Value, Window};
+use super::{Dim, Graph, Node, Op, Value};
+use words::{attributes, numbers};
 
 /// A line for each node: its number, its operation, operands, what is done to the result, dimensions
 /// and layer. `N` is the batch.
@@ -227,131 +230,6 @@ fn epilogue(node: &Node, name: impl Fn(Value) -> String) -> Vec<String> {
         .collect()
 }
 
-// What the name of the operation leaves open.
-fn attributes(node: &Node) -> String {
-    match &node.op {
-        Op::Convolution {
-            rank,
-            window,
-            groups,
-        } => listed([placed(*rank, window), in_groups(*groups)]),
-        Op::TransposedConvolution {
-            rank,
-            window,
-            output_padding,
-            groups,
-        } => {
-            let more = output_padding[2 - rank..].to_vec();
-            let more = match more.iter().all(|&length| length == 0) {
-                true => String::new(),
-                false => format!("output padding {}", times(more)),
-            };
-            listed([placed(*rank, window), more, in_groups(*groups)])
-        }
-        Op::MaxPool { rank, window, ceil } => listed([placed(*rank, window), flag(*ceil, "ceil")]),
-        Op::AveragePool {
-            rank,
-            window,
-            include_padding,
-            ceil,
-        } => listed([
-            placed(*rank, window),
-            flag(*include_padding, "include padding"),
-            flag(*ceil, "ceil"),
-        ]),
-        Op::AdaptiveAveragePool { rank, output } => times(&output[2 - rank..]),
-        Op::BatchNorm { epsilon } | Op::LayerNorm { epsilon } => format!("epsilon {epsilon:e}"),
-        Op::GroupNorm { groups, epsilon } => format!("groups {groups}, epsilon {epsilon:e}"),
-        Op::Unary(unary) => numbers(*unary),
-        Op::Softmax { axis } | Op::Concatenate { axis } => format!("axis {axis}"),
-        Op::Mean { axes } | Op::Sum { axes } | Op::Permute { axes } => format!("axes {axes:?}"),
-        Op::Slice { ranges } => {
-            let ranges = ranges.iter().map(|&(first, end, step)| {
-                let first = if first == 0 {
-                    String::new()
-                } else {
-                    first.to_string()
-                };
-                let end = end.map_or(String::new(), |end| end.to_string());
-                let step = if step == 1 {
-                    String::new()
-                } else {
-                    format!(";{step}")
-                };
-                format!("{first}..{end}{step}")
-            });
-            ranges.collect::<Vec<_>>().join(", ")
-        }
-        Op::Pad { padding, value } => {
-            let pairs = padding
-                .iter()
-                .map(|(before, after)| format!("{before}+{after}"));
-            format!("{}, value {value}", pairs.collect::<Vec<_>>().join(" "))
-        }
-        Op::UpsampleBilinear { align_corners } => flag(*align_corners, "align corners"),
-        Op::Linear
-        | Op::MatMul
-        | Op::Binary(_)
-        | Op::Reshape
-        | Op::Expand
-        | Op::UpsampleNearest => String::new(),
-    }
-}
-
-fn numbers(unary: Unary) -> String {
-    match unary {
-        Unary::Clamp { min, max } => format!("{min} to {max}"),
-        Unary::LeakyRelu { slope } => format!("slope {slope}"),
-        Unary::HardSigmoid { alpha, beta } => format!("alpha {alpha}, beta {beta}"),
-        Unary::AddScalar(c) | Unary::MulScalar(c) | Unary::Power(c) => c.to_string(),
-        Unary::GeluTanh => "tanh".into(),
-        _ => String::new(),
-    }
-}
-
-// The axes that the rank has, and of the rest what is not as usual.
-fn placed(rank: usize, window: &Window) -> String {
-    let usual = Window::default();
-    let axes = 2usize.saturating_sub(rank)..2;
-    let mut text = times(&window.kernel[axes.clone()]);
-    if window.stride != usual.stride {
-        text += &format!(", stride {}", times(&window.stride[axes.clone()]));
-    }
-    if window.padding != usual.padding {
-        let pairs = window.padding[axes.clone()].iter();
-        let pairs = pairs.map(|(before, after)| match before == after {
-            true => before.to_string(),
-            false => format!("{before}+{after}"),
-        });
-        text += &format!(", padding {}", times(pairs));
-    }
-    if window.dilation != usual.dilation {
-        text += &format!(", dilation {}", times(&window.dilation[axes]));
-    }
-    text
-}
-
-fn in_groups(groups: usize) -> String {
-    match groups {
-        1 => String::new(),
-        _ => format!("groups {groups}"),
-    }
-}
-
-fn flag(set: bool, name: &str) -> String {
-    if set { name.to_string() } else { String::new() }
-}
-
-fn listed<const N: usize>(parts: [String; N]) -> String {
-    let parts = parts.into_iter().filter(|part| !part.is_empty());
-    parts.collect::<Vec<_>>().join(", ")
-}
-
-fn times(lengths: impl IntoIterator<Item = impl Display>) -> String {
-    let lengths = lengths.into_iter().map(|length| length.to_string());
-    lengths.collect::<Vec<_>>().join("x")
-}
-
 // A name comes from the user's module; a drawing's line must not break at it.
 fn one_line(name: &str) -> Cow<'_, str> {
     match name.contains(char::is_control) {
@@ -369,4 +247,100 @@ fn escaped(line: &str, escape: impl Fn(char) -> Option<String>) -> String {
         }
     }
     text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::pass::sample::{RELU, Sample, images};
+    use crate::graph::{Binary, Dim, Graph, Op, Unary, Value, Window};
+
+    fn block() -> Graph {
+        let mut sample = Sample::new(images(4, 8, 8));
+        let weight = sample.parameter("block.\"0\".conv.weight", &[4, 1, 3, 3]);
+        let bias = sample.parameter("block.\"0\".conv.bias", &[4]);
+        let op = Op::Convolution {
+            rank: 2,
+            window: Window {
+                kernel: [3, 3],
+                padding: [(1, 1), (0, 2)],
+                ..Window::default()
+            },
+            groups: 4,
+        };
+        let conv = sample.node(op, &[Value::Input, weight], images(4, 8, 8));
+        let norm = sample.norm(4);
+        let epilogue = sample.epilogue(conv);
+        epilogue.bias = Some(bias);
+        epilogue.norm = Some(norm);
+        epilogue.add = Some(Value::Input);
+        epilogue.activation = Some(Unary::Clamp { min: 0.0, max: 6.0 });
+        let number = sample.constant(&[1], &[0.5]);
+        let inputs = [conv, number];
+        let half = sample.node(Op::Binary(Binary::Multiply), &inputs, images(4, 8, 8));
+        let relu = sample.node(RELU, &[half], images(4, 8, 8));
+        let rows = vec![Dim::Batch(32), Dim::Fixed(8)];
+        let rows = sample.node(Op::Reshape, &[relu], rows);
+        let mut graph = sample.output(rows);
+        graph.nodes[0].layer = "block.\"0\"\n<conv>".into();
+        graph
+    }
+
+    #[test]
+    fn a_line_tells_all_of_a_node() {
+        let text = block().to_string();
+        let lines: Vec<_> = text.lines().collect();
+        let expected = [
+            "input [N, 4, 8, 8]",
+            "%0 = grouped_convolution(input, block.\"0\".conv.weight) \
+             {3x3, padding 1x0+2, groups 4} + block.\"0\".conv.bias, batch_norm, add input, \
+             clamp 0 to 6 -> [N, 4, 8, 8]  # block.\"0\" <conv>",
+            "%1 = multiply(%0, 0.5) -> [N, 4, 8, 8]  # layer1",
+            "%2 = relu(%1) -> [N, 4, 8, 8]  # layer2",
+            "%3 = reshape(%2) -> [32N, 8]  # layer3",
+            "output %3",
+        ];
+        assert_eq!(lines, expected);
+    }
+
+    #[test]
+    fn a_flow_chart_has_boxes_and_edges_and_no_stray_characters() {
+        let text = block().to_mermaid();
+        let lines: Vec<_> = text.lines().map(str::trim).collect();
+        let expected = [
+            "flowchart TD",
+            "input_[\"input<br/>[N, 4, 8, 8]\"]",
+            "node0[\"grouped_convolution + bias, batch_norm, add, clamp 0 to 6<br/>\
+             3x3, padding 1x0+2, groups 4<br/>block.#34;0#34; #60;conv#62;<br/>[N, 4, 8, 8]\"]",
+        ];
+        assert_eq!(lines[..3], expected);
+        for edge in [
+            "input_ --> node0",
+            "input_ -->|add| node0",
+            "node0 --> node1",
+            "node3 --> output_",
+        ] {
+            assert!(lines.contains(&edge), "{edge} in {text}");
+        }
+        assert_eq!(lines.len(), 1 + 6 + 6);
+    }
+
+    #[test]
+    fn a_directed_graph_has_boxes_and_edges_and_no_stray_characters() {
+        let mut graph = block();
+        graph.nodes[2].layer = r"a\b".into();
+        let text = graph.to_dot();
+        let lines: Vec<_> = text.lines().map(str::trim).collect();
+        for line in [
+            "digraph {",
+            r#"node0 [label="grouped_convolution + bias, batch_norm, add, clamp 0 to 6\n3x3, padding 1x0+2, groups 4\nblock.\"0\" <conv>\n[N, 4, 8, 8]"];"#,
+            r#"node2 [label="relu\na\\b\n[N, 4, 8, 8]"];"#,
+            "input_ -> node0;",
+            "input_ -> node0 [label=\"add\"];",
+            "node3 -> output_;",
+            "}",
+        ] {
+            assert!(lines.contains(&line), "{line} in {text}");
+        }
+        assert_eq!(lines.len(), 3 + 6 + 6);
+    }
 }

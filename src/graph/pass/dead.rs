@@ -1,7 +1,7 @@
 use crate::graph::{Graph, Value};
 
 // Leaves out nodes, parameters and constants that the output does not need.
-pub(super) fn dead(mut graph: Graph) -> Graph {
+pub(in crate::graph) fn dead(mut graph: Graph) -> Graph {
     let mut nodes = vec![false; graph.nodes.len()];
     let mut parameters = vec![false; graph.parameters.len()];
     let mut constants = vec![false; graph.constants.len()];

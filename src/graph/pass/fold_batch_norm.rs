@@ -10,7 +10,7 @@ pub(super) fn fold_batch_norm(mut graph: Graph) -> Graph {
             graph.nodes[index] = folded;
         }
     }
-    super::dead::dead(graph)
+    super::dead(graph)
 }
 
 fn folded(graph: &Graph, uses: &[usize], index: usize) -> Option<Node> {

@@ -18,7 +18,7 @@ pub(super) fn fuse(mut graph: Graph) -> Graph {
             graph.nodes[index] = fused;
         }
     }
-    super::dead::dead(graph)
+    super::dead(graph)
 }
 
 // The product among the operands, which adds the other one to its result.

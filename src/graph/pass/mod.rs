@@ -3,11 +3,15 @@
 mod constants;
 mod dead;
 mod fold_batch_norm;
+mod fold_bias;
 mod fuse;
 mod host;
 mod identity;
+mod rows;
 #[cfg(test)]
 pub(super) mod sample;
+
+pub(super) use dead::dead;
 
 use super::{Graph, Value};
 
@@ -30,7 +34,7 @@ impl Graph {
     /// ```
     #[must_use]
     pub fn simplify(self) -> Self {
-        let mut graph = dead::dead(self);
+        let mut graph = dead(self);
         // Each round that changes anything leaves fewer nodes or simpler ones. The bound is for nodes
         // that equal nothing, not even themselves: those with a NaN.
         for _ in 0..=graph.nodes.len() {
@@ -38,10 +42,12 @@ impl Graph {
             for pass in [
                 identity::identity,
                 constants::constants,
+                fold_bias::fold_bias,
+                rows::rows,
                 fold_batch_norm::fold_batch_norm,
                 fuse::fuse,
             ] {
-                graph = dead::dead(pass(graph));
+                graph = dead(pass(graph));
             }
             if graph.nodes == before {
                 break;
@@ -81,5 +87,5 @@ fn replace(mut graph: Graph, mut change: impl FnMut(&mut Graph, usize) -> Option
 // One pass, and what it leaves unused away.
 #[cfg(test)]
 fn simplified_by(pass: fn(Graph) -> Graph, graph: Graph) -> Graph {
-    dead::dead(pass(graph))
+    dead(pass(graph))
 }

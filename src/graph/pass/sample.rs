@@ -4,6 +4,7 @@ use crate::graph::{
     Constant, Dim, Epilogue, Graph, Node, Norm, Op, Parameter, Unary, Value, Window,
 };
 
+#[derive(Clone)]
 pub struct Sample(Graph);
 
 /// `[N, C, H, W]`.

@@ -1,9 +1,13 @@
 //! What a model's forward pass computes: captured from an unmodified module, simplified, and run on
 //! any Burn device with gradients.
 
+mod bind;
+mod capture;
 mod error;
 mod node;
 mod op;
+mod resolve;
+mod run;
 mod tensor;
 
 pub use error::GraphError;

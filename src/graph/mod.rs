@@ -1,11 +1,15 @@
 //! What a model's forward pass computes: captured from an unmodified module, simplified, and run on
 //! any Burn device with gradients.
 
+mod bind;
+mod capture;
 mod draw;
 mod error;
 mod node;
 mod op;
 mod pass;
+mod resolve;
+mod run;
 mod tensor;
 
 pub use error::GraphError;

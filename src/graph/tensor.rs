@@ -124,6 +124,29 @@ macro_rules! ranks {
 ranks!(R1 1, R2 2, R3 3, R4 4, R5 5, R6 6);
 
 impl AnyTensor {
+    /// A tensor of a rank that a caller chose; none above [`MAX_RANK`].
+    pub fn of<const D: usize>(tensor: Tensor<D>) -> Option<Self> {
+        let dims = tensor.dims();
+        if D == 0 || D > MAX_RANK {
+            return None;
+        }
+        let count: usize = dims.iter().product();
+        Some(Self::from(tensor.reshape([count])).reshape(&dims))
+    }
+
+    /// Where it is.
+    pub fn device(&self) -> Device {
+        with_rank!(self, tensor => tensor.device())
+    }
+
+    /// On the same device with gradients, if it is not.
+    pub fn tracked(self, autodiff: bool) -> Self {
+        match autodiff && !self.device().is_autodiff() {
+            true => map_rank!(self, tensor => Tensor::from_inner(tensor)),
+            false => self,
+        }
+    }
+
     /// Its dimensions.
     pub fn dims(&self) -> Vec<usize> {
         with_rank!(self, tensor => tensor.dims().to_vec())

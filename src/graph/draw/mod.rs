@@ -16,12 +16,9 @@ use words::{attributes, numbers};
 /// use burn_compress::graph::Graph;
 /// let model = LinearConfig::new(4, 2).init(&Device::default());
 /// let graph = Graph::capture(&model, [1, 4], |model, x: Tensor<2>| relu(model.forward(x)))?;
-/// assert_eq!(
-///     graph.simplify().to_string(),
-///     "input [N, 4]\n\
-///      %0 = linear(input, weight) + bias, relu -> [N, 2]\n\
-///      output %0\n"
-/// );
+/// let text = graph.simplify().to_string();
+/// assert!(text.starts_with("input [N, 4]\n%0 = linear(input, weight) + bias, relu -> [N, 2]"));
+/// assert!(text.ends_with("output %0\n"));
 /// # Ok::<(), burn_compress::graph::GraphError>(())
 /// ```
 impl Display for Graph {

@@ -64,5 +64,9 @@ fn describe(cell: &Cell) -> String {
         _ => "post-training",
     };
     let refined = if cell.refined { ", refine-tune" } else { "" };
-    format!("{level}, {mode}{refined}")
+    let activations = match cell.activation_bits {
+        32 => String::new(),
+        bits => format!(", activations of {bits}"),
+    };
+    format!("{level}{activations}, {mode}{refined}")
 }

@@ -4,6 +4,7 @@
 mod activations;
 mod bound;
 mod capture;
+mod draw;
 mod error;
 pub mod integer;
 mod lower;

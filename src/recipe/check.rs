@@ -1,4 +1,5 @@
 use super::{Criterion, Ranges, Recipe, RecipeError};
+use crate::graph::Calibrator;
 use crate::report::Stage;
 
 impl Recipe {
@@ -122,6 +123,16 @@ impl Recipe {
         if let Some(quantize) = &self.quantize {
             let every = quantize.every as f64;
             value("quantize.every", every, every > 0.0, "give 1 or more steps")?;
+            self.activations()?;
+            if let Some(levels) = &quantize.activations {
+                let (name, share, range) = match levels.calibrator {
+                    Calibrator::Percentile { outside } => ("outside", outside, 0.0..0.5),
+                    Calibrator::MovingAverage { momentum } => ("momentum", momentum, 0.0..1.0),
+                    _ => ("", 0.0, 0.0..1.0),
+                };
+                let expected = "give a share from 0 to below its end (0.5 outside, 1 of momentum)";
+                value(name, share, range.contains(&share), expected)?;
+            }
             if let Ranges::Custom(name) = &quantize.ranges {
                 let expected = "name it";
                 value(

@@ -35,7 +35,11 @@ impl Report {
                 Stage::Prune | Stage::Combined => percent(c.level),
                 Stage::Baseline | Stage::Quantize => "–".to_owned(),
             }),
-            column("Bits", "", &|c| c.weight_bits.to_string()),
+            column("Bits", "", &|c| match c.activation_bits {
+                32 => c.weight_bits.to_string(),
+                // Of weights and of activations.
+                activations => format!("{}/{activations}", c.weight_bits),
+            }),
             text(column("Mode", "", &|c| variant(c.mode, c.refined))),
             column("Sparse", "%", &|c| percent1(c.mean_sparsity)),
             column("Score", "", &|c| {

@@ -56,6 +56,10 @@ fn sentence(cell: &Summary) -> String {
     let what = match cell.stage {
         Stage::Baseline => "the baseline".to_owned(),
         Stage::Prune => format!("{} % sparse", percent(cell.level)),
+        Stage::Quantize if cell.activation_bits < 32 => format!(
+            "weights of {} and activations of {} bits",
+            cell.weight_bits, cell.activation_bits
+        ),
         Stage::Quantize => format!("weights of {} bits", cell.weight_bits),
         Stage::Combined => format!(
             "{} % sparse at {} bits",

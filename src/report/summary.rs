@@ -31,6 +31,8 @@ pub struct Summary {
     pub level: f64,
     /// Bits a selected weight is stored in; 32 where nothing was quantized.
     pub weight_bits: u32,
+    /// Bits of activations; 32 where they are floats.
+    pub activation_bits: u32,
     /// Number of runs, one for each seed.
     pub n: usize,
     /// Mean score.
@@ -66,7 +68,7 @@ pub struct Summary {
 struct Cell {
     stage: Stage,
     level: u64,
-    fewer_bits: std::cmp::Reverse<u32>,
+    fewer_bits: std::cmp::Reverse<(u32, u32)>,
     mode: Mode,
     refined: bool,
     steered: bool,
@@ -88,7 +90,7 @@ impl Cell {
             stage: row.stage,
             // Bits of a float that is not negative order as it does; adding zero turns -0 to 0.
             level: (level_of(row).max(0.0) + 0.0).to_bits(),
-            fewer_bits: std::cmp::Reverse(row.weight_bits),
+            fewer_bits: std::cmp::Reverse((row.weight_bits, row.activation_bits)),
             mode: row.mode,
             refined: row.refined,
             steered: row.steered,
@@ -128,6 +130,7 @@ fn summarize(runs: &[&Row], indices: Vec<usize>) -> Option<Summary> {
         steered: first.steered,
         level: level_of(first),
         weight_bits: first.weight_bits,
+        activation_bits: first.activation_bits,
         n: runs.len(),
         mean_score: of(|row| row.score),
         half_width: half_width(&scores),

@@ -75,9 +75,13 @@ impl<M: Module> Outcome<M> {
         self.model(self.best_row())
     }
 
-    /// Writes the best model, packed; returns its size in bytes.
+    /// Writes the best model, packed: in integer form where its activations are quantized, else as
+    /// [`attach::load`](crate::attach::load) reads it. Returns its size in bytes.
     pub fn save_best(&self, path: impl AsRef<Path>) -> Result<u64, StudyError> {
-        Ok(self.archive(self.best_row())?.save(path)?)
+        match self.integers(self.best_row())? {
+            Some(integers) => Ok(integers.save(path)?),
+            None => Ok(self.archive(self.best_row())?.save(path)?),
+        }
     }
 
     /// Writes the report (`STEM.json`, `.csv`, and `.html` where plots are built in) and the recipe

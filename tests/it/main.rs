@@ -5,6 +5,8 @@ mod attach;
 mod aware;
 mod device;
 mod format;
+mod graph_models;
+mod graph_passes;
 mod integer;
 mod integer_float;
 #[cfg(feature = "learner")]

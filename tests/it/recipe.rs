@@ -4,7 +4,8 @@ use burn_compress::attach::{Regrowth, Selection};
 use burn_compress::format::{FormatError, Granularity, Mapping};
 use burn_compress::prune::Scope;
 use burn_compress::recipe::{
-    Criterion, PruneLevels, QuantizeLevels, Ramp, Ranges, Recipe, RecipeError, Steer,
+    ActivationLevels, Criterion, PruneLevels, QuantizeLevels, Ramp, Ranges, Recipe, RecipeError,
+    Steer,
 };
 use burn_compress::report::Stage;
 use burn_compress::schedule::{Curve, Schedule};
@@ -75,8 +76,21 @@ fn quantizations() -> impl Strategy<Value = QuantizeLevels> {
         Just(Granularity::Channel),
         (1usize..1000).prop_map(Granularity::Group),
     ];
-    (falling(), any::<bool>(), granularity, ranges, 1usize..100).prop_map(
-        |(bits, affine, granularity, ranges, every)| QuantizeLevels {
+    let activations = prop::option::of((2u32..=16, 2u32..=16, any::<bool>(), 0usize..9));
+    let activations = activations.prop_map(|levels| {
+        levels.map(
+            |(bits, input_bits, learned, freeze_after)| ActivationLevels {
+                bits,
+                input_bits,
+                learned,
+                freeze_after,
+                ..ActivationLevels::default()
+            },
+        )
+    });
+    let rest = (ranges, 1usize..100, activations);
+    (falling(), any::<bool>(), granularity, rest).prop_map(
+        |(bits, affine, granularity, (ranges, every, activations))| QuantizeLevels {
             bits,
             mapping: if affine {
                 Mapping::Affine
@@ -86,6 +100,7 @@ fn quantizations() -> impl Strategy<Value = QuantizeLevels> {
             granularity,
             ranges,
             every,
+            activations,
         },
     )
 }

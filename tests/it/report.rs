@@ -14,6 +14,8 @@ fn row(stage: Stage, mode: Mode, level: f64, bits: u32, drop: f64) -> Row {
         level,
         sparsity: level,
         weight_bits: bits,
+        activation_bits: 32,
+        in_float: Vec::new(),
         score: 90.0 - drop,
         drop,
         bytes: (1e5 * (1.0 - level) * f64::from(bits) / 32.0) as u64,

@@ -114,7 +114,9 @@ impl Histogram {
     /// The range, of a hundred, whose codes have the distribution that diverges least from that of the
     /// values, outliers counted to the outermost code (Migacz 2017).
     pub fn entropy(&self, scheme: &Scheme) -> (f32, f32) {
-        let bins = self.bins();
+        // Zeros have a code of their own under every range; they would hide the others.
+        let mut bins = self.bins();
+        bins.retain(|(centre, _)| *centre != 0.0);
         let total: f64 = bins.iter().map(|(_, count)| *count as f64).sum();
         let (first, last) = scheme.code_range();
         self.best(100, |low, high| {

@@ -7,16 +7,12 @@ pub(super) fn pad(mut graph: Graph) -> Graph {
         let Op::Concatenate { axis } = node.op else {
             continue;
         };
-        let is_zero = |value: &Value| zeros(&graph, *value);
-        let rest: Vec<usize> = (0..node.inputs.len())
-            .filter(|place| !is_zero(&node.inputs[*place]))
-            .collect();
-        let [place] = rest.as_slice() else {
+        let others = node.inputs.iter().enumerate();
+        let others = others.filter(|(_, value)| !zeros(&graph, **value));
+        let others: Vec<usize> = others.map(|(place, _)| place).collect();
+        let (1, [place]) = (others.len().min(node.inputs.len() - 1), others.as_slice()) else {
             continue;
         };
-        if node.inputs.len() == 1 {
-            continue;
-        }
         let length = |values: &[Value]| -> usize {
             let lengths = values.iter().map(|value| graph.dims(*value)[axis].at(1));
             lengths.sum()
@@ -26,14 +22,16 @@ pub(super) fn pad(mut graph: Graph) -> Graph {
             length(&node.inputs[..*place]),
             length(&node.inputs[place + 1..]),
         );
-        let value = 0.0;
         graph.nodes[index] = Node {
-            op: Op::Pad { padding, value },
+            op: Op::Pad {
+                padding,
+                value: 0.0,
+            },
             inputs: vec![node.inputs[*place]],
             ..node.clone()
         };
     }
-    super::dead(graph)
+    graph
 }
 
 fn zeros(graph: &Graph, value: Value) -> bool {
@@ -44,5 +42,51 @@ fn zeros(graph: &Graph, value: Value) -> bool {
             matches!(node.op, Op::Expand | Op::Reshape) && zeros(graph, node.inputs[0])
         }
         _ => false,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::simplified_by;
+    use super::*;
+    use crate::graph::{Constant, Dim, Epilogue};
+
+    #[test]
+    fn zeros_around_a_tensor_are_padding() {
+        let dims = |channels| vec![Dim::Batch(1), Dim::Fixed(channels)];
+        let node = |op, inputs, channels| Node {
+            op,
+            inputs,
+            epilogue: Epilogue::default(),
+            dims: dims(channels),
+            layer: String::new(),
+        };
+        let zeros = Value::Node(0);
+        let joined = vec![zeros, Value::Input, zeros];
+        let graph = |value: f32| Graph {
+            nodes: vec![
+                node(Op::Expand, vec![Value::Constant(0)], 2),
+                node(Op::Concatenate { axis: 1 }, joined.clone(), 7),
+            ],
+            input: dims(3),
+            output: Value::Node(1),
+            parameters: Vec::new(),
+            constants: vec![Constant {
+                dims: vec![1, 1],
+                values: vec![value],
+            }],
+        };
+        let padded = simplified_by(pad, graph(0.0));
+        let padding = vec![(0, 0), (2, 2)];
+        let expected = Op::Pad {
+            padding,
+            value: 0.0,
+        };
+        assert_eq!(padded.nodes.len(), 1);
+        assert_eq!(padded.nodes[0].op, expected);
+        assert_eq!(padded.nodes[0].inputs, [Value::Input]);
+        // Ones are no padding.
+        let ones = simplified_by(pad, graph(1.0));
+        assert_eq!(ones, graph(1.0));
     }
 }

@@ -133,7 +133,7 @@ fn record<M: Module, const D: usize, const E: usize>(
         return Err(failed("a parameter is not in Burn's recording".to_string()));
     }
     Ok(Recording {
-        operations: operations.split_off(begin),
+        operations: resolve::restore(operations.split_off(begin), output),
         values: captured.values,
         shape: shape.to_vec(),
         input,

@@ -1,11 +1,11 @@
 //! Operations of layers.
 
 use burn_ir::{AttentionOpIr, ConvTranspose1dOpIr, ConvTranspose2dOpIr, TensorIr};
-use burn_ir::{InterpolateModeIr, InterpolateOpIr, LayerNormOpIr, ModuleOperationIr};
+use burn_ir::{InterpolateModeIr, InterpolateOpIr, LayerNormOpIr, LinearOpIr, ModuleOperationIr};
 
 use super::Resolver;
 use crate::graph::node::Epilogue;
-use crate::graph::{Binary, Dim, GraphError, Op, Unary, Window};
+use crate::graph::{Binary, Dim, GraphError, Op, Unary, Value, Window};
 
 impl Resolver<'_> {
     pub(super) fn module(&mut self, op: &ModuleOperationIr) -> Result<bool, GraphError> {
@@ -41,7 +41,7 @@ impl Resolver<'_> {
             }
             From::ConvTranspose1d(op) => self.transposed_1d(op)?,
             From::ConvTranspose2d(op) => self.transposed_2d(op)?,
-            From::Linear(op) => self.product(Op::Linear, &op.x, &op.weight, &op.bias, &op.out)?,
+            From::Linear(op) => self.linear(op)?,
             From::BatchNorm(op) => {
                 let operands = [&op.x, &op.gamma, &op.beta, &op.mean, &op.variance];
                 let inputs: Result<Vec<_>, _> =
@@ -129,6 +129,30 @@ impl Resolver<'_> {
             ..Epilogue::default()
         };
         self.node_with(op, inputs, epilogue, out)
+    }
+
+    // The weight may be an activation: then it is a product of two.
+    fn linear(&mut self, op: &LinearOpIr) -> Result<(), GraphError> {
+        let weight = self.value(&op.weight)?;
+        if self.of_parameters.contains_key(&weight) || matches!(weight, Value::Constant(_)) {
+            return self.product(Op::Linear, &op.x, &op.weight, &op.bias, &op.out);
+        }
+        let rank = op.x.shape.as_slice().len();
+        let mut dims = self.dims(&op.weight);
+        let right = match rank > 2 {
+            true => {
+                dims.splice(0..0, vec![Dim::Fixed(1); rank - 2]);
+                self.push(Op::Reshape, vec![weight], Epilogue::default(), dims)?
+            }
+            false => weight,
+        };
+        let inputs = vec![self.value(&op.x)?, right];
+        let bias = op.bias.as_ref().map(|bias| self.value(bias)).transpose()?;
+        let epilogue = Epilogue {
+            bias,
+            ..Epilogue::default()
+        };
+        self.node_with(Op::MatMul, inputs, epilogue, &op.out)
     }
 
     fn transposed_1d(&mut self, op: &ConvTranspose1dOpIr) -> Result<(), GraphError> {

@@ -5,6 +5,8 @@ mod compare;
 mod constant;
 mod fold;
 mod layers;
+mod linear;
+mod norms;
 mod numeric;
 mod patterns;
 mod rewrite;
@@ -19,6 +21,7 @@ use super::tensor::MAX_RANK;
 use super::{GraphError, Op};
 use compare::Comparison;
 use constant::Held;
+pub(super) use linear::restore;
 
 /// The graph that two recordings agree on.
 pub(super) fn resolve(first: &Recording, second: &Recording) -> Result<Graph, GraphError> {

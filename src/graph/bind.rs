@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use burn::module::{Module, ModuleVisitor, Param};
 use burn::tensor::Tensor;
 
-use super::tensor::{AnyTensor, MAX_RANK};
+use super::tensor::AnyTensor;
 use super::{Graph, GraphError};
 
 /// The graph's parameters and constants on the module's device, in the graph's order. Gradients reach the
@@ -26,8 +26,14 @@ pub(crate) fn bind<M: Module>(
             .iter()
             .map(|parameter| (parameter.path.as_str(), None))
             .collect(),
+        attached: None,
     };
     module.visit(&mut reader);
+    if let Some(path) = reader.attached {
+        let what = "is changed by what is attached to it; call `materialize` on the module";
+        let what = what.to_string();
+        return Err(GraphError::Parameter { path, what });
+    }
     let parameters = graph.parameters.iter().map(|parameter| {
         let failed = |what: String| GraphError::Parameter {
             path: parameter.path.clone(),
@@ -61,7 +67,7 @@ impl Graph {
     /// gradients), gradients reach its parameters. Batch norms normalize by their running statistics.
     ///
     /// Fails with [`GraphError::Input`] for an input of other dimensions, [`GraphError::Parameter`] for
-    /// another module, and [`GraphError::Devices`] where input and module are on several devices.
+    /// another module or one with something attached, and [`GraphError::Devices`] where input and module are on several devices.
     ///
     /// ```
     /// use burn::{nn::LinearConfig, tensor::{Device, Tensor}};
@@ -88,10 +94,10 @@ impl Graph {
                 ),
             });
         }
-        let input = AnyTensor::of(input).ok_or_else(|| GraphError::Input {
-            found: self.input.iter().map(|dim| dim.at(1)).collect(),
-            expected: format!("at most {MAX_RANK} axes"),
-        })?;
+        // Of the graph's rank, which is one of those.
+        let found = input.dims().to_vec();
+        let expected = self.expected_input();
+        let input = AnyTensor::of(input).ok_or(GraphError::Input { found, expected })?;
         let (mut parameters, mut constants) = bind(self, module)?;
         let known = parameters.first().or(constants.first());
         if known.is_some_and(|known| known.device() != input.device()) {
@@ -111,10 +117,16 @@ impl Graph {
 struct Reader<'a> {
     path: Vec<String>,
     values: HashMap<&'a str, Option<AnyTensor>>,
+    /// A parameter of the graph that computes with other values than it stores.
+    attached: Option<String>,
 }
 
 impl ModuleVisitor for Reader<'_> {
-    fn enter_module(&mut self, name: &str, _container_type: &str) {
+    fn enter_module(&mut self, name: &str, container_type: &str) {
+        let path = self.path.join(".");
+        if container_type == "Reparameterization" && self.values.contains_key(path.as_str()) {
+            self.attached = Some(path);
+        }
         self.path.push(name.to_string());
     }
 

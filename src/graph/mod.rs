@@ -1,6 +1,7 @@
 //! What a model's forward pass computes: captured from an unmodified module, simplified, and run on
 //! any Burn device with gradients.
 
+mod apply;
 mod bind;
 mod capture;
 mod error;

@@ -1,3 +1,5 @@
+use std::any::Any;
+
 use burn::tensor::{Device, Tensor};
 
 /// A float tensor of rank 1 to 6, known only at run time.
@@ -58,7 +60,18 @@ macro_rules! ranks {
                 if dims.len() > D {
                     wanted[0] = dims[..=dims.len() - D].iter().product();
                 }
-                with_rank!(self, tensor => tensor.reshape(wanted))
+                with_rank!(self, tensor => match same_type(tensor.clone()) {
+                    Some(tensor) => tensor,
+                    None => tensor.reshape(wanted),
+                })
+            }
+
+            /// A tensor of a rank that a caller chose; none above [`MAX_RANK`].
+            pub fn of<const D: usize>(tensor: Tensor<D>) -> Option<Self> {
+                match D {
+                    $($rank => same_type(tensor).map(Self::$variant),)*
+                    _ => None,
+                }
             }
 
             /// The same elements in other dimensions, at most six.
@@ -123,17 +136,13 @@ macro_rules! ranks {
 }
 ranks!(R1 1, R2 2, R3 3, R4 4, R5 5, R6 6);
 
-impl AnyTensor {
-    /// A tensor of a rank that a caller chose; none above [`MAX_RANK`].
-    pub fn of<const D: usize>(tensor: Tensor<D>) -> Option<Self> {
-        let dims = tensor.dims();
-        if D == 0 || D > MAX_RANK {
-            return None;
-        }
-        let count: usize = dims.iter().product();
-        Some(Self::from(tensor.reshape([count])).reshape(&dims))
-    }
+// The same tensor, if the types are the same after all.
+fn same_type<A: 'static, B: 'static>(tensor: A) -> Option<B> {
+    let tensor: Box<dyn Any> = Box::new(tensor);
+    tensor.downcast().ok().map(|tensor| *tensor)
+}
 
+impl AnyTensor {
     /// Where it is.
     pub fn device(&self) -> Device {
         with_rank!(self, tensor => tensor.device())

@@ -1,18 +1,15 @@
 //! Operations of a captured pass, against the pass itself.
 
-use burn::module::{Module, Param};
 use burn::nn::attention::{MhaInput, MultiHeadAttention, MultiHeadAttentionConfig};
-use burn::nn::conv::{
-    Conv1dConfig, Conv2d, Conv2dConfig, ConvTranspose1dConfig, ConvTranspose2dConfig,
-};
+use burn::nn::conv::{Conv1dConfig, Conv2dConfig, ConvTranspose1dConfig, ConvTranspose2dConfig};
 use burn::nn::interpolate::{Interpolate1dConfig, Interpolate2dConfig, InterpolateMode};
 use burn::nn::pool::{
     AdaptiveAvgPool1dConfig, AdaptiveAvgPool2dConfig, AvgPool1dConfig, AvgPool2dConfig,
     MaxPool1dConfig, MaxPool2dConfig,
 };
 use burn::nn::{
-    BatchNorm, BatchNormConfig, GroupNormConfig, InstanceNormConfig, LayerNormConfig, Linear,
-    LinearConfig, LinearLayout, PReluConfig, PaddingConfig1d, PaddingConfig2d,
+    BatchNormConfig, GroupNormConfig, InstanceNormConfig, LayerNormConfig, Linear, LinearConfig,
+    LinearLayout, PReluConfig, PaddingConfig1d, PaddingConfig2d,
 };
 use burn::tensor::activation::{
     gelu, gelu_approximate, hard_sigmoid, hard_swish, leaky_relu, relu, relu6, sigmoid, silu,
@@ -20,93 +17,11 @@ use burn::tensor::activation::{
 };
 use burn::tensor::module::attention;
 use burn::tensor::ops::AttentionModuleOptions;
-use burn::tensor::{Bool, Device, Int, Tensor, s};
-use burn_compress::graph::{Dim, Graph, GraphError, Op, Unary, Value};
+use burn::tensor::{Bool, Int, Tensor, s};
+use burn_compress::graph::{Dim, GraphError, Op, Unary, Value};
 
 use super::device::device;
-
-// Numbers that no two elements share, the same on every device.
-fn numbers<const D: usize>(dims: [usize; D], seed: usize, device: &Device) -> Tensor<D> {
-    let count: usize = dims.iter().product();
-    let value = |i: usize| ((i * 7 + seed * 13 + 3) as f32 * 0.61).sin() * 1.7;
-    let values: Vec<f32> = (0..count).map(value).collect();
-    Tensor::<1>::from_data(values.as_slice(), device).reshape(dims)
-}
-
-fn values<const D: usize>(tensor: Tensor<D>) -> Vec<f32> {
-    tensor.into_data().iter::<f32>().collect()
-}
-
-#[track_caller]
-fn assert_close(found: &[f32], expected: &[f32]) {
-    assert_eq!(found.len(), expected.len());
-    let largest = expected.iter().fold(0.0f32, |most, x| most.max(x.abs()));
-    for (found, expected) in found.iter().zip(expected) {
-        let error = (found - expected).abs();
-        assert!(
-            error <= 1e-5 * largest.max(1e-3),
-            "{found} instead of {expected}"
-        );
-    }
-}
-
-/// Captures a pass, compares the graph's output with the pass's at several batch sizes, and gives the
-/// names of its operations.
-#[track_caller]
-fn check<M: Module, const D: usize, const E: usize>(
-    module: &M,
-    shape: [usize; D],
-    forward: impl Fn(&M, Tensor<D>) -> Tensor<E>,
-) -> (Graph, Vec<&'static str>) {
-    let graph = Graph::capture(module, shape, &forward).unwrap();
-    for batch in [1, 2, 5] {
-        let mut dims = shape;
-        dims[0] = batch;
-        let input = numbers(dims, 0, &device());
-        let expected = forward(module, input.clone());
-        let found: Tensor<E> = graph.forward(module, input).unwrap();
-        assert_eq!(found.dims(), expected.dims());
-        assert_close(&values(found), &values(expected));
-    }
-    let names = graph.nodes().iter().map(|node| node.op.name()).collect();
-    (graph, names)
-}
-
-/// The same without parameters.
-#[track_caller]
-fn plain<const D: usize, const E: usize>(
-    shape: [usize; D],
-    forward: impl Fn(Tensor<D>) -> Tensor<E>,
-) -> Vec<&'static str> {
-    check(&Vec::<Linear>::new(), shape, |_, x| forward(x)).1
-}
-
-/// The error of a pass without parameters.
-#[track_caller]
-fn refused<const D: usize, const E: usize>(
-    shape: [usize; D],
-    forward: impl Fn(Tensor<D>) -> Tensor<E>,
-) -> GraphError {
-    Graph::capture(&Vec::<Linear>::new(), shape, |_, x| forward(x)).unwrap_err()
-}
-
-fn filled<M: Module>(module: M) -> M {
-    struct Fill(usize);
-    impl burn::module::ModuleMapper for Fill {
-        fn map_float<const D: usize>(&mut self, param: Param<Tensor<D>>) -> Param<Tensor<D>> {
-            self.0 += 1;
-            let seed = self.0;
-            // Positive, so that they serve as variances too.
-            param.map(|tensor| {
-                let (dims, device) = (tensor.dims(), tensor.device());
-                let required = tensor.is_require_grad();
-                let tensor = numbers(dims, seed, &device).powi_scalar(2) * 0.4 + 0.1;
-                tensor.detach().set_require_grad(required)
-            })
-        }
-    }
-    module.map(&mut Fill(0))
-}
+use super::graph_check::{check, filled, numbers, plain, refused};
 
 #[test]
 fn convolutions() {
@@ -206,6 +121,47 @@ fn products_with_a_parameter_are_linear() {
 }
 
 #[test]
+fn a_product_and_a_bias_are_one_linear_layer() {
+    let model = filled(LinearConfig::new(6, 4).init(&device()));
+    let (graph, names) = check(&model, [1, 3, 6], |m, x| {
+        let bias = m.bias.as_ref().unwrap().val();
+        x.matmul(m.weight.val().unsqueeze()) + bias.unsqueeze()
+    });
+    assert_eq!(names, ["linear"]);
+    assert_eq!(graph.nodes()[0].epilogue.bias, Some(Value::Parameter(1)));
+    // Not where the product is seen too.
+    let (_, names) = check(&model, [1, 6], |m, x| {
+        let x = x.matmul(m.weight.val());
+        let biased = x.clone() + m.bias.as_ref().unwrap().val().unsqueeze();
+        x * biased
+    });
+    assert_eq!(names, ["linear", "reshape", "add", "multiply"]);
+    // Nor are two activations a layer.
+    let names = plain([1, 3, 6], |x| {
+        let weight = x.clone().mean_dim(0).reshape([6, 3]);
+        x.matmul(weight.unsqueeze())
+    });
+    assert_eq!(names, ["mean", "reshape", "matmul"]);
+}
+
+// Burn records a linear layer in one of two forms, by the number of rows: here by one for two images
+// and by the other for three.
+#[test]
+fn the_form_of_a_linear_layer_is_no_difference() {
+    for (rows, inputs, outputs) in [(5, 8, 8), (1, 4, 6), (32, 4, 6), (3, 5, 2)] {
+        let model = filled(LinearConfig::new(inputs, outputs).init(&device()));
+        let (_, names) = check(&model, [1, rows, inputs], |m, x| m.forward(x));
+        assert_eq!(names, ["linear"]);
+        let model = Linear {
+            bias: None,
+            ..model
+        };
+        let (_, names) = check(&model, [1, 2, rows, inputs], |m, x| m.forward(x));
+        assert_eq!(names, ["linear"]);
+    }
+}
+
+#[test]
 fn norms() {
     let device = &device();
     let model = filled(BatchNormConfig::new(3).init(device));
@@ -232,6 +188,12 @@ fn norms() {
     let (_, names) = check(&model, [1, 6, 5], |m, x| m.forward(x));
     assert_eq!(names, ["group_norm"]);
     let model = filled(InstanceNormConfig::new(4).init(device));
+    let (graph, names) = check(&model, [1, 4, 7], |m, x| m.forward(x));
+    assert_eq!(names, ["group_norm"]);
+    assert!(matches!(
+        graph.nodes()[0].op,
+        Op::GroupNorm { groups: 4, .. }
+    ));
     let (_, names) = check(&model, [1, 4, 3, 3], |m, x| m.forward(x));
     assert_eq!(names, ["group_norm"]);
 }
@@ -288,6 +250,54 @@ fn activations() {
     let model = PReluConfig::new().with_num_parameters(3).init(&device());
     let (_, names) = check(&filled(model), [1, 3, 4], |m, x| m.forward(x));
     assert_eq!(names.last(), Some(&"subtract"));
+}
+
+#[test]
+fn what_a_pass_writes_out_itself() {
+    let norm = |x: Tensor<3>| {
+        let x = x.clone() - x.mean_dim(2);
+        let variance = x.clone().powi_scalar(2).mean_dim(2);
+        x / (variance + 1e-3).sqrt()
+    };
+    assert_eq!(plain([1, 3, 6], norm), ["layer_norm"]);
+    let model = filled(LayerNormConfig::new(6).init(&device()));
+    let (graph, names) = check(&model, [1, 3, 6], |m, x| {
+        let beta = m.beta.as_ref().unwrap().val();
+        norm(x) * m.gamma.val().unsqueeze() + beta.unsqueeze()
+    });
+    assert_eq!(names, ["layer_norm"]);
+    assert_eq!(
+        graph.nodes()[0].inputs,
+        [Value::Input, Value::Parameter(0), Value::Parameter(1)]
+    );
+    // What is scaled after it is shifted is no norm's own.
+    let (_, names) = check(&model, [1, 3, 6], |m, x| {
+        let beta = m.beta.as_ref().unwrap().val();
+        (norm(x) + beta.unsqueeze()) * m.gamma.val().unsqueeze()
+    });
+    assert_eq!(names, ["layer_norm", "reshape", "multiply"]);
+    // Nor is a mean over other elements.
+    let names = plain([1, 3, 6], |x| {
+        let x = x.clone() - x.mean_dim(1);
+        let variance = x.clone().powi_scalar(2).mean_dim(2);
+        x / (variance + 1e-3).sqrt()
+    });
+    assert_eq!(names.len(), 7);
+    let erf = |x: Tensor<2>| (x / 2.0f64.sqrt()).erf() + 1.0;
+    assert_eq!(plain([1, 9], |x| x.clone() * 0.5 * erf(x)), ["gelu"]);
+    assert_eq!(plain([1, 9], |x| erf(x.clone()) * x * 0.5), ["gelu"]);
+    assert_eq!(plain([1, 9], |x| x.clone() * (erf(x) * 0.5)), ["gelu"]);
+    assert_eq!(plain([1, 9], |x| x.clone() * erf(x)).len(), 4);
+    let names = plain([1, 9], |x| x.clone().exp() / x.exp().sum_dim(1));
+    assert_eq!(names, ["exp", "exp", "sum", "divide"]);
+    let names = plain([1, 9], |x| {
+        let x = x.exp();
+        x.clone() / x.sum_dim(1)
+    });
+    assert_eq!(names, ["softmax"]);
+    // Another gate than its own.
+    let names = plain([1, 9], |x| x.clone() * sigmoid(x * 2.0));
+    assert_eq!(names, ["multiply_scalar", "sigmoid", "multiply"]);
 }
 
 #[test]
@@ -568,7 +578,6 @@ fn attentions() {
         "permute",
         "linear",
         "reshape",
-        "permute",
         "linear",
         "reshape",
         "permute",
@@ -606,260 +615,4 @@ fn attentions() {
         names,
         ["permute", "matmul", "multiply_scalar", "softmax", "matmul"]
     );
-}
-
-#[derive(Module, Debug)]
-struct Block {
-    conv: Conv2d,
-    norm: BatchNorm,
-    head: Linear,
-}
-
-impl Block {
-    fn new(device: &Device) -> Self {
-        filled(Self {
-            conv: Conv2dConfig::new([2, 2], [3, 3])
-                .with_padding(PaddingConfig2d::Explicit(1, 1, 1, 1))
-                .with_bias(false)
-                .init(device),
-            norm: BatchNormConfig::new(2).init(device),
-            head: LinearConfig::new(32, 3).init(device),
-        })
-    }
-
-    fn forward(&self, x: Tensor<4>) -> Tensor<2> {
-        let y = relu(self.norm.forward(self.conv.forward(x.clone())) + x);
-        self.head.forward(y.flatten(1, 3))
-    }
-}
-
-#[test]
-fn nodes_name_their_layers() {
-    let model = Block::new(&device());
-    let (graph, names) = check(&model, [1, 2, 4, 4], |m, x| m.forward(x));
-    let expected = [
-        "convolution",
-        "batch_norm",
-        "add",
-        "relu",
-        "reshape",
-        "linear",
-    ];
-    assert_eq!(names, expected);
-    let layers: Vec<_> = graph
-        .nodes()
-        .iter()
-        .map(|node| node.layer.as_str())
-        .collect();
-    let after = "after norm";
-    assert_eq!(layers, ["conv", "norm", after, after, after, "head"]);
-    assert_eq!(graph.output(), Value::Node(5));
-    assert_eq!(graph.input()[0], Dim::Batch(1));
-}
-
-#[test]
-fn gradients_reach_the_modules_own_parameters() {
-    let device = device().autodiff();
-    // Batch norm that trains would use the batch's statistics.
-    let model = Block::new(&device);
-    let model = Block {
-        norm: model.norm.freeze(),
-        ..model
-    };
-    let graph = Graph::capture(&model, [1, 2, 4, 4], Block::forward).unwrap();
-    let input = numbers([3, 2, 4, 4], 2, &device);
-    let expected = model.forward(input.clone()).powi_scalar(2).sum().backward();
-    let output: Tensor<2> = graph.forward(&model, input).unwrap();
-    let found = output.powi_scalar(2).sum().backward();
-    let conv = model.conv.weight.val();
-    let close = |found: Vec<f32>, expected: Vec<f32>| {
-        assert!(expected.iter().any(|x| x.abs() > 1e-3));
-        assert_close(&found, &expected);
-    };
-    close(
-        values(conv.grad(&found).unwrap()),
-        values(conv.grad(&expected).unwrap()),
-    );
-    let head = model.head.weight.val();
-    close(
-        values(head.grad(&found).unwrap()),
-        values(head.grad(&expected).unwrap()),
-    );
-    let bias = model.head.bias.as_ref().unwrap().val();
-    close(
-        values(bias.grad(&found).unwrap()),
-        values(bias.grad(&expected).unwrap()),
-    );
-    // An input without gradients is as good.
-    let plain = numbers([3, 2, 4, 4], 2, &super::device::device());
-    let again: Tensor<2> = graph.forward(&model, plain).unwrap();
-    let again = again.powi_scalar(2).sum().backward();
-    close(
-        values(conv.grad(&again).unwrap()),
-        values(conv.grad(&expected).unwrap()),
-    );
-}
-
-#[test]
-fn another_module_of_the_same_type_serves() {
-    let model = Block::new(&device());
-    let graph = Graph::capture(&model, [1, 2, 4, 4], Block::forward).unwrap();
-    let other = Block {
-        head: filled(filled(LinearConfig::new(32, 3).init(&device()))),
-        ..Block::new(&device())
-    };
-    let input = numbers([2, 2, 4, 4], 1, &device());
-    let found: Tensor<2> = graph.forward(&other, input.clone()).unwrap();
-    assert_close(&values(found), &values(other.forward(input.clone())));
-    // But not one without a layer, or with a layer of another size.
-    let fewer = LinearConfig::new(32, 3).init(&device());
-    let error = graph.forward::<_, 4, 2>(&fewer, input.clone()).unwrap_err();
-    assert!(matches!(&error, GraphError::Parameter { path, .. } if path == "conv.weight"));
-    let larger = Block {
-        head: LinearConfig::new(32, 5).init(&device()),
-        ..model
-    };
-    let error = graph.forward::<_, 4, 2>(&larger, input).unwrap_err();
-    assert!(
-        error.to_string().contains("[32, 5], not [32, 3]"),
-        "{error}"
-    );
-}
-
-#[test]
-fn layers_may_share_a_parameter() {
-    let first = filled(LinearConfig::new(4, 4).init(&device()));
-    let model = vec![first.clone(), first];
-    let (graph, names) = check(&model, [1, 4], |m, x| {
-        m[0].forward(relu(m[1].forward(m[0].forward(x))))
-    });
-    assert_eq!(names, ["linear", "linear", "relu", "linear"]);
-    let weight = |index: usize| graph.nodes()[index].inputs[1];
-    assert_eq!(weight(0), weight(3));
-    assert_ne!(weight(0), weight(1));
-    let paths: Vec<_> = graph.parameters().iter().map(|p| p.path.as_str()).collect();
-    assert_eq!(paths, ["0.weight", "0.bias", "1.weight", "1.bias"]);
-}
-
-#[test]
-fn parameters_that_are_not_used_are_not_in_the_graph() {
-    let model = Block::new(&device());
-    let (graph, _) = check(&model, [1, 32], |m, x| m.head.forward(x));
-    let paths: Vec<_> = graph.parameters().iter().map(|p| p.path.as_str()).collect();
-    assert_eq!(paths, ["head.weight", "head.bias"]);
-    let (graph, names) = check(&model, [1, 4], |_, x| x);
-    assert!(names.is_empty() && graph.parameters().is_empty());
-    assert_eq!(graph.output(), Value::Input);
-}
-
-#[test]
-fn a_pass_that_depends_on_data_or_panics_is_an_error() {
-    let error = refused([1, 4], |x: Tensor<2>| {
-        match x.clone().sum().into_scalar::<f32>() > 0.0 {
-            true => relu(x),
-            false => x,
-        }
-    });
-    assert!(matches!(error, GraphError::Capture { .. }), "{error}");
-    let error = refused([1, 4], |_: Tensor<2>| -> Tensor<2> {
-        panic!("a layer is missing")
-    });
-    assert!(error.to_string().contains("a layer is missing"), "{error}");
-    // None of it lasts.
-    assert_eq!(plain([1, 4], relu), ["relu"]);
-}
-
-#[test]
-fn a_pass_that_varies_with_the_batch_is_an_error() {
-    let varies = |error: GraphError| match error {
-        GraphError::Varies { place, layer, what } => (place, layer, what),
-        other => panic!("{other}"),
-    };
-    let (place, ..) = varies(refused([1, 4], |x: Tensor<2>| {
-        let [n, _] = x.dims();
-        let x = x.abs();
-        if n > 2 { x.exp() } else { x.tanh() }
-    }));
-    assert_eq!(place, 1);
-    let (.., what) = varies(refused([1, 4], |x: Tensor<2>| {
-        let [n, _] = x.dims();
-        if n > 2 { x.exp().abs() } else { x.exp() }
-    }));
-    assert!(what.contains("1 operations or 2"), "{what}");
-    let scaled = |x: Tensor<2>| {
-        let [n, _] = x.dims();
-        x / n as f32
-    };
-    varies(refused([1, 4], scaled));
-    // One row more than images.
-    varies(refused([1, 4], |x: Tensor<2>| {
-        let device = x.device();
-        Tensor::cat(vec![x, Tensor::zeros([1, 4], &device)], 0)
-    }));
-    // All images but the first.
-    varies(refused([1, 4], |x: Tensor<2>| x.slice(s![1..])));
-    varies(refused([1, 4], |x: Tensor<2>| x.slice(s![0..2])));
-    // Another number for each image.
-    varies(refused([1, 4], |x: Tensor<2>| {
-        let ([n, _], device) = (x.dims(), x.device());
-        x + numbers([n, 4], 1, &device)
-    }));
-}
-
-#[test]
-fn unsupported_operations_are_named_with_their_place() {
-    let model = Block::new(&device());
-    let error = Graph::capture(&model, [1, 32], |m, x| m.head.forward(x).cumsum(1)).unwrap_err();
-    let GraphError::Unsupported { op, layer, place } = &error else {
-        panic!("{error}")
-    };
-    assert_eq!(
-        (op.as_str(), layer.as_str(), *place),
-        ("CumSum", "after head", 1)
-    );
-    let name = |error: GraphError| match error {
-        GraphError::Unsupported { op, .. } => op,
-        other => panic!("{other}"),
-    };
-    assert_eq!(name(refused([1, 4], |x: Tensor<2>| x.flip([1]))), "Flip");
-    assert_eq!(
-        name(refused([1, 4], |x: Tensor<2>| x.slice(s![.., ..;-1]))),
-        "Slice"
-    );
-    let argmax = name(refused([1, 4], |x: Tensor<2>| x.argmax(1).float()));
-    assert_eq!(argmax, "ArgMax");
-    let reflect = |x: Tensor<2>| x.pad([(1, 1)], burn::tensor::ops::PadMode::Reflect);
-    assert_eq!(name(refused([1, 4], reflect)), "Pad");
-}
-
-#[test]
-fn inputs_of_other_dimensions_are_refused() {
-    let model = Block::new(&device());
-    let graph = Graph::capture(&model, [1, 2, 4, 4], Block::forward).unwrap();
-    let input = |dims: [usize; 4]| Tensor::<4>::ones(dims, &device());
-    for dims in [[1, 3, 4, 4], [1, 2, 4, 5]] {
-        let error = graph.forward::<_, 4, 2>(&model, input(dims)).unwrap_err();
-        let GraphError::Input { found, expected } = &error else {
-            panic!("{error}")
-        };
-        assert_eq!(found, &dims);
-        assert!(expected.starts_with("[n, 2, 4, 4]"), "{expected}");
-    }
-    let flat = Tensor::<2>::ones([1, 32], &device());
-    let error = graph.forward::<_, 2, 2>(&model, flat).unwrap_err();
-    assert!(matches!(error, GraphError::Input { .. }), "{error}");
-    let error = graph
-        .forward::<_, 4, 3>(&model, input([1, 2, 4, 4]))
-        .unwrap_err();
-    assert!(matches!(error, GraphError::Input { .. }), "{error}");
-}
-
-#[cfg(all(feature = "flex", feature = "ndarray"))]
-#[test]
-#[expect(deprecated, reason = "works, and stays supported")]
-fn a_module_on_two_devices_is_an_error() {
-    let model = [Device::flex(), Device::ndarray()].map(|d| LinearConfig::new(4, 4).init(&d));
-    let forward = |m: &Vec<Linear>, x| m[1].forward(m[0].forward(x));
-    let error = Graph::capture(&model.to_vec(), [1, 4], forward).unwrap_err();
-    assert!(matches!(error, GraphError::Devices { count: 2 }), "{error}");
 }

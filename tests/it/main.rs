@@ -5,6 +5,9 @@ mod attach;
 mod aware;
 mod device;
 mod format;
+mod graph_capture;
+mod graph_check;
+mod graph_ops;
 #[cfg(feature = "learner")]
 mod learner;
 mod models;

@@ -77,14 +77,20 @@ fn grouped(graph: &mut Graph, index: usize) -> bool {
 // A norm times a vector and plus a vector, where it had none.
 fn scaled(graph: &mut Graph, index: usize) -> bool {
     let value = Value::Node(index);
-    for (f, place, neutral) in [(Binary::Multiply, 1, 1.0), (Binary::Add, 2, 0.0)] {
+    for (f, place) in [(Binary::Multiply, GAMMA), (Binary::Add, BETA)] {
         let Some((left, right)) = pair(graph, value, f) else {
             continue;
         };
         for (norm, factor) in [(left, right), (right, left)] {
-            if let Some((op, inputs)) = take(graph, norm, factor, place, neutral)
+            if let Some((op, vector)) = with(graph, norm, factor, place)
                 && graph.dims(norm) == graph.nodes[index].dims
+                && let Value::Node(source) = norm
             {
+                let mut inputs = graph.nodes[source].inputs.clone();
+                if op != graph.nodes[source].op {
+                    inputs = plain_inputs(graph, &op, inputs[0]);
+                }
+                inputs[place] = vector;
                 return become_op(graph, index, op, inputs);
             }
         }
@@ -92,61 +98,49 @@ fn scaled(graph: &mut Graph, index: usize) -> bool {
     false
 }
 
-fn take(
-    graph: &Graph,
-    norm: Value,
-    factor: Value,
-    place: usize,
-    neutral: f32,
-) -> Option<(Op, Vec<Value>)> {
-    let (op, _) = made(graph, norm)?;
+// Places of a norm's operands.
+const GAMMA: usize = 1;
+const BETA: usize = 2;
+
+// What a norm is with a vector in a place that is free.
+fn with(graph: &Graph, norm: Value, factor: Value, place: usize) -> Option<(Op, Value)> {
+    let (op, input) = made(graph, norm)?;
     let Value::Node(index) = norm else {
         return None;
     };
-    let mut inputs = graph.nodes[index].inputs.clone();
     let dims = graph.dims(norm);
     let (vector, axis) = along(graph, factor, dims.len())?;
     let op = match op {
         Op::GroupNorm { .. } if axis == 1 => op.clone(),
         Op::LayerNorm { .. } if axis + 1 == dims.len() => op.clone(),
-        // The channels of an instance norm along one axis.
+        // An instance norm along one axis.
         Op::LayerNorm { epsilon } if axis == 1 && dims.len() == 3 && is_plain(graph, norm) => {
-            let Dim::Fixed(channels) = dims[1] else {
+            let Dim::Fixed(groups) = graph.dims(input)[1] else {
                 return None;
             };
-            let position = |value: f32| {
-                let wanted = Constant {
-                    dims: vec![channels],
-                    values: vec![value; channels],
-                };
-                graph.constants.iter().position(|known| *known == wanted)
-            };
-            // Where its other vector is not known yet, nothing is changed.
-            let other = if place == 1 { 0.0 } else { 1.0 };
-            inputs[3 - place] = Value::Constant(position(other)?);
-            return {
-                inputs[place] = vector;
-                let epsilon = *epsilon;
-                Some((
-                    Op::GroupNorm {
-                        groups: channels,
-                        epsilon,
-                    },
-                    inputs,
-                ))
-            };
+            let epsilon = *epsilon;
+            return Some((Op::GroupNorm { groups, epsilon }, vector));
         }
         _ => return None,
     };
-    if uniform(graph, inputs[place]) != Some(neutral) {
-        return None;
-    }
-    // A shift is not scaled.
-    if place == 1 && uniform(graph, inputs[2]) != Some(0.0) {
-        return None;
-    }
-    inputs[place] = vector;
-    Some((op, inputs))
+    let inputs = &graph.nodes[index].inputs;
+    let free = |place: usize, neutral: f32| uniform(graph, inputs[place]) == Some(neutral);
+    // What is added is not multiplied any more.
+    let free = match place {
+        GAMMA => free(GAMMA, 1.0) && free(BETA, 0.0),
+        _ => free(BETA, 0.0),
+    };
+    free.then_some((op, vector))
+}
+
+// A group norm's operands where nothing scales it.
+fn plain_inputs(graph: &mut Graph, op: &Op, input: Value) -> Vec<Value> {
+    let channels = match op {
+        Op::GroupNorm { groups, .. } => *groups,
+        _ => 0,
+    };
+    let (gamma, beta) = (vector(graph, channels, 1.0), vector(graph, channels, 0.0));
+    vec![input, gamma, beta]
 }
 
 // The vector that a value is along one axis of a tensor of this rank, and the axis.

@@ -1,42 +1,56 @@
+//! Records an unmodified module's forward pass, at two batch sizes.
+
+use std::collections::BTreeMap;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use burn::module::{Module, ModuleVisitor, Param};
-use burn::tensor::{Bool, Device, Int, Tensor, TensorData};
-use burn_ir::{OperationIr, TensorId};
+use burn::tensor::{Device, Tensor, TensorData};
+use burn_ir::{NumericOperationIr, OperationIr, TensorId};
 
-use super::resolve::resolve;
-use super::{Graph, GraphError};
+use super::tensor::MAX_RANK;
+use super::{Graph, GraphError, resolve};
 
-/// The operations of a forward pass, as Burn recorded them.
+/// The batch sizes that are recorded: a length that grows with the batch is a multiple of both.
+pub(super) const BATCHES: [usize; 2] = [2, 3];
+
+/// What Burn recorded of one pass.
 pub(super) struct Recording {
+    /// The operations of the pass alone.
     pub operations: Vec<OperationIr>,
+    /// All tensors that were given by values.
+    pub values: BTreeMap<TensorId, TensorData>,
+    pub shape: Vec<usize>,
     pub input: TensorId,
     pub output: TensorId,
-    /// Path, for each parameter that is one of floats.
-    pub parameters: Vec<(TensorId, String)>,
-    /// All other tensors that the pass brought along.
-    pub constants: Vec<(TensorId, TensorData)>,
+    pub parameters: Vec<Recorded>,
+}
+
+/// A parameter in a recording.
+pub(super) struct Recorded {
+    pub path: String,
+    pub dims: Vec<usize>,
+    pub id: TensorId,
 }
 
 impl Graph {
-    /// What `forward` does to the module's input, whose dimensions are `shape`, the batch first: the
-    /// pass is recorded twice, for batches of two and of three, to find what depends on the batch. Of
-    /// the module itself only paths and dimensions stay in the graph.
+    /// Captures what `forward` computes with a module, at inputs of this shape. Axis 0 is the batch; the
+    /// graph runs at any batch size, whatever its length here. The module is not changed, and may be in
+    /// training: what is captured is the pass of [`valid`](Module::valid). It may be compressed by this
+    /// crate: captured is the pass with its effective weights.
     ///
-    /// Fails with [`GraphError::Capture`] where the pass panics or depends on the values of tensors,
-    /// with [`GraphError::Varies`] where it does something else for another batch, with
-    /// [`GraphError::Unsupported`] for an operation that is not in [`Op`](super::Op), and with
+    /// Fails with [`GraphError::Capture`] where the pass panics or asks for the value of a tensor,
+    /// [`GraphError::Varies`] where it does something else for another batch size,
+    /// [`GraphError::Unsupported`] for operations that are no [`Op`](super::Op), and
     /// [`GraphError::Devices`] for a module on several devices.
     ///
     /// ```
-    /// use burn::{nn::conv::Conv2dConfig, tensor::{Device, Tensor}};
+    /// use burn::{nn::LinearConfig, tensor::{Device, activation::relu}};
     /// use burn_compress::graph::Graph;
-    /// let model = Conv2dConfig::new([3, 8], [3, 3]).init(&Device::default());
-    /// let graph = Graph::capture(&model, [1, 3, 32, 32], |model, input: Tensor<4>| {
-    ///     burn::tensor::activation::relu(model.forward(input))
-    /// })?;
-    /// let names: Vec<&str> = graph.nodes().iter().map(|node| node.op.name()).collect();
-    /// assert_eq!(names, ["convolution", "relu"]);
+    /// let model = LinearConfig::new(4, 2).init(&Device::default());
+    /// let graph = Graph::capture(&model, [1, 4], |model, x| relu(model.forward(x)))?;
+    /// let names: Vec<_> = graph.nodes().iter().map(|node| node.op.name()).collect();
+    /// assert_eq!(names, ["linear", "relu"]);
+    /// assert_eq!(graph.parameters()[0].path, "weight");
     /// # Ok::<(), burn_compress::graph::GraphError>(())
     /// ```
     pub fn capture<M: Module, const D: usize, const E: usize>(
@@ -44,48 +58,54 @@ impl Graph {
         shape: [usize; D],
         forward: impl Fn(&M, Tensor<D>) -> Tensor<E>,
     ) -> Result<Self, GraphError> {
+        if D > MAX_RANK || E > MAX_RANK {
+            return Err(GraphError::Input {
+                found: shape.to_vec(),
+                expected: format!("and gives tensors of at most {MAX_RANK} axes"),
+            });
+        }
         let count = module.devices().len();
         if count > 1 {
             return Err(GraphError::Devices { count });
         }
-        let module = module.valid().materialize();
-        let at = |batch: usize| {
+        let [first, second] = BATCHES.map(|batch| {
             let mut shape = shape;
-            if let Some(first) = shape.first_mut() {
-                *first = batch;
+            if let Some(axis) = shape.first_mut() {
+                *axis = batch;
             }
-            record(&module, shape, &forward)
-        };
-        resolve(&at(2)?, &at(3)?)
+            record(module, shape, &forward)
+        });
+        resolve::resolve(&first?, &second?)
     }
 }
 
+// Burn tells the ids of tensors only to backend extensions. So each tensor that must be found again is
+// the operand of a negation: input and parameters before the pass, its output after it.
 fn record<M: Module, const D: usize, const E: usize>(
     module: &M,
     shape: [usize; D],
     forward: &impl Fn(&M, Tensor<D>) -> Tensor<E>,
 ) -> Result<Recording, GraphError> {
-    let mut paths = Paths::default();
-    module.visit(&mut paths);
     let device = Device::capture();
+    let mut markers = Markers::default();
     // Burn panics where a pass asks for the value of a recorded tensor.
     let recorded = catch_unwind(AssertUnwindSafe(|| {
         device.capture_scope(|scope| {
-            // In this order: what goes to the device is listed in the order in which it does.
-            let input = Tensor::<D>::from_data(TensorData::zeros::<f32, _>(shape), &device);
-            let module = module.valid().to_device(&device);
-            let output = forward(&module, input.clone());
-            // Marks the output: the last operation's operand.
-            let marked = output.clone().neg();
+            let input = Tensor::<D>::ones(shape, &device);
+            // Running statistics are shared between clones of a module, but not with this copy.
+            let module = module.valid().materialize().to_device(&device);
+            let _ = input.clone().neg();
+            module.visit(&mut markers);
+            let output = forward(&module, input);
+            let _ = output.clone().neg();
             let completed = scope.complete([], []);
-            drop((input, output, marked, module));
+            drop((output, module));
             completed
         })
     }));
-    let failed = |reason: String| GraphError::Capture { reason };
     let captured = match recorded {
         Ok(Ok(captured)) => captured,
-        Ok(Err(error)) => return Err(failed(format!("{error:?}"))),
+        Ok(Err(error)) => return Err(failed(error.to_string())),
         Err(panic) => {
             let text = panic.downcast_ref::<String>().map(String::as_str);
             let text = text.or_else(|| panic.downcast_ref::<&str>().copied());
@@ -93,62 +113,54 @@ fn record<M: Module, const D: usize, const E: usize>(
         }
     };
     let mut operations = captured.graph.operations;
-    operations
-        .retain(|operation| !matches!(operation, OperationIr::Drop(_) | OperationIr::Init(_)));
-    let output = operations.pop();
-    let output = output.and_then(|marker| marker.inputs().next().map(|tensor| tensor.id));
-    let output = output.ok_or_else(|| failed("it has no output".to_string()))?;
-    let mut values = captured.values.into_iter();
-    let (input, _) = values
-        .next()
-        .ok_or_else(|| failed("its input was not recorded".to_string()))?;
-    let mut parameters = Vec::new();
-    for parameter in paths.found {
-        let value = values.next();
-        let same = value.filter(|(_, data)| data.shape().as_slice() == parameter.dims);
-        let Some((id, _)) = same else {
-            return Err(failed(format!(
-                "parameter {} is not among the recorded tensors",
-                parameter.path
-            )));
-        };
-        if parameter.is_float {
-            parameters.push((id, parameter.path));
-        }
+    let last = operations.pop();
+    let output = last.as_ref().and_then(negated);
+    let input = operations
+        .first()
+        .and_then(|op| op.outputs().next().map(|tensor| tensor.id));
+    let start = operations.iter().position(|op| negated(op) == input);
+    let (Some(output), Some(input), Some(start)) = (output, input, start) else {
+        return Err(failed("no marks in Burn's recording".to_string()));
+    };
+    let begin = start + 1 + markers.parameters.len();
+    let marks = operations.get(start + 1..begin).unwrap_or_default();
+    let parameters: Vec<_> = marks
+        .iter()
+        .zip(markers.parameters)
+        .filter_map(|(mark, (path, dims))| negated(mark).map(|id| Recorded { path, dims, id }))
+        .collect();
+    if start + 1 + parameters.len() != begin {
+        return Err(failed("a parameter is not in Burn's recording".to_string()));
     }
     Ok(Recording {
-        operations,
+        operations: resolve::restore(operations.split_off(begin), output),
+        values: captured.values,
+        shape: shape.to_vec(),
         input,
         output,
         parameters,
-        constants: values.collect(),
     })
 }
 
-struct Found {
-    path: String,
-    dims: Vec<usize>,
-    is_float: bool,
+fn failed(reason: String) -> GraphError {
+    GraphError::Capture { reason }
 }
 
-// All tensors of a module, in the order in which it moves them to a device.
-#[derive(Default)]
-struct Paths {
-    path: Vec<String>,
-    found: Vec<Found>,
-}
-
-impl Paths {
-    fn push(&mut self, dims: &[usize], is_float: bool) {
-        self.found.push(Found {
-            path: self.path.join("."),
-            dims: dims.to_vec(),
-            is_float,
-        });
+fn negated(operation: &OperationIr) -> Option<TensorId> {
+    match operation {
+        OperationIr::NumericFloat(_, NumericOperationIr::Neg(op)) => Some(op.input.id),
+        _ => None,
     }
 }
 
-impl ModuleVisitor for Paths {
+// Negates each float parameter, and keeps its path.
+#[derive(Default)]
+struct Markers {
+    path: Vec<String>,
+    parameters: Vec<(String, Vec<usize>)>,
+}
+
+impl ModuleVisitor for Markers {
     fn enter_module(&mut self, name: &str, _container_type: &str) {
         self.path.push(name.to_string());
     }
@@ -158,14 +170,9 @@ impl ModuleVisitor for Paths {
     }
 
     fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<D>>) {
-        self.push(param.shape().as_slice(), true);
-    }
-
-    fn visit_int<const D: usize>(&mut self, param: &Param<Tensor<D, Int>>) {
-        self.push(param.shape().as_slice(), false);
-    }
-
-    fn visit_bool<const D: usize>(&mut self, param: &Param<Tensor<D, Bool>>) {
-        self.push(param.shape().as_slice(), false);
+        let value = param.val();
+        self.parameters
+            .push((self.path.join("."), value.dims().to_vec()));
+        let _ = value.neg();
     }
 }

@@ -61,7 +61,7 @@ pub enum GraphError {
         wanted: usize,
     },
     /// A module without a parameter that the graph uses, or with one of other dimensions.
-    #[error("parameter {path}: {what}; record the graph of this module")]
+    #[error("parameter {path}: {what}")]
     Parameter {
         /// Its path.
         path: String,

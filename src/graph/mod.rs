@@ -2,6 +2,7 @@
 //! any Burn device with gradients.
 
 mod activations;
+mod apply;
 mod bound;
 mod capture;
 mod draw;
@@ -12,7 +13,6 @@ mod node;
 mod op;
 mod pass;
 mod resolve;
-mod run;
 mod simulate;
 mod tensor;
 

@@ -1,3 +1,5 @@
+use std::any::Any;
+
 use burn::tensor::{Device, Tensor};
 
 /// A float tensor of rank 1 to 6, known only at run time.
@@ -58,7 +60,18 @@ macro_rules! ranks {
                 if dims.len() > D {
                     wanted[0] = dims[..=dims.len() - D].iter().product();
                 }
-                with_rank!(self, tensor => tensor.reshape(wanted))
+                with_rank!(self, tensor => match same_type(tensor.clone()) {
+                    Some(tensor) => tensor,
+                    None => tensor.reshape(wanted),
+                })
+            }
+
+            /// A tensor of a rank that a caller chose; none above [`MAX_RANK`].
+            pub fn of<const D: usize>(tensor: Tensor<D>) -> Option<Self> {
+                match D {
+                    $($rank => same_type(tensor).map(Self::$variant),)*
+                    _ => None,
+                }
             }
 
             /// The same elements in other dimensions, at most six.
@@ -123,26 +136,16 @@ macro_rules! ranks {
 }
 ranks!(R1 1, R2 2, R3 3, R4 4, R5 5, R6 6);
 
+// The same tensor, if the types are the same after all.
+fn same_type<A: 'static, B: 'static>(tensor: A) -> Option<B> {
+    let tensor: Box<dyn Any> = Box::new(tensor);
+    tensor.downcast().ok().map(|tensor| *tensor)
+}
+
 impl AnyTensor {
-    /// A tensor of any rank; none beyond six axes, or without any.
-    pub fn of<const D: usize>(tensor: Tensor<D>) -> Option<Self> {
-        let dims = tensor.dims();
-        macro_rules! same {
-            ($variant:ident $rank:literal) => {{
-                let mut shape = [1; $rank];
-                shape.copy_from_slice(&dims);
-                Some(Self::$variant(tensor.reshape(shape)))
-            }};
-        }
-        match D {
-            1 => same!(R1 1),
-            2 => same!(R2 2),
-            3 => same!(R3 3),
-            4 => same!(R4 4),
-            5 => same!(R5 5),
-            6 => same!(R6 6),
-            _ => None,
-        }
+    /// Where it is.
+    pub fn device(&self) -> Device {
+        with_rank!(self, tensor => tensor.device())
     }
 
     /// Whether a gradient flows through it.
@@ -155,9 +158,12 @@ impl AnyTensor {
         with_rank!(self, tensor => tensor.is_autodiff())
     }
 
-    /// Its device.
-    pub fn device(&self) -> Device {
-        with_rank!(self, tensor => tensor.device())
+    /// On the same device with gradients, if it is not and is asked to be.
+    pub fn tracked(self, autodiff: bool) -> Self {
+        match autodiff && !self.is_autodiff() {
+            true => map_rank!(self, tensor => Tensor::from_inner(tensor)),
+            false => self,
+        }
     }
 
     /// The greater of two, element by element, or the lesser; of equal dimensions.
@@ -216,4 +222,11 @@ impl AnyTensor {
             _ => apply!(6),
         }
     }
+}
+
+/// A vector of one number for each channel, in a form that broadcasts.
+pub(crate) fn along(vector: AnyTensor, axis: usize, rank: usize) -> AnyTensor {
+    let mut dims = vec![1; rank];
+    dims[axis] = vector.dims().iter().product();
+    vector.reshape(&dims)
 }

@@ -1,69 +1,258 @@
-//! Turns Burn's recorded operations into those of a graph.
+//! From Burn's recorded operations to a graph.
 
-mod operations;
+mod base;
+mod compare;
+mod constant;
+mod fold;
+mod layers;
+mod linear;
+mod norms;
+mod numeric;
 mod patterns;
-mod scalars;
+mod rewrite;
 
 use std::collections::HashMap;
 
 use burn_ir::{OperationIr, TensorId, TensorIr};
 
 use super::capture::Recording;
-use super::{Constant, Dim, Epilogue, Graph, GraphError, Node, Op, Parameter, Value};
+use super::node::{Dim, Epilogue, Graph, Node, Parameter, Value};
+use super::tensor::MAX_RANK;
+use super::{GraphError, Op};
+use compare::Comparison;
+use constant::Held;
+pub(super) use linear::restore;
 
-/// The graph of one pass that was recorded for batches of two and of three.
-pub(super) fn resolve(two: &Recording, three: &Recording) -> Result<Graph, GraphError> {
-    let mut resolver = Resolver {
-        graph: Graph {
-            nodes: Vec::new(),
-            input: Vec::new(),
-            output: Value::Input,
-            parameters: Vec::new(),
-            constants: Vec::new(),
-        },
-        values: HashMap::new(),
-        paths: two.parameters.iter().cloned().collect(),
-        two,
-        three,
-        layer: "input".to_string(),
-        named: false,
-        place: 0,
-    };
-    if two.operations.len() != three.operations.len() {
-        return Err(resolver.varies(format!(
-            "{} operations for two images, {} for three",
-            two.operations.len(),
-            three.operations.len()
-        )));
-    }
-    resolver.values.insert(two.input, Value::Input);
-    for (place, (a, b)) in two.operations.iter().zip(&three.operations).enumerate() {
+/// The graph that two recordings agree on.
+pub(super) fn resolve(first: &Recording, second: &Recording) -> Result<Graph, GraphError> {
+    let mut resolver = Resolver::new(first, second);
+    let pairs = first.operations.iter().zip(&second.operations);
+    for (place, (one, other)) in pairs.enumerate() {
         resolver.place = place;
-        resolver.operation(a, b)?;
+        resolver.layer = resolver.locate(one);
+        resolver.compare(one, other)?;
+        resolver.lower(one, other)?;
     }
-    resolver.graph.output = resolver.known(two.output)?;
-    if resolver.graph.input.is_empty() {
-        return Err(GraphError::Capture {
-            reason: "its output does not depend on its input".to_string(),
-        });
+    let (one, other) = (first.operations.len(), second.operations.len());
+    if one != other {
+        resolver.place = one.min(other);
+        return Err(resolver.varies(format!("{one} operations or {other}")));
     }
-    Ok(patterns::recognize(resolver.graph))
+    resolver.layer = resolver.after();
+    let output = resolver.value_of(first.output)?;
+    resolver.graph.output = output;
+    let mut graph = resolver.graph;
+    patterns::apply(&mut graph);
+    Ok(graph)
 }
 
-pub(super) struct Resolver<'a> {
+// What a recorded tensor is in the graph.
+#[derive(Clone)]
+enum Known {
+    Value(Value),
+    /// Made by the pass, and not yet part of the graph.
+    Held(Held),
+}
+
+struct Resolver<'a> {
+    first: &'a Recording,
+    second: &'a Recording,
+    comparison: Comparison,
+    known: HashMap<TensorId, Known>,
+    /// Constants that are in the graph.
+    placed: HashMap<TensorId, Value>,
     graph: Graph,
-    values: HashMap<TensorId, Value>,
-    paths: HashMap<TensorId, String>,
-    two: &'a Recording,
-    three: &'a Recording,
-    /// The layer of the last parameter used.
+    /// For nodes of parameters alone: their layer.
+    of_parameters: HashMap<Value, String>,
+    /// The last layer that had a parameter.
+    last: Option<String>,
+    /// Name of the layer and number of the operation that is lowered.
     layer: String,
-    /// Whether the present operation uses a parameter.
-    named: bool,
     place: usize,
 }
 
-impl Resolver<'_> {
+impl<'a> Resolver<'a> {
+    fn new(first: &'a Recording, second: &'a Recording) -> Self {
+        let ids = |recording: &Recording| {
+            let parameters = recording.parameters.iter().map(|parameter| parameter.id);
+            let mut ids = vec![recording.input];
+            ids.extend(parameters);
+            ids
+        };
+        let grows_along_first = |(axis, length): (usize, &usize)| match axis {
+            0 => Dim::Batch(1),
+            _ => Dim::Fixed(*length),
+        };
+        let mut resolver = Self {
+            first,
+            second,
+            comparison: Comparison::new(&ids(first), &ids(second)),
+            known: HashMap::from([(first.input, Known::Value(Value::Input))]),
+            placed: HashMap::new(),
+            graph: Graph {
+                nodes: Vec::new(),
+                input: first
+                    .shape
+                    .iter()
+                    .enumerate()
+                    .map(grows_along_first)
+                    .collect(),
+                output: Value::Input,
+                parameters: Vec::new(),
+                constants: Vec::new(),
+            },
+            of_parameters: HashMap::new(),
+            last: None,
+            layer: "input".to_string(),
+            place: 0,
+        };
+        for (index, parameter) in first.parameters.iter().enumerate() {
+            resolver.graph.parameters.push(Parameter {
+                path: parameter.path.clone(),
+                dims: parameter.dims.clone(),
+            });
+            let value = Value::Parameter(index);
+            resolver.known.insert(parameter.id, Known::Value(value));
+            resolver
+                .of_parameters
+                .insert(value, layer_of(&parameter.path));
+        }
+        resolver
+    }
+
+    fn lower(&mut self, one: &OperationIr, other: &OperationIr) -> Result<(), GraphError> {
+        let lowered = match one {
+            OperationIr::Init(op) => {
+                let held = self.given(&op.out)?;
+                self.known.insert(op.out.id, Known::Held(held));
+                true
+            }
+            _ if self.fold(one)? => true,
+            OperationIr::BaseFloat(op) => self.base(op, other)?,
+            OperationIr::NumericFloat(_, op) => self.numeric(op)?,
+            OperationIr::Float(_, op) => self.float(op)?,
+            OperationIr::Activation(op) => self.activation(op)?,
+            OperationIr::Module(op) => self.module(op)?,
+            _ => false,
+        };
+        match lowered {
+            true => Ok(()),
+            false => Err(self.unsupported(compare::name(one))),
+        }
+    }
+
+    /// A tensor as an operand that must have its full dimensions.
+    fn value(&mut self, tensor: &TensorIr) -> Result<Value, GraphError> {
+        self.value_of(tensor.id)
+    }
+
+    fn value_of(&mut self, id: TensorId) -> Result<Value, GraphError> {
+        match self.known.get(&id) {
+            Some(Known::Value(value)) => Ok(*value),
+            Some(Known::Held(held)) => {
+                let held = held.clone();
+                self.place_full(id, held)
+            }
+            None => match self.late(id)? {
+                // Made before the pass began, as a module's plain tensors are.
+                Some(held) => {
+                    self.known.insert(id, Known::Held(held.clone()));
+                    self.place_full(id, held)
+                }
+                None => Err(self.unsupported("a tensor of unknown origin".to_string())),
+            },
+        }
+    }
+
+    fn dims(&self, tensor: &TensorIr) -> Vec<Dim> {
+        self.comparison.dims(tensor.id)
+    }
+
+    /// Binds a recorded tensor to a value of the graph.
+    fn bind(&mut self, out: &TensorIr, value: Value) {
+        self.known.insert(out.id, Known::Value(value));
+    }
+
+    /// Adds a node whose result is the recorded tensor.
+    fn node(&mut self, op: Op, inputs: Vec<Value>, out: &TensorIr) -> Result<(), GraphError> {
+        self.node_with(op, inputs, Epilogue::default(), out)
+    }
+
+    fn node_with(
+        &mut self,
+        op: Op,
+        inputs: Vec<Value>,
+        epilogue: Epilogue,
+        out: &TensorIr,
+    ) -> Result<(), GraphError> {
+        let dims = self.dims(out);
+        let value = self.push(op, inputs, epilogue, dims)?;
+        self.bind(out, value);
+        Ok(())
+    }
+
+    fn push(
+        &mut self,
+        op: Op,
+        inputs: Vec<Value>,
+        epilogue: Epilogue,
+        dims: Vec<Dim>,
+    ) -> Result<Value, GraphError> {
+        if dims.is_empty() || dims.len() > MAX_RANK {
+            return Err(self.unsupported(format!("a tensor of {} axes", dims.len())));
+        }
+        let node = Node {
+            op,
+            inputs,
+            epilogue,
+            dims,
+            layer: self.layer.clone(),
+        };
+        let value = Value::Node(self.graph.nodes.len());
+        let fixed = |operand| {
+            matches!(operand, Value::Constant(_)) || self.of_parameters.contains_key(&operand)
+        };
+        if node.operands().all(fixed) {
+            let mut layers = node.operands().filter_map(|v| self.of_parameters.get(&v));
+            let layer = layers.next().cloned().unwrap_or_else(|| self.layer.clone());
+            self.of_parameters.insert(value, layer);
+        }
+        self.graph.nodes.push(node);
+        Ok(value)
+    }
+
+    // The layer of an operation: that of its first parameter, or the one before.
+    fn locate(&mut self, operation: &OperationIr) -> String {
+        let layer = operation.inputs().find_map(|tensor| {
+            let Some(Known::Value(value)) = self.known.get(&tensor.id) else {
+                return None;
+            };
+            self.of_parameters.get(value).cloned()
+        });
+        match layer {
+            Some(layer) => {
+                self.last = Some(layer.clone());
+                layer
+            }
+            None => self.after(),
+        }
+    }
+
+    fn after(&self) -> String {
+        match &self.last {
+            Some(layer) => format!("after {layer}"),
+            None => "input".to_string(),
+        }
+    }
+
+    fn unsupported(&self, op: String) -> GraphError {
+        GraphError::Unsupported {
+            op,
+            layer: self.layer.clone(),
+            place: self.place,
+        }
+    }
+
     fn varies(&self, what: String) -> GraphError {
         GraphError::Varies {
             place: self.place,
@@ -71,143 +260,11 @@ impl Resolver<'_> {
             what,
         }
     }
+}
 
-    fn unsupported(&self, op: impl Into<String>) -> GraphError {
-        GraphError::Unsupported {
-            op: op.into(),
-            layer: self.layer.clone(),
-            place: self.place,
-        }
-    }
-
-    fn operation(&mut self, a: &OperationIr, b: &OperationIr) -> Result<(), GraphError> {
-        if std::mem::discriminant(a) != std::mem::discriminant(b) {
-            let (a, b) = (operations::name(a), operations::name(b));
-            return Err(self.varies(format!("{a} for two images, {b} for three")));
-        }
-        self.named = false;
-        operations::lower(self, a, b)
-    }
-
-    /// The dimensions of a tensor in both recordings.
-    fn dims(&self, a: &TensorIr, b: &TensorIr) -> Result<Vec<Dim>, GraphError> {
-        let (two, three) = (a.shape.as_slice(), b.shape.as_slice());
-        let axis = |(two, three): (&usize, &usize)| match (*two, *three) {
-            (two, three) if two == three => Some(Dim::Fixed(two)),
-            (two, three) if two % 2 == 0 && two / 2 * 3 == three => Some(Dim::Batch(two / 2)),
-            _ => None,
-        };
-        let dims: Option<Vec<Dim>> = match two.len() == three.len() {
-            true => two.iter().zip(three).map(axis).collect(),
-            false => None,
-        };
-        let dims = dims
-            .ok_or_else(|| self.varies(format!("{two:?} for two images, {three:?} for three")))?;
-        match dims.len() {
-            1..=super::tensor::MAX_RANK => Ok(dims),
-            rank => Err(self.unsupported(format!("a tensor of {rank} axes"))),
-        }
-    }
-
-    fn known(&self, id: TensorId) -> Result<Value, GraphError> {
-        let value = self.values.get(&id).copied();
-        value.ok_or_else(|| GraphError::Capture {
-            reason: "its output is a tensor that no operation made".to_string(),
-        })
-    }
-
-    /// An operand: what a node made, a parameter, or a constant.
-    fn operand(&mut self, a: &TensorIr, b: &TensorIr) -> Result<Value, GraphError> {
-        if !a.dtype.is_float() {
-            return Err(self.unsupported(format!("a tensor of {:?}", a.dtype)));
-        }
-        if a.id == self.two.input {
-            self.graph.input = self.dims(a, b)?;
-            return Ok(Value::Input);
-        }
-        if let Some(path) = self.paths.get(&a.id).cloned() {
-            if !self.named {
-                self.named = true;
-                let layer = path.rsplit_once('.').map_or("", |(layer, _)| layer);
-                self.layer = layer.to_string();
-            }
-            if let Some(value) = self.values.get(&a.id) {
-                return Ok(*value);
-            }
-            let value = Value::Parameter(self.graph.parameters.len());
-            let dims = a.shape.as_slice().to_vec();
-            self.graph.parameters.push(Parameter { path, dims });
-            self.values.insert(a.id, value);
-            return Ok(value);
-        }
-        if let Some(value) = self.values.get(&a.id) {
-            return Ok(*value);
-        }
-        let constant = self.constant(a, b)?;
-        Ok(self.add_constant(a.id, constant))
-    }
-
-    fn add_constant(&mut self, id: TensorId, constant: Constant) -> Value {
-        let value = Value::Constant(self.graph.constants.len());
-        self.graph.constants.push(constant);
-        self.values.insert(id, value);
-        value
-    }
-
-    // A tensor that the pass brought along: the same for any batch, or one row repeated.
-    fn constant(&self, a: &TensorIr, b: &TensorIr) -> Result<Constant, GraphError> {
-        let values = |recording: &Recording, tensor: &TensorIr| {
-            let found = recording.constants.iter().find(|(id, _)| *id == tensor.id);
-            found.and_then(|(_, data)| data.clone().convert::<f32>().to_vec::<f32>().ok())
-        };
-        let unknown = || self.unsupported("a tensor of unknown origin");
-        let two = values(self.two, a).ok_or_else(unknown)?;
-        let three = values(self.three, b).ok_or_else(unknown)?;
-        let mut dims = a.shape.as_slice().to_vec();
-        if two == three {
-            return Ok(Constant { dims, values: two });
-        }
-        let first = dims.first().copied().unwrap_or(0);
-        let row = two.len() / first.max(1);
-        let repeats =
-            |values: &[f32]| row > 0 && values.chunks(row).all(|each| each == &two[..row]);
-        if first == 2 && b.shape.as_slice().first() == Some(&3) && repeats(&two) && repeats(&three)
-        {
-            dims[0] = 1;
-            return Ok(Constant {
-                dims,
-                values: two[..row].to_vec(),
-            });
-        }
-        Err(self.varies("a constant whose values differ".to_string()))
-    }
-
-    /// Adds a node for the result of the present operation.
-    fn push(
-        &mut self,
-        op: Op,
-        inputs: Vec<Value>,
-        bias: Option<Value>,
-        out: (&TensorIr, &TensorIr),
-    ) -> Result<(), GraphError> {
-        let dims = self.dims(out.0, out.1)?;
-        let layer = match self.named {
-            true => self.layer.clone(),
-            false if self.layer == "input" => self.layer.clone(),
-            false => format!("after {}", self.layer),
-        };
-        let value = Value::Node(self.graph.nodes.len());
-        self.graph.nodes.push(Node {
-            op,
-            inputs,
-            epilogue: Epilogue {
-                bias,
-                ..Epilogue::default()
-            },
-            dims,
-            layer,
-        });
-        self.values.insert(out.0.id, value);
-        Ok(())
-    }
+// A layer's path is that of its parameter without the last part; a parameter of no layer is its own.
+fn layer_of(path: &str) -> String {
+    path.rsplit_once('.')
+        .map_or(path, |(layer, _)| layer)
+        .to_string()
 }

@@ -4,7 +4,7 @@ use burn::tensor::Tensor;
 use super::super::activations::Placement;
 use super::super::tensor::AnyTensor;
 use super::super::{Graph, GraphError};
-use super::{Pass, Setting, weights};
+use super::{Pass, Setting, Weight, weights};
 use crate::attach::{Attached, Compression};
 
 impl Graph {
@@ -50,12 +50,28 @@ impl Graph {
         attached: Attached,
         input: Tensor<D>,
     ) -> Result<Tensor<E>, GraphError> {
-        let weights = weights(self, module, &attached, |_| false)?;
+        let (input, weights) = agree(any(input)?, weights(self, module, &attached, |_| false)?)?;
         let setting = Setting::in_floats(Placement::floats(self.clone()), attached);
         let mut pass = Pass::new(&setting, &weights, Vec::new(), None, false);
-        let output = pass.run(any(input)?)?;
-        out(output)
+        out(pass.run(input)?)
     }
+}
+
+/// Input and parameters, both with gradients if one of them is; fails where they are on two devices.
+pub(crate) fn agree(
+    input: AnyTensor,
+    mut weights: Vec<Weight>,
+) -> Result<(AnyTensor, Vec<Weight>), GraphError> {
+    let elsewhere = |weight: &Weight| weight.values.device() != input.device();
+    if weights.iter().any(elsewhere) {
+        return Err(GraphError::Devices { count: 2 });
+    }
+    let tracks = |weight: &Weight| weight.values.is_autodiff();
+    let autodiff = input.is_autodiff() || weights.iter().any(tracks);
+    for weight in &mut weights {
+        weight.values = weight.values.clone().tracked(autodiff);
+    }
+    Ok((input.tracked(autodiff), weights))
 }
 
 /// An input, of a rank that graphs know.

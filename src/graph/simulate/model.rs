@@ -6,6 +6,7 @@ use burn::module::{
 use burn::tensor::{Device, Tensor};
 
 use super::super::activations::{Placement, Site};
+use super::super::tensor::map_rank;
 use super::super::{Graph, GraphError, Node};
 use super::pass::Pass;
 use super::weights::{Weight, weights};
@@ -134,6 +135,14 @@ impl<M: Module> Quantized<M> {
     ) -> Result<Tensor<E>, GraphError> {
         let input = super::float::any(input)?;
         let weights = self.weights()?;
+        if self.scale.val().device() != input.device() {
+            return Err(GraphError::Devices { count: 2 });
+        }
+        // As the model is: with gradients, or without.
+        let input = match self.scale.val().is_autodiff() {
+            true => input.tracked(true),
+            false => map_rank!(input, input => input.without_autodiff()),
+        };
         let training = !self.frozen && input.is_autodiff();
         let mut pass = Pass::new(
             &self.setting,

@@ -1,10 +1,10 @@
 use std::collections::HashMap;
 
-use burn::tensor::Tensor;
+use burn::tensor::{Device, Tensor};
 
 use super::super::activations::Form;
-use super::super::run::apply;
-use super::super::tensor::{AnyTensor, map_rank, with_rank};
+use super::super::apply::apply;
+use super::super::tensor::{AnyTensor, along, map_rank, with_rank};
 use super::super::{Binary, Graph, GraphError, Node, Norm, Op, Unary, Value};
 use super::model::Setting;
 use super::sums::{Sum, summed};
@@ -31,6 +31,7 @@ pub(crate) struct Pass<'a> {
     host_scales: Option<Vec<f32>>,
     statistics: HashMap<String, Tensor<1>>,
     batch: usize,
+    device: Device,
     /// Shows each node's sum before its requantization, in real units.
     pub on_product: Option<&'a mut dyn FnMut(usize, AnyTensor)>,
 }
@@ -53,6 +54,7 @@ impl<'a> Pass<'a> {
             host_scales: None,
             statistics: HashMap::new(),
             batch: 1,
+            device: Device::default(),
             on_product: None,
         }
     }
@@ -74,6 +76,7 @@ impl<'a> Pass<'a> {
         mut show: impl FnMut(usize, &AnyTensor),
     ) -> Result<AnyTensor, GraphError> {
         self.batch = self.graph.batch(&input.dims())?;
+        self.device = input.device();
         let last_use = self.graph.last_uses();
         let count = self.graph.nodes.len();
         // The last is the input.
@@ -413,8 +416,7 @@ impl<'a> Pass<'a> {
             Value::Parameter(index) => self.weights[index].values.clone(),
             Value::Constant(index) => {
                 let constant = &self.graph.constants[index];
-                let device = self.scales.first().map(Tensor::device).unwrap_or_default();
-                AnyTensor::from_values(&constant.values, &constant.dims, &device)
+                AnyTensor::from_values(&constant.values, &constant.dims, &self.device)
             }
             value => match slot(value, self.graph.nodes.len()).and_then(|s| held[s].as_ref()) {
                 Some(Held::Float(tensor)) => tensor.clone(),
@@ -463,20 +465,13 @@ fn times(tensor: AnyTensor, factor: &Tensor<1>, how: Binary) -> AnyTensor {
     tensor.binary(AnyTensor::from(factor.clone()).reshape(&rank), how)
 }
 
-// A vector along one axis.
-fn along(vector: Tensor<1>, rank: usize, axis: usize) -> AnyTensor {
-    let mut dims = vec![1; rank];
-    dims[axis] = vector.dims()[0];
-    AnyTensor::from(vector).reshape(&dims)
-}
-
 fn times_channels(tensor: AnyTensor, factor: Tensor<1>, axis: usize) -> AnyTensor {
-    let factor = along(factor, tensor.dims().len(), axis);
+    let factor = along(factor.into(), axis, tensor.dims().len());
     tensor.binary(factor, Binary::Multiply)
 }
 
 fn plus_channels(tensor: AnyTensor, offset: Tensor<1>, axis: usize) -> AnyTensor {
-    let offset = along(offset, tensor.dims().len(), axis);
+    let offset = along(offset.into(), axis, tensor.dims().len());
     tensor.binary(offset, Binary::Add)
 }
 

@@ -1,6 +1,6 @@
 use burn::tensor::Device;
 
-use super::super::run::apply;
+use super::super::apply::apply;
 use super::super::tensor::{AnyTensor, map_rank};
 use super::super::{Op, Window};
 

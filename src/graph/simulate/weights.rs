@@ -24,6 +24,10 @@ pub(crate) fn weights<M: Module>(
     attached: &Attached,
     integers: impl Fn(usize) -> bool,
 ) -> Result<Vec<Weight>, GraphError> {
+    let count = module.devices().len();
+    if count > 1 {
+        return Err(GraphError::Devices { count });
+    }
     let mut reader = Reader::default();
     module.visit(&mut reader);
     let parameters = graph.parameters.iter().enumerate();
@@ -35,7 +39,7 @@ pub(crate) fn weights<M: Module>(
                 what,
             };
             let base = reader.base.get(path).cloned();
-            let base = base.ok_or_else(|| wrong("the module has none of that path".into()))?;
+            let base = base.ok_or_else(|| wrong("the module has none of that path; capture the graph of this module".into()))?;
             if base.dims() != parameter.dims {
                 let found = base.dims();
                 return Err(wrong(format!(
@@ -49,7 +53,7 @@ pub(crate) fn weights<M: Module>(
             let Some(view) = attached.view(path) else {
                 return match removed.is_some() || scale.is_some() {
                     true => Err(wrong(
-                        "it carries a compression that the graph does not know".into(),
+                        "it carries a compression: use `forward_under`, or `materialize` the module".into(),
                     )),
                     false => Ok(Weight {
                         values: base,

@@ -3,17 +3,34 @@
 use std::collections::HashMap;
 
 use burn::module::{Module, ModuleVisitor, Param};
-use burn::tensor::Tensor;
+use burn::tensor::{Device, Tensor};
 
 use super::tensor::AnyTensor;
 use super::{Graph, GraphError};
 
-/// The graph's parameters and constants on the module's device, in the graph's order. Gradients reach the
-/// module's own parameters.
+/// The graph's parameters and constants on the module's device (the default one where it has no
+/// parameters), in the graph's order. Gradients reach the module's own parameters.
 pub(crate) fn bind<M: Module>(
     graph: &Graph,
     module: &M,
 ) -> Result<(Vec<AnyTensor>, Vec<AnyTensor>), GraphError> {
+    let parameters = read(graph, module)?;
+    let device = match parameters.first() {
+        Some(parameter) => parameter.device(),
+        None => module.devices().first().cloned().unwrap_or_default(),
+    };
+    let constants = place(graph, &device);
+    Ok((parameters, constants))
+}
+
+fn place(graph: &Graph, device: &Device) -> Vec<AnyTensor> {
+    let constants = graph.constants.iter();
+    constants
+        .map(|constant| AnyTensor::from_values(&constant.values, &constant.dims, device))
+        .collect()
+}
+
+fn read<M: Module>(graph: &Graph, module: &M) -> Result<Vec<AnyTensor>, GraphError> {
     let devices = module.devices();
     if devices.len() > 1 {
         let count = devices.len();
@@ -49,16 +66,7 @@ pub(crate) fn bind<M: Module>(
         }
         Ok(value)
     });
-    let parameters: Vec<_> = parameters.collect::<Result<_, _>>()?;
-    let device = match parameters.first() {
-        Some(parameter) => parameter.device(),
-        None => devices.first().cloned().unwrap_or_default(),
-    };
-    let constants = graph
-        .constants
-        .iter()
-        .map(|constant| AnyTensor::from_values(&constant.values, &constant.dims, &device));
-    Ok((parameters, constants.collect()))
+    parameters.collect()
 }
 
 impl Graph {
@@ -99,7 +107,10 @@ impl Graph {
         let expected = self.expected_input();
         let input = AnyTensor::of(input).ok_or(GraphError::Input { found, expected })?;
         let (mut parameters, mut constants) = bind(self, module)?;
-        let known = parameters.first().or(constants.first());
+        if parameters.is_empty() {
+            constants = place(self, &input.device());
+        }
+        let known = parameters.first();
         if known.is_some_and(|known| known.device() != input.device()) {
             return Err(GraphError::Devices { count: 2 });
         }

@@ -5,7 +5,8 @@ use crate::report::{Mode, Row, Stage};
 ///
 /// ```
 /// use burn_compress::{report::{Mode, Stage}, study::Cell};
-/// let cell = Cell { stage: Stage::Prune, mode: Mode::Aware, refined: true, steered: false, level: 0.8, bits: 32, seed: 0 };
+/// let cell = Cell { stage: Stage::Prune, mode: Mode::Aware, refined: true, steered: false, level: 0.8, bits: 32,
+///     activation_bits: 32, seed: 0 };
 /// assert_eq!(cell.key(), "prune-aware-refined-80.00-32bit-seed0");
 /// ```
 #[derive(Debug, Clone, Copy, PartialEq)]

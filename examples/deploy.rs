@@ -146,6 +146,7 @@ fn quantize(
         calibration.observe(&model, train.batch(batch, &device).0)?;
     }
     let quantized = calibration.finish(model)?;
+    println!("{}", quantized.table()?);
     for node in quantized.in_float() {
         println!("stays in float: {} ({})", node.layer, node.op.name());
     }

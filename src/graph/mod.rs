@@ -20,4 +20,4 @@ pub use activations::{Activations, Calibration, Calibrator, Form, Site};
 pub use error::GraphError;
 pub use node::{Constant, Dim, Epilogue, Graph, Node, Norm, Parameter, Value};
 pub use op::{Binary, Op, Unary, Window};
-pub use simulate::Quantized;
+pub use simulate::{Quantized, SiteRow, SiteTable};

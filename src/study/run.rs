@@ -352,6 +352,13 @@ where
                     existing: false,
                 };
                 let plan = self.plan(target, None)?.select(Selection::only([&path]));
+                if cell.activation_bits < 32 {
+                    // The layer's own input is quantized with it.
+                    let (module, compression) = plan.attach(self.module.valid())?;
+                    let model = self.treatment.begin(module, &compression)?;
+                    let alone = self.treatment.end(model, compression)?;
+                    return Ok(Some(base - checked_score(self.workload, &alone.module)?));
+                }
                 let compressed = plan.apply(self.module.valid())?;
                 Ok(Some(
                     base - checked_score(self.workload, &compressed.module)?,

@@ -33,6 +33,16 @@ pub enum TrainError {
         "the workload trained an epoch without calling `Epoch::step`: call it after each step of the optimizer"
     )]
     NoStep,
+    /// An epoch of training took fewer steps than the workload says, so that schedules would end too early.
+    #[error(
+        "the workload trained {done} steps in an epoch and says {said}: give `steps_per_epoch` as it is"
+    )]
+    Steps {
+        /// Steps taken.
+        done: usize,
+        /// Steps that `steps_per_epoch` says.
+        said: usize,
+    },
     /// The score is not a number that can be compared.
     #[error("the score is {score}: return a finite number, more is better")]
     Score {

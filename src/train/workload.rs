@@ -71,7 +71,7 @@ pub trait Workload<M: Module> {
     /// What the model gives; kept until the device has computed it.
     type Output;
 
-    /// Steps of the optimizer in an epoch.
+    /// Steps of the optimizer in an epoch, no more than are taken: schedules are laid out by it.
     fn steps_per_epoch(&self) -> usize;
 
     /// Trains the model for one epoch at [`Epoch::learning_rate`], calling [`Epoch::step`] after each
@@ -232,8 +232,10 @@ pub(crate) fn train_epoch<M: Module, W: Workload<M>>(
             source,
         },
     })?;
-    match epoch.steps {
-        0 => Err(TrainError::NoStep),
+    match (epoch.steps, workload.steps_per_epoch()) {
+        (0, _) => Err(TrainError::NoStep),
+        // The schedule would not have reached its end, and nobody would know.
+        (done, said) if done < said => Err(TrainError::Steps { done, said }),
         _ => Ok(trained),
     }
 }

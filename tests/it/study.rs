@@ -511,8 +511,8 @@ fn a_score_that_is_no_number_stops_the_study() {
     assert!(matches!(error, StudyError::Train(TrainError::Score { score }) if score.is_nan()));
 }
 
-/// Trains, but never tells the epoch about its steps.
-struct Silent(Toy);
+/// Trains, but tells the epoch about so many steps only.
+struct Silent(Toy, usize);
 
 impl burn_compress::train::Workload<Net> for Silent {
     type Input = burn::tensor::Tensor<4>;
@@ -528,12 +528,12 @@ impl burn_compress::train::Workload<Net> for Silent {
         epoch: &mut burn_compress::train::Epoch<'_>,
     ) -> Result<Net, burn_compress::train::BoxError> {
         let mut optimizer = AdamConfig::new().init();
-        Ok(super::models::train_step(
-            net,
-            &mut optimizer,
-            epoch.learning_rate(),
-            0,
-        ))
+        let rate = epoch.learning_rate();
+        let mut net = super::models::train_step(net, &mut optimizer, rate, 0);
+        for _ in 0..self.1 {
+            net = epoch.step(net)?;
+        }
+        Ok(net)
     }
 
     fn score(&mut self, net: &Net) -> Result<f64, burn_compress::train::BoxError> {
@@ -551,7 +551,20 @@ impl burn_compress::train::Workload<Net> for Silent {
 
 #[test]
 fn a_workload_that_forgets_the_steps_is_told() {
-    let mut silent = Silent(Toy::new(&device()));
+    let mut silent = Silent(Toy::new(&device()), 0);
     let error = Study::of(small()).run(net(), &mut silent).err().unwrap();
     assert!(error.to_string().contains("Epoch::step"), "{error}");
+}
+
+#[test]
+fn a_workload_that_takes_fewer_steps_than_it_says_is_told() {
+    let toy = Toy::new(&device());
+    let said = toy.steps;
+    assert!(said > 1);
+    let error = Study::of(small()).run(net(), &mut Silent(toy, 1));
+    let error = error.err().unwrap();
+    assert!(
+        matches!(error, StudyError::Train(TrainError::Steps { done: 1, said: s }) if s == said),
+        "{error}"
+    );
 }

@@ -4,6 +4,7 @@
 mod float;
 mod model;
 mod pass;
+mod site_table;
 mod statistics;
 mod sums;
 mod terms;
@@ -13,6 +14,7 @@ pub(crate) use float::any;
 pub use model::Quantized;
 pub(crate) use model::Setting;
 pub(crate) use pass::{Pass, channel_axis, standing_norm};
+pub use site_table::{SiteRow, SiteTable};
 pub(crate) use sums::even_window;
 pub(crate) use terms::{Source, Terms};
 pub(crate) use weights::{Weight, weights};

@@ -9,6 +9,7 @@ use super::super::activations::{Placement, Site};
 use super::super::tensor::map_rank;
 use super::super::{Graph, GraphError, Node};
 use super::pass::Pass;
+use super::site_table::{SiteRow, SiteTable};
 use super::weights::{Weight, weights};
 use crate::attach::{Attached, Compression};
 use crate::quantize::balanced;
@@ -99,6 +100,14 @@ impl<M: Module> Quantized<M> {
             what: "the scales of the activations".to_string(),
             reason: error.to_string(),
         })
+    }
+
+    /// The table of all quantized activations, with the range that the codes of each cover. Reads the
+    /// scales from the device.
+    pub fn table(&self) -> Result<SiteTable, GraphError> {
+        let sites = self.sites().iter().cloned();
+        let scales = self.scales()?;
+        Ok(SiteTable(sites.zip(scales).map(SiteRow::of).collect()))
     }
 
     /// The nodes that compute in floats although they do arithmetic: those without an integer form, and

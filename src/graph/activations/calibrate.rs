@@ -4,6 +4,7 @@ use burn::tensor::Tensor;
 use super::super::simulate::{Pass, Quantized, Setting, any, integer_weights, weights};
 use super::super::tensor::{AnyTensor, with_rank};
 use super::super::{Graph, GraphError, Value};
+use super::histogram::Extremes;
 use super::observe::Observer;
 use super::{Activations, Placement, Site};
 use crate::attach::{Attached, Compression};
@@ -158,25 +159,43 @@ impl Calibration {
 
 // Shows a tensor to an observer; the error says what is wrong with it.
 fn see(observer: &mut Observer, tensor: &AnyTensor) -> Result<(), String> {
-    let ends = with_rank!(tensor.clone(), tensor => {
-        Tensor::cat(vec![tensor.clone().min(), tensor.max()], 0)
-    });
-    let ends = ends.try_into_vec_as::<f32>();
-    let ends = ends.map_err(|error| error.to_string())?;
-    let (low, high) = (ends[0], ends[1]);
-    if !low.is_finite() || !high.is_finite() {
-        return Err(format!(
-            "its values reach from {low} to {high}; calibrate with inputs that the model bears"
-        ));
-    }
-    let values = match observer.needs_values() {
-        false => Vec::new(),
-        true => with_rank!(tensor.clone(), tensor => tensor.try_into_vec_as::<f32>())
-            .map_err(|error| error.to_string())?,
+    let wrong = |low: f32, high: f32| {
+        format!("its values reach from {low} to {high}; calibrate with inputs that the model bears")
     };
-    if let Some(nan) = values.iter().find(|value| value.is_nan()) {
-        return Err(format!("{nan} among its values"));
+    if !observer.needs_values() {
+        let ends = with_rank!(tensor.clone(), tensor => {
+            Tensor::cat(vec![tensor.clone().min(), tensor.max()], 0)
+        });
+        let ends = ends.try_into_vec_as::<f32>();
+        let ends = ends.map_err(|error| error.to_string())?;
+        let (low, high) = (ends[0], ends[1]);
+        if !low.is_finite() || !high.is_finite() {
+            return Err(wrong(low, high));
+        }
+        observer.add(low, high);
+        return Ok(());
     }
-    observer.add(&values, low, high);
+    let data = with_rank!(tensor.clone(), tensor => tensor.try_into_data());
+    let data = data.map_err(|error| format!("{error:?}"))?;
+    let converted: Vec<f32>;
+    let values = match data.as_slice::<f32>() {
+        Ok(values) => values,
+        // Of another type.
+        Err(_) => {
+            converted = data.iter::<f32>().collect();
+            &converted
+        }
+    };
+    match Extremes::of(values) {
+        Some(extremes) => observer.add_values(values, &extremes),
+        None => match values.iter().find(|value| value.is_nan()) {
+            Some(nan) => return Err(format!("{nan} among its values")),
+            None => {
+                let low = values.iter().copied().fold(f32::INFINITY, f32::min);
+                let high = values.iter().copied().fold(f32::NEG_INFINITY, f32::max);
+                return Err(wrong(low, high));
+            }
+        },
+    }
     Ok(())
 }

@@ -16,6 +16,119 @@ pub(super) struct Histogram {
     pub high: f32,
 }
 
+/// The least and the greatest of finite values, and how many are zero.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Extremes {
+    pub low: f32,
+    pub high: f32,
+    pub zeros: u64,
+}
+
+impl Extremes {
+    /// None of no values, and where one is not finite.
+    pub fn of(values: &[f32]) -> Option<Self> {
+        let first = *values.first()?;
+        let (mut low, mut high, mut zeros) = (first, first, 0);
+        for values in values.chunks(1 << 24) {
+            let lanes = Lanes::of(values, first);
+            low = lanes.low.into_iter().fold(low, f32::min);
+            high = lanes.high.into_iter().fold(high, f32::max);
+            zeros += lanes
+                .zeros
+                .iter()
+                .map(|count| u64::from(*count))
+                .sum::<u64>();
+            if lanes.finite.iter().any(|difference| difference.is_nan()) {
+                return None;
+            }
+        }
+        Some(Self { low, high, zeros })
+    }
+}
+
+// As many values side by side as the processor's vectors hold, a few times over.
+const LANES: usize = 16;
+
+struct Lanes {
+    low: [f32; LANES],
+    high: [f32; LANES],
+    zeros: [u32; LANES],
+    /// Zero as long as all values are finite: the difference of any other from itself is NaN.
+    finite: [f32; LANES],
+}
+
+impl Lanes {
+    fn of(values: &[f32], first: f32) -> Self {
+        let mut lanes = Self {
+            low: [first; LANES],
+            high: [first; LANES],
+            zeros: [0; LANES],
+            finite: [0.0; LANES],
+        };
+        let (rows, rest) = values.as_chunks::<LANES>();
+        for row in rows {
+            lanes.see(row);
+        }
+        // Once more the first value fills a last row; it may be zero, which is no further one.
+        if !rest.is_empty() {
+            let mut row = [first; LANES];
+            row[..rest.len()].copy_from_slice(rest);
+            lanes.see(&row);
+            if first == 0.0 {
+                for zeros in &mut lanes.zeros[rest.len()..] {
+                    *zeros -= 1;
+                }
+            }
+        }
+        lanes
+    }
+
+    #[inline(always)]
+    fn see(&mut self, row: &[f32; LANES]) {
+        for (lane, value) in row.iter().copied().enumerate() {
+            self.low[lane] = if value < self.low[lane] {
+                value
+            } else {
+                self.low[lane]
+            };
+            self.high[lane] = if value > self.high[lane] {
+                value
+            } else {
+                self.high[lane]
+            };
+            self.zeros[lane] += u32::from(value == 0.0);
+            self.finite[lane] += value - value;
+        }
+    }
+}
+
+// How often values fall in each bin, positive and negative ones in turn; zeros among the positive.
+fn count(values: &[f32], bins_per_unit: f32) -> Vec<u32> {
+    // Several counts of each bin: many values in a row are the same, often zero, and a count that was
+    // just written takes long to be read again.
+    const COUNTS: usize = 4;
+    let mut counts = vec![[0u32; COUNTS]; 2 * BINS];
+    let mut places = [0u16; 1024];
+    for values in values.chunks(places.len()) {
+        for (place, value) in places.iter_mut().zip(values) {
+            // From -0.0 to 0.0.
+            let value = value + 0.0;
+            let bin = (value.abs() * bins_per_unit).min((BINS - 1) as f32) as i32;
+            *place = (2 * bin + i32::from(value < 0.0)) as u16;
+        }
+        let (rows, rest) = places[..values.len()].as_chunks::<COUNTS>();
+        for row in rows {
+            for (of, place) in row.iter().enumerate() {
+                counts[usize::from(*place)][of] += 1;
+            }
+        }
+        for place in rest {
+            counts[usize::from(*place)][0] += 1;
+        }
+    }
+    counts.iter().map(|counts| counts.iter().sum()).collect()
+}
+
 impl Histogram {
     pub fn new() -> Self {
         Self {
@@ -28,13 +141,13 @@ impl Histogram {
         }
     }
 
-    /// Counts finite values whose least and greatest are known.
-    pub fn add(&mut self, values: &[f32], low: f32, high: f32) {
-        self.low = self.low.min(low);
-        self.high = self.high.max(high);
-        let greatest = high.abs().max(low.abs());
+    /// Counts the values whose extremes these are.
+    pub fn add(&mut self, values: &[f32], extremes: &Extremes) {
+        self.low = self.low.min(extremes.low);
+        self.high = self.high.max(extremes.high);
+        self.zeros += extremes.zeros;
+        let greatest = extremes.high.abs().max(extremes.low.abs());
         if greatest == 0.0 {
-            self.zeros += values.len() as u64;
             return;
         }
         if self.bound == 0.0 {
@@ -50,14 +163,15 @@ impl Histogram {
             }
         }
         let bins_per_unit = BINS as f32 / self.bound;
-        for value in values {
-            let bin = ((value.abs() * bins_per_unit) as usize).min(BINS - 1);
-            match value.partial_cmp(&0.0) {
-                Some(std::cmp::Ordering::Greater) => self.positive[bin] += 1,
-                Some(std::cmp::Ordering::Less) => self.negative[bin] += 1,
-                _ => self.zeros += 1,
+        for values in values.chunks(1 << 24) {
+            let counts = count(values, bins_per_unit);
+            for (bin, pair) in counts.chunks_exact(2).enumerate() {
+                self.positive[bin] += u64::from(pair[0]);
+                self.negative[bin] += u64::from(pair[1]);
             }
         }
+        // Zeros were counted among what is barely positive.
+        self.positive[0] -= extremes.zeros;
     }
 
     // The centre of a bin that is not empty, and how often it occurred.

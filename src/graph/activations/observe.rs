@@ -1,4 +1,4 @@
-use super::histogram::Histogram;
+use super::histogram::{Extremes, Histogram};
 use super::{Calibrator, parameters};
 use crate::format::Scheme;
 
@@ -28,7 +28,8 @@ impl Observer {
         self.histogram.is_some()
     }
 
-    pub fn add(&mut self, values: &[f32], low: f32, high: f32) {
+    /// Shows it the extremes of a batch.
+    pub fn add(&mut self, low: f32, high: f32) {
         let seen = (f64::from(low), f64::from(high));
         let before = self.range.unwrap_or(seen);
         self.range = Some(match self.calibrator {
@@ -38,8 +39,13 @@ impl Observer {
             }
             _ => (before.0.min(seen.0), before.1.max(seen.1)),
         });
+    }
+
+    /// Shows it the values of a batch, whose extremes these are.
+    pub fn add_values(&mut self, values: &[f32], extremes: &Extremes) {
+        self.add(extremes.low, extremes.high);
         if let Some(histogram) = &mut self.histogram {
-            histogram.add(values, low, high);
+            histogram.add(values, extremes);
         }
     }
 

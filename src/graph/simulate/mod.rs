@@ -4,6 +4,7 @@
 mod float;
 mod model;
 mod pass;
+mod round;
 mod site_table;
 mod statistics;
 mod sums;

@@ -1,5 +1,6 @@
 use std::collections::HashMap;
 
+use burn::tensor::activation::relu;
 use burn::tensor::{Device, Tensor};
 
 use super::super::activations::Form;
@@ -7,6 +8,7 @@ use super::super::apply::apply;
 use super::super::tensor::{AnyTensor, along, map_rank, with_rank};
 use super::super::{Binary, Graph, GraphError, Node, Norm, Op, Unary, Value};
 use super::model::Setting;
+use super::round::requantize;
 use super::sums::{Sum, summed};
 use super::terms::{Source, Terms};
 use super::weights::Weight;
@@ -104,25 +106,15 @@ impl<'a> Pass<'a> {
             None => Held::Float(tensor),
             Some(site) => {
                 let units = times(tensor, &self.scales[site], Binary::Divide);
-                Held::Codes(self.requantize(units, site), site)
+                Held::Codes(self.requantize(units, site, false), site)
             }
         }
     }
 
     // Rounds to codes less the zero point, with a straight-through gradient within the range.
-    fn requantize(&self, units: AnyTensor, site: usize) -> AnyTensor {
-        let (low, high) = self.setting.placement.sites[site].centred_range();
-        map_rank!(units, units => {
-            let inside = units.clamp(low as f32, high as f32);
-            match inside.is_tracked() {
-                false => inside.round(),
-                true => {
-                    let value = inside.clone().detach();
-                    // Exact: both lie on the grid of floats around a number of at most 16 bits.
-                    inside + (value.clone().round() - value)
-                }
-            }
-        })
+    fn requantize(&self, units: AnyTensor, site: usize, ramp: bool) -> AnyTensor {
+        let range = self.setting.placement.sites[site].centred_range();
+        requantize(units, range, ramp)
     }
 
     fn node(&mut self, index: usize, held: &[Option<Held>]) -> Result<Held, GraphError> {
@@ -150,9 +142,12 @@ impl<'a> Pass<'a> {
             }
         };
         Ok(match site {
+            Some(site) if node.epilogue.activation == Some(Unary::Relu) => {
+                Held::Codes(self.requantize(units, site, true), site)
+            }
             Some(site) => {
                 let units = self.activate(node, units, Some(site));
-                Held::Codes(self.requantize(units, site), site)
+                Held::Codes(self.requantize(units, site, false), site)
             }
             None => Held::Float(self.activate(node, units, None)),
         })
@@ -175,50 +170,72 @@ impl<'a> Pass<'a> {
         held: &[Option<Held>],
     ) -> Result<AnyTensor, GraphError> {
         let node = &self.graph.nodes[index];
-        let second = match node.inputs[1] {
-            Value::Parameter(weight) => {
-                let codes = self.weights[weight].codes.as_ref();
-                codes.map(|(codes, _)| codes.clone())
-            }
-            other => Some(self.codes(other, held)),
-        };
-        let second = second.unwrap_or_else(|| unreachable!("weights of products have codes"));
-        let sum = apply(
-            &node.op,
-            vec![self.codes(node.inputs[0], held), second],
-            dims,
-        );
-        let axis = channel_axis(&node.op, dims.len());
-        let site = self.setting.placement.nodes[index];
-        if self.on_product.is_some() {
-            let real = times_channels(sum.clone(), self.source().unit(index), axis);
-            if let Some(show) = &mut self.on_product {
-                show(index, real);
-            }
-        }
-        let terms = self.source().product(index);
         let units = match node.epilogue.norm.filter(|_| self.training) {
-            Some(norm) => {
-                let unit = self.source().unit(index);
-                let mut real = times_channels(sum, unit, axis);
-                if let Some(bias) = node.epilogue.bias {
-                    real = plus_channels(real, self.source().vector(bias), axis);
+            Some(norm) => self.normed_product(index, dims, held, &norm)?,
+            None => {
+                let sum = self.sum_of_product(index, dims, held);
+                let axis = channel_axis(&node.op, dims.len());
+                if self.on_product.is_some() {
+                    let real = times_channels(sum.clone(), self.source().unit(index), axis);
+                    if let Some(show) = &mut self.on_product {
+                        show(index, real);
+                    }
                 }
-                let normed = self.batch_norm(real, &norm)?;
-                match site {
-                    Some(site) => times(normed, &self.scales[site], Binary::Divide),
-                    None => normed,
-                }
+                affine(sum, &self.source().product(index), axis)
             }
-            None => affine(sum, &terms, axis),
         };
-        Ok(match (node.epilogue.add, &terms.residual) {
+        Ok(match (node.epilogue.add, self.source().residual(index)) {
             (Some(add), Some(scale)) => {
-                let residual = times(self.codes(add, held), scale, Binary::Multiply);
+                let residual = times(self.codes(add, held), &scale, Binary::Multiply);
                 units.binary(residual, Binary::Add)
             }
             _ => units,
         })
+    }
+
+    fn sum_of_product(&self, index: usize, dims: &[usize], held: &[Option<Held>]) -> AnyTensor {
+        let node = &self.graph.nodes[index];
+        let second = match node.inputs[1] {
+            Value::Parameter(weight) => self.weight_codes(weight),
+            other => self.codes(other, held),
+        };
+        let first = self.codes(node.inputs[0], held);
+        apply(&node.op, vec![first, second], dims)
+    }
+
+    fn weight_codes(&self, weight: usize) -> AnyTensor {
+        match &self.weights[weight].codes {
+            Some((codes, _)) => codes.clone(),
+            None => unreachable!("weights of products have codes"),
+        }
+    }
+
+    // A product under a batch norm by the batch's own statistics. No integer form has those, so that the
+    // scales may be multiplied into the small tensors: the operands' into the weights, the result's into
+    // the norm's factor and shift. Whole activations, and the gradients of scales over them, are then
+    // passed over by the product and the norm alone.
+    fn normed_product(
+        &mut self,
+        index: usize,
+        dims: &[usize],
+        held: &[Option<Held>],
+        norm: &Norm,
+    ) -> Result<AnyTensor, GraphError> {
+        let node = &self.graph.nodes[index];
+        let axis = channel_axis(&node.op, dims.len());
+        let unit = self.source().unit(index);
+        let mut real = match (node.inputs[1], weight_axis(&node.op)) {
+            (Value::Parameter(weight), Some(weight_axis)) => {
+                let weight = times_channels(self.weight_codes(weight), unit, weight_axis);
+                let codes = self.codes(node.inputs[0], held);
+                apply(&node.op, vec![codes, weight], dims)
+            }
+            _ => times_channels(self.sum_of_product(index, dims, held), unit, axis),
+        };
+        if let Some(bias) = node.epilogue.bias {
+            real = plus_channels(real, self.source().vector(bias), axis);
+        }
+        self.batch_norm(real, norm, self.setting.placement.nodes[index])
     }
 
     fn affine(
@@ -231,22 +248,27 @@ impl<'a> Pass<'a> {
         let norm = standing_norm(node);
         if self.training {
             let real = self.float(node.inputs[0], held);
-            let normed = self.batch_norm(real, &norm)?;
-            let site = self.setting.placement.nodes[index];
-            return Ok(match site {
-                Some(site) => times(normed, &self.scales[site], Binary::Divide),
-                None => normed,
-            });
+            return self.batch_norm(real, &norm, self.setting.placement.nodes[index]);
         }
         let terms = self.source().affine(index, &norm);
         let axis = channel_axis(&node.op, dims.len());
         Ok(affine(self.codes(node.inputs[0], held), &terms, axis))
     }
 
-    // By the batch's own statistics, which are kept for the running ones.
-    fn batch_norm(&mut self, real: AnyTensor, norm: &Norm) -> Result<AnyTensor, GraphError> {
+    // By the batch's own statistics, which are kept for the running ones; in units of the site's scale.
+    fn batch_norm(
+        &mut self,
+        real: AnyTensor,
+        norm: &Norm,
+        site: Option<usize>,
+    ) -> Result<AnyTensor, GraphError> {
         let source = self.source();
-        let (gamma, beta) = (source.vector(norm.gamma), source.vector(norm.beta));
+        let (mut gamma, mut beta) = (source.vector(norm.gamma), source.vector(norm.beta));
+        if let Some(site) = site {
+            let scale = &self.scales[site];
+            gamma = gamma / scale.clone();
+            beta = beta / scale.clone();
+        }
         let epsilon = f64::from(norm.epsilon);
         let dims = real.dims();
         let (normed, mean, variance) = with_rank!(real, real => {
@@ -365,11 +387,8 @@ impl<'a> Pass<'a> {
         let Some(activation) = node.epilogue.activation else {
             return units;
         };
-        let low = site.map(|site| self.setting.placement.sites[site].centred_range().0);
         match (activation, site) {
-            // The codes begin at zero: saturation does it.
-            (Unary::Relu, Some(_)) if low == Some(0) => units,
-            (Unary::Relu, _) => map_rank!(units, units => units.clamp_min(0.0)),
+            (Unary::Relu, _) => map_rank!(units, units => relu(units)),
             (Unary::Clamp { min, max }, site) => {
                 let scale = site.map(|site| &self.scales[site]);
                 clamp(units, min, max, scale)
@@ -441,6 +460,15 @@ pub(crate) fn standing_norm(node: &Node) -> Norm {
         mean: node.inputs[3],
         variance: node.inputs[4],
         epsilon,
+    }
+}
+
+// The axis of a weight's output channels, where all of them lie along one.
+fn weight_axis(op: &Op) -> Option<usize> {
+    match op {
+        Op::Convolution { .. } => Some(0),
+        Op::Linear | Op::TransposedConvolution { groups: 1, .. } => Some(1),
+        _ => None,
     }
 }
 

@@ -104,7 +104,7 @@ impl Source<'_> {
                 None => correction,
             });
         }
-        let residual = epilogue.add.map(|add| self.operand_scale(add));
+        let residual = self.residual(index);
         match self.scale(Value::Node(index)) {
             None => Terms {
                 multiplier,
@@ -113,10 +113,20 @@ impl Source<'_> {
             },
             Some(scale) => Terms {
                 multiplier: multiplier / scale.clone(),
-                offset: offset.map(|offset| offset / scale.clone()),
-                residual: residual.map(|residual| residual / scale),
+                offset: offset.map(|offset| offset / scale),
+                residual,
             },
         }
+    }
+
+    /// The factor of the activation that a product's epilogue adds.
+    pub fn residual(&self, index: usize) -> Option<Tensor<1>> {
+        let add = self.placement.graph.nodes[index].epilogue.add?;
+        let residual = self.operand_scale(add);
+        Some(match self.scale(Value::Node(index)) {
+            None => residual,
+            Some(scale) => residual / scale,
+        })
     }
 
     /// The terms of a batch norm of its own.

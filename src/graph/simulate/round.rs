@@ -1,0 +1,59 @@
+//! From units of a scale to codes, in as few passes over the tensor as Burn allows.
+
+use std::sync::Mutex;
+
+use burn::tensor::activation::relu;
+use burn::tensor::{Device, Tensor};
+
+use super::super::tensor::{AnyTensor, map_rank};
+
+/// Saturates to the codes of a range around zero and rounds half to even; `ramp` says that negative
+/// numbers become zero first. The gradient passes straight through what lies within.
+pub(super) fn requantize(units: AnyTensor, (low, high): (i32, i32), ramp: bool) -> AnyTensor {
+    let (low, high) = (low as f32, high as f32);
+    let by_addition = rounds_by_addition(&units.device());
+    map_rank!(units, units => {
+        let inside = match (ramp, units.is_tracked()) {
+            // A clamp's gradient costs as much at each end: the ramp's is cheaper, and above zero there
+            // is nothing to do at the lower end, for codes reach down to zero at least.
+            (true, true) => relu(units).clamp_max(high),
+            (true, false) => units.clamp(0.0, high),
+            (false, _) => units.clamp(low, high),
+        };
+        match (by_addition, inside.is_tracked()) {
+            // In place, and with a gradient that costs nothing.
+            (true, _) => (inside + SHIFT) - SHIFT,
+            (false, false) => inside.round(),
+            (false, true) => {
+                let value = inside.clone().detach();
+                // Exact: both lie on the grid of floats around a number of at most 16 bits.
+                inside + (value.clone().round() - value)
+            }
+        }
+    })
+}
+
+// 1.5 * 2^23. From 2^23 to 2^24 floats are the whole numbers: so adding this to a number of at most 2^22
+// rounds it, half to even as it is even itself, and to subtract it again is exact.
+const SHIFT: f32 = 12_582_912.0;
+
+// Whether a device computes `x + SHIFT - SHIFT` as it is written. A GPU's compiler may be told to take
+// that for `x`. Asked once for each device.
+fn rounds_by_addition(device: &Device) -> bool {
+    static KNOWN: Mutex<Vec<(Device, bool)>> = Mutex::new(Vec::new());
+    let device = device.clone().without_autodiff();
+    let mut known = match KNOWN.lock() {
+        Ok(known) => known,
+        Err(poisoned) => poisoned.into_inner(),
+    };
+    if let Some((_, does)) = known.iter().find(|(known, _)| *known == device) {
+        return *does;
+    }
+    let asked: [f32; 9] = [0.5, 1.5, 2.5, -0.5, -1.5, 0.3, -0.7, 65_534.5, -65_535.4];
+    let values = Tensor::<1>::from_data(asked, &device).clamp(-65_535.0, 65_535.0);
+    let rounded = ((values + SHIFT) - SHIFT).try_into_vec_as::<f32>();
+    let right = asked.map(|value| value.round_ties_even());
+    let does = rounded.is_ok_and(|rounded| rounded == right);
+    known.push((device, does));
+    does
+}

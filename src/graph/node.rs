@@ -190,7 +190,7 @@ pub struct Constant {
 /// What a model's forward pass computes.
 ///
 /// Nodes are in an order in which they can be computed: each uses only those before it.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct Graph {
     pub(crate) nodes: Vec<Node>,
     pub(crate) input: Vec<Dim>,

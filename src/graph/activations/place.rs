@@ -54,7 +54,7 @@ impl Site {
 }
 
 /// A graph, and where it is quantized.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq)]
 pub(crate) struct Placement {
     pub graph: Graph,
     /// For each node.

@@ -134,7 +134,7 @@ fn training_step(device: &Device, arguments: &Arguments) -> Result<(), Box<dyn E
     let batch = arguments.batch;
     let images = Tensor::<4>::random([batch, 3, 32, 32], Distribution::Default, &device);
     let labels = Tensor::<1, Int>::zeros([batch], &device);
-    let model = || quantized(&device, &[images.clone()]);
+    let model = || quantized(&device, std::slice::from_ref(&images));
     let mut plain = Run::new("plain", ResNet::new(20, &device)?);
     let mut runs = [
         Run::new("quantized, statistics of the batch", model()?),

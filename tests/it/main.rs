@@ -17,6 +17,7 @@ mod learner;
 mod models;
 mod prune;
 mod quantize;
+mod quantized_training;
 mod recipe;
 mod report;
 mod resume;

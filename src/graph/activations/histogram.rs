@@ -38,7 +38,7 @@ impl Extremes {
                 .iter()
                 .map(|count| u64::from(*count))
                 .sum::<u64>();
-            if lanes.finite.iter().any(|difference| difference.is_nan()) {
+            if lanes.finite.iter().any(|product| product.is_nan()) {
                 return None;
             }
         }
@@ -53,7 +53,7 @@ struct Lanes {
     low: [f32; LANES],
     high: [f32; LANES],
     zeros: [u32; LANES],
-    /// Zero as long as all values are finite: the difference of any other from itself is NaN.
+    /// Zero as long as all values are finite: any other times zero is NaN.
     finite: [f32; LANES],
 }
 
@@ -97,7 +97,7 @@ impl Lanes {
                 self.high[lane]
             };
             self.zeros[lane] += u32::from(value == 0.0);
-            self.finite[lane] += value - value;
+            self.finite[lane] += value * 0.0;
         }
     }
 }
@@ -271,5 +271,110 @@ impl Histogram {
         costs
             .min_by(|(a, _), (b, _)| a.total_cmp(b))
             .map_or((self.low, self.high), |(_, range)| range)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    // Values of any sign and size, many of them zero, none of them in order.
+    fn numbers(count: usize) -> Vec<f32> {
+        let number = |index: usize| match index * 7919 % 1009 {
+            0..300 => [0.0, -0.0][index % 2],
+            rest => (rest as f32 - 700.0) * 0.013 * (1.0 + (index % 17) as f32),
+        };
+        (0..count).map(number).collect()
+    }
+
+    fn add(histogram: &mut Histogram, values: &[f32]) {
+        histogram.add(values, &Extremes::of(values).unwrap());
+    }
+
+    #[test]
+    fn extremes_are_those_of_a_plain_search() {
+        for count in [1, 2, 15, 16, 17, 1000, 4099] {
+            for offset in [0.0, 3.0, -200.0] {
+                let values: Vec<f32> = numbers(count).iter().map(|x| x + offset).collect();
+                let found = Extremes::of(&values).unwrap();
+                assert_eq!(
+                    found.low,
+                    values.iter().copied().fold(f32::INFINITY, f32::min)
+                );
+                let high = values.iter().copied().fold(f32::NEG_INFINITY, f32::max);
+                assert_eq!(found.high, high);
+                let zeros = values.iter().filter(|value| **value == 0.0).count();
+                assert_eq!(found.zeros, zeros as u64);
+            }
+        }
+        assert!(Extremes::of(&[]).is_none());
+    }
+
+    #[test]
+    fn what_is_not_finite_is_seen_wherever_it_is() {
+        for count in [1, 16, 37] {
+            for place in 0..count {
+                for bad in [f32::NAN, f32::INFINITY, f32::NEG_INFINITY] {
+                    let mut values = numbers(count);
+                    values[place] = bad;
+                    assert!(
+                        Extremes::of(&values).is_none(),
+                        "{bad} at {place} of {count}"
+                    );
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn every_value_is_counted_in_its_bin() {
+        let mut histogram = Histogram::new();
+        let batches = [
+            numbers(1),
+            numbers(2053),
+            vec![0.0; 5],
+            vec![-900.0, 0.125, 0.5],
+        ];
+        for batch in &batches {
+            add(&mut histogram, batch);
+        }
+        let mut expected = Histogram::new();
+        expected.bound = histogram.bound;
+        assert!(expected.bound >= 900.0);
+        for value in batches.iter().flatten() {
+            let bin = (value.abs() / histogram.bound * BINS as f32) as usize;
+            match *value {
+                0.0 => expected.zeros += 1,
+                value if value > 0.0 => expected.positive[bin.min(BINS - 1)] += 1,
+                _ => expected.negative[bin.min(BINS - 1)] += 1,
+            }
+        }
+        assert_eq!(histogram.zeros, expected.zeros);
+        let total = |bins: &[u64]| bins.iter().sum::<u64>();
+        for (found, expected) in [
+            (&histogram.positive, &expected.positive),
+            (&histogram.negative, &expected.negative),
+        ] {
+            assert_eq!(total(found), total(expected));
+            // A value at an edge may be counted to the other side of it.
+            let apart: u64 = found
+                .iter()
+                .zip(expected)
+                .map(|(a, b)| a.abs_diff(*b))
+                .sum();
+            assert!(
+                apart * 100 <= total(expected),
+                "{apart} of {}",
+                total(expected)
+            );
+        }
+    }
+
+    #[test]
+    fn many_equal_values_are_counted_each() {
+        let mut histogram = Histogram::new();
+        add(&mut histogram, &vec![1.0; 5001]);
+        assert_eq!(histogram.positive[BINS - 1], 5001);
+        assert_eq!(histogram.bins().len(), 1);
     }
 }

@@ -57,3 +57,67 @@ fn rounds_by_addition(device: &Device) -> bool {
     known.push((device, does));
     does
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const VALUES: [f32; 12] = [
+        -1e9, -4.0, -3.4, -2.5, -0.5, 0.0, 0.2, 0.5, 1.5, 6.5, 10.4, 1e9,
+    ];
+
+    fn expected(low: f32, high: f32, ramp: bool) -> Vec<f32> {
+        let values = VALUES.map(|value| match ramp {
+            true => value.max(0.0),
+            false => value,
+        });
+        let codes = values.map(|value| value.clamp(low, high).round_ties_even());
+        codes.to_vec()
+    }
+
+    fn values(tensor: AnyTensor) -> Vec<f32> {
+        tensor.rank::<1>().try_into_vec_as::<f32>().unwrap()
+    }
+
+    #[test]
+    fn rounds_half_to_even_within_the_range() {
+        let device = Device::default();
+        for (range, ramp) in [((0, 10), true), ((-3, 10), true), ((-3, 10), false)] {
+            let expected = expected(range.0 as f32, range.1 as f32, ramp);
+            let plain = Tensor::<1>::from_data(VALUES, &device);
+            assert_eq!(values(requantize(plain.into(), range, ramp)), expected);
+            let tracked = Tensor::<1>::from_data(VALUES, &device.clone().autodiff());
+            let tracked = tracked.require_grad();
+            assert_eq!(values(requantize(tracked.into(), range, ramp)), expected);
+        }
+    }
+
+    #[test]
+    fn the_gradient_passes_within_the_range() {
+        for (range, ramp) in [((0, 10), true), ((-3, 10), true), ((-3, 10), false)] {
+            let device = Device::default().autodiff();
+            let units = Tensor::<1>::from_data(VALUES, &device).require_grad();
+            let codes: Tensor<1> = requantize(units.clone().into(), range, ramp).rank();
+            let gradients = (codes * 2.0).sum().backward();
+            let found = units.grad(&gradients).unwrap();
+            let found = found.try_into_vec_as::<f32>().unwrap();
+            let inside = VALUES.map(|value| match ramp {
+                true => value > 0.0 && value <= range.1 as f32,
+                false => (range.0 as f32..=range.1 as f32).contains(&value),
+            });
+            assert_eq!(found, inside.map(|inside| if inside { 2.0 } else { 0.0 }));
+        }
+    }
+
+    #[cfg(feature = "flex")]
+    #[test]
+    fn a_processor_rounds_by_addition() {
+        assert!(rounds_by_addition(&Device::flex()));
+    }
+
+    #[test]
+    fn numbers_that_are_none_stay_so() {
+        let units = Tensor::<1>::from_data([f32::NAN], &Device::default());
+        assert!(values(requantize(units.into(), (0, 255), true))[0].is_nan());
+    }
+}

@@ -226,7 +226,7 @@ impl Histogram {
     }
 
     /// The range, of a hundred, whose codes have the distribution that diverges least from that of the
-    /// values, outliers counted to the outermost code (Migacz 2017).
+    /// values (after Migacz 2017). Values outside of the range are next to impossible in it.
     pub fn entropy(&self, scheme: &Scheme) -> (f32, f32) {
         // Zeros have a code of their own under every range; they would hide the others.
         let mut bins = self.bins();
@@ -271,5 +271,66 @@ impl Histogram {
         costs
             .min_by(|(a, _), (b, _)| a.total_cmp(b))
             .map_or((self.low, self.high), |(_, range)| range)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Extremes, Histogram};
+
+    fn add(histogram: &mut Histogram, values: &[f32]) {
+        let extremes = Extremes::of(values).unwrap();
+        histogram.add(values, &extremes);
+    }
+
+    fn total(histogram: &Histogram) -> u64 {
+        histogram.bins().iter().map(|(_, count)| count).sum()
+    }
+
+    #[test]
+    fn growing_loses_no_count_and_moves_none_far() {
+        let mut histogram = Histogram::new();
+        let mut seen: Vec<f32> = Vec::new();
+        for (batch, size) in [0.0, 1e-3, 0.5, 0.4, 3.0, 1e-6, 700.0].into_iter().enumerate() {
+            let value = |i: usize| (((i * 37 + batch) % 101) as f32 / 50.0 - 1.0) * size;
+            // As many as do not fill the last of the lanes.
+            let values: Vec<f32> = (0..101 + batch).map(value).collect();
+            add(&mut histogram, &values);
+            seen.extend(values);
+            assert_eq!(total(&histogram), seen.len() as u64);
+            // Up to any bound as many as there are, but for the values of one bin.
+            let width = histogram.bound / super::BINS as f32;
+            for bound in [-1.0, -0.3, -1e-4, 0.0, 1e-4, 0.3, 2.0].map(|share| share * size) {
+                let below = |bound: f32| seen.iter().filter(|v| **v <= bound).count() as u64;
+                let bins = histogram.bins();
+                let counted = bins.iter().filter(|(centre, _)| *centre <= bound);
+                let counted: u64 = counted.map(|(_, count)| count).sum();
+                assert!(below(bound - width) <= counted && counted <= below(bound + width));
+            }
+        }
+        let zeros = seen.iter().filter(|value| **value == 0.0).count();
+        assert_eq!(histogram.zeros, zeros as u64);
+    }
+
+    #[test]
+    fn extremes_are_found_wherever_they_are() {
+        for count in [1, 2, 15, 16, 17, 33, 64] {
+            for place in 0..count {
+                for odd in [-3.0, 5.0, 0.0] {
+                    let mut values = vec![0.5; count];
+                    values[place] = odd;
+                    let found = Extremes::of(&values).unwrap();
+                    let others = if count == 1 { odd } else { 0.5 };
+                    assert_eq!((found.low, found.high), (odd.min(others), odd.max(others)));
+                    assert_eq!(found.zeros, u64::from(odd == 0.0));
+                }
+                for bad in [f32::NAN, f32::INFINITY, f32::NEG_INFINITY] {
+                    let mut values = vec![0.5; count];
+                    values[place] = bad;
+                    assert!(Extremes::of(&values).is_none(), "{bad} at {place} of {count}");
+                }
+            }
+        }
+        assert!(Extremes::of(&[]).is_none());
     }
 }

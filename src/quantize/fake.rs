@@ -65,15 +65,15 @@ pub(crate) fn fake_codes(values: Tensor<2>, parameters: &Parameters, scheme: &Sc
 /// A learned scale as the forward pass uses it: the same number, its gradient divided by the square
 /// root of what it is summed over (Esser et al. 2020, section 2.2).
 pub(crate) fn step(parameters: &Parameters, scheme: &Scheme, length: usize) -> Tensor<1> {
-    balanced(parameters.scale.clone(), length, scheme)
+    let scale = parameters.scale.clone();
+    let small = scale.clone() * gradient_share(length, scheme);
+    scale.detach() + (small.clone() - small.detach())
 }
 
-/// A learned scale that `length` values share; see [`step`].
-pub(crate) fn balanced(scale: Tensor<1>, length: usize, scheme: &Scheme) -> Tensor<1> {
+/// What the gradient of a learned scale that `length` values share is multiplied by; see [`step`].
+pub(crate) fn gradient_share(length: usize, scheme: &Scheme) -> f64 {
     let (_, high) = scheme.code_range();
-    let share = 1.0 / (length as f64 * f64::from(high)).sqrt();
-    let small = scale.clone() * share;
-    scale.detach() + (small.clone() - small.detach())
+    1.0 / (length as f64 * f64::from(high)).sqrt()
 }
 
 // Rounded and saturated codes less the zero point, of values without gradient.

@@ -5,7 +5,7 @@ mod fake;
 mod range;
 
 pub use fake::fake_quantize;
-pub(crate) use fake::{balanced, fake_codes, step};
+pub(crate) use fake::{fake_codes, gradient_share, step};
 pub use range::{LeastSquares, MinMax, Percentile};
 
 use burn::tensor::{Bool, Tensor};

@@ -3,6 +3,8 @@
 mod archive;
 mod attach;
 mod aware;
+mod aware_activations;
+mod calibration;
 mod device;
 mod format;
 mod graph_capture;
@@ -17,6 +19,9 @@ mod learner;
 mod models;
 mod prune;
 mod quantize;
+mod quantized;
+mod quantized_ops;
+mod quantized_study;
 mod quantized_training;
 mod recipe;
 mod report;

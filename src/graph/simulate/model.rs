@@ -12,14 +12,14 @@ use super::pass::Pass;
 use super::site_table::{SiteRow, SiteTable};
 use super::weights::{Weight, weights};
 use crate::attach::{Attached, Compression};
-use crate::quantize::balanced;
+use crate::quantize::gradient_share;
 
 /// A module whose forward pass computes as the integers of its deployed form will: weights and
 /// activations quantized, batch norms folded, with straight-through gradients to the module's own
 /// parameters and, where scales are learned, to the scales.
 ///
 /// It is a Burn module itself, whose parameters have the paths that they have in the user's module
-/// inside, with the scales beside them as `activations.scale`: one optimizer trains all of it, one
+/// inside, with the logarithms of the scales beside them as `activations.log_scale`: one optimizer trains all of it, one
 /// record holds all of it, and a [`Compression`] of the module inside moves on in it.
 ///
 /// What it computes equals the [integer form](Self::to_integer) to the last bit of each code, wherever
@@ -27,8 +27,10 @@ use crate::quantize::balanced;
 #[derive(Debug, Clone)]
 pub struct Quantized<M: Module> {
     module: M,
-    /// A scale for each site.
-    scale: Param<Tensor<1>>,
+    /// The natural logarithm of each site's scale: whatever an optimizer does to it, the scale stays
+    /// positive, and a step changes it by a share of itself (Jain et al. 2020, "Trained Quantization
+    /// Thresholds").
+    log_scale: Param<Tensor<1>>,
     /// What bias correction adds to the products' results, one after the other.
     correction: Option<Param<Tensor<1>>>,
     setting: Arc<Setting>,
@@ -55,12 +57,13 @@ impl<M: Module> Quantized<M> {
         learned: bool,
     ) -> Self {
         let device = module.devices().into_iter().next().unwrap_or_default();
-        let scale = Tensor::<1>::from_data(scales, &device);
-        let scale = Param::from_tensor(scale).set_require_grad(learned);
+        let logarithms: Vec<f32> = scales.iter().map(|scale| scale.ln()).collect();
+        let log_scale = Tensor::<1>::from_data(logarithms.as_slice(), &device);
+        let log_scale = Param::from_tensor(log_scale).set_require_grad(learned);
         let integers = super::integer_weights(&placement);
         Self {
             module,
-            scale,
+            log_scale,
             correction: None,
             setting: Arc::new(Setting {
                 placement,
@@ -95,7 +98,7 @@ impl<M: Module> Quantized<M> {
 
     /// The scale of each site. Reads from the device.
     pub fn scales(&self) -> Result<Vec<f32>, GraphError> {
-        let scales = self.scale.val().try_into_vec_as::<f32>();
+        let scales = self.all_scales().try_into_vec_as::<f32>();
         scales.map_err(|error| GraphError::Device {
             what: "the scales of the activations".to_string(),
             reason: error.to_string(),
@@ -144,11 +147,11 @@ impl<M: Module> Quantized<M> {
     ) -> Result<Tensor<E>, GraphError> {
         let input = super::float::any(input)?;
         let weights = self.weights()?;
-        if self.scale.val().device() != input.device() {
+        if self.log_scale.val().device() != input.device() {
             return Err(GraphError::Devices { count: 2 });
         }
         // As the model is: with gradients, or without.
-        let input = match self.scale.val().is_autodiff() {
+        let input = match self.log_scale.val().is_autodiff() {
             true => input.tracked(true),
             false => map_rank!(input, input => input.without_autodiff()),
         };
@@ -185,18 +188,28 @@ impl<M: Module> Quantized<M> {
 
     /// The scale of each site, with its gradient if it is learned.
     pub(crate) fn site_scales(&self) -> Vec<Tensor<1>> {
-        let scales = self.scale.val();
-        let sites = self.setting.placement.sites.iter().enumerate();
-        sites
-            .map(|(index, site)| {
-                let scale = scales.clone().narrow(0, index, 1);
-                match self.setting.learned && scale.is_tracked() {
-                    // The same number for any batch, so that its size does not matter.
-                    true => balanced(scale, self.setting.site_length(index), &site.scheme),
-                    false => scale.detach(),
-                }
-            })
+        let scales = self.all_scales();
+        let [count] = scales.dims();
+        (0..count)
+            .map(|site| scales.clone().narrow(0, site, 1))
             .collect()
+    }
+
+    // All at once, here and wherever they are read: an exponential need not be the same in another lane.
+    fn all_scales(&self) -> Tensor<1> {
+        let logarithm = self.log_scale.val();
+        if !(self.setting.learned && logarithm.is_tracked()) {
+            return logarithm.detach().exp();
+        }
+        // The same numbers; their gradients are balanced by what they are summed over.
+        let sites = self.setting.placement.sites.iter().enumerate();
+        let shares = sites.map(|(index, site)| {
+            gradient_share(self.setting.site_length(index), &site.scheme) as f32
+        });
+        let shares: Vec<f32> = shares.collect();
+        let shares = Tensor::<1>::from_data(shares.as_slice(), &logarithm.device());
+        let small = logarithm.clone() * shares;
+        (logarithm.detach() + (small.clone() - small.detach())).exp()
     }
 
     pub(crate) fn setting(&self) -> &Setting {
@@ -213,7 +226,7 @@ impl<M: Module> Quantized<M> {
     }
 
     pub(crate) fn device(&self) -> Device {
-        self.scale.val().device()
+        self.log_scale.val().device()
     }
 }
 
@@ -222,9 +235,9 @@ impl<M: Module> Module for Quantized<M> {
     fn visit<V: ModuleVisitor>(&self, visitor: &mut V) {
         self.module.visit(visitor);
         visitor.enter_module(ACTIVATIONS, ACTIVATIONS);
-        visitor.enter_module("scale", ACTIVATIONS);
-        self.scale.visit(visitor);
-        visitor.exit_module("scale", ACTIVATIONS);
+        visitor.enter_module("log_scale", ACTIVATIONS);
+        self.log_scale.visit(visitor);
+        visitor.exit_module("log_scale", ACTIVATIONS);
         if let Some(correction) = &self.correction {
             visitor.enter_module("correction", ACTIVATIONS);
             correction.visit(visitor);
@@ -236,9 +249,9 @@ impl<M: Module> Module for Quantized<M> {
     fn map<V: ModuleMapper>(self, mapper: &mut V) -> Self {
         let module = self.module.map(mapper);
         mapper.enter_module(ACTIVATIONS, ACTIVATIONS);
-        mapper.enter_module("scale", ACTIVATIONS);
-        let scale = Module::map(self.scale, mapper);
-        mapper.exit_module("scale", ACTIVATIONS);
+        mapper.enter_module("log_scale", ACTIVATIONS);
+        let log_scale = Module::map(self.log_scale, mapper);
+        mapper.exit_module("log_scale", ACTIVATIONS);
         let correction = self.correction.map(|correction| {
             mapper.enter_module("correction", ACTIVATIONS);
             let correction = Module::map(correction, mapper);
@@ -248,7 +261,7 @@ impl<M: Module> Module for Quantized<M> {
         mapper.exit_module(ACTIVATIONS, ACTIVATIONS);
         Self {
             module,
-            scale,
+            log_scale,
             correction,
             ..self
         }
@@ -256,13 +269,13 @@ impl<M: Module> Module for Quantized<M> {
 
     fn collect_devices(&self, devices: Vec<Device>) -> Vec<Device> {
         let devices = self.module.collect_devices(devices);
-        self.scale.collect_devices(devices)
+        self.log_scale.collect_devices(devices)
     }
 
     fn to_device(self, device: &Device) -> Self {
         Self {
             module: self.module.to_device(device),
-            scale: self.scale.to_device(device),
+            log_scale: self.log_scale.to_device(device),
             correction: self.correction.map(|values| values.to_device(device)),
             ..self
         }
@@ -271,7 +284,7 @@ impl<M: Module> Module for Quantized<M> {
     fn fork(self, device: &Device) -> Self {
         Self {
             module: self.module.fork(device),
-            scale: self.scale.fork(device),
+            log_scale: self.log_scale.fork(device),
             correction: self.correction.map(|values| values.fork(device)),
             ..self
         }
@@ -280,7 +293,7 @@ impl<M: Module> Module for Quantized<M> {
     fn train(self) -> Self {
         Self {
             module: self.module.train(),
-            scale: Module::train(self.scale),
+            log_scale: Module::train(self.log_scale),
             correction: self.correction.map(Module::train),
             ..self
         }
@@ -289,7 +302,7 @@ impl<M: Module> Module for Quantized<M> {
     fn valid(&self) -> Self {
         Self {
             module: self.module.valid(),
-            scale: self.scale.valid(),
+            log_scale: self.log_scale.valid(),
             correction: self.correction.as_ref().map(Module::valid),
             setting: self.setting.clone(),
             frozen: self.frozen,

@@ -365,7 +365,8 @@ impl Lowering<'_> {
         let dims = || node.dims.clone();
         let last = rest.len();
         let ends_in = |place: usize| grid.filter(|_| place == last);
-        let moves = super::activations::is_movement(&node.op);
+        // Whatever the padding is: floats have no zero point.
+        let moves = super::activations::is_movement(&node.op) || matches!(node.op, Op::Pad { .. });
         let mut result = match moves {
             true => {
                 let op = IntegerOp::Move(node.op.clone());

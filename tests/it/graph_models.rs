@@ -12,7 +12,7 @@ use super::device::device;
 use super::models::{spread, values};
 
 #[path = "../../examples/models/mod.rs"]
-mod networks;
+pub mod networks;
 
 use networks::keyword::{DsCnnConfig, TemporalConfig};
 use networks::mlp::MlpConfig;
@@ -64,7 +64,7 @@ impl ModuleMapper for Randomize {
 }
 
 /// A network with values that tell its layers apart.
-fn randomized<M: Module>(module: M) -> M {
+pub fn randomized<M: Module>(module: M) -> M {
     module.map(&mut Randomize::default())
 }
 

@@ -99,7 +99,7 @@ impl Calibration {
         let weights = weights(&placement.graph, &module, &self.setting.attached, |_| false)?;
         let observers = &mut self.observers;
         let mut failure = None;
-        let mut see = |value: Value, tensor: &AnyTensor| {
+        let see = |value: Value, tensor: &AnyTensor| {
             let Some(site) = placement
                 .site(value)
                 .filter(|_| placement.makes_values(value))
@@ -113,18 +113,19 @@ impl Calibration {
                 });
             }
         };
-        see(Value::Input, &input);
         let mut pass = Pass::new(&float, &weights, Vec::new(), None, false);
-        pass.trace(input, |index, tensor| see(Value::Node(index), tensor))?;
-        self.batches += 1;
+        pass.trace(input, see)?;
         match failure {
             Some(failure) => Err(failure),
-            None => Ok(()),
+            None => {
+                self.batches += 1;
+                Ok(())
+            }
         }
     }
 
-    /// The scale and the zero point of each site, as found so far. Fails before any data, and where an
-    /// activation was always the same number other than zero.
+    /// The scale and the zero point of each site, as found so far. Fails with [`GraphError::NoData`]
+    /// before any data.
     pub fn parameters(&self) -> Result<Vec<(f32, i32)>, GraphError> {
         if self.batches == 0 {
             return Err(GraphError::NoData);
@@ -164,13 +165,18 @@ fn see(observer: &mut Observer, tensor: &AnyTensor) -> Result<(), String> {
     };
     if !observer.needs_values() {
         let ends = with_rank!(tensor.clone(), tensor => {
-            Tensor::cat(vec![tensor.clone().min(), tensor.max()], 0)
+            // Extremes may pass over what is no number, and a difference from itself shows it.
+            let (low, high) = (tensor.clone().min(), tensor.clone().max());
+            Tensor::cat(vec![low, high, (tensor.clone() - tensor).sum()], 0)
         });
         let ends = ends.try_into_vec_as::<f32>();
         let ends = ends.map_err(|error| error.to_string())?;
-        let (low, high) = (ends[0], ends[1]);
-        if !low.is_finite() || !high.is_finite() {
-            return Err(wrong(low, high));
+        let (low, high, difference) = (ends[0], ends[1], ends[2]);
+        if difference.is_nan() {
+            return Err(match low.is_finite() && high.is_finite() {
+                true => "NaN among its values".to_string(),
+                false => wrong(low, high),
+            });
         }
         observer.add(low, high);
         return Ok(());

@@ -75,11 +75,12 @@ impl Placement {
         scheme: Scheme,
         input_scheme: Scheme,
     ) -> Self {
-        let mut forms: Vec<Form> = graph
-            .nodes
-            .iter()
-            .map(|node| form(&graph, node, &quantized))
-            .collect();
+        let only_summed = only_summed(&graph);
+        let quantized = |index: usize| {
+            only_summed[index] && quantized(&graph.parameters[index].path)
+        };
+        let nodes = graph.nodes.iter();
+        let mut forms: Vec<Form> = nodes.map(|node| form(&graph, node, &quantized)).collect();
         let count = graph.nodes.len();
         let slot = |value: Value| match value {
             Value::Node(index) => Some(index),
@@ -234,13 +235,35 @@ pub(crate) fn is_movement(op: &Op) -> bool {
     }
 }
 
+// Whether each parameter is read as the weight of products alone: its codes are then all that is needed.
+fn only_summed(graph: &Graph) -> Vec<bool> {
+    let mut only = vec![true; graph.parameters.len()];
+    for node in &graph.nodes {
+        let takes_weight = node.op.is_product() && node.op != Op::MatMul;
+        let summed = takes_weight && node.inputs.first().is_some_and(|v| v.is_activation());
+        for (place, value) in node.operands().enumerate() {
+            if let Value::Parameter(index) = value {
+                only[index] &= summed && place == 1;
+            }
+        }
+    }
+    if let Value::Parameter(index) = graph.output {
+        only[index] = false;
+    }
+    only
+}
+
 // What a node can do if its operands are codes.
-fn form(graph: &Graph, node: &Node, quantized: &impl Fn(&str) -> bool) -> Form {
+fn form(graph: &Graph, node: &Node, quantized: &impl Fn(usize) -> bool) -> Form {
     let activations = node.inputs.iter().filter(|v| v.is_activation()).count();
     let weight = |value: Option<&Value>| match value {
-        Some(Value::Parameter(index)) => quantized(&graph.parameters[*index].path),
+        Some(Value::Parameter(index)) => quantized(*index),
         _ => false,
     };
+    if activations == 0 {
+        // Of parameters alone: there are no codes to compute with.
+        return Form::Float;
+    }
     match &node.op {
         Op::Convolution { .. } | Op::TransposedConvolution { .. } | Op::Linear => {
             match weight(node.inputs.get(1)) && activations == 1 {

@@ -9,6 +9,7 @@ mod site_table;
 mod statistics;
 mod sums;
 mod terms;
+mod trace;
 mod weights;
 
 pub(crate) use float::any;
@@ -25,7 +26,8 @@ use burn::tensor::Tensor;
 use super::activations::{Form, Placement, Site};
 use super::{GraphError, Unary, Value};
 
-/// Whether each parameter is read as integers: as the weight of an integer product, and nowhere else.
+/// Whether each parameter is read as integers: as the weight of an integer product (and nowhere else:
+/// placement sees to that).
 pub(crate) fn integer_weights(placement: &Placement) -> Vec<bool> {
     let graph = &placement.graph;
     let mut integers = vec![false; graph.parameters.len()];
@@ -51,7 +53,8 @@ pub(crate) fn table(
         let units = unary.value(centred as f32 * from_scale) / to_scale;
         match units.is_nan() {
             true => 0.0,
-            false => units.round_ties_even().clamp(least as f32, most as f32),
+            // Integers have no negative zero.
+            false => units.round_ties_even().clamp(least as f32, most as f32) + 0.0,
         }
     };
     (low..=high).map(code).collect()

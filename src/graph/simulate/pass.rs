@@ -21,6 +21,13 @@ enum Held {
     Codes(AnyTensor, usize),
 }
 
+impl Held {
+    fn tensor(&self) -> &AnyTensor {
+        let (Self::Float(tensor) | Self::Codes(tensor, _)) = self;
+        tensor
+    }
+}
+
 /// One run of a quantized graph.
 pub(crate) struct Pass<'a> {
     graph: &'a Graph,
@@ -71,11 +78,12 @@ impl<'a> Pass<'a> {
         self.trace(input, |_, _| {})
     }
 
-    /// The same, showing each node's result as it is: codes less their zero point, or floats.
+    /// The same, showing the input and each node's result as they are: codes less their zero point, or
+    /// floats.
     pub fn trace(
         &mut self,
         input: AnyTensor,
-        mut show: impl FnMut(usize, &AnyTensor),
+        mut show: impl FnMut(Value, &AnyTensor),
     ) -> Result<AnyTensor, GraphError> {
         self.batch = self.graph.batch(&input.dims())?;
         self.device = input.device();
@@ -83,11 +91,12 @@ impl<'a> Pass<'a> {
         let count = self.graph.nodes.len();
         // The last is the input.
         let mut held: Vec<Option<Held>> = vec![None; count + 1];
-        held[count] = Some(self.settle(Value::Input, input));
+        let input = self.settle(Value::Input, input);
+        show(Value::Input, input.tensor());
+        held[count] = Some(input);
         for index in 0..count {
             let result = self.node(index, &held)?;
-            let (Held::Float(tensor) | Held::Codes(tensor, _)) = &result;
-            show(index, tensor);
+            show(Value::Node(index), result.tensor());
             held[index] = Some(result);
             for operand in self.graph.nodes[index].operands() {
                 if let Some(slot) = slot(operand, count)

@@ -23,7 +23,8 @@ pub(super) fn requantize(units: AnyTensor, (low, high): (i32, i32), ramp: bool) 
         match (by_addition, inside.is_tracked()) {
             // In place, and with a gradient that costs nothing.
             (true, _) => (inside + SHIFT) - SHIFT,
-            (false, false) => inside.round(),
+            // Integers have no negative zero, and nor have their real values.
+            (false, false) => inside.round() + 0.0,
             (false, true) => {
                 let value = inside.clone().detach();
                 // Exact: both lie on the grid of floats around a number of at most 16 bits.

@@ -110,7 +110,8 @@ fn counts(
     };
     let rows = (0..output[0]).flat_map(|y| (0..output[1]).map(move |x| (y, x)));
     let values: Vec<f32> = rows
-        .map(|(y, x)| (covered(0, y) * covered(1, x)) as f32)
+        // As Burn has it, a window that sees nothing is 0.
+        .map(|(y, x)| (covered(0, y) * covered(1, x)).max(1) as f32)
         .collect();
     let mut dims = vec![1, 1];
     dims.extend(&output[2 - rank..]);

@@ -1,0 +1,85 @@
+//! What a quantized module computes on its way, to be compared with its integer form.
+
+use burn::module::Module;
+use burn::tensor::Tensor;
+
+use super::super::integer::{Elements, Grid, Traced};
+use super::super::tensor::{AnyTensor, with_rank};
+use super::super::{GraphError, Value};
+use super::{Pass, Quantized, float, read_scales};
+
+impl<M: Module> Quantized<M> {
+    /// The input and the result of each node, as codes where they are quantized, by the running
+    /// statistics of batch norms. Reads all of them from the device.
+    ///
+    /// The tensors of codes are, in this order, those that
+    /// [`IntegerModel::trace`](super::super::integer::IntegerModel::trace) gives, equal in every code.
+    ///
+    /// ```
+    /// use burn::{nn::LinearConfig, tensor::{Device, Tensor}};
+    /// use burn_compress::{attach::{Plan, Quantization}, format::Scheme};
+    /// use burn_compress::graph::{Activations, Calibration, Graph, integer::Elements};
+    ///
+    /// let device = Device::default();
+    /// let model = LinearConfig::new(2, 1).init(&device);
+    /// let graph = Graph::capture(&model, [1, 2], |model, x: Tensor<2>| model.forward(x))?;
+    /// let plan = Plan::new().quantize(Quantization::to(Scheme::symmetric(8)?));
+    /// let (model, compression) = plan.attach(model)?;
+    /// let mut calibration =
+    ///     Calibration::new(graph.simplify(), &model, &compression, Activations::bits(8)?)?;
+    /// calibration.observe(&model, Tensor::<2>::from_data([[0.0, 2.55]], &device))?;
+    /// let quantized = calibration.finish(model)?;
+    ///
+    /// let trace = quantized.trace(Tensor::<2>::from_data([[9.0, -1.0]], &device))?;
+    /// assert_eq!(trace.len(), 2); // the input and the linear layer
+    /// assert_eq!(trace[0].elements, Elements::Codes(vec![255, 0]));
+    /// assert!(trace[1].grid.is_none());
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn trace<const D: usize>(&self, input: Tensor<D>) -> Result<Vec<Traced>, GraphError> {
+        let setting = self.setting();
+        let weights = self.weights()?;
+        let scales = self.site_scales();
+        let host_scales = read_scales(&scales)?;
+        let mut results = Vec::with_capacity(setting.placement.graph.nodes.len() + 1);
+        let mut pass = Pass::new(setting, &weights, scales, self.correction(), false);
+        pass.trace(float::any(input)?, |value, tensor| {
+            results.push((value, tensor.clone()));
+        })?;
+        let traced = results.into_iter().map(|(value, tensor)| {
+            let site = setting.placement.site(value);
+            let grid = site.map(|index| {
+                let site = &setting.placement.sites[index];
+                Grid::new(site.scheme, host_scales[index], site.zero_point)
+            });
+            self.traced(value, tensor, grid.transpose()?)
+        });
+        traced.collect()
+    }
+
+    fn traced(
+        &self,
+        value: Value,
+        tensor: AnyTensor,
+        grid: Option<Grid>,
+    ) -> Result<Traced, GraphError> {
+        let dims = tensor.dims();
+        let values = with_rank!(tensor, tensor => tensor.try_into_vec_as::<f32>());
+        let values = values.map_err(|error| GraphError::Device {
+            what: match value {
+                Value::Node(index) => format!("the result of {}", self.graph().nodes[index].layer),
+                _ => "the input".to_string(),
+            },
+            reason: error.to_string(),
+        })?;
+        let elements = match grid {
+            Some(_) => Elements::Codes(values.into_iter().map(|code| code as i32).collect()),
+            None => Elements::Values(values),
+        };
+        Ok(Traced {
+            dims,
+            grid,
+            elements,
+        })
+    }
+}

@@ -226,7 +226,7 @@ impl Histogram {
     }
 
     /// The range, of a hundred, whose codes have the distribution that diverges least from that of the
-    /// values, outliers counted to the outermost code (Migacz 2017).
+    /// values (after Migacz 2017). Values outside of the range are next to impossible in it.
     pub fn entropy(&self, scheme: &Scheme) -> (f32, f32) {
         // Zeros have a code of their own under every range; they would hide the others.
         let mut bins = self.bins();
@@ -376,5 +376,29 @@ mod tests {
         add(&mut histogram, &vec![1.0; 5001]);
         assert_eq!(histogram.positive[BINS - 1], 5001);
         assert_eq!(histogram.bins().len(), 1);
+    }
+
+    #[test]
+    fn growing_moves_no_count_far() {
+        let mut histogram = Histogram::new();
+        let mut seen: Vec<f32> = Vec::new();
+        let sizes = [0.0, 1e-3, 0.5, 0.4, 3.0, 1e-6, 700.0];
+        for (batch, size) in sizes.into_iter().enumerate() {
+            let values: Vec<f32> = numbers(101 + batch).iter().map(|x| x * size).collect();
+            add(&mut histogram, &values);
+            seen.extend(values);
+            let bins = histogram.bins();
+            let total: u64 = bins.iter().map(|(_, count)| count).sum();
+            assert_eq!(total, seen.len() as u64);
+            // Up to any bound as many as there are, but for the values of one bin.
+            let width = histogram.bound / BINS as f32;
+            let bounds = [-9.0, -0.3, -1e-4, 0.0, 1e-4, 0.3, 7.0];
+            for bound in bounds.map(|share| share * size) {
+                let below = |bound: f32| seen.iter().filter(|v| **v <= bound).count() as u64;
+                let counted = bins.iter().filter(|(centre, _)| *centre <= bound);
+                let counted: u64 = counted.map(|(_, count)| count).sum();
+                assert!(below(bound - width) <= counted && counted <= below(bound + width));
+            }
+        }
     }
 }

@@ -1,0 +1,288 @@
+//! A study of quantized activations: its rows, its integer forms, and going on after an interruption.
+
+use burn::module::Module;
+use burn::nn::loss::CrossEntropyLossConfig;
+use burn::optim::{AdamConfig, GradientsParams, ModuleOptimizer};
+use burn::tensor::{Device, Tensor};
+use burn_compress::Study;
+use burn_compress::graph::{Calibrator, Quantized};
+use burn_compress::recipe::{ActivationLevels, PruneLevels, QuantizeLevels, Ranges, Recipe};
+use burn_compress::report::{Row, Stage};
+use burn_compress::study::{Outcome, StudyError};
+use burn_compress::train::{BoxError, Epoch, QuantizedWorkload, TrainError, Workload};
+
+use super::device::{device, is_exact};
+use super::models::{BATCH, Net, PowerCut, Toy, batch, trained, values};
+
+/// A network and its quantized graph alike.
+trait Classify: Module {
+    fn classify(&self, images: Tensor<4>) -> Tensor<2>;
+}
+
+impl Classify for Net {
+    fn classify(&self, images: Tensor<4>) -> Tensor<2> {
+        self.forward(images)
+    }
+}
+
+impl Classify for Quantized<Net> {
+    fn classify(&self, images: Tensor<4>) -> Tensor<2> {
+        self.forward(images).unwrap()
+    }
+}
+
+struct Task {
+    optimizer: ModuleOptimizer,
+    /// Epochs and scores until the power goes out.
+    epochs_left: Option<usize>,
+    scores_left: Option<usize>,
+    epochs_done: usize,
+}
+
+impl Task {
+    fn new() -> Self {
+        Self {
+            optimizer: AdamConfig::new().init(),
+            epochs_left: None,
+            scores_left: None,
+            epochs_done: 0,
+        }
+    }
+}
+
+fn spend(left: &mut Option<usize>) -> Result<(), PowerCut> {
+    if let Some(left) = left {
+        *left = left.checked_sub(1).ok_or(PowerCut)?;
+    }
+    Ok(())
+}
+
+const SCORED: std::ops::Range<usize> = 100..104;
+
+/// Accuracy in percent, the mean certainty as its fraction.
+fn score(mut classify: impl FnMut(Tensor<4>) -> Vec<f32>) -> f64 {
+    let mut sum = 0.0;
+    for number in SCORED {
+        let (images, labels) = batch(number, &device());
+        let scores = classify(images);
+        for (scores, label) in scores.chunks(3).zip(labels.into_data().iter::<i64>()) {
+            let of_label = scores[label as usize];
+            let right = scores.iter().all(|score| *score <= of_label);
+            let odds: f32 = scores.iter().map(|score| (score - of_label).exp()).sum();
+            sum += f64::from(u8::from(right)) * 100.0 + f64::from(1.0 / odds);
+        }
+    }
+    sum / (SCORED.len() * BATCH) as f64
+}
+
+impl<P: Classify> Workload<P> for Task {
+    type Input = Tensor<4>;
+    type Output = Tensor<2>;
+
+    fn steps_per_epoch(&self) -> usize {
+        3
+    }
+
+    fn train_epoch(&mut self, mut model: P, epoch: &mut Epoch<'_>) -> Result<P, BoxError> {
+        spend(&mut self.epochs_left)?;
+        self.epochs_done += 1;
+        if epoch.is_first() {
+            self.optimizer = AdamConfig::new().init();
+        }
+        let device = device().autodiff();
+        for step in 0..3 {
+            let (images, labels) = batch(epoch.index() * 3 + step, &device);
+            let loss = CrossEntropyLossConfig::new().init(&device);
+            let loss = loss.forward(model.classify(images), labels);
+            let gradients = GradientsParams::from_grads(loss.backward(), &model);
+            model = self.optimizer.step(epoch.learning_rate(), model, gradients);
+            model = epoch.step(model)?;
+        }
+        Ok(model)
+    }
+
+    fn score(&mut self, model: &P) -> Result<f64, BoxError> {
+        spend(&mut self.scores_left)?;
+        Ok(score(|images| values(model.classify(images))))
+    }
+
+    fn example(&self, device: &Device) -> Tensor<4> {
+        batch(0, device).0.narrow(0, 0, 1)
+    }
+
+    fn forward(&self, model: &P, images: Tensor<4>) -> Tensor<2> {
+        model.classify(images)
+    }
+}
+
+impl QuantizedWorkload<Net, 4, 2> for Task {
+    fn calibration(&mut self, device: &Device) -> Result<Vec<Tensor<4>>, BoxError> {
+        Ok((20..24).map(|number| batch(number, device).0).collect())
+    }
+}
+
+fn recipe() -> Recipe {
+    let activations = ActivationLevels {
+        bits: 5,
+        calibrator: Calibrator::LeastSquares,
+        ..ActivationLevels::default()
+    };
+    Recipe {
+        max_drop: 30.0,
+        learning_rate: 0.01,
+        epochs: 2,
+        refine_epochs: 1,
+        seeds: vec![3],
+        timed_passes: 1,
+        sensitivity: false,
+        prune: Some(PruneLevels {
+            every: 1,
+            ..PruneLevels::from([0.6])
+        }),
+        quantize: Some(QuantizeLevels {
+            every: 1,
+            ranges: Ranges::MinMax,
+            activations: Some(activations),
+            ..QuantizeLevels::from([6, 3])
+        }),
+        ..Recipe::default()
+    }
+}
+
+fn net() -> Net {
+    trained(30, &device()).valid()
+}
+
+fn run(study: Study<'_>, task: &mut Task) -> Result<Outcome<Net>, StudyError> {
+    study.run_quantized::<_, _, 4, 2>(net(), task)
+}
+
+fn timeless(rows: &[Row]) -> Vec<Row> {
+    let strip = |row: &Row| Row {
+        ms: 0.0,
+        ms_range: [0.0; 2],
+        seconds: 0.0,
+        ..row.clone()
+    };
+    rows.iter().map(strip).collect()
+}
+
+#[test]
+fn each_quantized_cell_has_an_integer_form_that_answers_as_its_score_says() {
+    let outcome = run(Study::of(recipe()), &mut Task::new()).unwrap();
+    let rows = outcome.report().rows();
+    // Baseline; a level, two widths and their combination in four variants each.
+    assert_eq!(rows.len(), 1 + 4 * 4);
+    for (index, row) in rows.iter().enumerate() {
+        let integers = outcome.integers(index).unwrap();
+        if matches!(row.stage, Stage::Baseline | Stage::Prune) {
+            assert!(integers.is_none(), "{row:?}");
+            assert_eq!(row.activation_bits, 32);
+            continue;
+        }
+        assert_eq!(row.activation_bits, 5);
+        assert!(row.in_float.is_empty(), "{:?}", row.in_float);
+        let integers = integers.unwrap();
+        let said = score(|images| {
+            let batch = images.dims()[0];
+            integers.run(&values(images), batch).unwrap().0
+        });
+        let apart = (said - row.score).abs();
+        assert!(apart < if is_exact() { 1e-12 } else { 5.0 }, "{said}, not {}", row.score);
+        // Its weights are those of the archive.
+        let model = outcome.model(index).unwrap();
+        let zeros = values(model.head.weight.val());
+        let zeros = zeros.iter().filter(|weight| **weight == 0.0).count();
+        let layer = row.layers.iter().find(|layer| layer.path == "head.weight").unwrap();
+        assert_eq!(zeros as f64 / 216.0, layer.sparsity);
+    }
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("best.bcm");
+    outcome.save_best(&path).unwrap();
+    let best = outcome.report().best().overall.as_ref().unwrap();
+    let integers = outcome.integers(best.index).unwrap();
+    let loaded = burn_compress::graph::integer::IntegerModel::load(&path);
+    match integers {
+        Some(integers) => assert_eq!(loaded.unwrap(), integers),
+        None => assert!(loaded.is_err()),
+    }
+}
+
+#[test]
+fn an_interrupted_study_goes_on_where_it_was() {
+    let recipe = || Recipe {
+        quantize: Some(QuantizeLevels {
+            bits: vec![4],
+            ..recipe().quantize.unwrap()
+        }),
+        ..recipe()
+    };
+    let mut whole = Task::new();
+    let expected = run(Study::of(recipe()), &mut whole).unwrap();
+    let stride = if is_exact() { 1 } else { 4 };
+    for epochs in (0..whole.epochs_done).step_by(stride) {
+        let folder = tempfile::tempdir().unwrap();
+        let study = || Study::of(recipe()).folder(folder.path());
+        let mut task = Task {
+            epochs_left: Some(epochs),
+            ..Task::new()
+        };
+        let error = run(study(), &mut task).err().unwrap();
+        let StudyError::Train(TrainError::Workload { source, .. }) = error else {
+            panic!("{error}");
+        };
+        assert!(source.is::<PowerCut>());
+        let mut task = Task::new();
+        let outcome = run(study(), &mut task).unwrap();
+        assert!(task.epochs_done <= whole.epochs_done);
+        if is_exact() {
+            let (found, expected) = (outcome.report(), expected.report());
+            assert_eq!(timeless(found.rows()), timeless(expected.rows()), "after {epochs} epochs");
+        }
+        for index in 0..expected.report().rows().len() {
+            let [found, expected] = [&outcome, &expected].map(|o| o.integers(index).unwrap());
+            assert_eq!(found.is_some(), expected.is_some());
+            assert!(!is_exact() || found == expected, "row {index} after {epochs} epochs");
+        }
+        // A finished one is read.
+        let mut none = Task {
+            epochs_left: Some(0),
+            scores_left: Some(0),
+            ..Task::new()
+        };
+        let read = run(study(), &mut none).unwrap();
+        assert_eq!(read.report().rows(), outcome.report().rows());
+    }
+}
+
+#[test]
+fn a_study_of_plain_modules_refuses_activations() {
+    let error = Study::of(recipe()).run(net(), &mut Toy::new(&device()));
+    assert!(matches!(error.err(), Some(StudyError::Activations)));
+}
+
+#[test]
+fn without_activations_both_studies_are_the_same() {
+    if !is_exact() {
+        return;
+    }
+    let recipe = || Recipe {
+        quantize: Some(QuantizeLevels::from([4])),
+        epochs: 1,
+        ..recipe()
+    };
+    let one = run(Study::of(recipe()), &mut Task::new()).unwrap();
+    let other = Study::of(recipe()).run(net(), &mut Task::new()).unwrap();
+    assert_eq!(timeless(one.report().rows()), timeless(other.report().rows()));
+    assert!(one.integers(1).unwrap().is_none());
+}
+
+#[test]
+fn the_callers_model_stays_as_it_was() {
+    let net = trained(10, &device());
+    let before = super::models::outputs(&net);
+    let mut task = Task::new();
+    let study = Study::of(recipe());
+    study.run_quantized::<_, _, 4, 2>(net.clone(), &mut task).unwrap();
+    super::models::assert_same(&super::models::outputs(&net), &before);
+}

@@ -79,7 +79,10 @@ fn least_and_greatest() {
     assert_eq!(found(symmetric, &batches).unwrap(), (2.0 / 127.0, 0));
     // Zero is a code, whatever the values are.
     assert_eq!(found(affine, &[vec![2.0, 3.0]]).unwrap(), (3.0 / 255.0, 0));
-    assert_eq!(found(affine, &[vec![-2.0, -3.0]]).unwrap(), (3.0 / 255.0, 255));
+    assert_eq!(
+        found(affine, &[vec![-2.0, -3.0]]).unwrap(),
+        (3.0 / 255.0, 255)
+    );
 }
 
 #[test]
@@ -118,14 +121,20 @@ fn a_percentile_leaves_out_its_share() {
             let above = values.iter().filter(|value| **value > high + bin).count();
             assert!(below <= allowed && above <= allowed, "{below}, {above}");
             let inner = |value: f32| values.iter().filter(|v| **v > value).count() >= allowed;
-            assert!(high < 1.0 + 2.0 * bin && low > -1.0 - 2.0 * bin, "{low} to {high}");
+            assert!(
+                high < 1.0 + 2.0 * bin && low > -1.0 - 2.0 * bin,
+                "{low} to {high}"
+            );
             assert!(inner(high - 2.0 * bin), "{high} leaves out too few");
         }
     }
     // Nothing to leave out.
     let none = activations(Calibrator::Percentile { outside: 0.0 }, 8, Mapping::Affine);
     let all = range(none, &[values]);
-    assert!((all.1 - 40.0).abs() < 0.2 && (all.0 + 1.0).abs() < 0.2, "{all:?}");
+    assert!(
+        (all.1 - 40.0).abs() < 0.2 && (all.0 + 1.0).abs() < 0.2,
+        "{all:?}"
+    );
 }
 
 #[test]
@@ -135,7 +144,10 @@ fn an_outlier_does_not_set_the_range() {
     let mut values: Vec<f32> = (0..4000).map(bell).collect();
     values.push(12.0);
     let batches = [values];
-    let min_max = range(activations(Calibrator::MinMax, 4, Mapping::Affine), &batches);
+    let min_max = range(
+        activations(Calibrator::MinMax, 4, Mapping::Affine),
+        &batches,
+    );
     for calibrator in [Calibrator::Entropy, Calibrator::LeastSquares] {
         for mapping in [Mapping::Affine, Mapping::Symmetric] {
             let (low, high) = range(activations(calibrator, 4, mapping), &batches);
@@ -148,12 +160,22 @@ fn an_outlier_does_not_set_the_range() {
 #[test]
 fn without_outliers_all_ranges_are_about_the_values() {
     let batches: Vec<Vec<f32>> = (0..4)
-        .map(|batch| (0..500).map(|i| spread(batch * 500 + i) * 4.0 - 1.0).collect())
+        .map(|batch| {
+            (0..500)
+                .map(|i| spread(batch * 500 + i) * 4.0 - 1.0)
+                .collect()
+        })
         .collect();
     for calibrator in ALL {
         let (low, high) = range(activations(calibrator, 8, Mapping::Affine), &batches);
-        assert!((-1.1..=-0.9).contains(&low), "{calibrator:?}: {low} to {high}");
-        assert!((2.8..=3.1).contains(&high), "{calibrator:?}: {low} to {high}");
+        assert!(
+            (-1.1..=-0.9).contains(&low),
+            "{calibrator:?}: {low} to {high}"
+        );
+        assert!(
+            (2.8..=3.1).contains(&high),
+            "{calibrator:?}: {low} to {high}"
+        );
     }
 }
 
@@ -197,7 +219,10 @@ fn the_order_of_batches_does_not_matter() {
         let other = range(how, &[large.clone(), small.clone()]);
         let together = range(how, &[[small.clone(), large.clone()].concat()]);
         let close = |a: f32, b: f32| (a - b).abs() < 0.15;
-        assert!(close(one.0, other.0) && close(one.1, other.1), "{one:?}, {other:?}");
+        assert!(
+            close(one.0, other.0) && close(one.1, other.1),
+            "{one:?}, {other:?}"
+        );
         assert!(close(one.0, together.0) && close(one.1, together.1));
     }
 }
@@ -265,7 +290,9 @@ fn what_is_not_finite_is_refused_with_its_layer() {
         mlp.hidden[0].bias = Some(Param::from_tensor(bias));
         let how = activations(calibrator, 8, Mapping::Affine);
         let mut calibration = Calibration::new(graph, &mlp, &compression, how).unwrap();
-        let error = calibration.observe(&mlp, Tensor::<2>::ones([2, 4], &device())).unwrap_err();
+        let error = calibration
+            .observe(&mlp, Tensor::<2>::ones([2, 4], &device()))
+            .unwrap_err();
         assert!(
             matches!(&error, GraphError::Activation { layer, .. } if layer == "hidden.0"),
             "{error}"
@@ -292,7 +319,9 @@ fn an_input_of_another_shape_is_refused() {
     // And leaves no trace.
     assert_eq!(calibration.parameters().unwrap(), before);
     let quantized = calibration.finish(mlp).unwrap();
-    let error = quantized.forward::<2, 2>(Tensor::ones([2, 5], &device())).unwrap_err();
+    let error = quantized
+        .forward::<2, 2>(Tensor::ones([2, 5], &device()))
+        .unwrap_err();
     assert!(matches!(error, GraphError::Input { .. }), "{error}");
     let error = quantized.forward::<2, 3>(good).unwrap_err();
     assert!(matches!(error, GraphError::Output { .. }), "{error}");
@@ -308,7 +337,9 @@ fn a_module_without_what_the_graph_needs_is_refused() {
     ];
     for other in others {
         let (other, compression) = plan().attach(other.init(&device())).unwrap();
-        let error = Calibration::new(graph.clone(), &other, &compression, how).err().unwrap();
+        let error = Calibration::new(graph.clone(), &other, &compression, how)
+            .err()
+            .unwrap();
         assert!(
             matches!(&error, GraphError::Parameter { path, .. } if path.contains("hidden.0")
                 || path.contains("head")),
@@ -325,15 +356,21 @@ fn a_compression_that_the_graph_is_not_told_of_is_refused() {
     // That of the head alone, where the hidden layer carries one too.
     let only_head = plan().select(Selection::only(["head"]));
     let (_, of_head) = only_head.attach(mlp.clone()).unwrap();
-    let error = Calibration::new(graph.clone(), &attached, &of_head, how).err().unwrap();
+    let error = Calibration::new(graph.clone(), &attached, &of_head, how)
+        .err()
+        .unwrap();
     assert!(
         matches!(&error, GraphError::Parameter { path, .. } if path == "hidden.0.weight"),
         "{error}"
     );
-    let error = graph.forward::<_, 2, 2>(&attached, Tensor::ones([1, 4], &device())).unwrap_err();
+    let error = graph
+        .forward::<_, 2, 2>(&attached, Tensor::ones([1, 4], &device()))
+        .unwrap_err();
     assert!(matches!(error, GraphError::Parameter { .. }), "{error}");
     // And one that is told of, but not there.
     let (_, compression) = plan().attach(mlp.clone()).unwrap();
-    let error = Calibration::new(graph, &mlp.valid(), &compression, how).err().unwrap();
+    let error = Calibration::new(graph, &mlp.valid(), &compression, how)
+        .err()
+        .unwrap();
     assert!(matches!(error, GraphError::Parameter { .. }), "{error}");
 }

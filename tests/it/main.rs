@@ -3,6 +3,7 @@
 mod archive;
 mod attach;
 mod aware;
+mod calibration;
 mod device;
 mod format;
 mod graph_capture;
@@ -17,6 +18,10 @@ mod learner;
 mod models;
 mod prune;
 mod quantize;
+mod quantized;
+mod quantized_aware;
+mod quantized_ops;
+mod quantized_study;
 mod quantized_training;
 mod recipe;
 mod report;

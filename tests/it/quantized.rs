@@ -88,7 +88,10 @@ pub fn quantized<M: Module, const D: usize, const E: usize>(
 pub fn input<const D: usize>(shape: [usize; D], salt: usize, device: &Device) -> Tensor<D> {
     let count: usize = shape.iter().product();
     let numbers = (0..count).map(|index| 2.0 * spread(salt * 1_000_003 + index) - 1.0);
-    Tensor::from_data(TensorData::new(numbers.collect::<Vec<f32>>(), shape), device)
+    Tensor::from_data(
+        TensorData::new(numbers.collect::<Vec<f32>>(), shape),
+        device,
+    )
 }
 
 /// Checks both on what calibration saw, on what it did not, and on what saturates.
@@ -98,7 +101,9 @@ pub fn assert_simulates<M: Module, const D: usize, const E: usize>(
     shape: [usize; D],
     what: &str,
 ) -> IntegerModel {
-    let integers = quantized.to_integer().unwrap_or_else(|error| panic!("{what}: {error}"));
+    let integers = quantized
+        .to_integer()
+        .unwrap_or_else(|error| panic!("{what}: {error}"));
     let device = device();
     let mut two = shape;
     two[0] = 2;
@@ -143,7 +148,9 @@ fn assert_outputs<M: Module, const D: usize, const E: usize>(
     input: Tensor<D>,
     what: &str,
 ) {
-    let (expected, statistics) = integers.run(&values(input.clone()), input.dims()[0]).unwrap();
+    let (expected, statistics) = integers
+        .run(&values(input.clone()), input.dims()[0])
+        .unwrap();
     assert_eq!(statistics.inexact(), 0, "{what}");
     let found = values(quantized.forward::<D, E>(input).unwrap());
     assert_eq!(found.len(), expected.len());
@@ -173,7 +180,11 @@ fn assert_codes(found: &Elements, expected: &Elements, what: &str) {
         assert_eq!(found, expected, "{what}");
     } else {
         let apart = found.iter().zip(expected).filter(|(a, b)| a != b).count();
-        assert!(apart * 10 <= found.len(), "{what}: {apart} of {}", found.len());
+        assert!(
+            apart * 10 <= found.len(),
+            "{what}: {apart} of {}",
+            found.len()
+        );
     }
 }
 
@@ -253,7 +264,10 @@ fn assert_resembles(seen: &[f32], float: &[f32], how: How, what: &str) {
         8 => 0.3,
         _ => 1.5,
     };
-    assert!(size > 0.0 && apart <= share * size, "{what}: {apart} of {size}");
+    assert!(
+        size > 0.0 && apart <= share * size,
+        "{what}: {apart} of {size}"
+    );
 }
 
 // A network that keeps these operations in float.
@@ -302,12 +316,16 @@ fn resnet_20() {
 #[test]
 fn resnet_50() {
     let model = ResNet50Config::new().with_num_classes(10).init(&device());
-    large(model, [1, 3, 32, 32], How::bits(8, 8), |model, x| model.forward(x));
+    large(model, [1, 3, 32, 32], How::bits(8, 8), |model, x| {
+        model.forward(x)
+    });
 }
 
 #[test]
 fn mobilenet_v2() {
-    let config = MobileNetV2Config::new().with_num_classes(10).with_width(0.35);
+    let config = MobileNetV2Config::new()
+        .with_num_classes(10)
+        .with_width(0.35);
     let model = config.init(&device());
     whole(model, [1, 3, 32, 32], |model, x| model.forward(x));
 }

@@ -9,13 +9,13 @@ use burn::nn::pool::{AvgPool1dConfig, AvgPool2dConfig, MaxPool1dConfig, MaxPool2
 use burn::nn::{
     BatchNorm, BatchNormConfig, Linear, LinearConfig, PaddingConfig1d, PaddingConfig2d,
 };
+use burn::tensor::Tensor;
 use burn::tensor::activation::{
     gelu, gelu_approximate, hard_sigmoid, hard_swish, leaky_relu, relu, relu6, sigmoid, silu,
     softmax, tanh,
 };
 use burn::tensor::module::{adaptive_avg_pool1d, adaptive_avg_pool2d, interpolate};
 use burn::tensor::ops::{InterpolateMode, InterpolateOptions, PadMode};
-use burn::tensor::Tensor;
 use burn_compress::format::{Granularity, Mapping};
 use burn_compress::graph::Quantized;
 use burn_compress::graph::integer::IntegerModel;
@@ -23,8 +23,8 @@ use proptest::prelude::*;
 
 use super::device::device;
 use super::graph_models::randomized;
-use super::quantized::{How, assert_simulates, float_steps, input, quantized, steps};
 use super::models::values;
+use super::quantized::{How, assert_simulates, float_steps, input, quantized, steps};
 
 /// A layer between two linear ones, which give and take codes: on the last axis, and on all elements of
 /// an image.
@@ -119,7 +119,11 @@ fn check_at<L: Module + ModuleDisplay, const D: usize, const E: usize>(
     for &how in hows {
         let quantized = of(layer.clone(), shape, how, &forward);
         let what = format!("{how:?}");
-        assert!(quantized.in_float().is_empty(), "{what}: {:?}", quantized.in_float());
+        assert!(
+            quantized.in_float().is_empty(),
+            "{what}: {:?}",
+            quantized.in_float()
+        );
         let integers: IntegerModel = assert_simulates::<_, D, 2>(&quantized, shape, &what);
         assert_eq!(float_steps(&integers), [""; 0], "{what}");
         names = steps(&integers);
@@ -169,11 +173,16 @@ fn convolutions_on_a_plane() {
         Conv2dConfig::new([4, 4], [3, 3])
             .with_groups(4)
             .with_padding(same2([1, 1, 1, 1])),
-        Conv2dConfig::new([4, 8], [3, 3]).with_groups(4).with_stride([2, 2]),
+        Conv2dConfig::new([4, 8], [3, 3])
+            .with_groups(4)
+            .with_stride([2, 2]),
     ];
     for config in configs {
         let steps = check(conv2d(config), shape, |conv, x: Tensor<4>| conv.forward(x));
-        assert!(steps.iter().any(|step| step.ends_with("convolution")), "{steps:?}");
+        assert!(
+            steps.iter().any(|step| step.ends_with("convolution")),
+            "{steps:?}"
+        );
     }
 }
 
@@ -191,7 +200,9 @@ fn convolutions_on_a_line() {
             .with_bias(false),
     ];
     for config in configs {
-        check(conv1d(config), [1, 4, 9], |conv, x: Tensor<3>| conv.forward(x));
+        check(conv1d(config), [1, 4, 9], |conv, x: Tensor<3>| {
+            conv.forward(x)
+        });
     }
 }
 
@@ -235,11 +246,17 @@ fn linear_layers() {
         config.init(&device())
     };
     for bias in [true, false] {
-        check(linear(bias), [1, 6], |layer: &Linear, x: Tensor<2>| layer.forward(x));
-        check(linear(bias), [1, 5, 6], |layer: &Linear, x: Tensor<3>| layer.forward(x));
-        check(linear(bias), [1, 2, 3, 6], |layer: &Linear, x: Tensor<4>| {
-            relu(layer.forward(x))
+        check(linear(bias), [1, 6], |layer: &Linear, x: Tensor<2>| {
+            layer.forward(x)
         });
+        check(linear(bias), [1, 5, 6], |layer: &Linear, x: Tensor<3>| {
+            layer.forward(x)
+        });
+        check(
+            linear(bias),
+            [1, 2, 3, 6],
+            |layer: &Linear, x: Tensor<4>| relu(layer.forward(x)),
+        );
     }
 }
 
@@ -249,18 +266,27 @@ fn products_of_two_activations() {
         let linear = || LinearConfig::new(6, 6).init(&device());
         (linear(), linear())
     };
-    let steps = check(two(), [1, 5, 6], |(a, b): &(Linear, Linear), x: Tensor<3>| {
-        a.forward(x.clone()).matmul(b.forward(x).swap_dims(1, 2))
-    });
+    let steps = check(
+        two(),
+        [1, 5, 6],
+        |(a, b): &(Linear, Linear), x: Tensor<3>| {
+            a.forward(x.clone()).matmul(b.forward(x).swap_dims(1, 2))
+        },
+    );
     assert!(steps.contains(&"matmul"), "{steps:?}");
     // With heads, a residual and what follows.
-    check(two(), [1, 4, 6], |(a, b): &(Linear, Linear), x: Tensor<3>| {
-        let [images, rows, _] = x.dims();
-        let heads = |y: Tensor<3>| y.reshape([images, rows, 2, 3]).swap_dims(1, 2);
-        let scores = heads(a.forward(x.clone())).matmul(heads(b.forward(x.clone())).swap_dims(2, 3));
-        let mixed = scores.matmul(heads(x.clone()));
-        relu(mixed + heads(x))
-    });
+    check(
+        two(),
+        [1, 4, 6],
+        |(a, b): &(Linear, Linear), x: Tensor<3>| {
+            let [images, rows, _] = x.dims();
+            let heads = |y: Tensor<3>| y.reshape([images, rows, 2, 3]).swap_dims(1, 2);
+            let scores =
+                heads(a.forward(x.clone())).matmul(heads(b.forward(x.clone())).swap_dims(2, 3));
+            let mixed = scores.matmul(heads(x.clone()));
+            relu(mixed + heads(x))
+        },
+    );
 }
 
 #[test]
@@ -271,13 +297,21 @@ fn sums_and_products_of_two_activations() {
     };
     let shape = [1, 3, 4, 5];
     // Into the convolution.
-    let steps = check(conv(), shape, |conv, x: Tensor<4>| conv.forward(x.clone()) + x);
-    assert!(!steps.contains(&"add"), "{steps:?}");
-    check(conv(), shape, |conv, x: Tensor<4>| relu(x.clone() + conv.forward(x)));
-    check(conv(), shape, |conv, x: Tensor<4>| relu6(conv.forward(x.clone()) + x));
-    check((conv(), conv()), shape, |(a, b): &(Conv2d, Conv2d), x: Tensor<4>| {
-        a.forward(x.clone()) + b.forward(x)
+    let steps = check(conv(), shape, |conv, x: Tensor<4>| {
+        conv.forward(x.clone()) + x
     });
+    assert!(!steps.contains(&"add"), "{steps:?}");
+    check(conv(), shape, |conv, x: Tensor<4>| {
+        relu(x.clone() + conv.forward(x))
+    });
+    check(conv(), shape, |conv, x: Tensor<4>| {
+        relu6(conv.forward(x.clone()) + x)
+    });
+    check(
+        (conv(), conv()),
+        shape,
+        |(a, b): &(Conv2d, Conv2d), x: Tensor<4>| a.forward(x.clone()) + b.forward(x),
+    );
     // On their own.
     let steps = check(conv(), shape, |conv, x: Tensor<4>| {
         tanh(conv.forward(x.clone())) + sigmoid(x)
@@ -287,9 +321,13 @@ fn sums_and_products_of_two_activations() {
         relu(relu(conv.forward(x.clone())) + x).clamp(0.25, 1.5)
     });
     assert!(steps.contains(&"add"), "{steps:?}");
-    let steps = check(conv(), shape, |conv, x: Tensor<4>| x.clone() - conv.forward(x));
+    let steps = check(conv(), shape, |conv, x: Tensor<4>| {
+        x.clone() - conv.forward(x)
+    });
     assert!(steps.contains(&"add"), "{steps:?}");
-    let steps = check(conv(), shape, |conv, x: Tensor<4>| conv.forward(x.clone()) * x);
+    let steps = check(conv(), shape, |conv, x: Tensor<4>| {
+        conv.forward(x.clone()) * x
+    });
     assert!(steps.contains(&"multiply"), "{steps:?}");
     check_function(shape, |x: Tensor<4>| x.clone() * x.clone() + x);
     // Channels weighed by themselves, which broadcast.
@@ -330,13 +368,19 @@ fn sums_and_products_with_a_parameter() {
         relu(x * vector.values.val()) + vector.values.val()
     });
     // The result has an axis that the activation had not.
-    check(vector([1, 2, 4]), [1, 1, 4], |vector, x: Tensor<3>| x + vector.values.val());
+    check(vector([1, 2, 4]), [1, 1, 4], |vector, x: Tensor<3>| {
+        x + vector.values.val()
+    });
 }
 
 #[test]
 fn functions_of_parameters_are_operands_too() {
     // They depend on no input: floats, which the sum beside them takes as codes.
-    for function in [|x: Tensor<4>| x.exp(), |x: Tensor<4>| x.clone() * x, |x: Tensor<4>| x.mean_dim(1)] {
+    for function in [
+        |x: Tensor<4>| x.exp(),
+        |x: Tensor<4>| x.clone() * x,
+        |x: Tensor<4>| x.mean_dim(1),
+    ] {
         let forward = |vector: &Vector<4>, x: Tensor<4>| x * function(vector.values.val());
         let how = How::bits(8, 8);
         let shape = [1, 3, 4, 5];
@@ -348,12 +392,15 @@ fn functions_of_parameters_are_operands_too() {
 
 #[test]
 fn a_weight_that_is_read_elsewhere_too_stays_in_float() {
-    let forward = |layer: &Linear, x: Tensor<2>| {
-        layer.forward(x) + layer.weight.val().slice([0..1]).tanh()
-    };
+    let forward =
+        |layer: &Linear, x: Tensor<2>| layer.forward(x) + layer.weight.val().slice([0..1]).tanh();
     let layer = LinearConfig::new(4, 4).init(&device());
     let quantized = of(layer, [1, 4], How::bits(8, 8), &forward);
-    let float: Vec<&str> = quantized.in_float().iter().map(|node| node.op.name()).collect();
+    let float: Vec<&str> = quantized
+        .in_float()
+        .iter()
+        .map(|node| node.op.name())
+        .collect();
     assert!(float.contains(&"linear"), "{float:?}");
     // What the module itself computes, near enough.
     let x = input([2, 4], 21, &device());
@@ -373,7 +420,9 @@ fn concatenation() {
         Tensor::cat(vec![conv.forward(x.clone()), x.clone(), relu(x)], 1)
     });
     assert!(steps.contains(&"concatenate"), "{steps:?}");
-    check_function(shape, |x: Tensor<4>| Tensor::cat(vec![x.clone(), tanh(x)], 3));
+    check_function(shape, |x: Tensor<4>| {
+        Tensor::cat(vec![x.clone(), tanh(x)], 3)
+    });
 }
 
 #[test]
@@ -384,16 +433,22 @@ fn poolings() {
         MaxPool2dConfig::new([3, 3])
             .with_strides([2, 2])
             .with_padding(same2([1, 1, 1, 1])),
-        MaxPool2dConfig::new([2, 3]).with_strides([1, 2]).with_dilation([2, 1]),
-        MaxPool2dConfig::new([3, 3]).with_strides([2, 3]).with_ceil_mode(true),
+        MaxPool2dConfig::new([2, 3])
+            .with_strides([1, 2])
+            .with_dilation([2, 1]),
+        MaxPool2dConfig::new([3, 3])
+            .with_strides([2, 3])
+            .with_ceil_mode(true),
     ];
     for config in maxima {
         let steps = check(config.init(), shape, |pool, x: Tensor<4>| pool.forward(x));
         assert!(steps.contains(&"max_pool"), "{steps:?}");
     }
-    check(MaxPool1dConfig::new(3).with_stride(2).init(), [1, 2, 9], |pool, x: Tensor<3>| {
-        pool.forward(x)
-    });
+    check(
+        MaxPool1dConfig::new(3).with_stride(2).init(),
+        [1, 2, 9],
+        |pool, x: Tensor<3>| pool.forward(x),
+    );
     for include in [true, false] {
         let configs = [
             AvgPool2dConfig::new([2, 2]),
@@ -424,7 +479,10 @@ fn poolings_without_an_integer_form() {
     let uneven = |_: &Vec<Linear>, x: Tensor<4>| adaptive_avg_pool2d(x, [2, 4]);
     let quantized = of(Vec::new(), shape, how, &uneven);
     assert_eq!(quantized.in_float()[0].op.name(), "adaptive_average_pool");
-    assert_eq!(float_steps(&quantized.to_integer().unwrap()), ["adaptive_average_pool"]);
+    assert_eq!(
+        float_steps(&quantized.to_integer().unwrap()),
+        ["adaptive_average_pool"]
+    );
     let config = AvgPool2dConfig::new([2, 3]).with_strides([2, 3]);
     let pool = config.with_ceil_mode(true).init();
     let quantized = of(pool, shape, how, &|pool, x: Tensor<4>| pool.forward(x));
@@ -437,15 +495,23 @@ fn codes_of_sixteen_bits() {
     let none = Vec::<Linear>::new;
     // Sums up to 2^24.
     let shape = [1, 1, 14, 14];
-    check_at(&hows, none(), shape, |_, x: Tensor<4>| adaptive_avg_pool2d(x, [1, 1]));
-    check_at(&hows, none(), shape, |_, x: Tensor<4>| x.mean_dim(3).mean_dim(2));
+    check_at(&hows, none(), shape, |_, x: Tensor<4>| {
+        adaptive_avg_pool2d(x, [1, 1])
+    });
+    check_at(&hows, none(), shape, |_, x: Tensor<4>| {
+        x.mean_dim(3).mean_dim(2)
+    });
     check_at(&hows, none(), shape, |_, x: Tensor<4>| x.sum_dim(3));
     let pool = AvgPool2dConfig::new([14, 13]).with_strides([1, 1]).init();
     check_at(&hows, pool, shape, |pool, x: Tensor<4>| pool.forward(x));
     let conv = conv2d(Conv2dConfig::new([1, 2], [3, 3]));
-    check_at(&hows, conv, [1, 1, 5, 6], |conv, x: Tensor<4>| relu6(conv.forward(x)));
+    check_at(&hows, conv, [1, 1, 5, 6], |conv, x: Tensor<4>| {
+        relu6(conv.forward(x))
+    });
     check_at(&hows, none(), [1, 2, 4], |_, x: Tensor<3>| gelu(x));
-    check_at(&hows, none(), [1, 2, 4], |_, x: Tensor<3>| tanh(x.clone()) + x);
+    check_at(&hows, none(), [1, 2, 4], |_, x: Tensor<3>| {
+        tanh(x.clone()) + x
+    });
 }
 
 #[test]
@@ -462,20 +528,28 @@ fn means() {
 fn batch_norms() {
     let norm = || BatchNormConfig::new(4).init(&device());
     let conv = Conv2dConfig::new([4, 4], [3, 3]).with_bias(true);
-    let steps = check((conv2d(conv), norm()), [1, 4, 5, 5], |(conv, norm): &(Conv2d, BatchNorm), x: Tensor<4>| {
-        relu6(norm.forward(conv.forward(x)))
-    });
+    let steps = check(
+        (conv2d(conv), norm()),
+        [1, 4, 5, 5],
+        |(conv, norm): &(Conv2d, BatchNorm), x: Tensor<4>| relu6(norm.forward(conv.forward(x))),
+    );
     assert!(!steps.contains(&"rescale"), "{steps:?}");
     let up = ConvTranspose2dConfig::new([4, 4], [2, 2]).with_groups(2);
-    check((up.init(&device()), norm()), [1, 4, 3, 3], |(up, norm): &(burn::nn::conv::ConvTranspose2d, BatchNorm), x: Tensor<4>| {
-        norm.forward(up.forward(x)) + 0.5
-    });
+    check(
+        (up.init(&device()), norm()),
+        [1, 4, 3, 3],
+        |(up, norm): &(burn::nn::conv::ConvTranspose2d, BatchNorm), x: Tensor<4>| {
+            norm.forward(up.forward(x)) + 0.5
+        },
+    );
     let steps = check(norm(), [1, 4, 3, 5], |norm, x: Tensor<4>| {
         relu(norm.forward(tanh(x)))
     });
     assert!(steps.contains(&"rescale"), "{steps:?}");
     check(norm(), [1, 4], |norm, x: Tensor<2>| norm.forward(tanh(x)));
-    check(norm(), [1, 4, 7], |norm, x: Tensor<3>| norm.forward(tanh(x)));
+    check(norm(), [1, 4, 7], |norm, x: Tensor<3>| {
+        norm.forward(tanh(x))
+    });
 }
 
 #[test]
@@ -506,7 +580,9 @@ fn functions_become_tables() {
     // In the product before it.
     let conv = || conv2d(Conv2dConfig::new([3, 3], [1, 1]));
     for function in [relu, relu6, |x: Tensor<4>| x.clamp(-0.5, 0.25)] {
-        let steps = check(conv(), [1, 3, 4, 4], |conv, x: Tensor<4>| function(conv.forward(x)));
+        let steps = check(conv(), [1, 3, 4, 4], |conv, x: Tensor<4>| {
+            function(conv.forward(x))
+        });
         assert!(!steps.contains(&"table"), "{steps:?}");
     }
 }
@@ -565,11 +641,18 @@ fn an_output_of_codes() {
 
 #[test]
 fn weights_with_scales_for_groups_stay_in_float() {
-    let how = How::new((4, Mapping::Symmetric, Granularity::Group(2)), (8, Mapping::Affine));
+    let how = How::new(
+        (4, Mapping::Symmetric, Granularity::Group(2)),
+        (8, Mapping::Affine),
+    );
     let conv = conv2d(Conv2dConfig::new([4, 4], [1, 1]));
     let forward = |conv: &Conv2d, x: Tensor<4>| relu(conv.forward(x));
     let quantized = of(conv, [1, 4, 2, 2], how, &forward);
-    let float: Vec<&str> = quantized.in_float().iter().map(|node| node.layer.as_str()).collect();
+    let float: Vec<&str> = quantized
+        .in_float()
+        .iter()
+        .map(|node| node.layer.as_str())
+        .collect();
     assert_eq!(float, ["before", "layer", "after"]);
     assert!(quantized.sites().is_empty());
     let integers = quantized.to_integer().unwrap();
@@ -585,9 +668,14 @@ fn weights_with_scales_for_groups_stay_in_float() {
 
 #[test]
 fn a_sum_beyond_32_bits_is_refused() {
-    let how = How::new((16, Mapping::Symmetric, Granularity::Tensor), (16, Mapping::Affine));
+    let how = How::new(
+        (16, Mapping::Symmetric, Granularity::Tensor),
+        (16, Mapping::Affine),
+    );
     let linear = LinearConfig::new(64, 4).init(&device());
-    let quantized = of(linear, [1, 64], how, &|layer: &Linear, x: Tensor<2>| layer.forward(x));
+    let quantized = of(linear, [1, 64], how, &|layer: &Linear, x: Tensor<2>| {
+        layer.forward(x)
+    });
     let error = quantized.to_integer().unwrap_err();
     assert!(error.to_string().contains("32 bits"), "{error}");
 }
@@ -596,7 +684,11 @@ fn a_sum_beyond_32_bits_is_refused() {
 fn softmax_between_products_is_in_float() {
     let forward = |_: &Vec<Linear>, x: Tensor<3>| softmax(x, 2);
     let quantized = of(Vec::new(), [1, 3, 4], How::bits(8, 8), &forward);
-    let float: Vec<&str> = quantized.in_float().iter().map(|node| node.op.name()).collect();
+    let float: Vec<&str> = quantized
+        .in_float()
+        .iter()
+        .map(|node| node.op.name())
+        .collect();
     assert_eq!(float, ["softmax"]);
 }
 
@@ -622,26 +714,36 @@ fn geometry() -> impl Strategy<Value = Geometry> {
         pair(1..3),
         pair(5..8),
     )
-        .prop_map(|(groups, each, kernel, stride, padding, dilation, size)| Geometry {
-            channels: each.map(|each| each * groups),
-            groups,
-            kernel,
-            stride,
-            padding,
-            dilation,
-            size,
-        })
+        .prop_map(
+            |(groups, each, kernel, stride, padding, dilation, size)| Geometry {
+                channels: each.map(|each| each * groups),
+                groups,
+                kernel,
+                stride,
+                padding,
+                dilation,
+                size,
+            },
+        )
 }
 
 fn how() -> impl Strategy<Value = How> {
     let mapping = || prop_oneof![Just(Mapping::Symmetric), Just(Mapping::Affine)];
     let granularity = prop_oneof![Just(Granularity::Tensor), Just(Granularity::Channel)];
-    (2u32..=8, mapping(), granularity, 2u32..=8, mapping(), 0..3usize).prop_map(
-        |(bits, weights, granularity, activation_bits, activations, removed)| {
-            let how = How::new((bits, weights, granularity), (activation_bits, activations));
-            how.pruned(removed as f64 * 0.4)
-        },
+    (
+        2u32..=8,
+        mapping(),
+        granularity,
+        2u32..=8,
+        mapping(),
+        0..3usize,
     )
+        .prop_map(
+            |(bits, weights, granularity, activation_bits, activations, removed)| {
+                let how = How::new((bits, weights, granularity), (activation_bits, activations));
+                how.pruned(removed as f64 * 0.4)
+            },
+        )
 }
 
 proptest! {

@@ -188,12 +188,20 @@ fn each_quantized_cell_has_an_integer_form_that_answers_as_its_score_says() {
             integers.run(&values(images), batch).unwrap().0
         });
         let apart = (said - row.score).abs();
-        assert!(apart < if is_exact() { 1e-12 } else { 5.0 }, "{said}, not {}", row.score);
+        assert!(
+            apart < if is_exact() { 1e-12 } else { 5.0 },
+            "{said}, not {}",
+            row.score
+        );
         // Its weights are those of the archive.
         let model = outcome.model(index).unwrap();
         let zeros = values(model.head.weight.val());
         let zeros = zeros.iter().filter(|weight| **weight == 0.0).count();
-        let layer = row.layers.iter().find(|layer| layer.path == "head.weight").unwrap();
+        let layer = row
+            .layers
+            .iter()
+            .find(|layer| layer.path == "head.weight")
+            .unwrap();
         assert_eq!(zeros as f64 / 216.0, layer.sparsity);
     }
     let folder = tempfile::tempdir().unwrap();
@@ -237,12 +245,19 @@ fn an_interrupted_study_goes_on_where_it_was() {
         assert!(task.epochs_done <= whole.epochs_done);
         if is_exact() {
             let (found, expected) = (outcome.report(), expected.report());
-            assert_eq!(timeless(found.rows()), timeless(expected.rows()), "after {epochs} epochs");
+            assert_eq!(
+                timeless(found.rows()),
+                timeless(expected.rows()),
+                "after {epochs} epochs"
+            );
         }
         for index in 0..expected.report().rows().len() {
             let [found, expected] = [&outcome, &expected].map(|o| o.integers(index).unwrap());
             assert_eq!(found.is_some(), expected.is_some());
-            assert!(!is_exact() || found == expected, "row {index} after {epochs} epochs");
+            assert!(
+                !is_exact() || found == expected,
+                "row {index} after {epochs} epochs"
+            );
         }
         // A finished one is read.
         let mut none = Task {
@@ -273,7 +288,10 @@ fn without_activations_both_studies_are_the_same() {
     };
     let one = run(Study::of(recipe()), &mut Task::new()).unwrap();
     let other = Study::of(recipe()).run(net(), &mut Task::new()).unwrap();
-    assert_eq!(timeless(one.report().rows()), timeless(other.report().rows()));
+    assert_eq!(
+        timeless(one.report().rows()),
+        timeless(other.report().rows())
+    );
     assert!(one.integers(1).unwrap().is_none());
 }
 
@@ -283,6 +301,8 @@ fn the_callers_model_stays_as_it_was() {
     let before = super::models::outputs(&net);
     let mut task = Task::new();
     let study = Study::of(recipe());
-    study.run_quantized::<_, _, 4, 2>(net.clone(), &mut task).unwrap();
+    study
+        .run_quantized::<_, _, 4, 2>(net.clone(), &mut task)
+        .unwrap();
     super::models::assert_same(&super::models::outputs(&net), &before);
 }

@@ -211,7 +211,8 @@ impl Histogram {
         (low.min(0.0), high.max(0.0))
     }
 
-    /// The range, of a hundred that shrink towards zero, whose codes lie closest to the values.
+    /// The range, of a hundred that leave out ever more of what is far from zero, whose codes lie closest
+    /// to the values.
     pub fn least_squares(&self, scheme: &Scheme) -> (f32, f32) {
         let bins = self.bins();
         self.best(100, |low, high| {
@@ -225,7 +226,7 @@ impl Histogram {
         })
     }
 
-    /// The range, of a hundred, whose codes have the distribution that diverges least from that of the
+    /// The range, of the same hundred, whose codes have the distribution that diverges least from that of the
     /// values (after Migacz 2017). Values outside of the range are next to impossible in it.
     pub fn entropy(&self, scheme: &Scheme) -> (f32, f32) {
         // Zeros have a code of their own under every range; they would hide the others.
@@ -263,9 +264,11 @@ impl Histogram {
     }
 
     fn best(&self, candidates: usize, cost: impl Fn(f32, f32) -> f64) -> (f32, f32) {
+        // The longer side gives way first: an outlier on one must not cost the other.
+        let greatest = self.high.max(-self.low);
         let ranges = (1..=candidates).rev().map(|candidate| {
-            let share = candidate as f32 / candidates as f32;
-            (self.low * share, self.high * share)
+            let bound = greatest * (candidate as f32 / candidates as f32);
+            (self.low.max(-bound), self.high.min(bound))
         });
         let costs = ranges.map(|(low, high)| (cost(low, high), (low, high)));
         costs

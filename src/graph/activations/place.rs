@@ -76,9 +76,8 @@ impl Placement {
         input_scheme: Scheme,
     ) -> Self {
         let only_summed = only_summed(&graph);
-        let quantized = |index: usize| {
-            only_summed[index] && quantized(&graph.parameters[index].path)
-        };
+        let quantized =
+            |index: usize| only_summed[index] && quantized(&graph.parameters[index].path);
         let nodes = graph.nodes.iter();
         let mut forms: Vec<Form> = nodes.map(|node| form(&graph, node, &quantized)).collect();
         let count = graph.nodes.len();

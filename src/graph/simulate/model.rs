@@ -95,7 +95,7 @@ impl<M: Module> Quantized<M> {
 
     /// The scale of each site. Reads from the device.
     pub fn scales(&self) -> Result<Vec<f32>, GraphError> {
-        let scales = self.scale.val().try_into_vec_as::<f32>();
+        let scales = self.positive_scales().try_into_vec_as::<f32>();
         scales.map_err(|error| GraphError::Device {
             what: "the scales of the activations".to_string(),
             reason: error.to_string(),
@@ -185,7 +185,7 @@ impl<M: Module> Quantized<M> {
 
     /// The scale of each site, with its gradient if it is learned.
     pub(crate) fn site_scales(&self) -> Vec<Tensor<1>> {
-        let scales = self.scale.val();
+        let scales = self.positive_scales();
         let sites = self.setting.placement.sites.iter().enumerate();
         sites
             .map(|(index, site)| {
@@ -197,6 +197,15 @@ impl<M: Module> Quantized<M> {
                 }
             })
             .collect()
+    }
+
+    // Of a learned scale its size counts, so that no step of an optimizer turns it to zero or below.
+    fn positive_scales(&self) -> Tensor<1> {
+        let scales = self.scale.val();
+        match self.setting.learned {
+            true => scales.abs().clamp_min(LEAST_SCALE),
+            false => scales,
+        }
     }
 
     pub(crate) fn setting(&self) -> &Setting {
@@ -315,6 +324,9 @@ impl<M: Module> ModuleDisplayDefault for Quantized<M> {
 impl<M: Module> ModuleDisplay for Quantized<M> {}
 
 const ACTIVATIONS: &str = "activations";
+
+// Gradients divide by the square of a scale, which is still a float.
+const LEAST_SCALE: f32 = 1e-18;
 
 impl Setting {
     /// Of a graph with nothing quantized but its weights' values.

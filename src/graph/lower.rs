@@ -16,7 +16,7 @@ impl<M: Module> Quantized<M> {
     /// from the device.
     ///
     /// Fails with [`GraphError::Activation`] where a sum could overflow 32 bits, and with
-    /// [`GraphError::Format`] where a scale is no positive number, as learning can bring about.
+    /// [`GraphError::Format`] where a scale is not finite, as training that diverged brings about.
     pub fn to_integer(&self) -> Result<IntegerModel, GraphError> {
         let weights = self.weights()?;
         let scales = self.site_scales();

@@ -3,7 +3,6 @@
 mod archive;
 mod attach;
 mod aware;
-mod aware_activations;
 mod calibration;
 mod device;
 mod format;
@@ -20,6 +19,7 @@ mod models;
 mod prune;
 mod quantize;
 mod quantized;
+mod quantized_aware;
 mod quantized_ops;
 mod quantized_study;
 mod quantized_training;

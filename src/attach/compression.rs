@@ -152,7 +152,10 @@ impl Compression {
             let weight = CompressedWeight::new(layer.view.clone(), parts.removed, quantizer);
             (layer.path.clone(), weight)
         });
-        let module = module.apply_reparameterization(Attach(attached.collect()));
+        let module = module.apply_reparameterization(Attach {
+            weights: attached.collect(),
+            learned: compression.learns_scales(),
+        });
         let module = match compression.ends_at(0) {
             true => compression.freeze(module)?,
             false if compression.clears() => {
@@ -164,7 +167,7 @@ impl Compression {
     }
 
     /// To be called after each step of the optimizer: moves the masks along the schedule until they
-    /// freeze, lets the scales follow the weights, and clears what momentum or weight decay put into
+    /// freeze, lets the scales follow the weights (unless they are learned), and clears what momentum or weight decay put into
     /// removed weights. Nothing is copied from the device.
     pub fn step<M: Module>(&mut self, module: M) -> Result<M, AttachError> {
         self.state.step += 1;
@@ -176,8 +179,10 @@ impl Compression {
             _ => false,
         };
         let move_scales = match &self.plan.quantization {
-            Some(quantization) => move_masks || step.is_multiple_of(quantization.every),
-            None => false,
+            Some(quantization) if self.moves_scales() => {
+                move_masks || step.is_multiple_of(quantization.every)
+            }
+            _ => false,
         };
         if !move_masks && !move_scales && !self.clears() {
             return Ok(module);
@@ -210,12 +215,7 @@ impl Compression {
             return Err(AttachError::Fixed { reason });
         }
         self.state.level = Some(level);
-        self.update(
-            module,
-            Some(level),
-            self.plan.quantization.is_some(),
-            Search::Host,
-        )
+        self.update(module, Some(level), self.moves_scales(), Search::Host)
     }
 
     /// Freezes the masks as they are and clears the stored values of removed weights: from here on
@@ -318,6 +318,16 @@ impl Compression {
         }
     }
 
+    fn learns_scales(&self) -> bool {
+        let quantization = self.plan.quantization.as_ref();
+        quantization.is_some_and(|quantization| quantization.quantizer.is_learned())
+    }
+
+    // Whether scales are picked anew as weights move.
+    fn moves_scales(&self) -> bool {
+        self.plan.quantization.is_some() && !self.learns_scales()
+    }
+
     // Scale and zero point for the weights that are left.
     fn parameters(&self, parts: &Parts) -> Option<Parameters> {
         let quantization = self.plan.quantization.as_ref()?;
@@ -381,7 +391,10 @@ impl Compression {
     }
 }
 
-struct Attach(std::collections::HashMap<String, CompressedWeight>);
+struct Attach {
+    weights: std::collections::HashMap<String, CompressedWeight>,
+    learned: bool,
+}
 
 impl Reparameterizer for Attach {
     type Reparam = CompressedWeight;
@@ -391,6 +404,10 @@ impl Reparameterizer for Attach {
         path: &str,
         param: Param<Tensor<D>>,
     ) -> (Param<Tensor<D>>, Option<CompressedWeight>) {
-        (param, self.0.remove(path))
+        let weight = self.weights.remove(path).map(|weight| match self.learned {
+            true => weight.with_learned_scale(&param),
+            false => weight,
+        });
+        (param, weight)
     }
 }

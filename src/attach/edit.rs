@@ -45,7 +45,7 @@ pub(super) fn read<M: Module>(module: &M, layers: &[Layer]) -> Result<Vec<Parts>
                 removed: reader.removed.remove(path),
                 parameters: scale
                     .zip(zero_point)
-                    .map(|(scale, zero_point)| Parameters { scale, zero_point }),
+                    .map(|(scale, zero_point)| Parameters::stored(scale, zero_point)),
             })
         })
         .collect()

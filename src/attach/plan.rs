@@ -159,7 +159,8 @@ impl Quantization {
         self
     }
 
-    /// Lets the scales follow the weights only at every n-th step (at least 1).
+    /// Lets the scales follow the weights only at every n-th step (at least 1). Scales that are learned
+    /// ([`LearnedStep`](crate::quantize::LearnedStep)) are the optimizer's at every step.
     pub fn every(mut self, steps: usize) -> Self {
         self.every = steps.max(1);
         self

@@ -48,6 +48,22 @@ impl CompressedWeight {
         }
     }
 
+    /// With a scale that the optimizer moves, on the side of the device where the parameter trains.
+    pub(super) fn with_learned_scale<const D: usize>(mut self, param: &Param<Tensor<D>>) -> Self {
+        let base = param.base();
+        self.scale = self.scale.map(|scale| {
+            let scale = match base.gradient_checkpointing_strategy() {
+                None => scale,
+                Some(strategy) => scale.map(|scale| {
+                    Tensor::from_inner(scale).with_gradient_checkpointing_strategy(strategy)
+                }),
+            };
+            // On a plain device it is kept for the change to training.
+            scale.set_require_grad(true)
+        });
+        self
+    }
+
     /// Which weights are removed, `[out, in * kernel]`; none where the layer is not pruned.
     pub fn removed(&self) -> Option<Tensor<2, Bool>> {
         self.removed.as_ref().map(Param::val)
@@ -84,10 +100,9 @@ impl Reparameterization for CompressedWeight {
 
     fn apply<const D: usize>(&self, base: Tensor<D>) -> Tensor<D> {
         let parameters = match (&self.scale, &self.zero_point) {
-            (Some(scale), Some(zero_point)) => Some(Parameters {
-                scale: scale.val(),
-                zero_point: zero_point.val(),
-            }),
+            (Some(scale), Some(zero_point)) => {
+                Some(Parameters::stored(scale.val(), zero_point.val()))
+            }
             _ => None,
         };
         let rows = effective(

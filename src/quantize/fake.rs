@@ -46,14 +46,9 @@ pub fn fake_quantize(values: Tensor<2>, parameters: &Parameters, scheme: &Scheme
 /// saturated, with its gradient.
 pub(crate) fn fake_codes(values: Tensor<2>, parameters: &Parameters, scheme: &Scheme) -> Tensor<2> {
     let exact = codes(values.clone().detach(), parameters, scheme);
-    let [groups, length] = values.dims();
     if parameters.scale.is_tracked() {
-        // What saturates passes no gradient to its value, and another one to the scale.
-        let (low, high) = scheme.code_range();
-        let scale = step(parameters, scheme, length).reshape([groups, 1]);
-        let ratio = values / scale + column(&parameters.zero_point);
-        let ratio = ratio.clamp(low as f32, high as f32);
-        return exact + (ratio.clone() - ratio.detach());
+        let smooth = learned(values, parameters, scheme);
+        return exact + (smooth.clone() - smooth.detach());
     }
     if !values.is_tracked() {
         return exact;
@@ -61,6 +56,27 @@ pub(crate) fn fake_codes(values: Tensor<2>, parameters: &Parameters, scheme: &Sc
     let ratio = values / column(&parameters.scale);
     exact + (ratio.clone() - ratio.detach())
 }
+
+// Finite, with the gradient of `values / scale` within the range and none beyond it (Esser et al. 2020,
+// equation 3). The gradient of a division squares the scale: of a tiny one that is zero, and a zero
+// gradient times its inverse no number. So the derivative is written out.
+fn learned(values: Tensor<2>, parameters: &Parameters, scheme: &Scheme) -> Tensor<2> {
+    let [groups, length] = values.dims();
+    let shape = [groups, length];
+    let scale = column(&parameters.scale).expand(shape);
+    let ratio = values.clone().detach() / scale.clone();
+    let (low, high) = scheme.code_range();
+    let code = ratio.clone() + column(&parameters.zero_point).expand(shape);
+    let below = code.clone().lower_equal_elem(low as f32);
+    let beyond = below.bool_or(code.greater_equal_elem(high as f32));
+    let of_scale = ratio.mask_fill(beyond.clone(), 0.0) / scale.clone().clamp_min(LEAST_DIVISOR);
+    let of_values = values.mask_fill(beyond, 0.0) / scale;
+    let scale = step(parameters, scheme, length).reshape([groups, 1]);
+    of_values - scale * of_scale
+}
+
+// A code of 16 bits divided by it is a float.
+const LEAST_DIVISOR: f32 = 1e-30;
 
 /// A learned scale as the forward pass uses it: the same number, its gradient divided by the square
 /// root of what it is summed over (Esser et al. 2020, section 2.2).

@@ -2,10 +2,12 @@
 //! [`Scheme`], on the values' own device.
 
 mod fake;
+mod learned;
 mod range;
 
 pub use fake::fake_quantize;
 pub(crate) use fake::{fake_codes, gradient_share, step};
+pub use learned::LearnedStep;
 pub use range::{LeastSquares, MinMax, Percentile};
 
 use burn::tensor::{Bool, Tensor};
@@ -62,9 +64,26 @@ pub trait Quantizer: Send + Sync {
     /// Scale and zero point for each row of `values`, which is `[groups, values in a group]`: finite,
     /// at least one in each group.
     fn parameters(&self, values: Tensor<2>, scheme: &Scheme) -> Parameters;
+
+    /// Whether the scales that it picks are where training begins: the optimizer then moves them with
+    /// the weights. Otherwise they follow the weights, picked anew.
+    fn is_learned(&self) -> bool {
+        false
+    }
 }
 
 impl Parameters {
+    /// From what is stored beside a weight, where an optimizer may have moved the scale anywhere: its
+    /// size counts, for codes of the negative scale are the same codes mirrored, and it is at least the
+    /// least normal float. A scale that a quantizer picked stays as it is. Everything that reads a
+    /// stored scale reads it through this.
+    pub(crate) fn stored(scale: Tensor<1>, zero_point: Tensor<1>) -> Self {
+        Self {
+            scale: learned::positive(scale),
+            zero_point,
+        }
+    }
+
     /// Scale and zero point of codes that cover `low` to `high` (each `[groups, 1]`, finite, on one
     /// device), widened to hold zero. Zero is always exactly a code (Jacob et al. 2018).
     ///

@@ -4,7 +4,7 @@ use serde::{Deserialize, Serialize};
 
 use super::RecipeError;
 use crate::prune::{Magnitude, Pruner, Random};
-use crate::quantize::{LeastSquares, MinMax, Percentile, Quantizer};
+use crate::quantize::{LearnedStep, LeastSquares, MinMax, Percentile, Quantizer};
 use crate::schedule::Curve;
 
 /// A pruning criterion by name.
@@ -67,6 +67,8 @@ pub enum Ranges {
     /// [`LeastSquares`].
     #[default]
     LeastSquares,
+    /// [`LearnedStep`]: learned in aware training; after training alone, its first scales.
+    LearnedStep,
     /// One of the application's own, by [`Quantizer::name`].
     Custom(String),
 }
@@ -80,6 +82,7 @@ impl Ranges {
             (Self::MinMax, _) => Ok(Arc::new(MinMax)),
             (Self::Percentile { outside }, _) => Ok(Arc::new(Percentile { outside: *outside })),
             (Self::LeastSquares, _) => Ok(Arc::new(LeastSquares)),
+            (Self::LearnedStep, _) => Ok(Arc::new(LearnedStep)),
             (Self::Custom(name), Some(own)) if own.name() == name => Ok(own.clone()),
             (Self::Custom(name), _) => Err(RecipeError::Custom {
                 name: name.clone(),

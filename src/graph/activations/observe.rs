@@ -60,9 +60,4 @@ impl Observer {
         };
         Some(parameters(low, high, scheme))
     }
-
-    /// The least and the greatest value seen, or their mean over batches.
-    pub fn range(&self) -> Option<(f32, f32)> {
-        self.range.map(|(low, high)| (low as f32, high as f32))
-    }
 }

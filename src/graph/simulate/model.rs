@@ -11,7 +11,9 @@ use super::super::{Graph, GraphError, Node};
 use super::pass::Pass;
 use super::site_table::{SiteRow, SiteTable};
 use super::weights::{Weight, weights};
-use crate::attach::{Attached, Compression};
+use crate::attach::Attached;
+#[cfg(doc)]
+use crate::attach::Compression;
 use crate::quantize::gradient_share;
 
 /// A module whose forward pass computes as the integers of its deployed form will: weights and

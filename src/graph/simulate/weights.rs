@@ -61,7 +61,7 @@ pub(crate) fn weights<M: Module>(
                     }),
                 };
             };
-            let parameters = scale.map(|(scale, zero_point)| Parameters { scale, zero_point });
+            let parameters = scale.map(|(scale, zero_point)| Parameters::stored(scale, zero_point));
             if attached.scheme().is_some() && parameters.is_none() {
                 return Err(wrong("its scale is gone".into()));
             }

@@ -12,8 +12,9 @@ use std::time::Instant;
 
 use burn::tensor::Tensor;
 use burn_compress::attach::{self, Plan, Pruning, Quantization};
-use burn_compress::format::Scheme;
+use burn_compress::format::{Granularity, Mapping, Scheme};
 use burn_compress::graph::integer::IntegerModel;
+use burn_compress::graph::repair::{correct_bias, equalize};
 use burn_compress::graph::{Activations, Calibration, Graph};
 use clap::Parser;
 
@@ -50,6 +51,15 @@ struct Arguments {
     /// Bits of activations, likewise
     #[arg(long, default_value_t = 8)]
     activation_bits: u32,
+    /// One scale for all weights of a layer, likewise; otherwise one for each output channel
+    #[arg(long)]
+    per_tensor: bool,
+    /// Makes the channels' ranges alike before they are quantized, likewise
+    #[arg(long)]
+    equalize: bool,
+    /// Takes out what quantization does to the channels' means, likewise
+    #[arg(long)]
+    bias_correction: bool,
     /// Scores on the first images only
     #[arg(long)]
     test_images: Option<usize>,
@@ -128,27 +138,46 @@ fn classes_of(integers: &IntegerModel) -> usize {
 
 fn quantize(
     arguments: &Arguments,
-    model: ResNet,
+    mut model: ResNet,
     train: &Cifar,
 ) -> Result<IntegerModel, Box<dyn Error>> {
     let device = arguments.device.device()?;
     let graph = Graph::capture(&model, [1, 3, 32, 32], |model, images: Tensor<4>| {
         model.forward(images)
     })?;
-    let scheme = Scheme::symmetric(arguments.bits)?;
+    if arguments.equalize {
+        let equalized = equalize(&graph, model)?;
+        for pair in &equalized.pairs {
+            println!("equalized: {} with {}", pair.first, pair.second);
+        }
+        model = equalized.module;
+    }
+    let granularity = match arguments.per_tensor {
+        true => Granularity::Tensor,
+        false => Granularity::Channel,
+    };
+    let scheme = Scheme::new(arguments.bits, Mapping::Symmetric, granularity)?;
     let plan = Plan::new().prune(Pruning::existing());
     let (model, compression) = plan.quantize(Quantization::to(scheme)).attach(model)?;
     let activations = Activations::bits(arguments.activation_bits)?;
     let graph = graph.simplify();
     let mut calibration = Calibration::new(graph, &model, &compression, activations)?;
     let indices: Vec<usize> = (0..train.len()).collect();
-    for batch in indices.chunks(128) {
-        calibration.observe(&model, train.batch(batch, &device).0)?;
+    let batches = indices.chunks(128);
+    let batches: Vec<Tensor<4>> = batches.map(|batch| train.batch(batch, &device).0).collect();
+    for batch in &batches {
+        calibration.observe(&model, batch.clone())?;
     }
-    let quantized = calibration.finish(model)?;
+    let mut quantized = calibration.finish(model)?;
+    if arguments.bias_correction {
+        quantized = correct_bias(quantized, batches.into_iter().take(CORRECTION))?;
+    }
     println!("{}", quantized.table()?);
     for node in quantized.in_float() {
         println!("stays in float: {} ({})", node.layer, node.op.name());
     }
     Ok(quantized.to_integer()?)
 }
+
+/// Batches that bias correction sees: it goes through them for each layer.
+const CORRECTION: usize = 4;

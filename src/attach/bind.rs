@@ -28,6 +28,14 @@ impl Attached {
         }
     }
 
+    /// The same layers with nothing quantized.
+    pub fn without_codes(&self) -> Self {
+        Self {
+            scheme: None,
+            ..self.clone()
+        }
+    }
+
     pub fn view(&self, path: &str) -> Option<&WeightView> {
         self.layers.get(path)
     }

@@ -12,6 +12,7 @@ mod lower;
 mod node;
 mod op;
 mod pass;
+pub mod repair;
 mod resolve;
 mod simulate;
 mod tensor;

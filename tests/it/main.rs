@@ -13,6 +13,7 @@ mod graph_ops;
 mod graph_passes;
 mod integer;
 mod integer_float;
+mod learned;
 #[cfg(feature = "learner")]
 mod learner;
 mod models;
@@ -24,6 +25,7 @@ mod quantized_ops;
 mod quantized_study;
 mod quantized_training;
 mod recipe;
+mod repair;
 mod report;
 mod resume;
 mod saved;

@@ -393,7 +393,7 @@ fn functions_of_parameters_are_operands_too() {
 #[test]
 fn a_weight_that_is_read_elsewhere_too_stays_in_float() {
     let forward =
-        |layer: &Linear, x: Tensor<2>| layer.forward(x) + layer.weight.val().slice([0..1]).tanh();
+        |layer: &Linear, x: Tensor<2>| layer.forward(x) + layer.weight.val().narrow(0, 0, 1).tanh();
     let layer = LinearConfig::new(4, 4).init(&device());
     let quantized = of(layer, [1, 4], How::bits(8, 8), &forward);
     let float: Vec<&str> = quantized
@@ -590,7 +590,8 @@ fn functions_become_tables() {
 #[test]
 fn movements() {
     let shape = [1, 3, 4, 6];
-    let functions: [(&str, fn(Tensor<4>) -> Tensor<4>); 5] = [
+    type Function = fn(Tensor<4>) -> Tensor<4>;
+    let functions: [(&str, Function); 5] = [
         ("slice", |x| x.narrow(2, 1, 2).narrow(3, 2, 4)),
         ("pad", |x| x.pad([(1, 2), (0, 3)], PadMode::Constant(0.0))),
         ("reshape", |x| {

@@ -69,6 +69,7 @@ fn quantizations() -> impl Strategy<Value = QuantizeLevels> {
         Just(Ranges::MinMax),
         (0.0..0.499f64).prop_map(|outside| Ranges::Percentile { outside }),
         Just(Ranges::LeastSquares),
+        Just(Ranges::LearnedStep),
         "[a-zü]{1,9}".prop_map(Ranges::Custom),
     ];
     let granularity = prop_oneof![

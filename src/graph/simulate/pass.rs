@@ -41,8 +41,10 @@ pub(crate) struct Pass<'a> {
     statistics: HashMap<String, Tensor<1>>,
     batch: usize,
     device: Device,
-    /// Shows each node's sum before its requantization, in real units.
+    /// Shows what each product comes to before its activation, in real units.
     pub on_product: Option<&'a mut dyn FnMut(usize, AnyTensor)>,
+    /// The node whose result ends a run; none: the graph's output.
+    pub last: Option<usize>,
 }
 
 impl<'a> Pass<'a> {
@@ -65,6 +67,7 @@ impl<'a> Pass<'a> {
             batch: 1,
             device: Device::default(),
             on_product: None,
+            last: None,
         }
     }
 
@@ -98,6 +101,9 @@ impl<'a> Pass<'a> {
             let result = self.node(index, &held)?;
             show(Value::Node(index), result.tensor());
             held[index] = Some(result);
+            if self.last == Some(index) {
+                return Ok(self.float(Value::Node(index), &held));
+            }
             for operand in self.graph.nodes[index].operands() {
                 if let Some(slot) = slot(operand, count)
                     && last_use[slot] == Some(index)
@@ -147,6 +153,12 @@ impl<'a> Pass<'a> {
                 let inputs = node.inputs.iter().map(|value| self.float(*value, held));
                 let result = apply(&node.op, inputs.collect(), &dims);
                 let result = self.float_epilogue(node, result, held);
+                if node.op.is_product()
+                    && let Some(show) = &mut self.on_product
+                {
+                    show(index, result.clone());
+                }
+                let result = self.activate(node, result, None);
                 return Ok(self.settle(Value::Node(index), result));
             }
         };
@@ -184,22 +196,24 @@ impl<'a> Pass<'a> {
             None => {
                 let sum = self.sum_of_product(index, dims, held);
                 let axis = channel_axis(&node.op, dims.len());
-                if self.on_product.is_some() {
-                    let real = times_channels(sum.clone(), self.source().unit(index), axis);
-                    if let Some(show) = &mut self.on_product {
-                        show(index, real);
-                    }
-                }
                 affine(sum, &self.source().product(index), axis)
             }
         };
-        Ok(match (node.epilogue.add, self.source().residual(index)) {
+        let units = match (node.epilogue.add, self.source().residual(index)) {
             (Some(add), Some(scale)) => {
                 let residual = times(self.codes(add, held), &scale, Binary::Multiply);
                 units.binary(residual, Binary::Add)
             }
             _ => units,
-        })
+        };
+        if let Some(show) = &mut self.on_product {
+            let real = match self.setting.placement.nodes[index] {
+                Some(site) => times(units.clone(), &self.scales[site], Binary::Multiply),
+                None => units.clone(),
+            };
+            show(index, real);
+        }
+        Ok(units)
     }
 
     fn sum_of_product(&self, index: usize, dims: &[usize], held: &[Option<Held>]) -> AnyTensor {
@@ -409,6 +423,7 @@ impl<'a> Pass<'a> {
         }
     }
 
+    // All of an epilogue but its activation.
     fn float_epilogue(
         &self,
         node: &Node,
@@ -424,10 +439,10 @@ impl<'a> Pass<'a> {
             result = times_channels(result, factor.clone(), axis);
             result = plus_channels(result, beta - mean * factor, axis);
         }
-        if let Some(add) = node.epilogue.add {
-            result = result.binary(self.float(add, held), Binary::Add);
+        match node.epilogue.add {
+            Some(add) => result.binary(self.float(add, held), Binary::Add),
+            None => result,
         }
-        self.activate(node, result, None)
     }
 
     // A tensor's codes; its site asked for them.

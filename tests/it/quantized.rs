@@ -380,7 +380,12 @@ fn resnet_20_of_the_checkpoint() {
         let model = ResNet::load(20, path, &device()).unwrap();
         let shape = [images, 3, 32, 32];
         let batch = input(shape, 5, &device()) * 2.0;
-        let (quantized, _) = quantized(model, how, |model, x| model.forward(x), &[batch.clone()]);
+        let (quantized, _) = quantized(
+            model,
+            how,
+            |model, x| model.forward(x),
+            std::slice::from_ref(&batch),
+        );
         let integers = quantized.to_integer().unwrap();
         assert_eq!(float_steps(&integers), [""; 0]);
         assert_outputs::<ResNet, 4, 2>(&quantized, &integers, batch, &format!("{how:?}"));

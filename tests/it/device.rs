@@ -24,3 +24,13 @@ pub fn device() -> Device {
 pub fn is_exact() -> bool {
     name() == "flex"
 }
+
+/// Whether a large network is left out on this device, and says so: in software, Vulkan takes minutes
+/// for one.
+pub fn leaves_out(network: &str) -> bool {
+    let slow = name() == "wgpu";
+    if slow {
+        eprintln!("skipped on wgpu: {network} takes minutes there in software");
+    }
+    slow
+}

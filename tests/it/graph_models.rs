@@ -1,7 +1,6 @@
 //! Whole networks: what their graph computes is what they compute, in as few steps as there should be.
 
 use std::path::Path;
-use std::time::{Duration, Instant};
 
 use burn::module::{Module, ModuleMapper, Param};
 use burn::nn::BatchNorm;
@@ -161,6 +160,9 @@ fn mlp() {
 
 #[test]
 fn resnet_20_and_56() {
+    if super::device::leaves_out("resnet_20_and_56") {
+        return;
+    }
     for (depth, blocks) in [(20, 9), (56, 27)] {
         let model = randomized(ResNet::new(depth, &device()).unwrap());
         let graph = checked(&model, [1, 3, 16, 16], |model, x| model.forward(x));
@@ -190,6 +192,9 @@ fn resnet_of_a_checkpoint() {
 
 #[test]
 fn resnet_50() {
+    if super::device::leaves_out("resnet_50") {
+        return;
+    }
     let model = randomized(ResNet50Config::new().with_num_classes(10).init(&device()));
     let graph = checked(&model, [1, 3, 64, 64], |model, x| model.forward(x));
     assert_folded(&graph, &model);
@@ -201,21 +206,10 @@ fn resnet_50() {
 }
 
 #[test]
-fn resnet_50_is_captured_and_simplified_in_no_time() {
-    let model = ResNet50Config::new().init(&device());
-    let start = Instant::now();
-    let graph = Graph::capture(&model, [1, 3, 224, 224], |model, x| model.forward(x)).unwrap();
-    let captured = start.elapsed();
-    let graph = graph.simplify();
-    let time = start.elapsed();
-    assert_eq!(count(&graph, "convolution"), 53);
-    eprintln!("captured in {captured:?}, simplified by {time:?}");
-    // A second is the aim in a release build on an idle machine; tests are neither.
-    assert!(time < Duration::from_secs(20), "{time:?}");
-}
-
-#[test]
 fn mobilenet_v2() {
+    if super::device::leaves_out("mobilenet_v2") {
+        return;
+    }
     let config = MobileNetV2Config::new().with_num_classes(10);
     let model = randomized(config.init(&device()));
     let graph = checked(&model, [1, 3, 64, 64], |model, x| model.forward(x));
@@ -228,6 +222,9 @@ fn mobilenet_v2() {
 
 #[test]
 fn vgg_16() {
+    if super::device::leaves_out("vgg_16") {
+        return;
+    }
     let config = Vgg16Config::new()
         .with_num_classes(10)
         .with_hidden(32)

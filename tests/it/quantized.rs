@@ -309,12 +309,18 @@ fn mlp() {
 
 #[test]
 fn resnet_20() {
+    if super::device::leaves_out("resnet_20") {
+        return;
+    }
     let model = ResNet::new(20, &device()).unwrap();
     whole(model, [1, 3, 8, 8], |model, x| model.forward(x));
 }
 
 #[test]
 fn resnet_50() {
+    if super::device::leaves_out("resnet_50") {
+        return;
+    }
     let model = ResNet50Config::new().with_num_classes(10).init(&device());
     large(model, [1, 3, 32, 32], How::bits(8, 8), |model, x| {
         model.forward(x)
@@ -323,6 +329,9 @@ fn resnet_50() {
 
 #[test]
 fn mobilenet_v2() {
+    if super::device::leaves_out("mobilenet_v2") {
+        return;
+    }
     let config = MobileNetV2Config::new()
         .with_num_classes(10)
         .with_width(0.35);
@@ -332,6 +341,9 @@ fn mobilenet_v2() {
 
 #[test]
 fn vgg_16() {
+    if super::device::leaves_out("vgg_16") {
+        return;
+    }
     let config = Vgg16Config::new().with_num_classes(10);
     let model = config.with_hidden(32).with_pooled(1).init(&device());
     let how = How::bits(4, 4).pruned(0.8);

@@ -23,13 +23,8 @@ impl Observer {
         }
     }
 
-    /// Whether the values themselves are needed, and not only their least and greatest.
-    pub fn needs_values(&self) -> bool {
-        self.histogram.is_some()
-    }
-
-    /// Shows it the extremes of a batch.
-    pub fn add(&mut self, low: f32, high: f32) {
+    // The extremes of a batch.
+    fn add(&mut self, low: f32, high: f32) {
         let seen = (f64::from(low), f64::from(high));
         let before = self.range.unwrap_or(seen);
         self.range = Some(match self.calibrator {

@@ -71,6 +71,16 @@ fn poolings() {
 }
 
 #[test]
+fn a_window_in_the_padding_alone_is_zero() {
+    for include in [true, false] {
+        let config = AvgPool2dConfig::new([1, 2]).with_strides([2, 2]);
+        let config = config.with_padding(same2([1, 2, 1, 2]));
+        let pool = config.with_count_include_pad(include).init();
+        check(pool, [1, 2, 3, 4], |pool, x: Tensor<4>| pool.forward(x));
+    }
+}
+
+#[test]
 fn poolings_without_an_integer_form() {
     let shape = [1, 2, 5, 8];
     let how = How::bits(8, 8);

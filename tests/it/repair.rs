@@ -284,6 +284,12 @@ struct Rows {
     two: Linear,
 }
 
+// On the rows of all channels.
+fn by_rows(x: Tensor<4>, forward: impl Fn(Tensor<3>) -> Tensor<3>) -> Tensor<4> {
+    let x = forward(x.flatten(1, 2));
+    x.unsqueeze_dim(1)
+}
+
 #[test]
 fn linear_layers_are_equalized_too() {
     let linear = |from, to| LinearConfig::new(from, to).init(&device());
@@ -292,7 +298,7 @@ fn linear_layers_are_equalized_too() {
         two: linear(7, 3),
     });
     let (rows, pairs) = equalized(rows, 2, |rows: &Rows, x| {
-        rows.two.forward(relu(rows.one.forward(x)))
+        by_rows(x, |x| rows.two.forward(relu(rows.one.forward(x))))
     });
     assert_eq!(pairs, [pair("one", "two")]);
     let first = ranges(&values(rows.one.weight.val()), 7, |place| place % 7);
@@ -347,8 +353,10 @@ fn unfit_pairs_are_untouched() {
     });
     let before = parameters(&rows);
     let (rows, pairs) = equalized(rows, 2, |rows: &Rows, x| {
-        let x = rows.two.forward(relu(rows.one.forward(x)));
-        rows.two.forward(relu(x))
+        by_rows(x, |x| {
+            let x = rows.two.forward(relu(rows.one.forward(x)));
+            rows.two.forward(relu(x))
+        })
     });
     assert!(pairs.is_empty());
     assert_eq!(parameters(&rows), before);
@@ -466,7 +474,8 @@ fn a_planted_shift_is_removed() {
         .weight
         .map(|_| Tensor::from_data(weights, &device()));
     net.two.weight = (net.two.weight).map(|_| Tensor::from_data([[1.0], [0.9]], &device()));
-    let forward = |net: &Rows, x: Tensor<4>| net.two.forward(relu(net.one.forward(x)));
+    let forward =
+        |net: &Rows, x: Tensor<4>| by_rows(x, |x| net.two.forward(relu(net.one.forward(x))));
     let graph = capture(&net, 2, forward).simplify();
     let input = images(4, 2).abs();
     let exact = forward(&net, input.clone()).mean().into_scalar::<f32>();

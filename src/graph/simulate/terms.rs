@@ -96,8 +96,9 @@ impl Source<'_> {
             };
             offset = Some(beta + centre * factor);
         }
-        if let Some(correction) = self.correction {
-            let (start, length) = self.placement.correction_of(index);
+        let (start, length) = self.placement.correction_of(index);
+        // A product of two activations has none.
+        if let Some(correction) = self.correction.filter(|_| length > 0) {
             let correction = correction.clone().narrow(0, start, length);
             offset = Some(match offset {
                 Some(offset) => offset + correction,

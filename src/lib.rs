@@ -54,6 +54,7 @@ pub mod graph;
 pub mod prune;
 pub mod quantize;
 pub mod recipe;
+mod recording;
 pub mod report;
 pub mod schedule;
 pub mod study;

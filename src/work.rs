@@ -5,13 +5,14 @@
 //! attention scores, products of two activations) counts nothing.
 
 use std::collections::HashMap;
-use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use burn::module::{Module, ModuleVisitor, Param};
 use burn::tensor::{Device, Tensor, TensorData};
 use burn_ir::{
     BaseOperationIr, FloatOperationIr, ModuleOperationIr, OperationIr, TensorId, TensorIr,
 };
+
+use crate::recording::record;
 
 /// How often one forward pass on an input uses each weight of a parameter.
 ///
@@ -98,32 +99,14 @@ pub fn measure<M: Module, T>(
 ) -> Result<Work, WorkError> {
     let mut parameters = Parameters::default();
     module.visit(&mut parameters);
-    let device = Device::capture();
-    // Burn panics where a pass asks for the value of a recorded tensor.
-    let recorded = catch_unwind(AssertUnwindSafe(|| {
-        device.capture_scope(|scope| {
-            let module = module.valid().to_device(&device);
-            let output = forward(&module, &device);
-            let completed = scope.complete([], []);
-            drop((output, module));
-            completed
-        })
-    }));
-    let graph = match recorded {
-        Ok(Ok(graph)) => graph,
-        Ok(Err(error)) => {
-            return Err(WorkError {
-                reason: format!("{error:?}"),
-            });
-        }
-        Err(panic) => {
-            let text = panic.downcast_ref::<String>().map(String::as_str);
-            let text = text.or_else(|| panic.downcast_ref::<&str>().copied());
-            return Err(WorkError {
-                reason: text.unwrap_or("it panicked").to_string(),
-            });
-        }
-    };
+    let graph = record(|device, scope| {
+        let module = module.valid().to_device(device);
+        let output = forward(&module, device);
+        let completed = scope.complete([], []);
+        drop((output, module));
+        completed
+    });
+    let graph = graph.map_err(|reason| WorkError { reason })?;
     // Which tensor each rearranged one came from.
     let mut origin: HashMap<TensorId, TensorId> = HashMap::new();
     let mut products: HashMap<TensorId, u64> = HashMap::new();

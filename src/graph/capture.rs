@@ -1,14 +1,14 @@
 //! Records an unmodified module's forward pass, at two batch sizes.
 
 use std::collections::BTreeMap;
-use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use burn::module::{Module, ModuleVisitor, Param};
-use burn::tensor::{Device, Tensor, TensorData};
+use burn::tensor::{Tensor, TensorData};
 use burn_ir::{NumericOperationIr, OperationIr, TensorId};
 
 use super::tensor::MAX_RANK;
 use super::{Graph, GraphError, resolve};
+use crate::recording;
 
 /// The batch sizes that are recorded: a length that grows with the batch is a multiple of both.
 pub(super) const BATCHES: [usize; 2] = [2, 3];
@@ -86,32 +86,20 @@ fn record<M: Module, const D: usize, const E: usize>(
     shape: [usize; D],
     forward: &impl Fn(&M, Tensor<D>) -> Tensor<E>,
 ) -> Result<Recording, GraphError> {
-    let device = Device::capture();
     let mut markers = Markers::default();
-    // Burn panics where a pass asks for the value of a recorded tensor.
-    let recorded = catch_unwind(AssertUnwindSafe(|| {
-        device.capture_scope(|scope| {
-            let input = Tensor::<D>::ones(shape, &device);
-            // Running statistics are shared between clones of a module, but not with this copy.
-            let module = module.valid().materialize().to_device(&device);
-            let _ = input.clone().neg();
-            module.visit(&mut markers);
-            let output = forward(&module, input);
-            let _ = output.clone().neg();
-            let completed = scope.complete([], []);
-            drop((output, module));
-            completed
-        })
-    }));
-    let captured = match recorded {
-        Ok(Ok(captured)) => captured,
-        Ok(Err(error)) => return Err(failed(error.to_string())),
-        Err(panic) => {
-            let text = panic.downcast_ref::<String>().map(String::as_str);
-            let text = text.or_else(|| panic.downcast_ref::<&str>().copied());
-            return Err(failed(text.unwrap_or("it panicked").to_string()));
-        }
-    };
+    let captured = recording::record(|device, scope| {
+        let input = Tensor::<D>::ones(shape, device);
+        // Running statistics are shared between clones of a module, but not with this copy.
+        let module = module.valid().materialize().to_device(device);
+        let _ = input.clone().neg();
+        module.visit(&mut markers);
+        let output = forward(&module, input);
+        let _ = output.clone().neg();
+        let completed = scope.complete([], []);
+        drop((output, module));
+        completed
+    });
+    let captured = captured.map_err(failed)?;
     let mut operations = captured.graph.operations;
     let last = operations.pop();
     let output = last.as_ref().and_then(negated);

@@ -5,10 +5,8 @@ use burn::tensor::Tensor;
 
 use super::activations::Form;
 use super::integer::{Activation, Divide, Grid, IntegerModel, IntegerOp, Rescale, Step, Weights};
-use super::simulate::{
-    Setting, Source, Terms, Weight, channel_axis, even_window, read_scales, standing_norm, table,
-};
-use super::tensor::{AnyTensor, with_rank};
+use super::simulate::{Setting, Source, Terms, Weight, even_window, table};
+use super::tensor::AnyTensor;
 use super::{Binary, Constant, GraphError, Node, Op, Quantized, Unary, Value};
 
 impl<M: Module> Quantized<M> {
@@ -28,7 +26,7 @@ impl<M: Module> Quantized<M> {
             scales: &scales,
             correction: correction.as_ref(),
         };
-        let host_scales = read_scales(&scales)?;
+        let host_scales = self.scales()?;
         let grids = setting.placement.sites.iter().zip(&host_scales);
         let grids: Result<Vec<Grid>, _> = grids
             .map(|(site, scale)| Grid::new(site.scheme, *scale, site.zero_point))
@@ -114,8 +112,7 @@ impl Lowering<'_> {
             (Form::Arithmetic, Some(_)) => self.arithmetic(index, node)?,
             (Form::Sum, Some(_)) => (self.sum(index, node)?, vec![self.codes(node.inputs[0])]),
             (Form::Affine, Some(_)) => {
-                let norm = standing_norm(node);
-                let terms = self.source.affine(index, &norm);
+                let terms = self.source.affine(index);
                 let rescale = self.rescale(index, node, terms)?;
                 (
                     IntegerOp::Rescale(rescale),
@@ -143,7 +140,9 @@ impl Lowering<'_> {
                 let path = &self.setting.placement.graph.parameters[weight].path;
                 Some(Weights {
                     dims: codes.dims(),
-                    codes: host(codes.clone(), path)?
+                    codes: codes
+                        .clone()
+                        .read(path)?
                         .into_iter()
                         .map(|code| code as i32)
                         .collect(),
@@ -193,7 +192,7 @@ impl Lowering<'_> {
     }
 
     fn rescale(&self, index: usize, node: &Node, terms: Terms) -> Result<Rescale, GraphError> {
-        let read = |tensor: Tensor<1>| host(AnyTensor::from(tensor), &node.layer);
+        let read = |tensor: Tensor<1>| AnyTensor::from(tensor).read(&node.layer);
         Ok(Rescale {
             multiplier: read(terms.multiplier)?,
             offset: terms.offset.map(read).transpose()?,
@@ -231,14 +230,14 @@ impl Lowering<'_> {
         let activation = self.activation(index, node);
         let factors = self.source.arithmetic(index).into_iter();
         let factors: Result<Vec<Vec<f32>>, GraphError> = factors
-            .map(|factor| host(AnyTensor::from(factor), &node.layer))
+            .map(|factor| AnyTensor::from(factor).read(&node.layer))
             .collect();
         let factors: Vec<f32> = factors?.into_iter().flatten().collect();
         let operands = node.inputs.iter().filter(|value| value.is_activation());
         let mut inputs: Vec<Value> = operands.map(|value| self.codes(*value)).collect();
         if let Some(constant) = self.source.constant(index) {
             let dims = constant.dims();
-            let values = host(constant, &node.layer)?;
+            let values = constant.read(&node.layer)?;
             inputs.push(self.constant(dims, values));
         }
         let both = inputs.iter().all(|value| matches!(value, Value::Node(_)));
@@ -271,7 +270,7 @@ impl Lowering<'_> {
         let input = graph.dims(node.inputs[0]);
         let factor = |count: Option<usize>| -> Result<f32, GraphError> {
             let factor = self.source.sum(index, count);
-            Ok(host(AnyTensor::from(factor), &node.layer)?[0])
+            Ok(AnyTensor::from(factor).read(&node.layer)?[0])
         };
         let activation = self.activation(index, node);
         let pool = |rank: usize, window: super::Window, padded: bool| {
@@ -334,7 +333,7 @@ impl Lowering<'_> {
         }
         let epilogue = &node.epilogue;
         let rank = node.dims.len();
-        let axis = channel_axis(&node.op, rank);
+        let axis = node.op.channel_axis(rank);
         let along = |length: usize| {
             let mut dims = vec![1; rank];
             dims[axis] = length;
@@ -342,7 +341,7 @@ impl Lowering<'_> {
         };
         let mut rest: Vec<(Op, Vec<Value>)> = Vec::new();
         if let Some(bias) = epilogue.bias {
-            let values = host(AnyTensor::from(self.source.vector(bias)), &node.layer)?;
+            let values = AnyTensor::from(self.source.vector(bias)).read(&node.layer)?;
             let bias = self.constant(along(values.len()), values);
             rest.push((Op::Binary(Binary::Add), vec![bias]));
         }
@@ -350,7 +349,7 @@ impl Lowering<'_> {
             let (factor, mean, beta) = self.source.norm(norm);
             let shift = beta - mean * factor.clone();
             for (tensor, how) in [(factor, Binary::Multiply), (shift, Binary::Add)] {
-                let values = host(AnyTensor::from(tensor), &node.layer)?;
+                let values = AnyTensor::from(tensor).read(&node.layer)?;
                 let constant = self.constant(along(values.len()), values);
                 rest.push((Op::Binary(how), vec![constant]));
             }
@@ -366,7 +365,7 @@ impl Lowering<'_> {
         let last = rest.len();
         let ends_in = |place: usize| grid.filter(|_| place == last);
         // Whatever the padding is: floats have no zero point.
-        let moves = super::activations::is_movement(&node.op) || matches!(node.op, Op::Pad { .. });
+        let moves = node.op.is_movement() || matches!(node.op, Op::Pad { .. });
         let mut result = match moves {
             true => {
                 let op = IntegerOp::Move(node.op.clone());
@@ -413,7 +412,7 @@ impl Lowering<'_> {
                 let path = &placement.graph.parameters[index].path;
                 let values = self.weights[index].values.clone();
                 let dims = values.dims();
-                let values = host(values, path)?;
+                let values = values.read(path)?;
                 Ok(self.constant(dims, values))
             }
             Value::Constant(index) => {
@@ -430,12 +429,4 @@ impl Lowering<'_> {
             }
         }
     }
-}
-
-fn host(tensor: AnyTensor, what: &str) -> Result<Vec<f32>, GraphError> {
-    let values = with_rank!(tensor, tensor => tensor.try_into_vec_as::<f32>());
-    values.map_err(|error| GraphError::Device {
-        what: what.to_string(),
-        reason: error.to_string(),
-    })
 }

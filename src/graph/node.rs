@@ -151,6 +151,20 @@ pub struct Node {
 }
 
 impl Node {
+    /// The parameters of a batch norm; none of another operation.
+    pub(crate) fn batch_norm(&self) -> Option<Norm> {
+        match (&self.op, self.inputs.as_slice()) {
+            (Op::BatchNorm { epsilon }, [_, gamma, beta, mean, variance]) => Some(Norm {
+                gamma: *gamma,
+                beta: *beta,
+                mean: *mean,
+                variance: *variance,
+                epsilon: *epsilon,
+            }),
+            _ => None,
+        }
+    }
+
     /// All tensors that it needs, those of the epilogue last.
     pub fn operands(&self) -> impl Iterator<Item = Value> + '_ {
         self.inputs.iter().copied().chain(self.epilogue.operands())
@@ -236,23 +250,27 @@ impl Graph {
         }
     }
 
+    /// The place of an activation among the nodes' results and, after them, the input; none of a parameter
+    /// or a constant.
+    pub(crate) fn slot(&self, value: Value) -> Option<usize> {
+        match value {
+            Value::Node(index) => Some(index),
+            Value::Input => Some(self.nodes.len()),
+            _ => None,
+        }
+    }
+
     /// The last node that reads each node's result; the last entry is the input's. None where nobody
     /// does, or where it is the graph's output.
     pub(crate) fn last_uses(&self) -> Vec<Option<usize>> {
         let mut last = vec![None; self.nodes.len() + 1];
         for (index, node) in self.nodes.iter().enumerate() {
-            for operand in node.operands() {
-                match operand {
-                    Value::Node(source) => last[source] = Some(index),
-                    Value::Input => last[self.nodes.len()] = Some(index),
-                    _ => {}
-                }
+            for slot in node.operands().filter_map(|value| self.slot(value)) {
+                last[slot] = Some(index);
             }
         }
-        match self.output {
-            Value::Node(index) => last[index] = None,
-            Value::Input => last[self.nodes.len()] = None,
-            _ => {}
+        if let Some(slot) = self.slot(self.output) {
+            last[slot] = None;
         }
         last
     }
@@ -281,12 +299,8 @@ impl Graph {
     pub(crate) fn users(&self) -> Vec<Vec<usize>> {
         let mut users = vec![Vec::new(); self.nodes.len() + 1];
         for (index, node) in self.nodes.iter().enumerate() {
-            for operand in node.operands() {
-                match operand {
-                    Value::Node(source) => users[source].push(index),
-                    Value::Input => users[self.nodes.len()].push(index),
-                    _ => {}
-                }
+            for slot in node.operands().filter_map(|value| self.slot(value)) {
+                users[slot].push(index);
             }
         }
         users

@@ -356,6 +356,34 @@ impl Op {
         }
     }
 
+    /// The axis of the output channels in a result of this rank.
+    pub(crate) fn channel_axis(&self, rank: usize) -> usize {
+        match self {
+            Self::Linear | Self::MatMul => rank.saturating_sub(1),
+            _ => 1.min(rank.saturating_sub(1)),
+        }
+    }
+
+    /// Whether its second operand is a weight: a product, but not of two activations.
+    pub(crate) fn has_weights(&self) -> bool {
+        self.is_product() && *self != Self::MatMul
+    }
+
+    /// Whether it only moves elements, and zeros.
+    pub(crate) fn is_movement(&self) -> bool {
+        match self {
+            Self::MaxPool { .. }
+            | Self::Concatenate { .. }
+            | Self::Slice { .. }
+            | Self::Reshape
+            | Self::Permute { .. }
+            | Self::Expand
+            | Self::UpsampleNearest => true,
+            Self::Pad { value, .. } => *value == 0.0,
+            _ => false,
+        }
+    }
+
     /// Whether it multiplies by weights or by another activation and sums up: what quantization makes
     /// fast.
     pub fn is_product(&self) -> bool {

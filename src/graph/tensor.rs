@@ -2,6 +2,8 @@ use std::any::Any;
 
 use burn::tensor::{Device, Tensor};
 
+use super::GraphError;
+
 /// A float tensor of rank 1 to 6, known only at run time.
 #[derive(Debug, Clone)]
 #[allow(missing_docs)]
@@ -146,6 +148,15 @@ impl AnyTensor {
     /// Where it is.
     pub fn device(&self) -> Device {
         with_rank!(self, tensor => tensor.device())
+    }
+
+    /// Its elements in the processor's memory, the last axis fastest; `what` it is, for the error.
+    pub fn read(self, what: &str) -> Result<Vec<f32>, GraphError> {
+        let values = with_rank!(self, tensor => tensor.try_into_vec_as::<f32>());
+        values.map_err(|error| GraphError::Device {
+            what: what.to_string(),
+            reason: error.to_string(),
+        })
     }
 
     /// Whether a gradient flows through it.

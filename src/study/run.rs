@@ -355,9 +355,8 @@ where
                 if cell.activation_bits < 32 {
                     // The layer's own input is quantized with it.
                     let (module, compression) = plan.attach(self.module.valid())?;
-                    let model = self.treatment.begin(module, &compression)?;
-                    let alone = self.treatment.end(model, compression)?;
-                    return Ok(Some(base - checked_score(self.workload, &alone.module)?));
+                    let alone = self.treatment.begin(module, &compression)?;
+                    return Ok(Some(base - checked_score(self.workload, &alone)?));
                 }
                 let compressed = plan.apply(self.module.valid())?;
                 Ok(Some(

@@ -1,7 +1,7 @@
 use burn::module::Module;
 use burn::tensor::Tensor;
 
-use super::super::simulate::{Pass, Quantized, Setting, any, integer_weights, weights};
+use super::super::simulate::{Pass, Quantized, Setting, any, weights};
 use super::super::tensor::{AnyTensor, with_rank};
 use super::super::{Graph, GraphError, Value};
 use super::histogram::Extremes;
@@ -36,7 +36,8 @@ use crate::attach::{Attached, Compression};
 /// ```
 pub struct Calibration {
     setting: Setting,
-    activations: Activations,
+    /// The same graph with nothing quantized.
+    floats: Setting,
     observers: Vec<Observer>,
     batches: usize,
 }
@@ -59,16 +60,9 @@ impl Calibration {
             activations.input_scheme()?,
         );
         let observers = vec![Observer::new(activations.calibrator); placement.sites.len()];
-        let integers = integer_weights(&placement);
         Ok(Self {
-            setting: Setting {
-                placement,
-                attached,
-                integers,
-                learned: activations.learned,
-                momentum: 0.1,
-            },
-            activations,
+            floats: Setting::in_floats(placement.graph.clone(), attached.clone()),
+            setting: Setting::new(placement, attached, activations.learned),
             observers,
             batches: 0,
         })
@@ -92,8 +86,6 @@ impl Calibration {
         batch: Tensor<D>,
     ) -> Result<(), GraphError> {
         let placement = &self.setting.placement;
-        let attached = self.setting.attached.clone();
-        let float = Setting::in_floats(Placement::floats(placement.graph.clone()), attached);
         let input = any(batch.without_autodiff())?;
         let module = module.valid();
         let weights = weights(&placement.graph, &module, &self.setting.attached, |_| false)?;
@@ -113,7 +105,7 @@ impl Calibration {
                 });
             }
         };
-        let mut pass = Pass::new(&float, &weights, Vec::new(), None, false);
+        let mut pass = Pass::new(&self.floats, &weights, Vec::new(), None, false);
         pass.trace(input, see)?;
         match failure {
             Some(failure) => Err(failure),
@@ -142,19 +134,13 @@ impl Calibration {
     /// The module with its activations quantized.
     pub fn finish<M: Module>(self, module: M) -> Result<Quantized<M>, GraphError> {
         let found = self.parameters()?;
-        let mut placement = self.setting.placement;
+        let mut setting = self.setting;
         let mut scales = Vec::new();
-        for (site, (scale, zero_point)) in placement.sites.iter_mut().zip(found) {
+        for (site, (scale, zero_point)) in setting.placement.sites.iter_mut().zip(found) {
             site.zero_point = zero_point;
             scales.push(scale);
         }
-        Ok(Quantized::new(
-            module,
-            placement,
-            self.setting.attached,
-            &scales,
-            self.activations.learned,
-        ))
+        Ok(Quantized::new(module, setting, &scales))
     }
 }
 

@@ -7,8 +7,8 @@ mod place;
 mod plan;
 
 pub use calibrate::Calibration;
+pub(crate) use place::Placement;
 pub use place::{Form, Site};
-pub(crate) use place::{Placement, is_movement};
 pub use plan::{Activations, Calibrator};
 
 use crate::format::{Mapping, Scheme};

@@ -81,11 +81,7 @@ impl Placement {
         let nodes = graph.nodes.iter();
         let mut forms: Vec<Form> = nodes.map(|node| form(&graph, node, &quantized)).collect();
         let count = graph.nodes.len();
-        let slot = |value: Value| match value {
-            Value::Node(index) => Some(index),
-            Value::Input => Some(count),
-            _ => None,
-        };
+        let slot = |value: Value| graph.slot(value);
         // Whether anyone needs the codes of a node's result; the last is the input.
         let mut wanted = vec![false; count + 1];
         for index in (0..count).rev() {
@@ -196,18 +192,18 @@ impl Placement {
     /// The output channels of a product with weights; 0 of any other node.
     pub fn channels(&self, index: usize) -> usize {
         let node = &self.graph.nodes[index];
-        if self.forms[index] != Form::Product || node.op == Op::MatMul {
+        if self.forms[index] != Form::Product || !node.op.has_weights() {
             return 0;
         }
-        let axis = super::super::simulate::channel_axis(&node.op, node.dims.len());
+        let axis = node.op.channel_axis(node.dims.len());
         node.dims[axis].at(1)
     }
 
-    /// The nodes that compute in floats although they do arithmetic, with the reason.
+    /// The nodes that compute in floats although they do arithmetic.
     pub fn in_float(&self) -> impl Iterator<Item = &Node> + '_ {
         let nodes = self.graph.nodes.iter().zip(&self.forms);
         nodes
-            .filter(|(node, form)| **form == Form::Float && !is_movement(&node.op))
+            .filter(|(node, form)| **form == Form::Float && !node.op.is_movement())
             .map(|(node, _)| node)
     }
 }
@@ -219,27 +215,12 @@ fn root(parent: &[usize], mut tensor: usize) -> usize {
     tensor
 }
 
-/// Whether an operation only moves elements.
-pub(crate) fn is_movement(op: &Op) -> bool {
-    match op {
-        Op::MaxPool { .. }
-        | Op::Concatenate { .. }
-        | Op::Slice { .. }
-        | Op::Reshape
-        | Op::Permute { .. }
-        | Op::Expand
-        | Op::UpsampleNearest => true,
-        Op::Pad { value, .. } => *value == 0.0,
-        _ => false,
-    }
-}
-
 // Whether each parameter is read as the weight of products alone: its codes are then all that is needed.
 fn only_summed(graph: &Graph) -> Vec<bool> {
     let mut only = vec![true; graph.parameters.len()];
     for node in &graph.nodes {
-        let takes_weight = node.op.is_product() && node.op != Op::MatMul;
-        let summed = takes_weight && node.inputs.first().is_some_and(|v| v.is_activation());
+        let summed =
+            node.op.has_weights() && node.inputs.first().is_some_and(|v| v.is_activation());
         for (place, value) in node.operands().enumerate() {
             if let Value::Parameter(index) = value {
                 only[index] &= summed && place == 1;
@@ -291,7 +272,7 @@ fn form(graph: &Graph, node: &Node, quantized: &impl Fn(usize) -> bool) -> Form 
             }
         }
         Op::Unary(_) => Form::Table,
-        op if is_movement(op) && activations == node.inputs.len() => Form::Movement,
+        op if op.is_movement() && activations == node.inputs.len() => Form::Movement,
         _ => Form::Float,
     }
 }

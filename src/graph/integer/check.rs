@@ -94,14 +94,7 @@ fn operands_fit(model: &IntegerModel, step: &Step, inputs: &[Value]) -> Result<(
                 Op::Pad { value, .. } => {
                     value.is_finite() && (*value == 0.0 || step.grid.is_none())
                 }
-                Op::MaxPool { .. }
-                | Op::Concatenate { .. }
-                | Op::Slice { .. }
-                | Op::Reshape
-                | Op::Permute { .. }
-                | Op::Expand
-                | Op::UpsampleNearest => true,
-                _ => false,
+                op => op.is_movement(),
             };
             moves && grids.iter().all(|grid| *grid == step.grid)
         }

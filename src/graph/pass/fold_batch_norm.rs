@@ -1,4 +1,4 @@
-use crate::graph::{Dim, Epilogue, Graph, Node, Norm, Op, Value};
+use crate::graph::{Dim, Epilogue, Graph, Node, Op, Value};
 
 // A batch norm becomes part of the product before it, where nothing else sees what it normalizes.
 pub(super) fn fold_batch_norm(mut graph: Graph) -> Graph {
@@ -15,13 +15,11 @@ pub(super) fn fold_batch_norm(mut graph: Graph) -> Graph {
 
 fn folded(graph: &Graph, uses: &[usize], index: usize) -> Option<Node> {
     let norm = &graph.nodes[index];
-    let Op::BatchNorm { epsilon } = norm.op else {
+    let folded = norm.batch_norm()?;
+    let Value::Node(source) = norm.inputs[0] else {
         return None;
     };
-    let [Value::Node(source), gamma, beta, mean, variance] = norm.inputs[..] else {
-        return None;
-    };
-    let computed = [gamma, beta, mean, variance].map(Value::is_activation);
+    let computed = folded.operands().map(Value::is_activation);
     let product = &graph.nodes[source];
     let only_bias = Epilogue {
         bias: product.epilogue.bias,
@@ -40,13 +38,7 @@ fn folded(graph: &Graph, uses: &[usize], index: usize) -> Option<Node> {
     folds.then(|| {
         let mut product = product.clone();
         product.epilogue = Epilogue {
-            norm: Some(Norm {
-                gamma,
-                beta,
-                mean,
-                variance,
-                epsilon,
-            }),
+            norm: Some(folded),
             ..norm.epilogue
         };
         product.epilogue.bias = only_bias.bias;

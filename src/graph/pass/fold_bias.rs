@@ -23,7 +23,10 @@ fn folded(graph: &Graph, uses: &[usize], index: usize) -> Option<Node> {
             return None;
         };
         let product = &graph.nodes[source];
-        let axis = channel_axis(product)?;
+        if !product.op.has_weights() {
+            return None;
+        }
+        let axis = product.op.channel_axis(product.dims.len());
         let plain = product.epilogue == Epilogue::default() && uses[source] == 1;
         // Dimensions that the addition grows are not the product's alone.
         let fits = plain && product.dims == addition.dims;
@@ -39,14 +42,6 @@ fn folded(graph: &Graph, uses: &[usize], index: usize) -> Option<Node> {
     };
     let folded = with(*a, *b).or_else(|| with(*b, *a));
     folded.filter(|_| addition.epilogue == only_activation)
-}
-
-fn channel_axis(product: &Node) -> Option<usize> {
-    match product.op {
-        Op::Convolution { .. } | Op::TransposedConvolution { .. } => Some(1),
-        Op::Linear => product.dims.len().checked_sub(1),
-        _ => None,
-    }
 }
 
 // The vector that lies along this axis of a tensor of these dimensions, and repeats along all others.

@@ -3,8 +3,8 @@ use burn::tensor::Tensor;
 
 use super::super::GraphError;
 use super::super::activations::Placement;
-use super::super::simulate::{Pass, Quantized, Setting, any, channel_axis, weights};
-use super::super::tensor::{AnyTensor, with_rank};
+use super::super::simulate::{Pass, Quantized, Setting, any, weights};
+use super::super::tensor::AnyTensor;
 
 /// Bias correction (Nagel et al. 2019, section 4.2, by data as in its appendix): adds to each output
 /// channel of each integer product what its mean before the activation lost by quantization, over these
@@ -63,7 +63,7 @@ pub fn correct_bias<M: Module, const D: usize>(
     let products: Vec<usize> = (0..count).filter(|&i| placement.channels(i) > 0).collect();
 
     let attached = setting.attached.without_codes();
-    let floats = Setting::in_floats(Placement::floats(graph.clone()), attached);
+    let floats = Setting::in_floats(graph.clone(), attached);
     let exact = weights(graph, plain.module(), &floats.attached, |_| false)?;
     let mut wanted: Vec<Means> = vec![Means::default(); count];
     for input in &inputs {
@@ -83,7 +83,7 @@ pub fn correct_bias<M: Module, const D: usize>(
     let scales = plain.site_scales();
     let device = plain.device();
     let mut correction = match plain.correction() {
-        Some(before) => read(AnyTensor::from(before))?,
+        Some(before) => AnyTensor::from(before).read("a correction")?,
         None => vec![0.0; products.iter().map(|&i| placement.channels(i)).sum()],
     };
     for &product in &products {
@@ -124,7 +124,7 @@ pub fn correct_bias<M: Module, const D: usize>(
 
 fn channel_axis_of(placement: &Placement, index: usize) -> usize {
     let node = &placement.graph.nodes[index];
-    channel_axis(&node.op, node.dims.len())
+    node.op.channel_axis(node.dims.len())
 }
 
 /// Sums of channels.
@@ -141,7 +141,7 @@ impl Means {
         let outer: usize = dims[..axis].iter().product();
         let inner: usize = dims[axis + 1..].iter().product();
         let rows: Tensor<3> = tensor.reshape(&[outer, channels, inner]).rank();
-        let means = read(AnyTensor::from(rows.mean_dim(2)))?;
+        let means = AnyTensor::from(rows.mean_dim(2)).read("the mean of an activation")?;
         self.sums.resize(channels, 0.0);
         for row in means.chunks(channels.max(1)) {
             for (sum, mean) in self.sums.iter_mut().zip(row) {
@@ -155,12 +155,4 @@ impl Means {
     fn means(&self) -> impl Iterator<Item = f64> + '_ {
         self.sums.iter().map(|sum| sum / self.count.max(1) as f64)
     }
-}
-
-fn read(tensor: AnyTensor) -> Result<Vec<f32>, GraphError> {
-    let values = with_rank!(tensor, tensor => tensor.try_into_vec_as::<f32>());
-    values.map_err(|error| GraphError::Device {
-        what: "the mean of an activation".to_string(),
-        reason: error.to_string(),
-    })
 }

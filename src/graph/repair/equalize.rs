@@ -4,7 +4,6 @@ use burn::module::{Module, ModuleMapper, Param};
 use burn::tensor::{Tensor, TensorData};
 
 use super::super::simulate::{Weight, weights};
-use super::super::tensor::with_rank;
 use super::super::{Graph, GraphError};
 use super::pairs::{Found, find};
 use super::scaling::Values;
@@ -147,11 +146,7 @@ fn read<M: Module>(graph: &Graph, module: &M) -> Result<Vec<Vec<f64>>, GraphErro
     let parameters = graph.parameters.iter().zip(weights);
     parameters
         .map(|(parameter, Weight { values, .. })| {
-            let values = with_rank!(values, values => values.try_into_vec_as::<f32>());
-            let values = values.map_err(|error| GraphError::Device {
-                what: parameter.path.clone(),
-                reason: error.to_string(),
-            })?;
+            let values = values.read(&parameter.path)?;
             if let Some(value) = values.iter().find(|value| !value.is_finite()) {
                 return Err(GraphError::Parameter {
                     path: parameter.path.clone(),

@@ -35,7 +35,7 @@ pub(super) fn find(graph: &Graph) -> Vec<Found> {
                 if node.inputs.first() != Some(&Value::Node(last)) {
                     return None;
                 }
-                if has_weights(&node.op) {
+                if node.op.has_weights() {
                     let same = channels(graph, Value::Node(last), node)
                         == channels(graph, Value::Node(first), &graph.nodes[first]);
                     let fits = same && own(node.inputs[1]);
@@ -53,17 +53,10 @@ pub(super) fn find(graph: &Graph) -> Vec<Found> {
         .collect()
 }
 
-fn has_weights(op: &Op) -> bool {
-    matches!(
-        op,
-        Op::Convolution { .. } | Op::TransposedConvolution { .. } | Op::Linear
-    )
-}
-
 // The axis of a tensor's channels as a product sees them, from the end, and their number.
 fn channels(graph: &Graph, value: Value, product: &Node) -> (usize, usize) {
     let dims = graph.dims(value);
-    let axis = super::super::simulate::channel_axis(&product.op, dims.len());
+    let axis = product.op.channel_axis(dims.len());
     (dims.len() - axis, dims[axis].at(1))
 }
 
@@ -71,7 +64,7 @@ fn channels(graph: &Graph, value: Value, product: &Node) -> (usize, usize) {
 fn begins(node: &Node, own: impl Fn(Value) -> bool) -> bool {
     let epilogue = &node.epilogue;
     let weight = match node.inputs.get(1) {
-        Some(weight) if has_weights(&node.op) => *weight,
+        Some(weight) if node.op.has_weights() => *weight,
         _ => return false,
     };
     let scalable = match epilogue.norm {

@@ -1,7 +1,6 @@
 use burn::module::Module;
 use burn::tensor::Tensor;
 
-use super::super::activations::Placement;
 use super::super::tensor::AnyTensor;
 use super::super::{Graph, GraphError};
 use super::{Pass, Setting, Weight, weights};
@@ -51,7 +50,7 @@ impl Graph {
         input: Tensor<D>,
     ) -> Result<Tensor<E>, GraphError> {
         let (input, weights) = agree(any(input)?, weights(self, module, &attached, |_| false)?)?;
-        let setting = Setting::in_floats(Placement::floats(self.clone()), attached);
+        let setting = Setting::in_floats(self.clone(), attached);
         let mut pass = Pass::new(&setting, &weights, Vec::new(), None, false);
         out(pass.run(input)?)
     }

@@ -1,7 +1,10 @@
 //! Runs a quantized graph on any Burn device, with gradients, as integers will compute it: sums of
 //! integer-valued floats are exact up to 24 bits.
 
+mod channels;
+mod epilogue;
 mod float;
+mod forms;
 mod model;
 mod pass;
 mod round;
@@ -15,16 +18,14 @@ mod weights;
 pub(crate) use float::any;
 pub use model::Quantized;
 pub(crate) use model::Setting;
-pub(crate) use pass::{Pass, channel_axis, standing_norm};
+pub(crate) use pass::Pass;
 pub use site_table::{SiteRow, SiteTable};
 pub(crate) use sums::even_window;
 pub(crate) use terms::{Source, Terms};
 pub(crate) use weights::{Weight, weights};
 
-use burn::tensor::Tensor;
-
 use super::activations::{Form, Placement, Site};
-use super::{GraphError, Unary, Value};
+use super::{Unary, Value};
 
 /// Whether each parameter is read as integers: as the weight of an integer product (and nowhere else:
 /// placement sees to that).
@@ -58,16 +59,4 @@ pub(crate) fn table(
         }
     };
     (low..=high).map(code).collect()
-}
-
-pub(crate) fn read_scales(scales: &[Tensor<1>]) -> Result<Vec<f32>, GraphError> {
-    let read = |scale: &Tensor<1>| {
-        let scale = scale.clone().try_into_vec_as::<f32>();
-        let scale = scale.map_err(|error| GraphError::Device {
-            what: "a scale".to_string(),
-            reason: error.to_string(),
-        })?;
-        Ok(scale[0])
-    };
-    scales.iter().map(read).collect()
 }

@@ -1,4 +1,4 @@
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use burn::module::{
     Content, Module, ModuleDisplay, ModuleDisplayDefault, ModuleMapper, ModuleVisitor, Param,
@@ -6,7 +6,7 @@ use burn::module::{
 use burn::tensor::{Device, Tensor};
 
 use super::super::activations::{Placement, Site};
-use super::super::tensor::map_rank;
+use super::super::tensor::{AnyTensor, map_rank};
 use super::super::{Graph, GraphError, Node};
 use super::pass::Pass;
 use super::site_table::{SiteRow, SiteTable};
@@ -21,8 +21,8 @@ use crate::quantize::gradient_share;
 /// parameters and, where scales are learned, to the scales.
 ///
 /// It is a Burn module itself, whose parameters have the paths that they have in the user's module
-/// inside, with the logarithms of the scales beside them as `activations.log_scale`: one optimizer trains all of it, one
-/// record holds all of it, and a [`Compression`] of the module inside moves on in it.
+/// inside, with the logarithms of the scales beside them as `activations.log_scale`: one optimizer trains
+/// all of it, one record holds all of it, and a [`Compression`] of the module inside moves on in it.
 ///
 /// What it computes equals the [integer form](Self::to_integer) to the last bit of each code, wherever
 /// a sum stays within 24 bits.
@@ -48,32 +48,21 @@ pub(crate) struct Setting {
     pub integers: Vec<bool>,
     pub learned: bool,
     pub momentum: f64,
+    /// Whether the device rounds by an addition; asked once.
+    pub rounds_by_addition: OnceLock<bool>,
 }
 
 impl<M: Module> Quantized<M> {
-    pub(crate) fn new(
-        module: M,
-        placement: Placement,
-        attached: Attached,
-        scales: &[f32],
-        learned: bool,
-    ) -> Self {
+    pub(crate) fn new(module: M, setting: Setting, scales: &[f32]) -> Self {
         let device = module.devices().into_iter().next().unwrap_or_default();
         let logarithms: Vec<f32> = scales.iter().map(|scale| scale.ln()).collect();
         let log_scale = Tensor::<1>::from_data(logarithms.as_slice(), &device);
-        let log_scale = Param::from_tensor(log_scale).set_require_grad(learned);
-        let integers = super::integer_weights(&placement);
+        let log_scale = Param::from_tensor(log_scale).set_require_grad(setting.learned);
         Self {
             module,
             log_scale,
             correction: None,
-            setting: Arc::new(Setting {
-                placement,
-                attached,
-                integers,
-                learned,
-                momentum: 0.1,
-            }),
+            setting: Arc::new(setting),
             frozen: false,
         }
     }
@@ -100,11 +89,7 @@ impl<M: Module> Quantized<M> {
 
     /// The scale of each site. Reads from the device.
     pub fn scales(&self) -> Result<Vec<f32>, GraphError> {
-        let scales = self.all_scales().try_into_vec_as::<f32>();
-        scales.map_err(|error| GraphError::Device {
-            what: "the scales of the activations".to_string(),
-            reason: error.to_string(),
-        })
+        AnyTensor::from(self.all_scales()).read("the scales of the activations")
     }
 
     /// The table of all quantized activations, with the range that the codes of each cover. Reads the
@@ -278,6 +263,7 @@ impl<M: Module> Module for Quantized<M> {
         Self {
             module: self.module.to_device(device),
             log_scale: self.log_scale.to_device(device),
+            setting: elsewhere(self.setting),
             correction: self.correction.map(|values| values.to_device(device)),
             ..self
         }
@@ -287,6 +273,7 @@ impl<M: Module> Module for Quantized<M> {
         Self {
             module: self.module.fork(device),
             log_scale: self.log_scale.fork(device),
+            setting: elsewhere(self.setting),
             correction: self.correction.map(|values| values.fork(device)),
             ..self
         }
@@ -319,6 +306,12 @@ impl<M: Module> Module for Quantized<M> {
     }
 }
 
+// The same on another device, which is yet to be asked.
+fn elsewhere(mut setting: Arc<Setting>) -> Arc<Setting> {
+    Arc::make_mut(&mut setting).rounds_by_addition = OnceLock::new();
+    setting
+}
+
 impl<M: Module> ModuleDisplayDefault for Quantized<M> {
     fn content(&self, content: Content) -> Option<Content> {
         content
@@ -331,16 +324,24 @@ impl<M: Module> ModuleDisplay for Quantized<M> {}
 
 const ACTIVATIONS: &str = "activations";
 
+// That of Burn's own batch norm.
+const MOMENTUM: f64 = 0.1;
+
 impl Setting {
-    /// Of a graph with nothing quantized but its weights' values.
-    pub fn in_floats(placement: Placement, attached: Attached) -> Self {
+    pub fn new(placement: Placement, attached: Attached, learned: bool) -> Self {
         Self {
-            integers: vec![false; placement.graph.parameters.len()],
+            integers: super::integer_weights(&placement),
             placement,
             attached,
-            learned: false,
-            momentum: 0.0,
+            learned,
+            momentum: MOMENTUM,
+            rounds_by_addition: OnceLock::new(),
         }
+    }
+
+    /// Of a graph with nothing quantized but its weights' values.
+    pub fn in_floats(graph: Graph, attached: Attached) -> Self {
+        Self::new(Placement::floats(graph), attached, false)
     }
 
     // Elements that share a site's scale, of one image.

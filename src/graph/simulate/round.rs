@@ -1,17 +1,20 @@
 //! From units of a scale to codes, in as few passes over the tensor as Burn allows.
 
-use std::sync::Mutex;
-
 use burn::tensor::activation::relu;
 use burn::tensor::{Device, Tensor};
 
 use super::super::tensor::{AnyTensor, map_rank};
 
 /// Saturates to the codes of a range around zero and rounds half to even; `ramp` says that negative
-/// numbers become zero first. The gradient passes straight through what lies within.
-pub(super) fn requantize(units: AnyTensor, (low, high): (i32, i32), ramp: bool) -> AnyTensor {
+/// numbers become zero first, `by_addition` that the device [`rounds_by_addition`]. The gradient passes
+/// straight through what lies within.
+pub(super) fn requantize(
+    units: AnyTensor,
+    (low, high): (i32, i32),
+    ramp: bool,
+    by_addition: bool,
+) -> AnyTensor {
     let (low, high) = (low as f32, high as f32);
-    let by_addition = rounds_by_addition(&units.device());
     map_rank!(units, units => {
         let inside = match (ramp, units.is_tracked()) {
             // A clamp's gradient costs as much at each end: the ramp's is cheaper, and above zero there
@@ -38,25 +41,15 @@ pub(super) fn requantize(units: AnyTensor, (low, high): (i32, i32), ramp: bool) 
 // rounds it, half to even as it is even itself, and to subtract it again is exact.
 const SHIFT: f32 = 12_582_912.0;
 
-// Whether a device computes `x + SHIFT - SHIFT` as it is written. A GPU's compiler may be told to take
-// that for `x`. Asked once for each device.
-fn rounds_by_addition(device: &Device) -> bool {
-    static KNOWN: Mutex<Vec<(Device, bool)>> = Mutex::new(Vec::new());
+/// Whether a device computes `x + SHIFT - SHIFT` as it is written. A GPU's compiler may be told to take
+/// that for `x`.
+pub(super) fn rounds_by_addition(device: &Device) -> bool {
     let device = device.clone().without_autodiff();
-    let mut known = match KNOWN.lock() {
-        Ok(known) => known,
-        Err(poisoned) => poisoned.into_inner(),
-    };
-    if let Some((_, does)) = known.iter().find(|(known, _)| *known == device) {
-        return *does;
-    }
     let asked: [f32; 9] = [0.5, 1.5, 2.5, -0.5, -1.5, 0.3, -0.7, 65_534.5, -65_535.4];
     let values = Tensor::<1>::from_data(asked, &device).clamp(-65_535.0, 65_535.0);
     let rounded = ((values + SHIFT) - SHIFT).try_into_vec_as::<f32>();
     let right = asked.map(|value| value.round_ties_even());
-    let does = rounded.is_ok_and(|rounded| rounded == right);
-    known.push((device, does));
-    does
+    rounded.is_ok_and(|rounded| rounded == right)
 }
 
 #[cfg(test)]
@@ -76,6 +69,11 @@ mod tests {
         codes.to_vec()
     }
 
+    fn requantized(units: AnyTensor, range: (i32, i32), ramp: bool) -> AnyTensor {
+        let by_addition = rounds_by_addition(&units.device());
+        requantize(units, range, ramp, by_addition)
+    }
+
     fn values(tensor: AnyTensor) -> Vec<f32> {
         tensor.rank::<1>().try_into_vec_as::<f32>().unwrap()
     }
@@ -86,10 +84,10 @@ mod tests {
         for (range, ramp) in [((0, 10), true), ((-3, 10), true), ((-3, 10), false)] {
             let expected = expected(range.0 as f32, range.1 as f32, ramp);
             let plain = Tensor::<1>::from_data(VALUES, &device);
-            assert_eq!(values(requantize(plain.into(), range, ramp)), expected);
+            assert_eq!(values(requantized(plain.into(), range, ramp)), expected);
             let tracked = Tensor::<1>::from_data(VALUES, &device.clone().autodiff());
             let tracked = tracked.require_grad();
-            assert_eq!(values(requantize(tracked.into(), range, ramp)), expected);
+            assert_eq!(values(requantized(tracked.into(), range, ramp)), expected);
         }
     }
 
@@ -98,7 +96,7 @@ mod tests {
         for (range, ramp) in [((0, 10), true), ((-3, 10), true), ((-3, 10), false)] {
             let device = Device::default().autodiff();
             let units = Tensor::<1>::from_data(VALUES, &device).require_grad();
-            let codes: Tensor<1> = requantize(units.clone().into(), range, ramp).rank();
+            let codes: Tensor<1> = requantized(units.clone().into(), range, ramp).rank();
             let gradients = (codes * 2.0).sum().backward();
             let found = units.grad(&gradients).unwrap();
             let found = found.try_into_vec_as::<f32>().unwrap();
@@ -119,6 +117,6 @@ mod tests {
     #[test]
     fn numbers_that_are_none_stay_so() {
         let units = Tensor::<1>::from_data([f32::NAN], &Device::default());
-        assert!(values(requantize(units.into(), (0, 255), true))[0].is_nan());
+        assert!(values(requantized(units.into(), (0, 255), true))[0].is_nan());
     }
 }

@@ -131,9 +131,11 @@ impl Source<'_> {
     }
 
     /// The terms of a batch norm of its own.
-    pub fn affine(&self, index: usize, norm: &Norm) -> Terms {
+    pub fn affine(&self, index: usize) -> Terms {
         let node = &self.placement.graph.nodes[index];
-        let (factor, mean, beta) = self.norm(norm);
+        let norm = node.batch_norm();
+        let norm = norm.unwrap_or_else(|| unreachable!("placement gives this form to norms alone"));
+        let (factor, mean, beta) = self.norm(&norm);
         let multiplier = self.operand_scale(node.inputs[0]) * factor.clone();
         let offset = beta - mean * factor;
         let scale = self.operand_scale(Value::Node(index));

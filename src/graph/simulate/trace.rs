@@ -4,9 +4,9 @@ use burn::module::Module;
 use burn::tensor::Tensor;
 
 use super::super::integer::{Elements, Grid, Traced};
-use super::super::tensor::{AnyTensor, with_rank};
+use super::super::tensor::AnyTensor;
 use super::super::{GraphError, Value};
-use super::{Pass, Quantized, float, read_scales};
+use super::{Pass, Quantized, float};
 
 impl<M: Module> Quantized<M> {
     /// The input and the result of each node, as codes where they are quantized, by the running
@@ -40,7 +40,7 @@ impl<M: Module> Quantized<M> {
         let setting = self.setting();
         let weights = self.weights()?;
         let scales = self.site_scales();
-        let host_scales = read_scales(&scales)?;
+        let host_scales = self.scales()?;
         let mut results = Vec::with_capacity(setting.placement.graph.nodes.len() + 1);
         let mut pass = Pass::new(setting, &weights, scales, self.correction(), false);
         pass.trace(float::any(input)?, |value, tensor| {
@@ -64,13 +64,9 @@ impl<M: Module> Quantized<M> {
         grid: Option<Grid>,
     ) -> Result<Traced, GraphError> {
         let dims = tensor.dims();
-        let values = with_rank!(tensor, tensor => tensor.try_into_vec_as::<f32>());
-        let values = values.map_err(|error| GraphError::Device {
-            what: match value {
-                Value::Node(index) => format!("the result of {}", self.graph().nodes[index].layer),
-                _ => "the input".to_string(),
-            },
-            reason: error.to_string(),
+        let values = tensor.read(match value {
+            Value::Node(index) => &self.graph().nodes[index].layer,
+            _ => "the input",
         })?;
         let elements = match grid {
             Some(_) => Elements::Codes(values.into_iter().map(|code| code as i32).collect()),

@@ -1,0 +1,75 @@
+//! What nodes do to their results at the end.
+
+use burn::tensor::Tensor;
+use burn::tensor::activation::relu;
+
+use super::super::apply::apply;
+use super::super::tensor::{AnyTensor, map_rank};
+use super::super::{Binary, Node, Op, Unary};
+use super::channels::{plus_channels, times_channels};
+use super::pass::{Held, Pass};
+
+impl Pass<'_> {
+    // The function in an epilogue, in units of the result.
+    pub(super) fn activate(&self, node: &Node, units: AnyTensor, site: Option<usize>) -> AnyTensor {
+        let Some(activation) = node.epilogue.activation else {
+            return units;
+        };
+        match (activation, site) {
+            (Unary::Relu, _) => map_rank!(units, units => relu(units)),
+            (Unary::Clamp { min, max }, site) => {
+                let scale = site.map(|site| &self.scales[site]);
+                clamp(units, min, max, scale)
+            }
+            (other, _) => {
+                let dims = units.dims();
+                apply(&Op::Unary(other), vec![units], &dims)
+            }
+        }
+    }
+
+    // All of an epilogue but its activation.
+    pub(super) fn float_epilogue(
+        &self,
+        node: &Node,
+        mut result: AnyTensor,
+        held: &[Option<Held>],
+    ) -> AnyTensor {
+        let axis = node.op.channel_axis(result.dims().len());
+        if let Some(bias) = node.epilogue.bias {
+            result = plus_channels(result, self.source().vector(bias), axis);
+        }
+        if let Some(norm) = &node.epilogue.norm {
+            let (factor, mean, beta) = self.source().norm(norm);
+            result = times_channels(result, factor.clone(), axis);
+            result = plus_channels(result, beta - mean * factor, axis);
+        }
+        match node.epilogue.add {
+            Some(add) => result.binary(self.float(add, held), Binary::Add),
+            None => result,
+        }
+    }
+}
+
+// Between bounds in real values, which a scale turns into units.
+fn clamp(units: AnyTensor, min: f32, max: f32, scale: Option<&Tensor<1>>) -> AnyTensor {
+    let Some(scale) = scale else {
+        return map_rank!(units, units => units.clamp_min(min).clamp_max(max));
+    };
+    let device = scale.device();
+    let bound = |bound: f32, like: &AnyTensor| {
+        let bound = Tensor::<1>::from_data([bound], &device) / scale.clone();
+        let ones = vec![1; like.dims().len()];
+        AnyTensor::from(bound).reshape(&ones).expand(&like.dims())
+    };
+    let mut units = units;
+    if min.is_finite() {
+        let bound = bound(min, &units);
+        units = units.extreme(bound, true);
+    }
+    if max.is_finite() {
+        let bound = bound(max, &units);
+        units = units.extreme(bound, false);
+    }
+    units
+}

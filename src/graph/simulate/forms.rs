@@ -1,0 +1,245 @@
+//! What nodes compute in codes, in units of their result: one function for each form.
+
+use burn::tensor::Tensor;
+
+use super::super::apply::apply;
+use super::super::tensor::{AnyTensor, map_rank, with_rank};
+use super::super::{Binary, GraphError, Norm, Op, Value};
+use super::channels::{affine, plus_channels, times, times_channels};
+use super::pass::{Held, Pass};
+use super::sums::{Sum, summed};
+
+impl Pass<'_> {
+    // The sum of an integer product, in units of the result.
+    pub(super) fn product(
+        &mut self,
+        index: usize,
+        dims: &[usize],
+        held: &[Option<Held>],
+    ) -> Result<AnyTensor, GraphError> {
+        let node = &self.graph.nodes[index];
+        let units = match node.epilogue.norm.filter(|_| self.training) {
+            Some(norm) => self.normed_product(index, dims, held, &norm)?,
+            None => {
+                let sum = self.sum_of_product(index, dims, held);
+                let axis = node.op.channel_axis(dims.len());
+                affine(sum, &self.source().product(index), axis)
+            }
+        };
+        let units = match (node.epilogue.add, self.source().residual(index)) {
+            (Some(add), Some(scale)) => {
+                let residual = times(self.codes(add, held), &scale, Binary::Multiply);
+                units.binary(residual, Binary::Add)
+            }
+            _ => units,
+        };
+        if let Some(show) = &mut self.on_product {
+            let real = match self.setting.placement.nodes[index] {
+                Some(site) => times(units.clone(), &self.scales[site], Binary::Multiply),
+                None => units.clone(),
+            };
+            show(index, real);
+        }
+        Ok(units)
+    }
+
+    fn sum_of_product(&self, index: usize, dims: &[usize], held: &[Option<Held>]) -> AnyTensor {
+        let node = &self.graph.nodes[index];
+        let second = match node.inputs[1] {
+            Value::Parameter(weight) => self.weight_codes(weight),
+            other => self.codes(other, held),
+        };
+        let first = self.codes(node.inputs[0], held);
+        apply(&node.op, vec![first, second], dims)
+    }
+
+    fn weight_codes(&self, weight: usize) -> AnyTensor {
+        match &self.weights[weight].codes {
+            Some((codes, _)) => codes.clone(),
+            None => unreachable!("weights of products have codes"),
+        }
+    }
+
+    // A product under a batch norm by the batch's own statistics. No integer form has those, so that the
+    // scales may be multiplied into the small tensors: the operands' into the weights, the result's into
+    // the norm's factor and shift. Whole activations, and the gradients of scales over them, are then
+    // passed over by the product and the norm alone.
+    fn normed_product(
+        &mut self,
+        index: usize,
+        dims: &[usize],
+        held: &[Option<Held>],
+        norm: &Norm,
+    ) -> Result<AnyTensor, GraphError> {
+        let node = &self.graph.nodes[index];
+        let axis = node.op.channel_axis(dims.len());
+        let unit = self.source().unit(index);
+        let mut real = match (node.inputs[1], weight_axis(&node.op)) {
+            (Value::Parameter(weight), Some(weight_axis)) => {
+                let weight = times_channels(self.weight_codes(weight), unit, weight_axis);
+                let codes = self.codes(node.inputs[0], held);
+                apply(&node.op, vec![codes, weight], dims)
+            }
+            _ => times_channels(self.sum_of_product(index, dims, held), unit, axis),
+        };
+        if let Some(bias) = node.epilogue.bias {
+            real = plus_channels(real, self.source().vector(bias), axis);
+        }
+        self.batch_norm(real, norm, self.setting.placement.nodes[index])
+    }
+
+    pub(super) fn affine(
+        &mut self,
+        index: usize,
+        dims: &[usize],
+        held: &[Option<Held>],
+    ) -> Result<AnyTensor, GraphError> {
+        let node = &self.graph.nodes[index];
+        if self.training
+            && let Some(norm) = node.batch_norm()
+        {
+            let real = self.float(node.inputs[0], held);
+            return self.batch_norm(real, &norm, self.setting.placement.nodes[index]);
+        }
+        let terms = self.source().affine(index);
+        let axis = node.op.channel_axis(dims.len());
+        Ok(affine(self.codes(node.inputs[0], held), &terms, axis))
+    }
+
+    // By the batch's own statistics, which are kept for the running ones; in units of the site's scale.
+    fn batch_norm(
+        &mut self,
+        real: AnyTensor,
+        norm: &Norm,
+        site: Option<usize>,
+    ) -> Result<AnyTensor, GraphError> {
+        let source = self.source();
+        let (mut gamma, mut beta) = (source.vector(norm.gamma), source.vector(norm.beta));
+        if let Some(site) = site {
+            let scale = &self.scales[site];
+            gamma = gamma / scale.clone();
+            beta = beta / scale.clone();
+        }
+        let epsilon = f64::from(norm.epsilon);
+        let dims = real.dims();
+        let (normed, mean, variance) = with_rank!(real, real => {
+            let result = burn::tensor::module::batch_norm_train(real, gamma, beta, epsilon);
+            (AnyTensor::from(result.output), result.mean, result.variance)
+        });
+        for (value, batch) in [(norm.mean, mean), (norm.variance, variance)] {
+            if let Value::Parameter(index) = value {
+                let path = self.graph.parameters[index].path.clone();
+                self.statistics.insert(path, batch.detach());
+            }
+        }
+        Ok(normed.reshape(&dims))
+    }
+
+    pub(super) fn arithmetic(&self, index: usize, held: &[Option<Held>]) -> AnyTensor {
+        let node = &self.graph.nodes[index];
+        let source = self.source();
+        let multipliers = source.arithmetic(index);
+        let operands = node.inputs.iter().filter(|value| value.is_activation());
+        let operands: Vec<AnyTensor> = operands.map(|value| self.codes(*value, held)).collect();
+        let Op::Binary(binary) = node.op else {
+            unreachable!("arithmetic is of two operands")
+        };
+        let constant = source.constant(index);
+        let mut operands = operands.into_iter();
+        let Some(first) = operands.next() else {
+            unreachable!("arithmetic has an activation")
+        };
+        match (binary, operands.next(), constant) {
+            (Binary::Multiply, Some(second), _) => times(
+                first.binary(second, Binary::Multiply),
+                &multipliers[0],
+                Binary::Multiply,
+            ),
+            (Binary::Multiply, None, Some(factor)) => first.binary(factor, Binary::Multiply),
+            (_, Some(second), _) => {
+                let first = times(first, &multipliers[0], Binary::Multiply);
+                let second = times(second, &multipliers[1], Binary::Multiply);
+                first.binary(second, binary)
+            }
+            (_, None, Some(offset)) => {
+                times(first, &multipliers[0], Binary::Multiply).binary(offset, Binary::Add)
+            }
+            (_, None, None) => first,
+        }
+    }
+
+    pub(super) fn sum(&self, index: usize, held: &[Option<Held>]) -> AnyTensor {
+        let node = &self.graph.nodes[index];
+        let codes = self.codes(node.inputs[0], held);
+        let Sum {
+            sums,
+            count,
+            counts,
+        } = summed(&node.op, codes);
+        let units = times(sums, &self.source().sum(index, count), Binary::Multiply);
+        match counts {
+            Some(counts) => units.binary(counts, Binary::Divide),
+            None => units,
+        }
+    }
+
+    pub(super) fn table(
+        &mut self,
+        index: usize,
+        site: usize,
+        held: &[Option<Held>],
+    ) -> Result<Held, GraphError> {
+        let node = &self.graph.nodes[index];
+        let Op::Unary(unary) = node.op else {
+            unreachable!("tables are of functions of one number")
+        };
+        let codes = self.codes(node.inputs[0], held);
+        let from = self.setting.placement.site(node.inputs[0]);
+        let from = from.unwrap_or_else(|| unreachable!("the operand of a table is quantized"));
+        if self.host_scales.is_none() {
+            let scales = AnyTensor::from(Tensor::cat(self.scales.clone(), 0));
+            self.host_scales = Some(scales.read("the scales of the activations")?);
+        }
+        let scales = self.host_scales.as_deref().unwrap_or_default();
+        let sites = &self.setting.placement.sites;
+        let table = super::table(
+            unary,
+            &sites[from],
+            scales[from],
+            &sites[site],
+            scales[site],
+        );
+        let (low, _) = sites[from].centred_range();
+        let dims = codes.dims();
+        let length = dims.iter().product();
+        let device = self.scales[site].device();
+        let exact: Tensor<1> = {
+            let table = Tensor::<1>::from_data(table.as_slice(), &device);
+            let flat: Tensor<1> = codes.clone().reshape(&[length]).rank();
+            table.select(0, (flat.detach() - low as f32).int())
+        };
+        let exact = AnyTensor::from(exact).reshape(&dims);
+        if !codes.is_tracked() {
+            return Ok(Held::Codes(exact, site));
+        }
+        // The function's own gradient, within the range.
+        let real = times(codes, &self.scales[from], Binary::Multiply);
+        let real = apply(&node.op, vec![real], &dims);
+        let units = times(real, &self.scales[site], Binary::Divide);
+        let (low, high) = sites[site].centred_range();
+        let smooth = map_rank!(units, units => {
+            let inside = units.clamp(low as f32, high as f32);
+            inside.clone() - inside.detach()
+        });
+        Ok(Held::Codes(exact.binary(smooth, Binary::Add), site))
+    }
+}
+
+// The axis of a weight's output channels, where all of them lie along one.
+fn weight_axis(op: &Op) -> Option<usize> {
+    match op {
+        Op::Convolution { .. } => Some(0),
+        Op::Linear | Op::TransposedConvolution { groups: 1, .. } => Some(1),
+        _ => None,
+    }
+}

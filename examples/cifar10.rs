@@ -19,25 +19,16 @@ use clap::Parser;
 #[path = "support/mod.rs"]
 mod support;
 
-use support::cifar::Cifar;
-use support::device::Backend;
 use support::forget;
-use support::resnet::ResNet;
+use support::resnet_arguments::ResNetArguments;
 use support::show;
 use support::workload::{CALIBRATION, Classification};
 
 /// Which compression does a ResNet for CIFAR-10 bear?
 #[derive(Parser)]
 struct Arguments {
-    /// Folder of data_batch_1.bin to 5 and test_batch.bin, or the same with .xz
-    #[arg(long)]
-    data: PathBuf,
-    /// PyTorch checkpoint (.th)
-    #[arg(long)]
-    weights: PathBuf,
-    /// 20, 32, 44 or 56
-    #[arg(long, default_value_t = 20)]
-    depth: usize,
+    #[command(flatten)]
+    of: ResNetArguments,
     /// Pruning levels, rising
     #[arg(long, value_delimiter = ',', default_value = "0.5,0.7,0.8,0.9")]
     sparsity: Vec<f64>,
@@ -65,9 +56,6 @@ struct Arguments {
     /// Trains on the first images only
     #[arg(long)]
     train_images: Option<usize>,
-    /// Scores on the first images only
-    #[arg(long)]
-    test_images: Option<usize>,
     /// Learns from the original model's answers too, not from the labels alone
     #[arg(long)]
     distill: bool,
@@ -80,9 +68,6 @@ struct Arguments {
     /// Starts over: forgets the finished cells of an earlier study in the same place
     #[arg(long)]
     fresh: bool,
-    /// Where it runs
-    #[arg(long, value_enum, default_value_t)]
-    device: Backend,
     /// Where the report goes, and where an interrupted study goes on
     #[arg(long, default_value = "target/cifar10")]
     out: PathBuf,
@@ -90,20 +75,15 @@ struct Arguments {
 
 fn main() -> Result<(), Box<dyn Error>> {
     let arguments = Arguments::parse();
-    let device = arguments.device.device()?;
+    let (device, model) = arguments.of.network()?;
     if arguments.fresh {
         forget(&arguments.out)?;
     }
-    let model = ResNet::load(arguments.depth, &arguments.weights, &device)?;
-    let (train, test) = Cifar::load(
-        &arguments.data,
-        match arguments.epochs {
-            // Ranges of activations are found on some.
-            0 => Some(arguments.activation_bits.map_or(0, |_| CALIBRATION)),
-            _ => arguments.train_images,
-        },
-        arguments.test_images,
-    )?;
+    let (train, test) = arguments.of.images(match arguments.epochs {
+        // Ranges of activations are found on some.
+        0 => Some(arguments.activation_bits.map_or(0, |_| CALIBRATION)),
+        _ => arguments.train_images,
+    })?;
     let recipe = match &arguments.recipe {
         Some(path) => Recipe::load(path)?,
         None => Recipe {
@@ -131,7 +111,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     let parameters = model.num_params();
     eprintln!(
         "ResNet-{} with {parameters} parameters on {device:?}",
-        arguments.depth
+        arguments.of.depth
     );
     let mut workload = Classification {
         train,

@@ -24,23 +24,16 @@ mod support;
 use support::Dataset;
 use support::bars::Bars;
 use support::cifar::Cifar;
-use support::device::Backend;
 use support::evaluate::accuracy;
 use support::resnet::ResNet;
+use support::resnet_arguments::ResNetArguments;
 use support::workload::CALIBRATION;
 
 /// Takes a ResNet for CIFAR-10 to its integer form.
 #[derive(Parser)]
 struct Arguments {
-    /// Folder of data_batch_1.bin to 5 and test_batch.bin, or the same with .xz
-    #[arg(long)]
-    data: PathBuf,
-    /// PyTorch checkpoint of the original (.th)
-    #[arg(long)]
-    weights: PathBuf,
-    /// 20, 32, 44 or 56
-    #[arg(long, default_value_t = 20)]
-    depth: usize,
+    #[command(flatten)]
+    of: ResNetArguments,
     /// What a study saved: a model in integer form, or one whose weights alone are compressed (its
     /// activations are quantized here, its zeros kept). Without it, the original is quantized
     #[arg(long)]
@@ -60,12 +53,6 @@ struct Arguments {
     /// Takes out what quantization does to the channels' means, likewise
     #[arg(long)]
     bias_correction: bool,
-    /// Scores on the first images only
-    #[arg(long)]
-    test_images: Option<usize>,
-    /// Where the originals run
-    #[arg(long, value_enum, default_value_t)]
-    device: Backend,
     /// Where the integer form goes
     #[arg(long, default_value = "target/deploy/model.bcm")]
     out: PathBuf,
@@ -73,9 +60,8 @@ struct Arguments {
 
 fn main() -> Result<(), Box<dyn Error>> {
     let arguments = Arguments::parse();
-    let device = arguments.device.device()?;
-    let original = ResNet::load(arguments.depth, &arguments.weights, &device)?;
-    let (train, test) = Cifar::load(&arguments.data, Some(CALIBRATION), arguments.test_images)?;
+    let (device, original) = arguments.of.network()?;
+    let (train, test) = arguments.of.images(Some(CALIBRATION))?;
     println!(
         "original in floats: {:.2} %",
         accuracy(&test, &device, |images| original.forward(images))
@@ -87,7 +73,7 @@ fn main() -> Result<(), Box<dyn Error>> {
         _ => {
             let model = match &arguments.model {
                 Some(path) => {
-                    let model = attach::load(path, ResNet::new(arguments.depth, &device)?)?;
+                    let model = attach::load(path, ResNet::new(arguments.of.depth, &device)?)?;
                     let score = accuracy(&test, &device, |images| model.forward(images));
                     println!("its weights compressed, in floats: {score:.2} %");
                     model
@@ -141,7 +127,7 @@ fn quantize(
     mut model: ResNet,
     train: &Cifar,
 ) -> Result<IntegerModel, Box<dyn Error>> {
-    let device = arguments.device.device()?;
+    let device = arguments.of.device.device()?;
     let graph = Graph::capture(&model, [1, 3, 32, 32], |model, images: Tensor<4>| {
         model.forward(images)
     })?;

@@ -9,6 +9,7 @@ pub mod device;
 pub mod digits;
 pub mod evaluate;
 pub mod resnet;
+pub mod resnet_arguments;
 pub mod show;
 pub mod workload;
 

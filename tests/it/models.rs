@@ -1,7 +1,7 @@
 //! Small networks with every kind of layer that is compressed, and a workload to train them on.
 
 use burn::lr_scheduler::module_lr_scheduler::ModuleLearningRate;
-use burn::module::{Module, Param};
+use burn::module::{Module, ModuleVisitor, Param};
 use burn::nn::conv::{Conv2d, Conv2dConfig, ConvTranspose2d, ConvTranspose2dConfig};
 use burn::nn::loss::CrossEntropyLossConfig;
 use burn::nn::{
@@ -10,7 +10,7 @@ use burn::nn::{
 };
 use burn::optim::{AdamConfig, GradientsParams, ModuleOptimizer};
 use burn::tensor::activation::relu;
-use burn::tensor::{Device, Int, Tensor, TensorData};
+use burn::tensor::{Bool, Device, Int, Tensor, TensorData};
 use burn_compress::attach::{CompressedWeight, Compression, Layer};
 use burn_compress::format::WeightView;
 use burn_compress::train::{BoxError, Epoch, Workload};
@@ -193,6 +193,36 @@ pub fn look<const D: usize>(
 
 pub fn values<const D: usize>(tensor: Tensor<D>) -> Vec<f32> {
     tensor.into_data().convert::<f32>().try_to_vec().unwrap()
+}
+
+/// Every tensor of a module by path: weights, masks, scales, running statistics.
+pub fn tensors<M: Module>(module: &M) -> Vec<(String, Vec<f32>)> {
+    #[derive(Default)]
+    struct All {
+        path: Vec<String>,
+        found: Vec<(String, Vec<f32>)>,
+    }
+    impl ModuleVisitor for All {
+        fn enter_module(&mut self, name: &str, _: &str) {
+            self.path.push(name.into());
+        }
+        fn exit_module(&mut self, _: &str, _: &str) {
+            self.path.pop();
+        }
+        fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<D>>) {
+            let values = values(param.base());
+            self.found.push((self.path.join("."), values));
+        }
+        fn visit_int<const D: usize>(&mut self, _: &Param<Tensor<D, Int>>) {}
+        fn visit_bool<const D: usize>(&mut self, param: &Param<Tensor<D, Bool>>) {
+            let mask = param.val().into_data();
+            let values = mask.iter::<bool>().map(|b| f32::from(u8::from(b)));
+            self.found.push((self.path.join("."), values.collect()));
+        }
+    }
+    let mut all = All::default();
+    module.valid().visit(&mut all);
+    all.found
 }
 
 /// Equal to the last bit where the device repeats itself so, elsewhere within `1e-4` of the size.

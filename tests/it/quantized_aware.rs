@@ -14,7 +14,7 @@ use burn_compress::schedule::Curve;
 use burn_compress::train::Checkpoint;
 
 use super::device::{device, is_exact};
-use super::models::{Net, assert_same, batch, seen, trained, values};
+use super::models::{Net, assert_same, batch, seen, tensors, trained, values};
 use super::quantized::assert_simulates;
 
 fn plan() -> Plan {
@@ -71,30 +71,6 @@ fn step(
     let gradients = gradients(&quantized, number);
     let quantized = optimizer.step(0.02, quantized, gradients);
     compression.step(quantized).unwrap()
-}
-
-/// All float tensors of a module, by path.
-fn tensors<M: Module>(module: &M) -> Vec<(String, Vec<f32>)> {
-    #[derive(Default)]
-    struct All {
-        path: Vec<String>,
-        found: Vec<(String, Vec<f32>)>,
-    }
-    impl ModuleVisitor for All {
-        fn enter_module(&mut self, name: &str, _: &str) {
-            self.path.push(name.into());
-        }
-        fn exit_module(&mut self, _: &str, _: &str) {
-            self.path.pop();
-        }
-        fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<D>>) {
-            let values = values(param.base());
-            self.found.push((self.path.join("."), values));
-        }
-    }
-    let mut all = All::default();
-    module.valid().visit(&mut all);
-    all.found
 }
 
 fn of<'a>(tensors: &'a [(String, Vec<f32>)], path: &str) -> &'a [f32] {

@@ -7,12 +7,13 @@ use burn::tensor::{Device, Tensor};
 use burn_compress::Study;
 use burn_compress::graph::{Calibrator, Quantized};
 use burn_compress::recipe::{ActivationLevels, PruneLevels, QuantizeLevels, Ranges, Recipe};
-use burn_compress::report::{Row, Stage};
+use burn_compress::report::Stage;
 use burn_compress::study::{Outcome, StudyError};
 use burn_compress::train::{BoxError, Epoch, QuantizedWorkload, TrainError, Workload};
 
 use super::device::{device, is_exact};
 use super::models::{BATCH, Net, PowerCut, Toy, batch, trained, values};
+use super::study::timeless;
 
 /// A network and its quantized graph alike.
 trait Classify: Module {
@@ -155,16 +156,6 @@ fn net() -> Net {
 
 fn run(study: Study<'_>, task: &mut Task) -> Result<Outcome<Net>, StudyError> {
     study.run_quantized::<_, _, 4, 2>(net(), task)
-}
-
-fn timeless(rows: &[Row]) -> Vec<Row> {
-    let strip = |row: &Row| Row {
-        ms: 0.0,
-        ms_range: [0.0; 2],
-        seconds: 0.0,
-        ..row.clone()
-    };
-    rows.iter().map(strip).collect()
 }
 
 #[test]

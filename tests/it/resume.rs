@@ -2,9 +2,7 @@
 
 use burn::lr_scheduler::cosine::CosineAnnealingLrSchedulerConfig;
 use burn::lr_scheduler::module_lr_scheduler::ModuleLrScheduler;
-use burn::module::{Module, ModuleVisitor, Param};
 use burn::optim::{AdamConfig, ModuleOptimizer};
-use burn::tensor::{Bool, Int, Tensor};
 use burn_compress::attach::{Compression, Plan, Pruning, Quantization, Regrowth};
 use burn_compress::format::{FormatError, Granularity, Mapping, Scheme};
 use burn_compress::prune::Scope;
@@ -12,7 +10,7 @@ use burn_compress::schedule::Curve;
 use burn_compress::train::{Checkpoint, TrainError, seed};
 
 use super::device::{device, is_exact};
-use super::models::{Mlp, Net, assert_same, assert_same_run, train_step};
+use super::models::{Mlp, Net, assert_same, assert_same_run, tensors, train_step};
 
 const STEPS: usize = 12;
 
@@ -101,36 +99,6 @@ impl Run {
             step,
         }
     }
-}
-
-// Every tensor of the module by path: weights, masks, scales, running statistics.
-fn tensors(net: &Net) -> Vec<(String, Vec<f32>)> {
-    #[derive(Default)]
-    struct All {
-        path: Vec<String>,
-        found: Vec<(String, Vec<f32>)>,
-    }
-    impl ModuleVisitor for All {
-        fn enter_module(&mut self, name: &str, _: &str) {
-            self.path.push(name.into());
-        }
-        fn exit_module(&mut self, _: &str, _: &str) {
-            self.path.pop();
-        }
-        fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<D>>) {
-            let values = super::models::values(param.base());
-            self.found.push((self.path.join("."), values));
-        }
-        fn visit_int<const D: usize>(&mut self, _: &Param<Tensor<D, Int>>) {}
-        fn visit_bool<const D: usize>(&mut self, param: &Param<Tensor<D, Bool>>) {
-            let mask = param.val().into_data();
-            let values = mask.iter::<bool>().map(|b| f32::from(u8::from(b)));
-            self.found.push((self.path.join("."), values.collect()));
-        }
-    }
-    let mut all = All::default();
-    net.valid().visit(&mut all);
-    all.found
 }
 
 fn assert_equal(one: &Run, other: &Run, what: &str) {

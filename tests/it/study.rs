@@ -46,8 +46,8 @@ fn run(recipe: Recipe, toy: &mut Toy) -> Outcome<Net> {
     Study::of(recipe).run(net(), toy).unwrap()
 }
 
-// Everything but times.
-fn timeless(rows: &[Row]) -> Vec<Row> {
+/// Everything but times.
+pub fn timeless(rows: &[Row]) -> Vec<Row> {
     let strip = |row: &Row| Row {
         ms: 0.0,
         ms_range: [0.0; 2],

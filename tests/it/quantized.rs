@@ -57,7 +57,7 @@ impl How {
         Self { removed, ..self }
     }
 
-    fn plan(&self) -> Plan {
+    pub fn plan(&self) -> Plan {
         let plan = Plan::new().quantize(Quantization::to(self.weights));
         match self.removed > 0.0 {
             true => plan.prune(Pruning::to(self.removed).scope(Scope::Layer)),

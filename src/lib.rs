@@ -51,6 +51,8 @@ pub mod attach;
 mod error;
 pub mod format;
 pub mod graph;
+#[allow(unsafe_code)]
+pub mod kernel;
 pub mod prune;
 pub mod quantize;
 pub mod recipe;

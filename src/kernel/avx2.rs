@@ -1,0 +1,252 @@
+//! AVX2 with FMA, with and without the dot products of bytes of AVX-VNNI.
+
+use std::arch::x86_64::*;
+
+use super::lanes::Lanes;
+
+#[derive(Clone, Copy)]
+pub(super) struct AvxVnni;
+
+#[derive(Clone, Copy)]
+pub(super) struct Avx2;
+
+// What both share: a cell is two vectors.
+macro_rules! common {
+    () => {
+        type Floats = [__m256; 2];
+        type Integers = [__m256i; 2];
+
+        const FLOAT_POSITIONS: usize = 6;
+        const FLOAT_FILTERS: usize = 2;
+        const FLOAT_SHARED_POSITIONS: usize = 3;
+
+        #[inline(always)]
+        unsafe fn splat(value: f32) -> [__m256; 2] {
+            unsafe { [_mm256_set1_ps(value); 2] }
+        }
+
+        #[inline(always)]
+        unsafe fn load(cell: *const f32) -> [__m256; 2] {
+            unsafe { [_mm256_load_ps(cell), _mm256_load_ps(cell.add(8))] }
+        }
+
+        #[inline(always)]
+        unsafe fn store(cell: *mut f32, values: [__m256; 2]) {
+            unsafe {
+                _mm256_store_ps(cell, values[0]);
+                _mm256_store_ps(cell.add(8), values[1]);
+            }
+        }
+
+        #[inline(always)]
+        unsafe fn add(a: [__m256; 2], b: [__m256; 2]) -> [__m256; 2] {
+            unsafe { [_mm256_add_ps(a[0], b[0]), _mm256_add_ps(a[1], b[1])] }
+        }
+
+        #[inline(always)]
+        unsafe fn multiply(a: [__m256; 2], b: [__m256; 2]) -> [__m256; 2] {
+            unsafe { [_mm256_mul_ps(a[0], b[0]), _mm256_mul_ps(a[1], b[1])] }
+        }
+
+        #[inline(always)]
+        unsafe fn multiply_add(a: [__m256; 2], b: [__m256; 2], c: [__m256; 2]) -> [__m256; 2] {
+            unsafe {
+                [
+                    _mm256_fmadd_ps(a[0], b[0], c[0]),
+                    _mm256_fmadd_ps(a[1], b[1], c[1]),
+                ]
+            }
+        }
+
+        #[inline(always)]
+        unsafe fn divide(a: [__m256; 2], b: [__m256; 2]) -> [__m256; 2] {
+            unsafe { [_mm256_div_ps(a[0], b[0]), _mm256_div_ps(a[1], b[1])] }
+        }
+
+        #[inline(always)]
+        unsafe fn max(a: [__m256; 2], b: [__m256; 2]) -> [__m256; 2] {
+            unsafe { [_mm256_max_ps(a[0], b[0]), _mm256_max_ps(a[1], b[1])] }
+        }
+
+        #[inline(always)]
+        unsafe fn min(a: [__m256; 2], b: [__m256; 2]) -> [__m256; 2] {
+            unsafe { [_mm256_min_ps(a[0], b[0]), _mm256_min_ps(a[1], b[1])] }
+        }
+
+        #[inline(always)]
+        unsafe fn splat_integer(value: i32) -> [__m256i; 2] {
+            unsafe { [_mm256_set1_epi32(value); 2] }
+        }
+
+        #[inline(always)]
+        unsafe fn load_integers(cell: *const i32) -> [__m256i; 2] {
+            let cell = cell.cast::<__m256i>();
+            unsafe { [_mm256_load_si256(cell), _mm256_load_si256(cell.add(1))] }
+        }
+
+        #[inline(always)]
+        unsafe fn store_integers(cell: *mut i32, values: [__m256i; 2]) {
+            let cell = cell.cast::<__m256i>();
+            unsafe {
+                _mm256_store_si256(cell, values[0]);
+                _mm256_store_si256(cell.add(1), values[1]);
+            }
+        }
+
+        #[inline(always)]
+        unsafe fn add_integers(a: [__m256i; 2], b: [__m256i; 2]) -> [__m256i; 2] {
+            unsafe { [_mm256_add_epi32(a[0], b[0]), _mm256_add_epi32(a[1], b[1])] }
+        }
+
+        #[inline(always)]
+        unsafe fn byte<const SHIFT: i32>(a: [__m256i; 2]) -> [__m256i; 2] {
+            unsafe {
+                let (count, low) = (_mm_cvtsi32_si128(SHIFT), _mm256_set1_epi32(255));
+                [
+                    _mm256_and_si256(_mm256_srl_epi32(a[0], count), low),
+                    _mm256_and_si256(_mm256_srl_epi32(a[1], count), low),
+                ]
+            }
+        }
+
+        #[inline(always)]
+        unsafe fn shift_left<const SHIFT: i32>(a: [__m256i; 2]) -> [__m256i; 2] {
+            unsafe {
+                let count = _mm_cvtsi32_si128(SHIFT);
+                [_mm256_sll_epi32(a[0], count), _mm256_sll_epi32(a[1], count)]
+            }
+        }
+
+        #[inline(always)]
+        unsafe fn permute(a: [__m256i; 2], map: &[i32; 16], fill: [__m256i; 2]) -> [__m256i; 2] {
+            unsafe {
+                let half = |place: usize| {
+                    let map = _mm256_loadu_si256(map.as_ptr().add(place * 8).cast());
+                    let low = _mm256_permutevar8x32_epi32(a[0], map);
+                    let high = _mm256_permutevar8x32_epi32(a[1], map);
+                    let is_high = _mm256_cmpgt_epi32(map, _mm256_set1_epi32(7));
+                    let named = _mm256_blendv_epi8(low, high, is_high);
+                    let is_fill = _mm256_srai_epi32::<31>(map);
+                    _mm256_blendv_epi8(named, fill[place], is_fill)
+                };
+                [half(0), half(1)]
+            }
+        }
+
+        #[inline(always)]
+        unsafe fn to_floats(a: [__m256i; 2]) -> [__m256; 2] {
+            unsafe { [_mm256_cvtepi32_ps(a[0]), _mm256_cvtepi32_ps(a[1])] }
+        }
+
+        #[inline(always)]
+        unsafe fn round(a: [__m256; 2]) -> [__m256i; 2] {
+            const NEAREST: i32 = _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC;
+            unsafe {
+                [
+                    _mm256_cvtps_epi32(_mm256_round_ps::<NEAREST>(a[0])),
+                    _mm256_cvtps_epi32(_mm256_round_ps::<NEAREST>(a[1])),
+                ]
+            }
+        }
+    };
+}
+
+// SAFETY: intrinsics need what `dispatch` has detected; pointers are to a whole aligned cell.
+impl Lanes for AvxVnni {
+    common!();
+
+    type Sums = [__m256i; 2];
+    type Bytes = [__m256i; 2];
+    type Weights = __m256i;
+
+    const POSITIONS: usize = 3;
+    const FILTERS: usize = 2;
+    const SHARED_POSITIONS: usize = 2;
+
+    #[inline(always)]
+    unsafe fn sums(start: i32) -> [__m256i; 2] {
+        unsafe { [_mm256_set1_epi32(start); 2] }
+    }
+
+    #[inline(always)]
+    unsafe fn bytes(cell: *const u8) -> [__m256i; 2] {
+        let cell = cell.cast::<__m256i>();
+        unsafe { [_mm256_load_si256(cell), _mm256_load_si256(cell.add(1))] }
+    }
+
+    #[inline(always)]
+    unsafe fn weights(four: u32) -> __m256i {
+        unsafe { _mm256_set1_epi32(four as i32) }
+    }
+
+    #[inline(always)]
+    unsafe fn dot(sums: [__m256i; 2], bytes: [__m256i; 2], weights: __m256i) -> [__m256i; 2] {
+        unsafe {
+            [
+                _mm256_dpbusd_avx_epi32(sums[0], bytes[0], weights),
+                _mm256_dpbusd_avx_epi32(sums[1], bytes[1], weights),
+            ]
+        }
+    }
+
+    #[inline(always)]
+    unsafe fn total(sums: [__m256i; 2]) -> [__m256i; 2] {
+        sums
+    }
+}
+
+// SAFETY: as above.
+impl Lanes for Avx2 {
+    common!();
+
+    // The sums of channels 0 and 1, and of 2 and 3, of four sites each.
+    type Sums = [__m256i; 4];
+    // As 16 bits: a product of bytes, and the sum of two, fits 32 bits and not always 16.
+    type Bytes = [__m256i; 4];
+    type Weights = __m256i;
+
+    const POSITIONS: usize = 2;
+    const FILTERS: usize = 2;
+    const SHARED_POSITIONS: usize = 1;
+
+    #[inline(always)]
+    unsafe fn sums(start: i32) -> [__m256i; 4] {
+        // In the first lane of each site's two.
+        unsafe { [_mm256_set1_epi64x(i64::from(start as u32)); 4] }
+    }
+
+    #[inline(always)]
+    unsafe fn bytes(cell: *const u8) -> [__m256i; 4] {
+        unsafe {
+            let quarter =
+                |place: usize| _mm256_cvtepu8_epi16(_mm_load_si128(cell.add(place * 16).cast()));
+            [quarter(0), quarter(1), quarter(2), quarter(3)]
+        }
+    }
+
+    #[inline(always)]
+    unsafe fn weights(four: u32) -> __m256i {
+        unsafe { _mm256_cvtepi8_epi16(_mm_set1_epi32(four as i32)) }
+    }
+
+    #[inline(always)]
+    unsafe fn dot(sums: [__m256i; 4], bytes: [__m256i; 4], weights: __m256i) -> [__m256i; 4] {
+        unsafe {
+            let add = |place: usize| {
+                _mm256_add_epi32(sums[place], _mm256_madd_epi16(bytes[place], weights))
+            };
+            [add(0), add(1), add(2), add(3)]
+        }
+    }
+
+    #[inline(always)]
+    unsafe fn total(sums: [__m256i; 4]) -> [__m256i; 2] {
+        unsafe {
+            // Pairs of sites of each half, in the order 0 1 4 5 2 3 6 7; then in order.
+            let pair = |a: __m256i, b: __m256i| {
+                _mm256_permute4x64_epi64::<0b11_01_10_00>(_mm256_hadd_epi32(a, b))
+            };
+            [pair(sums[0], sums[1]), pair(sums[2], sums[3])]
+        }
+    }
+}

@@ -1,0 +1,216 @@
+//! AVX-512 (F, BW, DQ, VL), with and without its dot products of bytes.
+
+use std::arch::x86_64::*;
+
+use super::lanes::Lanes;
+
+#[derive(Clone, Copy)]
+pub(super) struct Avx512Vnni;
+
+#[derive(Clone, Copy)]
+pub(super) struct Avx512;
+
+// What both share.
+macro_rules! common {
+    () => {
+        type Floats = __m512;
+        type Integers = __m512i;
+
+        const FLOAT_POSITIONS: usize = 8;
+        const FLOAT_FILTERS: usize = 4;
+        const FLOAT_SHARED_POSITIONS: usize = 6;
+
+        #[inline(always)]
+        unsafe fn splat(value: f32) -> __m512 {
+            unsafe { _mm512_set1_ps(value) }
+        }
+
+        #[inline(always)]
+        unsafe fn load(cell: *const f32) -> __m512 {
+            unsafe { _mm512_load_ps(cell) }
+        }
+
+        #[inline(always)]
+        unsafe fn store(cell: *mut f32, values: __m512) {
+            unsafe { _mm512_store_ps(cell, values) }
+        }
+
+        #[inline(always)]
+        unsafe fn add(a: __m512, b: __m512) -> __m512 {
+            unsafe { _mm512_add_ps(a, b) }
+        }
+
+        #[inline(always)]
+        unsafe fn multiply(a: __m512, b: __m512) -> __m512 {
+            unsafe { _mm512_mul_ps(a, b) }
+        }
+
+        #[inline(always)]
+        unsafe fn multiply_add(a: __m512, b: __m512, c: __m512) -> __m512 {
+            unsafe { _mm512_fmadd_ps(a, b, c) }
+        }
+
+        #[inline(always)]
+        unsafe fn divide(a: __m512, b: __m512) -> __m512 {
+            unsafe { _mm512_div_ps(a, b) }
+        }
+
+        #[inline(always)]
+        unsafe fn max(a: __m512, b: __m512) -> __m512 {
+            unsafe { _mm512_max_ps(a, b) }
+        }
+
+        #[inline(always)]
+        unsafe fn min(a: __m512, b: __m512) -> __m512 {
+            unsafe { _mm512_min_ps(a, b) }
+        }
+
+        #[inline(always)]
+        unsafe fn splat_integer(value: i32) -> __m512i {
+            unsafe { _mm512_set1_epi32(value) }
+        }
+
+        #[inline(always)]
+        unsafe fn load_integers(cell: *const i32) -> __m512i {
+            unsafe { _mm512_load_si512(cell.cast()) }
+        }
+
+        #[inline(always)]
+        unsafe fn store_integers(cell: *mut i32, values: __m512i) {
+            unsafe { _mm512_store_si512(cell.cast(), values) }
+        }
+
+        #[inline(always)]
+        unsafe fn add_integers(a: __m512i, b: __m512i) -> __m512i {
+            unsafe { _mm512_add_epi32(a, b) }
+        }
+
+        #[inline(always)]
+        unsafe fn byte<const SHIFT: i32>(a: __m512i) -> __m512i {
+            unsafe {
+                let count = _mm_cvtsi32_si128(SHIFT);
+                _mm512_and_si512(_mm512_srl_epi32(a, count), _mm512_set1_epi32(255))
+            }
+        }
+
+        #[inline(always)]
+        unsafe fn shift_left<const SHIFT: i32>(a: __m512i) -> __m512i {
+            unsafe { _mm512_sll_epi32(a, _mm_cvtsi32_si128(SHIFT)) }
+        }
+
+        #[inline(always)]
+        unsafe fn permute(a: __m512i, map: &[i32; 16], fill: __m512i) -> __m512i {
+            unsafe {
+                let map = _mm512_loadu_si512(map.as_ptr().cast());
+                let named = _mm512_cmpge_epi32_mask(map, _mm512_setzero_si512());
+                _mm512_mask_permutexvar_epi32(fill, named, map, a)
+            }
+        }
+
+        #[inline(always)]
+        unsafe fn to_floats(a: __m512i) -> __m512 {
+            unsafe { _mm512_cvtepi32_ps(a) }
+        }
+
+        #[inline(always)]
+        unsafe fn round(a: __m512) -> __m512i {
+            const NEAREST: i32 = _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC;
+            unsafe { _mm512_cvt_roundps_epi32::<NEAREST>(a) }
+        }
+    };
+}
+
+// SAFETY: intrinsics need what `dispatch` has detected; pointers are to a whole aligned cell.
+impl Lanes for Avx512Vnni {
+    common!();
+
+    type Sums = __m512i;
+    type Bytes = __m512i;
+    type Weights = __m512i;
+
+    const POSITIONS: usize = 8;
+    const FILTERS: usize = 4;
+    const SHARED_POSITIONS: usize = 6;
+
+    #[inline(always)]
+    unsafe fn sums(start: i32) -> __m512i {
+        unsafe { _mm512_set1_epi32(start) }
+    }
+
+    #[inline(always)]
+    unsafe fn bytes(cell: *const u8) -> __m512i {
+        unsafe { _mm512_load_si512(cell.cast()) }
+    }
+
+    #[inline(always)]
+    unsafe fn weights(four: u32) -> __m512i {
+        unsafe { _mm512_set1_epi32(four as i32) }
+    }
+
+    #[inline(always)]
+    unsafe fn dot(sums: __m512i, bytes: __m512i, weights: __m512i) -> __m512i {
+        unsafe { _mm512_dpbusd_epi32(sums, bytes, weights) }
+    }
+
+    #[inline(always)]
+    unsafe fn total(sums: __m512i) -> __m512i {
+        sums
+    }
+}
+
+// SAFETY: as above.
+impl Lanes for Avx512 {
+    common!();
+
+    // The sums of channels 0 and 1, and of 2 and 3, of eight sites each.
+    type Sums = [__m512i; 2];
+    // As 16 bits: a product of bytes, and the sum of two, fits 32 bits and not always 16.
+    type Bytes = [__m512i; 2];
+    type Weights = __m512i;
+
+    const POSITIONS: usize = 6;
+    const FILTERS: usize = 2;
+    const SHARED_POSITIONS: usize = 4;
+
+    #[inline(always)]
+    unsafe fn sums(start: i32) -> [__m512i; 2] {
+        // In the first lane of each site's two.
+        unsafe { [_mm512_set1_epi64(i64::from(start as u32)); 2] }
+    }
+
+    #[inline(always)]
+    unsafe fn bytes(cell: *const u8) -> [__m512i; 2] {
+        unsafe {
+            let half =
+                |place: usize| _mm512_cvtepu8_epi16(_mm256_load_si256(cell.add(place * 32).cast()));
+            [half(0), half(1)]
+        }
+    }
+
+    #[inline(always)]
+    unsafe fn weights(four: u32) -> __m512i {
+        unsafe { _mm512_cvtepi8_epi16(_mm256_set1_epi32(four as i32)) }
+    }
+
+    #[inline(always)]
+    unsafe fn dot(sums: [__m512i; 2], bytes: [__m512i; 2], weights: __m512i) -> [__m512i; 2] {
+        unsafe {
+            let add = |place: usize| {
+                _mm512_add_epi32(sums[place], _mm512_madd_epi16(bytes[place], weights))
+            };
+            [add(0), add(1)]
+        }
+    }
+
+    #[inline(always)]
+    unsafe fn total(sums: [__m512i; 2]) -> __m512i {
+        unsafe {
+            let even = _mm512_set_epi32(30, 28, 26, 24, 22, 20, 18, 16, 14, 12, 10, 8, 6, 4, 2, 0);
+            let odd = _mm512_add_epi32(even, _mm512_set1_epi32(1));
+            _mm512_add_epi32(
+                _mm512_permutex2var_epi32(sums[0], even, sums[1]),
+                _mm512_permutex2var_epi32(sums[0], odd, sums[1]),
+            )
+        }
+    }
+}

@@ -1,0 +1,76 @@
+/// What ends the sums of a filter: `t = sum * multiplier`, `t = t + offset`, `t = t + residual *
+/// factor`, then bounds, each a single operation on f32.
+///
+/// ```
+/// use burn_compress::kernel::Filter;
+/// let filter = Filter { start: 0, multiplier: 0.5, offset: -0.0 };
+/// # let _ = filter;
+/// ```
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Filter {
+    /// What the sum starts at: of codes, what makes up for their zero point.
+    pub start: i32,
+    /// The factor; in floats 1.
+    pub multiplier: f32,
+    /// The term; -0 adds nothing. In floats, what the sum starts at.
+    pub offset: f32,
+}
+
+/// The tensor that is added.
+///
+/// ```
+/// use burn_compress::kernel::Residual;
+/// let residual = Residual { factor: 0.5, low: -10, plane: 64 };
+/// # let _ = residual;
+/// ```
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Residual {
+    /// Its factor.
+    pub factor: f32,
+    /// The centred code of byte 0.
+    pub low: i32,
+    /// Cells of a plane, laid out as the output's.
+    pub plane: usize,
+}
+
+/// How results are written.
+///
+/// ```
+/// use burn_compress::kernel::Sink;
+/// let sink = Sink::Codes { low: -10 };
+/// assert_ne!(sink, Sink::Floats);
+/// ```
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Sink {
+    /// Rounded half to even, less the least centred code, as bytes: a plane for each quad.
+    Codes {
+        /// The centred code of byte 0.
+        low: i32,
+    },
+    /// As floats: a plane for each filter.
+    Floats,
+}
+
+/// What follows the sums.
+///
+/// ```
+/// use burn_compress::kernel::{Epilogue, Filter, Sink};
+/// let epilogue = Epilogue {
+///     filters: vec![Filter { start: 0, multiplier: 0.5, offset: 0.0 }; 4],
+///     residual: None,
+///     bounds: (0.0, 255.0),
+///     sink: Sink::Codes { low: 0 },
+/// };
+/// # let _ = epilogue;
+/// ```
+#[derive(Debug, Clone, PartialEq)]
+pub struct Epilogue {
+    /// By filter, four for each quad.
+    pub filters: Vec<Filter>,
+    /// What is added.
+    pub residual: Option<Residual>,
+    /// Bounds of the result; of codes, whole numbers within 16 bits.
+    pub bounds: (f32, f32),
+    /// How it is written.
+    pub sink: Sink,
+}

@@ -1,0 +1,290 @@
+//! From images to cells and back.
+
+use super::lanes::Lanes;
+use super::{Cell, KernelError, Kernels, Sink, Work};
+
+/// Where the sites of cells lie in images, `[image][channel][row][column]`.
+///
+/// ```
+/// use burn_compress::kernel::Frame;
+/// let frame = Frame {
+///     channels: 3,
+///     image: 3 * 32 * 32,
+///     channel: 32 * 32,
+///     row: 32,
+///     sites: (0..16).map(|image| Some((image * 3 * 32 * 32, (32, 32)))).collect(),
+///     rows: 32,
+///     columns: 32,
+///     pitch: 34,
+///     first: 35,
+///     plane: 34 * 34,
+/// };
+/// assert_eq!(frame.sites.len(), 16);
+/// ```
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Frame {
+    /// Channels of an image.
+    pub channels: usize,
+    /// Elements of an image.
+    pub image: usize,
+    /// Elements of a channel.
+    pub channel: usize,
+    /// Elements of a row.
+    pub row: usize,
+    /// For each site, its first element, and how many of its rows and columns lie in the image; none:
+    /// it has no image.
+    pub sites: Vec<Option<(usize, (usize, usize))>>,
+    /// Rows of a tile.
+    pub rows: usize,
+    /// Columns of a tile.
+    pub columns: usize,
+    /// Cells from a row to the next.
+    pub pitch: usize,
+    /// The cell of the first row and column in a plane.
+    pub first: usize,
+    /// Cells of a plane.
+    pub plane: usize,
+}
+
+impl Frame {
+    // Elements that it needs, and whether its cells lie in a plane.
+    fn fits(&self) -> Option<usize> {
+        let last = self.first + (self.rows.max(1) - 1) * self.pitch + self.columns;
+        let mut needed = 0;
+        for (start, (rows, columns)) in self.sites.iter().flatten() {
+            if *rows > self.rows || *columns > self.columns {
+                return None;
+            }
+            if *rows > 0 && *columns > 0 && self.channels > 0 {
+                let end = start + (self.channels - 1) * self.channel + (rows - 1) * self.row;
+                needed = needed.max(end + columns);
+            }
+        }
+        (last <= self.plane && self.sites.len() == Cell::SITES).then_some(needed)
+    }
+
+    /// Writes the inner cells of the planes of some images, in floats or in codes of a scale; sites
+    /// without an image are of the fill. Tells whether all elements were finite.
+    ///
+    /// `groups`: planes that `cells` holds, of four channels each in codes, of one in floats.
+    ///
+    /// Fails with [`KernelError::Memory`] where the images or the cells are too few.
+    pub fn write(
+        &self,
+        kernels: Kernels,
+        images: &[f32],
+        grid: Option<InputGrid>,
+        groups: std::ops::Range<usize>,
+        cells: &mut [Cell],
+    ) -> Result<bool, KernelError> {
+        let needed = self.fits().ok_or(KernelError::Memory)?;
+        if images.len() < needed || cells.len() < groups.len() * self.plane {
+            return Err(KernelError::Memory);
+        }
+        let mut finite = true;
+        kernels.dispatch(WriteFrame {
+            frame: self,
+            images,
+            grid,
+            groups,
+            cells,
+            finite: &mut finite,
+        });
+        Ok(finite)
+    }
+
+    /// Reads the inner cells into images: floats as they are, codes times a scale (as whole numbers
+    /// where there is none), which `emit` gets with the element's place.
+    ///
+    /// Fails with [`KernelError::Memory`] where cells are too few.
+    pub fn read(
+        &self,
+        cells: &[Cell],
+        sink: Sink,
+        mut emit: impl FnMut(usize, Element),
+    ) -> Result<(), KernelError> {
+        let unit = match sink {
+            Sink::Codes { .. } => 4,
+            Sink::Floats => 1,
+        };
+        self.fits().ok_or(KernelError::Memory)?;
+        if cells.len() < self.channels.div_ceil(unit) * self.plane {
+            return Err(KernelError::Memory);
+        }
+        for channel in 0..self.channels {
+            let plane = &cells[channel / unit * self.plane..][..self.plane];
+            for (site, (start, (rows, columns))) in self
+                .sites
+                .iter()
+                .enumerate()
+                .filter_map(|(i, s)| Some((i, (*s)?)))
+            {
+                for y in 0..rows {
+                    let row = &plane[self.first + y * self.pitch..][..columns];
+                    let place = start + channel * self.channel + y * self.row;
+                    for x in 0..columns {
+                        let element = match sink {
+                            Sink::Codes { low } => {
+                                let byte = Cell::bytes(row)[x * 64 + site * 4 + channel % 4];
+                                Element::Code(i32::from(byte) + low)
+                            }
+                            Sink::Floats => Element::Float(Cell::floats(row)[x * 16 + site]),
+                        };
+                        emit(place + x, element);
+                    }
+                }
+            }
+        }
+        Ok(())
+    }
+}
+
+/// An element that was read.
+///
+/// ```
+/// use burn_compress::kernel::Element;
+/// assert_ne!(Element::Code(1), Element::Float(1.0));
+/// ```
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub enum Element {
+    /// A centred code.
+    Code(i32),
+    /// A float.
+    Float(f32),
+}
+
+/// The codes of an input.
+///
+/// ```
+/// use burn_compress::kernel::InputGrid;
+/// let grid = InputGrid { scale: 0.1, low: -128, high: 127 };
+/// # let _ = grid;
+/// ```
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct InputGrid {
+    /// Distance of neighbouring values.
+    pub scale: f32,
+    /// The least centred code, byte 0.
+    pub low: i32,
+    /// The greatest, at most 255 more.
+    pub high: i32,
+}
+
+struct WriteFrame<'a> {
+    frame: &'a Frame,
+    images: &'a [f32],
+    grid: Option<InputGrid>,
+    groups: std::ops::Range<usize>,
+    cells: &'a mut [Cell],
+    finite: &'a mut bool,
+}
+
+impl Work for WriteFrame<'_> {
+    #[inline(always)]
+    unsafe fn run<S: Lanes>(self) {
+        let frame = self.frame;
+        let unit = if self.grid.is_some() { 4 } else { 1 };
+        for (place, group) in self.groups.enumerate() {
+            let plane = &mut self.cells[place * frame.plane..][..frame.plane];
+            let channels = (frame.channels - (group * unit).min(frame.channels)).min(unit);
+            for y in 0..frame.rows {
+                for x in (0..frame.columns).step_by(Cell::SITES) {
+                    let width = (frame.columns - x).min(Cell::SITES);
+                    let mut columns = [[Cell::default()]; Cell::SITES];
+                    for (site, to) in frame.sites.iter().zip(&mut columns) {
+                        let Some((start, (rows, inside))) = *site else {
+                            continue;
+                        };
+                        let inside = inside.saturating_sub(x).min(width);
+                        if y >= rows || inside == 0 {
+                            // SAFETY: by the contract of this method.
+                            unsafe { Self::fill::<S>(self.grid, to) };
+                            continue;
+                        }
+                        let first = start + group * unit * frame.channel + y * frame.row + x;
+                        // SAFETY: by the contract of this method.
+                        *self.finite &= unsafe {
+                            Self::columns::<S>(
+                                self.grid,
+                                |channel| {
+                                    let first = first + channel * frame.channel;
+                                    &self.images[first..first + inside]
+                                },
+                                channels,
+                                to,
+                            )
+                        };
+                    }
+                    // From a cell for each site to a cell for each column.
+                    let to = &mut plane[frame.first + y * frame.pitch + x..][..width];
+                    let to = Cell::integers_mut(to);
+                    for (site, from) in columns.iter().enumerate() {
+                        let from = Cell::integers(from);
+                        for (column, &from) in from[..width].iter().enumerate() {
+                            to[column * Cell::SITES + site] = from;
+                        }
+                    }
+                }
+            }
+        }
+    }
+}
+
+impl WriteFrame<'_> {
+    #[inline(always)]
+    unsafe fn fill<S: Lanes>(grid: Option<InputGrid>, to: &mut [Cell; 1]) {
+        if let Some(grid) = grid {
+            to[0] = Cell::of_bytes(grid.low.wrapping_neg() as u8);
+        }
+    }
+
+    // Up to sixteen columns of a row of one site, of up to four channels.
+    #[inline(always)]
+    unsafe fn columns<'a, S: Lanes>(
+        grid: Option<InputGrid>,
+        row: impl Fn(usize) -> &'a [f32],
+        channels: usize,
+        to: &mut [Cell; 1],
+    ) -> bool {
+        let mut finite = true;
+        let mut values = [Cell::default()];
+        let Some(grid) = grid else {
+            for channel in 0..channels {
+                let row = row(channel);
+                Cell::floats_mut(to)[..row.len()].copy_from_slice(row);
+                finite &= row.iter().fold(true, |all, x| all & x.is_finite());
+            }
+            return finite;
+        };
+        // SAFETY: cells are aligned; the set is there by the contract of `Work`.
+        unsafe {
+            let scale = S::splat(grid.scale);
+            let (low, high) = (S::splat(grid.low as f32), S::splat(grid.high as f32));
+            let bias = S::splat_integer(grid.low.wrapping_neg());
+            let mut packed = S::splat_integer(0);
+            macro_rules! channel {
+                ($c:literal, $shift:literal) => {
+                    let floats = Cell::floats_mut(&mut values);
+                    if $c < channels {
+                        let row = row($c);
+                        finite &= row.iter().fold(true, |all, x| all & x.is_finite());
+                        floats[..row.len()].copy_from_slice(row);
+                        floats[row.len()..].fill(0.0);
+                    } else {
+                        floats.fill(0.0);
+                    }
+                    let t = S::divide(S::load(floats.as_ptr()), scale);
+                    let code = S::round(S::min(S::max(t, low), high));
+                    let code = S::add_integers(code, bias);
+                    packed = S::add_integers(packed, S::shift_left::<$shift>(code));
+                };
+            }
+            channel!(0, 0);
+            channel!(1, 8);
+            channel!(2, 16);
+            channel!(3, 24);
+            S::store_integers(Cell::integers_mut(to).as_mut_ptr(), packed);
+        }
+        finite
+    }
+}

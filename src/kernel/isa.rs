@@ -1,0 +1,155 @@
+use serde::{Deserialize, Serialize};
+
+use super::Work;
+#[cfg(target_arch = "x86_64")]
+use super::avx2::{Avx2, AvxVnni};
+#[cfg(target_arch = "x86_64")]
+use super::avx512::{Avx512, Avx512Vnni};
+use super::portable::Portable;
+
+/// An instruction set, the plainest first.
+///
+/// ```
+/// use burn_compress::kernel::Isa;
+/// assert!(Isa::Portable < Isa::Avx2);
+/// assert_eq!(Isa::Avx512Vnni.name(), "avx512-vnni");
+/// ```
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Isa {
+    /// Whatever the compiler makes of fixed arrays.
+    Portable,
+    /// AVX2 and FMA.
+    Avx2,
+    /// AVX2, FMA, and dot products of bytes in 256 bits.
+    AvxVnni,
+    /// AVX-512 F, BW, DQ and VL.
+    Avx512,
+    /// The same, and dot products of bytes.
+    Avx512Vnni,
+}
+
+impl Isa {
+    /// All of them, the plainest first.
+    pub const ALL: [Self; 5] = [
+        Self::Portable,
+        Self::Avx2,
+        Self::AvxVnni,
+        Self::Avx512,
+        Self::Avx512Vnni,
+    ];
+
+    /// Its name in reports.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Portable => "portable",
+            Self::Avx2 => "avx2",
+            Self::AvxVnni => "avx-vnni",
+            Self::Avx512 => "avx512",
+            Self::Avx512Vnni => "avx512-vnni",
+        }
+    }
+
+    #[cfg(target_arch = "x86_64")]
+    fn is_here(self) -> bool {
+        let avx2 = || is_x86_feature_detected!("avx2") && is_x86_feature_detected!("fma");
+        let avx512 = || {
+            avx2()
+                && is_x86_feature_detected!("avx512f")
+                && is_x86_feature_detected!("avx512bw")
+                && is_x86_feature_detected!("avx512dq")
+                && is_x86_feature_detected!("avx512vl")
+        };
+        match self {
+            Self::Portable => true,
+            Self::Avx2 => avx2(),
+            Self::AvxVnni => avx2() && is_x86_feature_detected!("avxvnni"),
+            Self::Avx512 => avx512(),
+            Self::Avx512Vnni => avx512() && is_x86_feature_detected!("avx512vnni"),
+        }
+    }
+
+    #[cfg(not(target_arch = "x86_64"))]
+    fn is_here(self) -> bool {
+        self == Self::Portable
+    }
+}
+
+/// The kernels of an instruction set that this machine has.
+///
+/// ```
+/// use burn_compress::kernel::{Isa, Kernels};
+/// let best = Kernels::detect();
+/// assert_eq!(Kernels::of(best.isa()), Some(best));
+/// assert!(Kernels::of(Isa::Portable).is_some());
+/// ```
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Kernels {
+    // Only made where the machine has it.
+    isa: Isa,
+}
+
+impl Kernels {
+    /// The best that this machine has.
+    pub fn detect() -> Self {
+        let here = Isa::ALL.into_iter().rev().find(|isa| isa.is_here());
+        Self {
+            isa: here.unwrap_or(Isa::Portable),
+        }
+    }
+
+    /// Those of one set; none where the machine has it not.
+    pub fn of(isa: Isa) -> Option<Self> {
+        isa.is_here().then_some(Self { isa })
+    }
+
+    /// The set.
+    pub fn isa(self) -> Isa {
+        self.isa
+    }
+
+    pub(super) fn dispatch(self, work: impl Work) {
+        // SAFETY: a value of this type exists only where the machine has its set.
+        unsafe {
+            match self.isa {
+                #[cfg(target_arch = "x86_64")]
+                Isa::Avx512Vnni => with_avx512_vnni(work),
+                #[cfg(target_arch = "x86_64")]
+                Isa::Avx512 => with_avx512(work),
+                #[cfg(target_arch = "x86_64")]
+                Isa::AvxVnni => with_avx_vnni(work),
+                #[cfg(target_arch = "x86_64")]
+                Isa::Avx2 => with_avx2(work),
+                _ => work.run::<Portable>(),
+            }
+        }
+    }
+}
+
+#[cfg(target_arch = "x86_64")]
+#[target_feature(enable = "avx2,fma,avx512f,avx512bw,avx512dq,avx512vl,avx512vnni")]
+unsafe fn with_avx512_vnni(work: impl Work) {
+    // SAFETY: by the caller.
+    unsafe { work.run::<Avx512Vnni>() }
+}
+
+#[cfg(target_arch = "x86_64")]
+#[target_feature(enable = "avx2,fma,avx512f,avx512bw,avx512dq,avx512vl")]
+unsafe fn with_avx512(work: impl Work) {
+    // SAFETY: by the caller.
+    unsafe { work.run::<Avx512>() }
+}
+
+#[cfg(target_arch = "x86_64")]
+#[target_feature(enable = "avx2,fma,avxvnni")]
+unsafe fn with_avx_vnni(work: impl Work) {
+    // SAFETY: by the caller.
+    unsafe { work.run::<AvxVnni>() }
+}
+
+#[cfg(target_arch = "x86_64")]
+#[target_feature(enable = "avx2,fma")]
+unsafe fn with_avx2(work: impl Work) {
+    // SAFETY: by the caller.
+    unsafe { work.run::<Avx2>() }
+}

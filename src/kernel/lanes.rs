@@ -1,0 +1,65 @@
+//! What a kernel needs of an instruction set, over the sixteen sites of a cell.
+
+/// Sixteen lanes. Kernels are written once over this trait and compiled for each set.
+///
+/// # Safety
+///
+/// All methods require that the machine has the instruction set: [`dispatch`](super::Kernels) is the
+/// only caller, and runs what was detected. Methods that take pointers require a whole cell there,
+/// aligned to 64 bytes.
+pub(super) trait Lanes: Copy {
+    /// Sixteen floats.
+    type Floats: Copy;
+    /// Sixteen whole numbers.
+    type Integers: Copy;
+    /// Sixteen sums of products of bytes, maybe in parts.
+    type Sums: Copy;
+    /// The bytes of a cell, ready to multiply.
+    type Bytes: Copy;
+    /// Four weights, ready to multiply.
+    type Weights: Copy;
+
+    /// Positions of which the registers hold the sums of one filter.
+    const POSITIONS: usize;
+    /// Filters whose sums are made together where they share their inputs.
+    const FILTERS: usize;
+    /// Positions of which the registers then hold the sums.
+    const SHARED_POSITIONS: usize;
+    /// Positions of which the registers hold the sums of `FLOAT_FILTERS` in floats.
+    const FLOAT_POSITIONS: usize;
+    /// Filters in floats whose sums are made together where they share their inputs.
+    const FLOAT_FILTERS: usize;
+    /// Positions of which the registers then hold the sums.
+    const FLOAT_SHARED_POSITIONS: usize;
+
+    unsafe fn sums(start: i32) -> Self::Sums;
+    unsafe fn bytes(cell: *const u8) -> Self::Bytes;
+    unsafe fn weights(four: u32) -> Self::Weights;
+    /// Adds to each site's sum its four bytes, unsigned, times the four weights, signed.
+    unsafe fn dot(sums: Self::Sums, bytes: Self::Bytes, weights: Self::Weights) -> Self::Sums;
+    unsafe fn total(sums: Self::Sums) -> Self::Integers;
+
+    unsafe fn splat(value: f32) -> Self::Floats;
+    unsafe fn load(cell: *const f32) -> Self::Floats;
+    unsafe fn store(cell: *mut f32, values: Self::Floats);
+    unsafe fn add(a: Self::Floats, b: Self::Floats) -> Self::Floats;
+    unsafe fn multiply(a: Self::Floats, b: Self::Floats) -> Self::Floats;
+    /// `a b + c`, rounded once or twice.
+    unsafe fn multiply_add(a: Self::Floats, b: Self::Floats, c: Self::Floats) -> Self::Floats;
+    unsafe fn divide(a: Self::Floats, b: Self::Floats) -> Self::Floats;
+    unsafe fn max(a: Self::Floats, b: Self::Floats) -> Self::Floats;
+    unsafe fn min(a: Self::Floats, b: Self::Floats) -> Self::Floats;
+
+    unsafe fn splat_integer(value: i32) -> Self::Integers;
+    unsafe fn load_integers(cell: *const i32) -> Self::Integers;
+    unsafe fn store_integers(cell: *mut i32, values: Self::Integers);
+    unsafe fn add_integers(a: Self::Integers, b: Self::Integers) -> Self::Integers;
+    /// The byte of each lane after so many bits, unsigned.
+    unsafe fn byte<const SHIFT: i32>(a: Self::Integers) -> Self::Integers;
+    unsafe fn shift_left<const SHIFT: i32>(a: Self::Integers) -> Self::Integers;
+    /// Each lane that `map` names; where it names none (a negative number), the fill.
+    unsafe fn permute(a: Self::Integers, map: &[i32; 16], fill: Self::Integers) -> Self::Integers;
+    unsafe fn to_floats(a: Self::Integers) -> Self::Floats;
+    /// Half to even; within the range of i32.
+    unsafe fn round(a: Self::Floats) -> Self::Integers;
+}

@@ -1,0 +1,67 @@
+//! Arithmetic on slices of [`Cell`]s: no Burn, no graph.
+//!
+//! A kernel is written once over the lanes of an instruction set and compiled for each. [`Kernels`]
+//! is a value that proves that the machine has the set it names. The portable one needs none, and is
+//! what the others are tested against: in whole numbers all give the same bits.
+
+#[cfg(target_arch = "x86_64")]
+mod avx2;
+#[cfg(target_arch = "x86_64")]
+mod avx512;
+mod cell;
+mod elementwise;
+mod epilogue;
+mod input;
+mod isa;
+mod lanes;
+mod places;
+mod portable;
+mod product;
+mod records;
+mod sums;
+mod team;
+mod windows;
+
+pub use cell::Cell;
+pub use elementwise::Elementwise;
+pub use epilogue::{Epilogue, Filter, Residual, Sink};
+pub use input::{Element, Frame, InputGrid};
+pub use isa::{Isa, Kernels};
+pub use places::{Edges, Gather, Move, SiteMap};
+pub use product::{Position, Product};
+pub use records::{QUAD, Record, Records, SharedRecord};
+pub use team::{Access, StepWork, Steps, Team};
+pub use windows::{Pooling, Windows};
+
+use lanes::Lanes;
+
+/// What is wrong with what a kernel was given.
+///
+/// ```
+/// use burn_compress::kernel::KernelError;
+/// assert!(KernelError::Memory.to_string().contains("cells"));
+/// ```
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum KernelError {
+    /// Starts of records that do not rise to their number.
+    #[error("the starts of a layer's records do not rise to their number")]
+    Records,
+    /// An epilogue that does not fit its layer.
+    #[error("a layer's epilogue does not fit its filters, planes or codes")]
+    Epilogue,
+    /// Slices that are too short.
+    #[error("a kernel was given fewer cells than it works on")]
+    Memory,
+    /// Ranges of a step that overlap or lie outside.
+    #[error("a step writes what it reads, or what lies outside")]
+    Access,
+    /// A team that is too small, or at work.
+    #[error("the threads are too few, or at work")]
+    Team,
+}
+
+// A kernel, to be compiled for each instruction set.
+trait Work {
+    // SAFETY contract: the machine has the instruction set of `S`.
+    unsafe fn run<S: Lanes>(self);
+}

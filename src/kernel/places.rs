@@ -1,0 +1,155 @@
+//! Cells that only change places: halos, strides, tiles.
+
+use super::lanes::Lanes;
+use super::{Cell, KernelError, Kernels, Work};
+
+/// For each site, the site it takes from; a negative number: the fill.
+pub type SiteMap = [i32; Cell::SITES];
+
+/// One cell made of another one of the same plane.
+///
+/// ```
+/// use burn_compress::kernel::Move;
+/// let first = Move { to: 0, from: 3, map: 0 };
+/// # let _ = first;
+/// ```
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Move {
+    /// The cell that is written.
+    pub to: u32,
+    /// The cell that is read.
+    pub from: u32,
+    /// Which of the maps its sites follow.
+    pub map: u32,
+}
+
+/// What makes a plane whole after its inner cells were written: the halo, from neighbouring tiles or of
+/// the fill, and sites beyond the image.
+///
+/// ```
+/// use burn_compress::kernel::{Cell, Edges, Kernels, Move};
+/// // Each site's first cell is the second of the site before it.
+/// let map = std::array::from_fn(|site| site as i32 - 1);
+/// let edges = Edges {
+///     plane: 2,
+///     moves: vec![Move { to: 0, from: 1, map: 0 }],
+///     maps: vec![map],
+///     fills: vec![],
+///     fill: Cell::of_floats(9.0),
+/// };
+/// let mut cells = [Cell::default(); 2];
+/// Cell::floats_mut(&mut cells)[16..].copy_from_slice(&std::array::from_fn::<f32, 16, _>(|x| x as f32));
+/// edges.run(Kernels::detect(), &mut cells)?;
+/// assert_eq!(Cell::floats(&cells)[..3], [9.0, 0.0, 1.0]);
+/// # Ok::<(), burn_compress::kernel::KernelError>(())
+/// ```
+#[derive(Debug, Clone, PartialEq)]
+pub struct Edges {
+    /// Cells of a plane.
+    pub plane: usize,
+    /// In this order.
+    pub moves: Vec<Move>,
+    /// How sites change.
+    pub maps: Vec<SiteMap>,
+    /// Ranges of cells that are the fill alone.
+    pub fills: Vec<std::ops::Range<u32>>,
+    /// The fill.
+    pub fill: Cell,
+}
+
+impl Edges {
+    /// Whether there is nothing to do.
+    pub fn is_empty(&self) -> bool {
+        self.moves.is_empty() && self.fills.is_empty()
+    }
+
+    /// All planes of the cells. Fails with [`KernelError::Memory`] where a move, a map or a fill lies outside.
+    pub fn run(&self, kernels: Kernels, cells: &mut [Cell]) -> Result<(), KernelError> {
+        let inside = |cell: u32| (cell as usize) < self.plane;
+        let moves = self
+            .moves
+            .iter()
+            .all(|to| inside(to.to) && inside(to.from) && (to.map as usize) < self.maps.len());
+        let fills = self
+            .fills
+            .iter()
+            .all(|range| range.end as usize <= self.plane);
+        if !moves || !fills {
+            return Err(KernelError::Memory);
+        }
+        if !self.is_empty() {
+            kernels.dispatch(RunEdges { edges: self, cells });
+        }
+        Ok(())
+    }
+}
+
+struct RunEdges<'a> {
+    edges: &'a Edges,
+    cells: &'a mut [Cell],
+}
+
+impl Work for RunEdges<'_> {
+    #[inline(always)]
+    unsafe fn run<S: Lanes>(self) {
+        let edges = self.edges;
+        for plane in self.cells.chunks_exact_mut(edges.plane.max(1)) {
+            for fill in &edges.fills {
+                plane[fill.start as usize..fill.end as usize].fill(edges.fill);
+            }
+            // SAFETY: a cell is aligned; its integers are its sixteen sites.
+            unsafe {
+                let fill = S::load_integers(std::ptr::from_ref(&edges.fill).cast());
+                for to in &edges.moves {
+                    let from = std::ptr::from_ref(&plane[to.from as usize]);
+                    let map = &edges.maps[to.map as usize];
+                    let cell = S::permute(S::load_integers(from.cast()), map, fill);
+                    let to = std::ptr::from_mut(&mut plane[to.to as usize]);
+                    S::store_integers(to.cast(), cell);
+                }
+            }
+        }
+    }
+}
+
+/// One plane made of another: for each written cell, by site, the cell and site it takes from
+/// (`cell * 16 + site`; negative: the fill).
+///
+/// ```
+/// use burn_compress::kernel::{Cell, Gather};
+/// let gather = Gather { cells: vec![(1, std::array::from_fn(|site| 15 - site as i32))] };
+/// let mut from = [Cell::default()];
+/// Cell::floats_mut(&mut from)[15] = 7.0;
+/// let mut to = [Cell::default(); 2];
+/// gather.run(&from, &mut to, &Cell::default())?;
+/// assert_eq!(Cell::floats(&to)[16], 7.0);
+/// # Ok::<(), burn_compress::kernel::KernelError>(())
+/// ```
+#[derive(Debug, Clone, PartialEq, Default)]
+pub struct Gather {
+    /// Cells to write, and where their sites come from.
+    pub cells: Vec<(u32, SiteMap)>,
+}
+
+impl Gather {
+    /// One plane. Fails with [`KernelError::Memory`] where a cell lies outside.
+    pub fn run(&self, from: &[Cell], to: &mut [Cell], fill: &Cell) -> Result<(), KernelError> {
+        let (from, count) = (Cell::integers(from), to.len());
+        let fill = Cell::integers(std::slice::from_ref(fill));
+        let to = Cell::integers_mut(to);
+        for (cell, map) in &self.cells {
+            let cell = *cell as usize;
+            if cell >= count {
+                return Err(KernelError::Memory);
+            }
+            let sites = to[cell * Cell::SITES..][..Cell::SITES].iter_mut();
+            for (site, (to, &place)) in sites.zip(map).enumerate() {
+                *to = match usize::try_from(place) {
+                    Ok(place) => *from.get(place).ok_or(KernelError::Memory)?,
+                    Err(_) => fill[site],
+                };
+            }
+        }
+        Ok(())
+    }
+}

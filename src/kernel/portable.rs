@@ -1,0 +1,151 @@
+//! Fixed arrays, which compilers make vectors of, for any target.
+
+use super::lanes::Lanes;
+
+#[derive(Clone, Copy)]
+pub(super) struct Portable;
+
+#[inline(always)]
+fn each<A: Copy, B: Copy, C>(a: [A; 16], b: [B; 16], f: impl Fn(A, B) -> C) -> [C; 16] {
+    std::array::from_fn(|lane| f(a[lane], b[lane]))
+}
+
+// SAFETY: no instruction set is needed; pointers are to a whole aligned cell by the trait's contract.
+impl Lanes for Portable {
+    type Floats = [f32; 16];
+    type Integers = [i32; 16];
+    type Sums = [i32; 16];
+    type Bytes = [u8; 64];
+    type Weights = [i8; 4];
+
+    const POSITIONS: usize = 1;
+    const FILTERS: usize = 1;
+    const SHARED_POSITIONS: usize = 1;
+    const FLOAT_POSITIONS: usize = 2;
+    const FLOAT_FILTERS: usize = 2;
+    const FLOAT_SHARED_POSITIONS: usize = 1;
+
+    #[inline(always)]
+    unsafe fn sums(start: i32) -> [i32; 16] {
+        [start; 16]
+    }
+
+    #[inline(always)]
+    unsafe fn bytes(cell: *const u8) -> [u8; 64] {
+        unsafe { cell.cast::<[u8; 64]>().read() }
+    }
+
+    #[inline(always)]
+    unsafe fn weights(four: u32) -> [i8; 4] {
+        four.to_le_bytes().map(|byte| byte as i8)
+    }
+
+    #[inline(always)]
+    unsafe fn dot(sums: [i32; 16], bytes: [u8; 64], weights: [i8; 4]) -> [i32; 16] {
+        std::array::from_fn(|site| {
+            // Within i32 and so within any order; each product fits 16 bits.
+            let product = |c: usize| i32::from(bytes[site * 4 + c]) * i32::from(weights[c]);
+            sums[site].wrapping_add(product(0) + product(1) + product(2) + product(3))
+        })
+    }
+
+    #[inline(always)]
+    unsafe fn total(sums: [i32; 16]) -> [i32; 16] {
+        sums
+    }
+
+    #[inline(always)]
+    unsafe fn splat(value: f32) -> [f32; 16] {
+        [value; 16]
+    }
+
+    #[inline(always)]
+    unsafe fn load(cell: *const f32) -> [f32; 16] {
+        unsafe { cell.cast::<[f32; 16]>().read() }
+    }
+
+    #[inline(always)]
+    unsafe fn store(cell: *mut f32, values: [f32; 16]) {
+        unsafe { cell.cast::<[f32; 16]>().write(values) }
+    }
+
+    #[inline(always)]
+    unsafe fn add(a: [f32; 16], b: [f32; 16]) -> [f32; 16] {
+        each(a, b, |a, b| a + b)
+    }
+
+    #[inline(always)]
+    unsafe fn multiply(a: [f32; 16], b: [f32; 16]) -> [f32; 16] {
+        each(a, b, |a, b| a * b)
+    }
+
+    #[inline(always)]
+    unsafe fn multiply_add(a: [f32; 16], b: [f32; 16], c: [f32; 16]) -> [f32; 16] {
+        each(each(a, b, |a, b| a * b), c, |product, c| product + c)
+    }
+
+    #[inline(always)]
+    unsafe fn divide(a: [f32; 16], b: [f32; 16]) -> [f32; 16] {
+        each(a, b, |a, b| a / b)
+    }
+
+    #[inline(always)]
+    unsafe fn max(a: [f32; 16], b: [f32; 16]) -> [f32; 16] {
+        each(a, b, |a, b| if a > b { a } else { b })
+    }
+
+    #[inline(always)]
+    unsafe fn min(a: [f32; 16], b: [f32; 16]) -> [f32; 16] {
+        each(a, b, |a, b| if a < b { a } else { b })
+    }
+
+    #[inline(always)]
+    unsafe fn splat_integer(value: i32) -> [i32; 16] {
+        [value; 16]
+    }
+
+    #[inline(always)]
+    unsafe fn load_integers(cell: *const i32) -> [i32; 16] {
+        unsafe { cell.cast::<[i32; 16]>().read() }
+    }
+
+    #[inline(always)]
+    unsafe fn store_integers(cell: *mut i32, values: [i32; 16]) {
+        unsafe { cell.cast::<[i32; 16]>().write(values) }
+    }
+
+    #[inline(always)]
+    unsafe fn add_integers(a: [i32; 16], b: [i32; 16]) -> [i32; 16] {
+        each(a, b, i32::wrapping_add)
+    }
+
+    #[inline(always)]
+    unsafe fn byte<const SHIFT: i32>(a: [i32; 16]) -> [i32; 16] {
+        a.map(|a| (a >> SHIFT) & 255)
+    }
+
+    #[inline(always)]
+    unsafe fn shift_left<const SHIFT: i32>(a: [i32; 16]) -> [i32; 16] {
+        a.map(|a| a << SHIFT)
+    }
+
+    #[inline(always)]
+    unsafe fn permute(a: [i32; 16], map: &[i32; 16], fill: [i32; 16]) -> [i32; 16] {
+        std::array::from_fn(|lane| match usize::try_from(map[lane]) {
+            Ok(from) => a[from % 16],
+            Err(_) => fill[lane],
+        })
+    }
+
+    #[inline(always)]
+    unsafe fn to_floats(a: [i32; 16]) -> [f32; 16] {
+        a.map(|a| a as f32)
+    }
+
+    #[inline(always)]
+    unsafe fn round(a: [f32; 16]) -> [i32; 16] {
+        // Adding and taking away 1.5 * 2^23 rounds half to even what lies within 2^22; codes do.
+        const SHIFT: f32 = 12_582_912.0;
+        a.map(|a| ((a + SHIFT) - SHIFT) as i32)
+    }
+}

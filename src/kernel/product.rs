@@ -1,0 +1,178 @@
+//! Convolutions and linear layers over cells: sums of products, then the epilogue, in one pass.
+//!
+//! Weights are lists of records, an offset into the input and what to multiply with: any kernel,
+//! stride, dilation, grouping and sparsity is the same loop.
+
+use super::sums::Run;
+use super::{Cell, Epilogue, KernelError, Kernels, QUAD, Records, Sink};
+
+/// A place in the output of a product, in cells.
+///
+/// ```
+/// use burn_compress::kernel::Position;
+/// let position = Position { input: 34, output: 0, residual: 0 };
+/// # let _ = position;
+/// ```
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Position {
+    /// Where its window starts, from the start of the input.
+    pub input: u32,
+    /// Where its result goes, from the start of an output plane.
+    pub output: u32,
+    /// Where what is added to it lies, from the start of a residual's plane.
+    pub residual: u32,
+}
+
+/// A layer ready to run: weights, places and epilogue that fit each other.
+///
+/// ```
+/// use burn_compress::kernel::{
+///     Cell, Epilogue, Filter, Kernels, Position, Product, Record, Records, Sink,
+/// };
+/// // One filter of one weight, on floats; three empty ones fill the quad.
+/// let records = Records::Filter {
+///     records: vec![Record::of_float(0, 2.0)],
+///     starts: vec![0, 1, 1, 1, 1],
+/// };
+/// let epilogue = Epilogue {
+///     filters: vec![Filter { start: 0, multiplier: 1.0, offset: 0.5 }; 4],
+///     residual: None,
+///     bounds: (f32::NEG_INFINITY, f32::INFINITY),
+///     sink: Sink::Floats,
+/// };
+/// let positions = vec![Position { input: 0, output: 0, residual: 0 }];
+/// let product = Product::new(records, epilogue, positions, 1, false)?;
+///
+/// let input = [Cell::of_floats(3.0)];
+/// let mut output = [Cell::default(); 4];
+/// product.run(Kernels::detect(), 0..1, &input, &[], &mut output)?;
+/// assert_eq!(output[0], Cell::of_floats(6.5));
+/// # Ok::<(), burn_compress::kernel::KernelError>(())
+/// ```
+#[derive(Debug, Clone, PartialEq)]
+pub struct Product {
+    pub(super) records: Records,
+    pub(super) epilogue: Epilogue,
+    pub(super) positions: Vec<Position>,
+    pub(super) plane: usize,
+    // Whether the input is codes.
+    pub(super) codes: bool,
+    // Positions that are worked on while the input they read stays near.
+    pub(super) block: usize,
+    // Cells that an input must have, and a plane of the output and of the residual.
+    input: usize,
+    output: usize,
+    residual: usize,
+}
+
+impl Product {
+    /// A layer whose output planes have `plane` cells; `codes`: whether the input is bytes.
+    ///
+    /// Fails with [`KernelError::Records`] where starts do not rise to the number of records, and
+    /// with [`KernelError::Epilogue`] where the filters are not four a quad, an output or a residual lies outside
+    /// its plane, or bounds of codes exceed what a byte holds.
+    pub fn new(
+        records: Records,
+        epilogue: Epilogue,
+        positions: Vec<Position>,
+        plane: usize,
+        codes: bool,
+    ) -> Result<Self, KernelError> {
+        let reach = records.reach()?;
+        let last = |of: fn(&Position) -> u32| positions.iter().map(of).max().unwrap_or(0) as usize;
+        let output = last(|position| position.output) + 1;
+        let within = match epilogue.sink {
+            Sink::Codes { low } => {
+                let (least, most) = epilogue.bounds;
+                let byte = |bound: f32| (0.0..=255.0).contains(&(bound - low as f32));
+                let whole = least.fract() == 0.0 && most.fract() == 0.0;
+                byte(least) && byte(most) && whole && low.unsigned_abs() < 1 << 16
+            }
+            Sink::Floats => !epilogue.bounds.0.is_nan() && !epilogue.bounds.1.is_nan(),
+        };
+        let residual = last(|position| position.residual) + 1;
+        let fits = epilogue.residual.is_none_or(|of| of.plane >= residual);
+        if epilogue.filters.len() != records.quads() * QUAD || !within || !fits || output > plane {
+            return Err(KernelError::Epilogue);
+        }
+        let input = last(|position| position.input) + reach + 1;
+        Ok(Self {
+            records,
+            epilogue,
+            block: positions.len().max(1),
+            positions,
+            plane,
+            codes,
+            input,
+            output,
+            residual,
+        })
+    }
+
+    /// The same, worked through in blocks of so many positions (at least one) for all filters before
+    /// the next block.
+    pub fn in_blocks(mut self, positions: usize) -> Self {
+        self.block = positions.max(1);
+        self
+    }
+
+    /// What follows the sums.
+    pub fn epilogue(&self) -> &Epilogue {
+        &self.epilogue
+    }
+
+    /// The weights.
+    pub fn records(&self) -> &Records {
+        &self.records
+    }
+
+    /// Planes of a quad's output.
+    pub fn planes(&self) -> usize {
+        match self.epilogue.sink {
+            Sink::Codes { .. } => 1,
+            Sink::Floats => QUAD,
+        }
+    }
+
+    /// Cells of an output plane.
+    pub fn plane(&self) -> usize {
+        self.plane
+    }
+
+    /// Makes the output of some quads: `output` holds their planes alone, `residual` those of all
+    /// quads.
+    ///
+    /// Fails with [`KernelError::Memory`] where input, residual or output are too short.
+    pub fn run(
+        &self,
+        kernels: Kernels,
+        quads: std::ops::Range<usize>,
+        input: &[Cell],
+        residual: &[Cell],
+        output: &mut [Cell],
+    ) -> Result<(), KernelError> {
+        if quads.is_empty() {
+            return Ok(());
+        }
+        let planes = self.planes();
+        let needed = self.epilogue.residual.map_or(0, |residual| {
+            (quads.end * planes - 1) * residual.plane + self.residual
+        });
+        let written = (quads.len() * planes - 1) * self.plane + self.output;
+        if quads.end > self.records.quads()
+            || input.len() < self.input
+            || residual.len() < needed
+            || output.len() < written
+        {
+            return Err(KernelError::Memory);
+        }
+        kernels.dispatch(Run {
+            product: self,
+            quads,
+            input,
+            residual,
+            output,
+        });
+        Ok(())
+    }
+}

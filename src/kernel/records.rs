@@ -1,0 +1,150 @@
+use super::{Cell, KernelError};
+
+/// Filters that are made together: their codes share a cell.
+pub const QUAD: usize = 4;
+
+/// One weight (in floats) or four (as bytes), and the place of its operand.
+///
+/// ```
+/// use burn_compress::kernel::Record;
+/// let integer = Record::of_bytes(3, [1, 0, -2, 0]);
+/// let float = Record::of_float(3, 0.5);
+/// assert_eq!(integer.cell(), float.cell());
+/// ```
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[repr(C)]
+pub struct Record {
+    // In bytes.
+    pub(super) offset: u32,
+    pub(super) bits: u32,
+}
+
+impl Record {
+    /// Weights of four channels, `cell` cells after the start of a window.
+    pub fn of_bytes(cell: u32, weights: [i8; 4]) -> Self {
+        Self {
+            offset: cell * Cell::BYTES as u32,
+            bits: u32::from_le_bytes(weights.map(|weight| weight as u8)),
+        }
+    }
+
+    /// The weight of one channel, `cell` cells after the start of a window.
+    pub fn of_float(cell: u32, weight: f32) -> Self {
+        Self {
+            offset: cell * Cell::BYTES as u32,
+            bits: weight.to_bits(),
+        }
+    }
+
+    /// The cell it reads, from the start of a window.
+    pub fn cell(self) -> u32 {
+        self.offset / Cell::BYTES as u32
+    }
+}
+
+/// The weights of four filters at one place.
+///
+/// ```
+/// use burn_compress::kernel::SharedRecord;
+/// let record = SharedRecord::of_floats(3, [0.5, 0.0, 1.0, 0.0]);
+/// assert_eq!(record.cell(), 3);
+/// ```
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[repr(C)]
+pub struct SharedRecord {
+    pub(super) offset: u32,
+    pub(super) bits: [u32; QUAD],
+}
+
+impl SharedRecord {
+    /// By filter, the weights of four channels.
+    pub fn of_bytes(cell: u32, weights: [[i8; 4]; QUAD]) -> Self {
+        Self {
+            offset: cell * Cell::BYTES as u32,
+            bits: weights.map(|weights| u32::from_le_bytes(weights.map(|weight| weight as u8))),
+        }
+    }
+
+    /// By filter, the weight of one channel.
+    pub fn of_floats(cell: u32, weights: [f32; QUAD]) -> Self {
+        Self {
+            offset: cell * Cell::BYTES as u32,
+            bits: weights.map(f32::to_bits),
+        }
+    }
+
+    /// The cell it reads, from the start of a window.
+    pub fn cell(self) -> u32 {
+        self.offset / Cell::BYTES as u32
+    }
+}
+
+/// The weights of a layer.
+///
+/// ```
+/// use burn_compress::kernel::{Records, SharedRecord};
+/// let one_quad = Records::Shared {
+///     records: vec![SharedRecord::of_floats(0, [1.0, 2.0, 3.0, 4.0])],
+///     starts: vec![0, 1],
+/// };
+/// assert_eq!(one_quad.quads(), 1);
+/// ```
+#[derive(Debug, Clone, PartialEq)]
+pub enum Records {
+    /// Each filter has records of its own.
+    Filter {
+        /// Of all filters, one after the other.
+        records: Vec<Record>,
+        /// Where each filter's begin, and the end: four for each quad and one.
+        starts: Vec<u32>,
+    },
+    /// The filters of a quad share their places.
+    Shared {
+        /// Of all quads, one after the other.
+        records: Vec<SharedRecord>,
+        /// Where each quad's begin, and the end: one for each quad and one.
+        starts: Vec<u32>,
+    },
+}
+
+impl Records {
+    /// Number of quads of filters.
+    pub fn quads(&self) -> usize {
+        match self {
+            Self::Filter { starts, .. } => starts.len().saturating_sub(1) / QUAD,
+            Self::Shared { starts, .. } => starts.len().saturating_sub(1),
+        }
+    }
+
+    /// Records of each quad: what its time is in proportion to.
+    pub fn cost(&self, quad: usize) -> usize {
+        let at = |starts: &[u32], place: usize| starts[place] as usize;
+        match self {
+            Self::Filter { starts, .. } => at(starts, quad * QUAD + QUAD) - at(starts, quad * QUAD),
+            Self::Shared { starts, .. } => (at(starts, quad + 1) - at(starts, quad)) * 2,
+        }
+    }
+
+    // The last cell that any record reads, or an error where the starts do not fit the records.
+    pub(super) fn reach(&self) -> Result<usize, KernelError> {
+        let rising = |starts: &[u32], end: usize| {
+            starts.first() == Some(&0)
+                && starts.windows(2).all(|pair| pair[0] <= pair[1])
+                && starts.last().map(|&last| last as usize) == Some(end)
+        };
+        let (fits, reach) = match self {
+            Self::Filter { records, starts } => (
+                rising(starts, records.len()) && starts.len() % QUAD == 1,
+                records.iter().map(|record| record.cell()).max(),
+            ),
+            Self::Shared { records, starts } => (
+                rising(starts, records.len()),
+                records.iter().map(|record| record.cell()).max(),
+            ),
+        };
+        match fits {
+            true => Ok(reach.unwrap_or(0) as usize),
+            false => Err(KernelError::Records),
+        }
+    }
+}

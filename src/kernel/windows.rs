@@ -1,0 +1,202 @@
+//! Poolings over cells: the greatest or the sum of each window.
+
+use super::lanes::Lanes;
+use super::{Cell, KernelError, Kernels, Position, Sink, Work};
+
+/// What becomes of a window.
+///
+/// ```
+/// use burn_compress::kernel::Pooling;
+/// assert_ne!(Pooling::Max, Pooling::Sum { multiplier: 0.25, start: 0, across: false });
+/// ```
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub enum Pooling {
+    /// The greatest.
+    Max,
+    /// The sum times a factor.
+    Sum {
+        /// The factor.
+        multiplier: f32,
+        /// Of codes: what makes up for their zero point, in a sum of a window.
+        start: i32,
+        /// Whether the sums of the sixteen sites are added: they are parts of one image.
+        across: bool,
+    },
+}
+
+/// Windows over planes of cells.
+///
+/// ```
+/// use burn_compress::kernel::{Cell, Kernels, Pooling, Position, Sink, Windows};
+/// let windows = Windows {
+///     pooling: Pooling::Sum { multiplier: 0.5, start: 0, across: false },
+///     taps: vec![0, 1],
+///     positions: vec![Position { input: 0, output: 0, residual: 0 }],
+///     planes: (2, 1),
+///     bounds: (f32::NEG_INFINITY, f32::INFINITY),
+///     sink: Sink::Floats,
+/// };
+/// let input = [Cell::of_floats(1.0), Cell::of_floats(3.0)];
+/// let mut output = [Cell::default()];
+/// windows.run(Kernels::detect(), &input, &mut output)?;
+/// assert_eq!(output[0], Cell::of_floats(2.0));
+/// # Ok::<(), burn_compress::kernel::KernelError>(())
+/// ```
+#[derive(Debug, Clone, PartialEq)]
+pub struct Windows {
+    /// What becomes of them.
+    pub pooling: Pooling,
+    /// Cells of a window, from its start.
+    pub taps: Vec<u32>,
+    /// Where windows start and results go.
+    pub positions: Vec<Position>,
+    /// Cells of a plane of the input and of the output.
+    pub planes: (usize, usize),
+    /// Bounds of a sum.
+    pub bounds: (f32, f32),
+    /// Bytes, or floats; the input is of the same kind.
+    pub sink: Sink,
+}
+
+impl Windows {
+    /// All planes of the input, as many as `output` has.
+    ///
+    /// Fails with [`KernelError::Memory`] where a window or a result lies outside.
+    pub fn run(
+        &self,
+        kernels: Kernels,
+        input: &[Cell],
+        output: &mut [Cell],
+    ) -> Result<(), KernelError> {
+        let reach = self.taps.iter().max().copied().unwrap_or(0);
+        let fits = self.positions.iter().all(|position| {
+            ((position.input + reach) as usize) < self.planes.0
+                && (position.output as usize) < self.planes.1
+        });
+        let count = output.len().checked_div(self.planes.1).unwrap_or(0);
+        if !fits || input.len() < count * self.planes.0 {
+            return Err(KernelError::Memory);
+        }
+        kernels.dispatch(Run {
+            windows: self,
+            input,
+            output,
+        });
+        Ok(())
+    }
+}
+
+struct Run<'a> {
+    windows: &'a Windows,
+    input: &'a [Cell],
+    output: &'a mut [Cell],
+}
+
+impl Work for Run<'_> {
+    #[inline(always)]
+    unsafe fn run<S: Lanes>(self) {
+        let windows = self.windows;
+        let planes = self.input.chunks_exact(windows.planes.0);
+        for (to, from) in self.output.chunks_exact_mut(windows.planes.1).zip(planes) {
+            for position in &windows.positions {
+                let from = &from[position.input as usize..];
+                let to = &mut to[position.output as usize..][..1];
+                match (windows.pooling, windows.sink) {
+                    (Pooling::Max, Sink::Codes { .. }) => max_bytes(from, &windows.taps, to),
+                    (Pooling::Max, Sink::Floats) => max_floats(from, &windows.taps, to),
+                    (Pooling::Sum { .. }, Sink::Codes { low }) => windows.codes(low, from, to),
+                    (Pooling::Sum { .. }, Sink::Floats) => windows.floats(from, to),
+                }
+            }
+        }
+    }
+}
+
+#[inline(always)]
+fn max_bytes(from: &[Cell], taps: &[u32], to: &mut [Cell]) {
+    let mut most = [0u8; Cell::BYTES];
+    for &tap in taps {
+        let bytes = Cell::bytes(&from[tap as usize..][..1]);
+        most.iter_mut()
+            .zip(bytes)
+            .for_each(|(most, &x)| *most = x.max(*most));
+    }
+    Cell::bytes_mut(to).copy_from_slice(&most);
+}
+
+#[inline(always)]
+fn max_floats(from: &[Cell], taps: &[u32], to: &mut [Cell]) {
+    let mut most = [f32::NEG_INFINITY; Cell::SITES];
+    for &tap in taps {
+        let floats = Cell::floats(&from[tap as usize..][..1]);
+        let each = most.iter_mut().zip(floats);
+        each.for_each(|(most, &x)| *most = if x > *most { x } else { *most });
+    }
+    Cell::floats_mut(to).copy_from_slice(&most);
+}
+
+impl Windows {
+    #[inline(always)]
+    fn codes(&self, low: i32, from: &[Cell], to: &mut [Cell]) {
+        let Pooling::Sum {
+            multiplier,
+            start,
+            across,
+        } = self.pooling
+        else {
+            return;
+        };
+        let mut sums = [0i32; Cell::BYTES];
+        for &tap in &self.taps {
+            let bytes = Cell::bytes(&from[tap as usize..][..1]);
+            sums.iter_mut()
+                .zip(bytes)
+                .for_each(|(sum, &x)| *sum += i32::from(x));
+        }
+        if across {
+            for channel in 0..4 {
+                let total = sums.iter().skip(channel).step_by(4).sum();
+                sums.iter_mut()
+                    .skip(channel)
+                    .step_by(4)
+                    .for_each(|sum| *sum = total);
+            }
+        }
+        let bytes = Cell::bytes_mut(to).iter_mut();
+        for (to, sum) in bytes.zip(sums) {
+            let t = (sum + start) as f32 * multiplier;
+            *to = code(t, self.bounds, low);
+        }
+    }
+
+    #[inline(always)]
+    fn floats(&self, from: &[Cell], to: &mut [Cell]) {
+        let Pooling::Sum {
+            multiplier, across, ..
+        } = self.pooling
+        else {
+            return;
+        };
+        let mut sums = [0f32; Cell::SITES];
+        for &tap in &self.taps {
+            let floats = Cell::floats(&from[tap as usize..][..1]);
+            sums.iter_mut().zip(floats).for_each(|(sum, &x)| *sum += x);
+        }
+        if across {
+            sums = [sums.iter().sum(); Cell::SITES];
+        }
+        let (least, most) = self.bounds;
+        for (to, sum) in Cell::floats_mut(to).iter_mut().zip(sums) {
+            *to = (sum * multiplier).max(least).min(most);
+        }
+    }
+}
+
+// Bounds are whole numbers within 16 bits: adding and taking away 1.5 * 2^23 rounds half to even.
+#[inline(always)]
+pub(super) fn code(t: f32, (least, most): (f32, f32), low: i32) -> u8 {
+    const SHIFT: f32 = 12_582_912.0;
+    let t = if t > least { t } else { least };
+    let t = if t < most { t } else { most };
+    (((t + SHIFT) - SHIFT) as i32 - low) as u8
+}

@@ -48,6 +48,7 @@
 #![deny(unsafe_code)]
 
 pub mod attach;
+pub mod engine;
 mod error;
 pub mod format;
 pub mod graph;

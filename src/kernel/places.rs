@@ -58,6 +58,17 @@ pub struct Edges {
 }
 
 impl Edges {
+    /// Nothing to do.
+    pub fn none() -> Self {
+        Self {
+            plane: 0,
+            moves: Vec::new(),
+            maps: Vec::new(),
+            fills: Vec::new(),
+            fill: Cell::default(),
+        }
+    }
+
     /// Whether there is nothing to do.
     pub fn is_empty(&self) -> bool {
         self.moves.is_empty() && self.fills.is_empty()
@@ -117,7 +128,8 @@ impl Work for RunEdges<'_> {
 ///
 /// ```
 /// use burn_compress::kernel::{Cell, Gather};
-/// let gather = Gather { cells: vec![(1, std::array::from_fn(|site| 15 - site as i32))] };
+/// let mut gather = Gather::default();
+/// gather.push(1, std::array::from_fn(|site| 15 - site as i32));
 /// let mut from = [Cell::default()];
 /// Cell::floats_mut(&mut from)[15] = 7.0;
 /// let mut to = [Cell::default(); 2];
@@ -127,22 +139,45 @@ impl Work for RunEdges<'_> {
 /// ```
 #[derive(Debug, Clone, PartialEq, Default)]
 pub struct Gather {
-    /// Cells to write, and where their sites come from.
-    pub cells: Vec<(u32, SiteMap)>,
+    // Whole cells, (to, from); those of the fill; and those whose sites come from several.
+    copies: Vec<(u32, u32)>,
+    fills: Vec<u32>,
+    mixed: Vec<(u32, SiteMap)>,
 }
 
 impl Gather {
+    /// One more cell to write, and where its sites come from.
+    pub fn push(&mut self, to: u32, map: SiteMap) {
+        let first = map[0];
+        let whole = first >= 0
+            && first % Cell::SITES as i32 == 0
+            && map
+                .iter()
+                .enumerate()
+                .all(|(site, &place)| place == first + site as i32);
+        if whole {
+            self.copies.push((to, first as u32 / Cell::SITES as u32));
+        } else if map.iter().all(|&place| place < 0) {
+            self.fills.push(to);
+        } else {
+            self.mixed.push((to, map));
+        }
+    }
+
     /// One plane. Fails with [`KernelError::Memory`] where a cell lies outside.
     pub fn run(&self, from: &[Cell], to: &mut [Cell], fill: &Cell) -> Result<(), KernelError> {
-        let (from, count) = (Cell::integers(from), to.len());
+        for &(place, source) in &self.copies {
+            let source = from.get(source as usize).ok_or(KernelError::Memory)?;
+            *to.get_mut(place as usize).ok_or(KernelError::Memory)? = *source;
+        }
+        for &place in &self.fills {
+            *to.get_mut(place as usize).ok_or(KernelError::Memory)? = *fill;
+        }
+        let from = Cell::integers(from);
         let fill = Cell::integers(std::slice::from_ref(fill));
-        let to = Cell::integers_mut(to);
-        for (cell, map) in &self.cells {
-            let cell = *cell as usize;
-            if cell >= count {
-                return Err(KernelError::Memory);
-            }
-            let sites = to[cell * Cell::SITES..][..Cell::SITES].iter_mut();
+        for (cell, map) in &self.mixed {
+            let to = to.get_mut(*cell as usize).ok_or(KernelError::Memory)?;
+            let sites = Cell::integers_mut(std::slice::from_mut(to)).iter_mut();
             for (site, (to, &place)) in sites.zip(map).enumerate() {
                 *to = match usize::try_from(place) {
                     Ok(place) => *from.get(place).ok_or(KernelError::Memory)?,

@@ -104,7 +104,7 @@ impl Team {
     }
 
     /// The same where no other run is on; else calls `job` with 0 alone. Tells whether the team ran.
-    pub(super) fn try_run(&self, job: &(dyn Fn(usize) + Sync)) -> bool {
+    pub fn try_run(&self, job: &(dyn Fn(usize) + Sync)) -> bool {
         match self.turn.try_lock() {
             Ok(turn) => {
                 self.run_in(turn, job);

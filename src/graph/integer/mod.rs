@@ -30,3 +30,5 @@ pub use model::{IntegerModel, Step};
 pub use op::IntegerOp;
 pub use rescale::{Activation, Divide, Rescale, Weights};
 pub use run::{Elements, Statistics, Traced};
+pub(crate) use sink::Operand;
+pub(crate) use step::execute_alone;

@@ -165,8 +165,13 @@ impl IntegerModel {
         self.dims(self.output)
     }
 
+    /// Whether no step mixes images.
+    pub(crate) fn keeps_images_apart(&self) -> bool {
+        self.apart
+    }
+
     /// Dimensions of a tensor; none of one that is not there.
-    pub(super) fn dims(&self, value: Value) -> Vec<Dim> {
+    pub(crate) fn dims(&self, value: Value) -> Vec<Dim> {
         match value {
             Value::Input => Some(self.input.clone()),
             Value::Node(index) => self.steps.get(index).map(|step| step.dims.clone()),
@@ -180,7 +185,7 @@ impl IntegerModel {
     }
 
     /// The grid of a tensor of codes.
-    pub(super) fn grid(&self, value: Value) -> Option<Grid> {
+    pub(crate) fn grid(&self, value: Value) -> Option<Grid> {
         match value {
             Value::Node(index) => self.steps.get(index).and_then(|step| step.grid),
             _ => None,

@@ -10,19 +10,35 @@ use super::{Elements, Grid};
 const EXACT: u32 = 1 << 24;
 
 /// What a step reads.
-pub(super) struct Operand<'a> {
+pub(crate) struct Operand<'a> {
     pub dims: Vec<usize>,
     pub grid: Option<Grid>,
     pub elements: View<'a>,
 }
 
 #[derive(Clone, Copy)]
-pub(super) enum View<'a> {
+pub(crate) enum View<'a> {
     Codes(&'a [i32]),
     Values(&'a [f32]),
 }
 
 impl<'a> Operand<'a> {
+    pub fn of_codes(dims: Vec<usize>, grid: Grid, codes: &'a [i32]) -> Self {
+        Self {
+            dims,
+            grid: Some(grid),
+            elements: View::Codes(codes),
+        }
+    }
+
+    pub fn of_values(dims: Vec<usize>, values: &'a [f32]) -> Self {
+        Self {
+            dims,
+            grid: None,
+            elements: View::Values(values),
+        }
+    }
+
     /// Centred codes. A checked model asks for them where they are.
     pub fn codes(&self) -> Result<&'a [i32], String> {
         match self.elements {

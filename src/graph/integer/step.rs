@@ -1,6 +1,6 @@
 //! One step, on the operands of a batch.
 
-use crate::graph::Op;
+use crate::graph::{GraphError, Op};
 
 use super::elementwise::{pairs, rescale, sums_of_windows, sums_over_axes};
 use super::float::{self, layout, size};
@@ -8,6 +8,19 @@ use super::product::{convolution, matrix_product, matrix_products, transposed_co
 use super::sink::{Operand, Sink, View};
 use super::window::Windows;
 use super::{Elements, IntegerOp, Rescale, Step, movement};
+
+/// The result of a step for a batch, apart from a run. Fails with [`GraphError::Step`].
+pub(crate) fn execute_alone(
+    step: &Step,
+    operands: &[Operand],
+    dims: &[usize],
+) -> Result<Elements, GraphError> {
+    let result = execute(step, operands, dims).map_err(|what| GraphError::Step {
+        layer: step.layer.clone(),
+        what,
+    });
+    result.map(|(elements, _)| elements)
+}
 
 /// The result, and how many sums need not be exact as `f32`.
 pub(super) fn execute(

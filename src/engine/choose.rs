@@ -1,0 +1,181 @@
+//! Which kernel runs a layer: by time on this machine, or by count.
+
+use std::time::{Duration, Instant};
+
+use super::Choice;
+use super::build::{sink, start};
+use super::layout::Layout;
+use super::stage::{Kind, Weighted};
+use super::table::LayerRow;
+use crate::kernel::{
+    Cell, Epilogue, Filter, KernelError, Kernels, Position, Product, QUAD, Records, Residual,
+};
+
+/// Bytes of the input that a block of positions may read: half of a first-level cache.
+const NEAR: usize = 24 * 1024;
+
+/// The product that won, its time, and those that lost.
+pub(super) struct Chosen {
+    pub product: Product,
+    kernel: &'static str,
+    time: Option<f64>,
+    others: Vec<(String, f64)>,
+}
+
+impl Chosen {
+    pub fn row(&self, layer: &str, weighted: &Weighted, to: &Layout) -> LayerRow {
+        let places = to.shape.rows * to.shape.columns * to.sites.images();
+        LayerRow {
+            layer: layer.to_string(),
+            kernel: self.kernel.to_string(),
+            multiply_adds: (weighted.kept() * places) as u64,
+            kept_share: weighted.kept() as f64 / weighted.weights().max(1) as f64,
+            microseconds: self.time,
+            others: self.others.clone(),
+        }
+    }
+}
+
+pub(super) fn choose(
+    weighted: &Weighted,
+    [from, to]: [&Layout; 2],
+    residual: Option<&Layout>,
+    positions: Vec<Position>,
+    kernels: Kernels,
+    choice: Choice,
+) -> Result<Chosen, KernelError> {
+    let mut candidates = vec![("sparse", weighted.by_filter(from))];
+    candidates.extend(weighted.shared(from).map(|records| ("dense", records)));
+    if choice == Choice::Estimated && candidates.len() > 1 {
+        // A place of four filters costs about twice what one of one filter does.
+        let cost = |records: &Records| (0..records.quads()).map(|q| records.cost(q)).sum::<usize>();
+        let [sparse, dense] = [0, 1].map(|index: usize| cost(&candidates[index].1));
+        candidates.swap_remove(usize::from(sparse <= dense));
+    }
+    let epilogue = epilogue(weighted, from, to, residual);
+    let block = block(weighted, from, to);
+    let product = |records: Records| {
+        let codes = matches!(from.shape.kind, Kind::Codes { .. });
+        let (epilogue, positions) = (epilogue.clone(), positions.clone());
+        Product::new(records, epilogue, positions, to.plane(), codes)
+            .map(|product| product.in_blocks(block))
+    };
+    let mut timed = Vec::new();
+    let mut scratch = None;
+    for (name, records) in candidates {
+        let product = product(records)?;
+        let time = match choice {
+            Choice::Estimated => None,
+            Choice::Measured => {
+                let scratch = scratch.get_or_insert_with(|| Scratch::new(from, to, residual));
+                Some(scratch.time(&product, kernels)?)
+            }
+        };
+        timed.push((name, product, time));
+    }
+    timed.sort_by(|(.., a), (.., b)| a.partial_cmp(b).unwrap_or(std::cmp::Ordering::Equal));
+    let mut timed = timed.into_iter();
+    let (kernel, product, time) = timed.next().ok_or(KernelError::Records)?;
+    let others = timed.filter_map(|(name, _, time)| Some((name.to_string(), time?)));
+    Ok(Chosen {
+        product,
+        kernel,
+        time,
+        others: others.collect(),
+    })
+}
+
+fn epilogue(
+    weighted: &Weighted,
+    from: &Layout,
+    to: &Layout,
+    residual: Option<&Layout>,
+) -> Epilogue {
+    let ends = weighted.filters.iter().enumerate();
+    let mut filters: Vec<Filter> = ends
+        .map(|(filter, &(multiplier, offset))| Filter {
+            start: start(weighted, filter, &from.shape),
+            multiplier,
+            offset,
+        })
+        .collect();
+    let none = Filter {
+        start: 0,
+        multiplier: 0.0,
+        offset: 0.0,
+    };
+    filters.resize(filters.len().next_multiple_of(QUAD), none);
+    let residual = weighted
+        .residual
+        .zip(residual)
+        .map(|(factor, layout)| Residual {
+            factor,
+            low: match layout.shape.kind {
+                Kind::Codes { low } => low,
+                Kind::Floats => 0,
+            },
+            plane: layout.plane(),
+        });
+    Epilogue {
+        filters,
+        residual,
+        bounds: weighted.bounds,
+        sink: sink(to.shape.kind),
+    }
+}
+
+// Positions whose windows stay near: whole rows where they fit.
+fn block(weighted: &Weighted, from: &Layout, to: &Layout) -> usize {
+    let planes = from.planes() / weighted.groups.min(from.planes()).max(1);
+    let step = weighted.window.stride;
+    let row = planes * from.pitch() * step[0] * Cell::BYTES;
+    match NEAR / row.max(1) {
+        0 => {
+            let one = planes * step[1] * weighted.window.kernel[0] * Cell::BYTES;
+            // Whole registers' worth.
+            (NEAR / one.max(1)).next_multiple_of(8).max(8)
+        }
+        rows => rows * to.tile[1].max(1),
+    }
+}
+
+// Memory to try products in.
+struct Scratch {
+    input: Vec<Cell>,
+    residual: Vec<Cell>,
+    output: Vec<Cell>,
+}
+
+impl Scratch {
+    fn new(from: &Layout, to: &Layout, residual: Option<&Layout>) -> Self {
+        // Times do not depend on the numbers, but for those too small to be normal.
+        let cells = |layout: &Layout| vec![Cell::default(); layout.cells()];
+        Self {
+            input: cells(from),
+            residual: residual.map(cells).unwrap_or_default(),
+            output: cells(to),
+        }
+    }
+
+    // Seconds, the least of some runs.
+    fn time(&mut self, product: &Product, kernels: Kernels) -> Result<f64, KernelError> {
+        const ENOUGH: Duration = Duration::from_micros(400);
+        let quads = 0..product.records().quads();
+        let started = Instant::now();
+        let mut least = Duration::MAX;
+        let mut runs = 0;
+        while runs < 2 || (started.elapsed() < ENOUGH && runs < 50) {
+            let run = Instant::now();
+            product.run(
+                kernels,
+                quads.clone(),
+                &self.input,
+                &self.residual,
+                &mut self.output,
+            )?;
+            least = least.min(run.elapsed());
+            runs += 1;
+        }
+        Ok(least.as_secs_f64() * 1e6)
+    }
+}

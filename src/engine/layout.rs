@@ -1,0 +1,282 @@
+//! How a tensor lies in cells.
+
+use super::stage::{Kind, Shape};
+use crate::kernel::{Cell, Edges, Frame, Gather, Move, SiteMap};
+
+/// What the sixteen sites of a pass are.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Sites {
+    /// Sixteen images.
+    Images,
+    /// Tiles of one image, four by four.
+    Tiles,
+}
+
+impl Sites {
+    /// Images of a pass.
+    pub fn images(self) -> usize {
+        match self {
+            Self::Images => Cell::SITES,
+            Self::Tiles => 1,
+        }
+    }
+
+    /// Tiles in rows and columns.
+    fn grid(self) -> [usize; 2] {
+        match self {
+            Self::Images => [1, 1],
+            Self::Tiles => [4, 4],
+        }
+    }
+
+    /// Rows and columns of a tile of an image of this size.
+    pub fn tile(self, size: [usize; 2]) -> [usize; 2] {
+        let grid = self.grid();
+        [size[0].div_ceil(grid[0]), size[1].div_ceil(grid[1])]
+    }
+
+    /// The first row and column of a site's tile.
+    fn origin(self, site: usize, tile: [usize; 2]) -> [usize; 2] {
+        match self {
+            Self::Images => [0, 0],
+            Self::Tiles => [site / 4 * tile[0], site % 4 * tile[1]],
+        }
+    }
+
+    /// The site of a tile.
+    fn site(self, image: usize, [row, column]: [usize; 2]) -> usize {
+        match self {
+            Self::Images => image,
+            Self::Tiles => row * 4 + column,
+        }
+    }
+}
+
+/// Rows before and after, columns before and after.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub(super) struct Halo {
+    pub rows: [usize; 2],
+    pub columns: [usize; 2],
+}
+
+impl Halo {
+    /// What suffices for both.
+    pub fn union(self, other: Self) -> Self {
+        let most = |a: [usize; 2], b: [usize; 2]| [a[0].max(b[0]), a[1].max(b[1])];
+        Self {
+            rows: most(self.rows, other.rows),
+            columns: most(self.columns, other.columns),
+        }
+    }
+}
+
+/// What lies in the halo outside the image.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub(super) enum Fill {
+    /// Nobody looks there.
+    #[default]
+    Any,
+    Zero,
+    /// No greater than anything.
+    Least,
+}
+
+impl Fill {
+    /// What suffices for both; none where there is no such.
+    pub fn union(self, other: Self) -> Option<Self> {
+        match (self, other) {
+            (Self::Any, fill) | (fill, Self::Any) => Some(fill),
+            (a, b) => (a == b).then_some(a),
+        }
+    }
+
+    fn cell(self, kind: Kind) -> Cell {
+        match (self, kind) {
+            (Self::Least, Kind::Codes { .. }) => Cell::of_bytes(0),
+            (Self::Least, Kind::Floats) => Cell::of_floats(f32::NEG_INFINITY),
+            (_, Kind::Codes { low }) => Cell::of_bytes(low.wrapping_neg() as u8),
+            (_, Kind::Floats) => Cell::of_floats(0.0),
+        }
+    }
+}
+
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub(super) struct Layout {
+    pub sites: Sites,
+    pub shape: Shape,
+    /// Rows and columns of a tile.
+    pub tile: [usize; 2],
+    pub halo: Halo,
+    pub fill: Fill,
+}
+
+impl Layout {
+    pub fn pitch(&self) -> usize {
+        self.tile[1] + self.halo.columns[0] + self.halo.columns[1]
+    }
+
+    /// Cells of a plane.
+    pub fn plane(&self) -> usize {
+        (self.tile[0] + self.halo.rows[0] + self.halo.rows[1]) * self.pitch()
+    }
+
+    /// Planes; of floats, as many as whole quads have.
+    pub fn planes(&self) -> usize {
+        match self.shape.kind {
+            Kind::Codes { .. } => self.shape.channels.div_ceil(4),
+            Kind::Floats => self.shape.channels.next_multiple_of(4),
+        }
+    }
+
+    /// Planes of four channels.
+    pub fn quad(&self) -> usize {
+        4 / self.shape.kind.unit()
+    }
+
+    pub fn cells(&self) -> usize {
+        self.planes() * self.plane()
+    }
+
+    /// The cell of an inner row and column; they may lie in the halo.
+    pub fn cell(&self, row: isize, column: isize) -> usize {
+        let row = row + self.halo.rows[0] as isize;
+        let column = column + self.halo.columns[0] as isize;
+        row as usize * self.pitch() + column as usize
+    }
+
+    pub fn fill_cell(&self) -> Cell {
+        self.fill.cell(self.shape.kind)
+    }
+
+    fn size(&self) -> [usize; 2] {
+        [self.shape.rows, self.shape.columns]
+    }
+
+    /// Where a cell of a site lies in the image: none outside.
+    fn place(&self, site: usize, row: isize, column: isize) -> Option<[usize; 2]> {
+        let [first_row, first_column] = self.sites.origin(site, self.tile);
+        let row = usize::try_from(first_row as isize + row).ok()?;
+        let column = usize::try_from(first_column as isize + column).ok()?;
+        (row < self.shape.rows && column < self.shape.columns).then_some([row, column])
+    }
+
+    /// The site and cell that hold a place of an image, the site being one of those that `site` may
+    /// read: of its own image.
+    fn holder(&self, site: usize, [row, column]: [usize; 2]) -> (usize, usize) {
+        let tile = [row / self.tile[0].max(1), column / self.tile[1].max(1)];
+        let inner = [row % self.tile[0].max(1), column % self.tile[1].max(1)];
+        let cell = self.cell(inner[0] as isize, inner[1] as isize);
+        match self.sites {
+            Sites::Images => (site, self.cell(row as isize, column as isize)),
+            Sites::Tiles => (self.sites.site(0, tile), cell),
+        }
+    }
+
+    /// All rows and columns of a plane, the halo included.
+    fn all(&self) -> impl Iterator<Item = (isize, isize)> + '_ {
+        let rows = -(self.halo.rows[0] as isize)..(self.tile[0] + self.halo.rows[1]) as isize;
+        let columns =
+            -(self.halo.columns[0] as isize)..(self.tile[1] + self.halo.columns[1]) as isize;
+        rows.flat_map(move |row| columns.clone().map(move |column| (row, column)))
+    }
+
+    /// What makes a plane whole after its inner cells were written.
+    pub fn edges(&self) -> Edges {
+        let mut edges = Edges {
+            plane: self.plane(),
+            moves: Vec::new(),
+            maps: Vec::new(),
+            fills: Vec::new(),
+            fill: self.fill_cell(),
+        };
+        let any = self.fill == Fill::Any && self.halo == Halo::default();
+        if any {
+            return edges;
+        }
+        for (row, column) in self.all() {
+            let cell = self.cell(row, column) as u32;
+            let inner = (0..self.tile[0] as isize).contains(&row)
+                && (0..self.tile[1] as isize).contains(&column);
+            let mut from = None;
+            let map: SiteMap = std::array::from_fn(|site| {
+                let Some(place) = self.place(site, row, column) else {
+                    return -1;
+                };
+                let (site, cell) = self.holder(site, place);
+                from = Some(cell as u32);
+                site as i32
+            });
+            match from {
+                None => match edges.fills.last_mut() {
+                    Some(last) if last.end == cell => last.end += 1,
+                    _ => edges.fills.push(cell..cell + 1),
+                },
+                Some(_) if inner && map.iter().all(|&site| site >= 0) => {}
+                Some(from) => {
+                    let known = edges.maps.iter().position(|known| *known == map);
+                    let map = known.unwrap_or_else(|| {
+                        edges.maps.push(map);
+                        edges.maps.len() - 1
+                    });
+                    edges.moves.push(Move {
+                        to: cell,
+                        from,
+                        map: map as u32,
+                    });
+                }
+            }
+        }
+        edges
+    }
+
+    /// A plane of this layout made of one of another, whose rows and columns are given for each of
+    /// this one's; halo and sites beyond the image included.
+    pub fn gather(&self, from: &Self, rows: &[Option<usize>], columns: &[Option<usize>]) -> Gather {
+        let mut gather = Gather::default();
+        for (row, column) in self.all() {
+            let to = self.cell(row, column) as u32;
+            let map: SiteMap = std::array::from_fn(|site| {
+                let source = self.place(site, row, column).and_then(|[row, column]| {
+                    Some(from.holder(site, [rows[row]?, columns[column]?]))
+                });
+                match source {
+                    Some((site, cell)) => (cell * Cell::SITES + site) as i32,
+                    None => -1,
+                }
+            });
+            gather.push(to, map);
+        }
+        gather
+    }
+
+    /// Where the sites lie in images `[N, C, H, W]`, of which there may be fewer than sites.
+    pub fn frame(&self, images: usize) -> Frame {
+        let [rows, columns] = self.size();
+        let image = self.shape.channels * rows * columns;
+        let sites = (0..Cell::SITES).map(|site| {
+            let [row, column] = self.sites.origin(site, self.tile);
+            let inside =
+                |length: usize, first: usize, tile: usize| length.saturating_sub(first).min(tile);
+            let part = (
+                inside(rows, row, self.tile[0]),
+                inside(columns, column, self.tile[1]),
+            );
+            match self.sites {
+                Sites::Images => (site < images).then_some((site * image, part)),
+                Sites::Tiles => Some((row.min(rows) * columns + column.min(columns), part)),
+            }
+        });
+        Frame {
+            channels: self.shape.channels,
+            image,
+            channel: rows * columns,
+            row: columns,
+            sites: sites.collect(),
+            rows: self.tile[0],
+            columns: self.tile[1],
+            pitch: self.pitch(),
+            first: self.cell(0, 0),
+            plane: self.plane(),
+        }
+    }
+}

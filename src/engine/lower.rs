@@ -1,0 +1,389 @@
+//! From the steps of a model to stages.
+
+use super::float;
+use super::stage::{
+    Kind, PerElement, Pool, Rearrange, Shape, Stage, StageWork, WeightValues, Weighted, image,
+};
+use crate::graph::integer::{Activation, Divide, IntegerModel, IntegerOp, Rescale, Step, Weights};
+use crate::graph::{Op, Value, Window};
+
+/// Numbers beyond these might end in NaN, which the kernels know nothing of.
+const LARGEST: f32 = 1e25;
+
+pub(super) struct Lowering<'a> {
+    pub model: &'a IntegerModel,
+    /// How often each step's result is used, the model's output included.
+    pub uses: Vec<usize>,
+    /// Steps that were joined to one before them.
+    pub joined: Vec<bool>,
+}
+
+/// The stages of a model, in order.
+pub(super) fn stages(model: &IntegerModel) -> Vec<Stage> {
+    let mut uses = vec![0; model.steps().len()];
+    let outputs = std::iter::once(model.output());
+    let values = model
+        .steps()
+        .iter()
+        .flat_map(|step| step.inputs.iter().copied());
+    for value in values.chain(outputs) {
+        if let Value::Node(index) = value {
+            uses[index] += 1;
+        }
+    }
+    let mut lowering = Lowering {
+        model,
+        joined: vec![false; uses.len()],
+        uses,
+    };
+    let mut stages = Vec::new();
+    for index in 0..model.steps().len() {
+        if !lowering.joined[index] {
+            let stage = lowering.stage(index);
+            stages.push(stage);
+        }
+    }
+    // A stage gives the result of the last step that was joined to it, and stands where that stood.
+    stages.sort_by_key(|stage| stage.output);
+    drop_unused(model, stages)
+}
+
+// A reshaping that a linear layer looked through may be needed no longer.
+fn drop_unused(model: &IntegerModel, stages: Vec<Stage>) -> Vec<Stage> {
+    let mut needed: Vec<bool> = vec![false; model.steps().len()];
+    if let Value::Node(index) = model.output() {
+        needed[index] = true;
+    }
+    let mut kept = Vec::new();
+    for stage in stages.into_iter().rev() {
+        if !needed[stage.output] {
+            continue;
+        }
+        for input in &stage.inputs {
+            if let Value::Node(index) = input {
+                needed[*index] = true;
+            }
+        }
+        kept.push(stage);
+    }
+    kept.reverse();
+    kept
+}
+
+impl Lowering<'_> {
+    fn stage(&mut self, index: usize) -> Stage {
+        let step = &self.model.steps()[index];
+        self.hot(index, step).unwrap_or_else(|| Stage {
+            work: StageWork::Plain,
+            inputs: step.inputs.clone(),
+            output: index,
+            layer: step.layer.clone(),
+        })
+    }
+
+    fn hot(&mut self, index: usize, step: &Step) -> Option<Stage> {
+        Shape::of(self.model, Value::Node(index))?;
+        let stage = |work: StageWork, inputs: Vec<Value>, output: usize| Stage {
+            work,
+            inputs,
+            output,
+            layer: step.layer.clone(),
+        };
+        let first = *step.inputs.first()?;
+        let work = match &step.op {
+            IntegerOp::Quantize if first == Value::Input => {
+                image(self.model.input())?;
+                StageWork::Quantize
+            }
+            IntegerOp::Convolution {
+                window,
+                groups,
+                weights,
+                rescale,
+                ..
+            } => {
+                self.codes(first)?;
+                StageWork::Product(self.integers(step, *window, *groups, weights, rescale)?)
+            }
+            IntegerOp::Linear { weights, rescale } => {
+                let source = self.linear_source(first)?;
+                self.codes(source)?;
+                let shape = Shape::of(self.model, source)?;
+                let [inputs, outputs] = weights.dims[..] else {
+                    return None;
+                };
+                let turned = Weights {
+                    dims: vec![outputs, inputs],
+                    codes: turned(&weights.codes, outputs),
+                };
+                let window = whole(&shape);
+                let mut product = self.integers(step, window, 1, &turned, rescale)?;
+                product.channels = shape.channels;
+                let mut inputs = step.inputs.clone();
+                inputs[0] = source;
+                return Some(stage(StageWork::Product(product), inputs, index));
+            }
+            IntegerOp::Rescale(rescale) => StageWork::Product(self.rescale(step, rescale)?),
+            IntegerOp::Add {
+                left,
+                right,
+                activation,
+            } => {
+                self.same(step)?;
+                let factors = (small(*left)?, small(*right)?);
+                let bounds = self.bounds(index, *activation);
+                StageWork::Elementwise(PerElement::Add { factors, bounds })
+            }
+            IntegerOp::Table(table) => {
+                self.same(step)?;
+                StageWork::Elementwise(PerElement::Table(table.clone()))
+            }
+            IntegerOp::AveragePool {
+                window,
+                ceil: false,
+                divide: Divide::None,
+                multiplier,
+                activation,
+                ..
+            } => self.sum(index, first, Some(*window), *multiplier, *activation)?,
+            IntegerOp::AdaptiveAveragePool {
+                output: [1, 1],
+                divide: Divide::None,
+                multiplier,
+                activation,
+                ..
+            } => self.sum(index, first, None, *multiplier, *activation)?,
+            IntegerOp::Sum {
+                axes,
+                multiplier,
+                activation,
+            } => {
+                self.all_places(first, axes)?;
+                self.sum(index, first, None, *multiplier, *activation)?
+            }
+            IntegerOp::Move(op) => self.moved(index, step, op)?,
+            IntegerOp::Float(_) => return float::stage(self, index, step),
+            _ => return None,
+        };
+        Some(stage(work, step.inputs.clone(), index))
+    }
+
+    /// Whether cells hold the codes of a tensor.
+    fn codes(&self, value: Value) -> Option<()> {
+        match Shape::of(self.model, value)?.kind {
+            Kind::Codes { .. } => Some(()),
+            Kind::Floats => None,
+        }
+    }
+
+    /// Whether all operands have the dimensions of the result, and its kind.
+    pub fn same(&self, step: &Step) -> Option<()> {
+        let kind = Kind::of(step.grid)?;
+        let alike = step.inputs.iter().all(|&value| {
+            let shape = Shape::of(self.model, value);
+            self.model.dims(value) == step.dims
+                && shape.is_some_and(|shape| shape.kind.unit() == kind.unit())
+        });
+        alike.then_some(())
+    }
+
+    /// What a linear layer reads: through a reshaping that only flattens channels, rows and columns.
+    pub fn linear_source(&self, value: Value) -> Option<Value> {
+        if let Value::Node(index) = value {
+            let step = &self.model.steps()[index];
+            if let (IntegerOp::Move(Op::Reshape), Some([channels, rows, columns]), [source]) = (
+                &step.op,
+                image(&self.model.dims(step.inputs[0])),
+                &step.inputs[..],
+            ) {
+                let flat = image(&step.dims) == Some([channels * rows * columns, 1, 1]);
+                if flat && step.dims.len() == 2 {
+                    return Some(*source);
+                }
+            }
+        }
+        (self.model.dims(value).len() == 2).then_some(value)
+    }
+
+    fn integers(
+        &self,
+        step: &Step,
+        window: Window,
+        groups: usize,
+        weights: &Weights,
+        rescale: &Rescale,
+    ) -> Option<Weighted> {
+        let codes = weights.codes.iter().map(|&code| i8::try_from(code).ok());
+        let filters = weights.dims[0];
+        let (filters, residual) = self.ends(step, filters, rescale)?;
+        Some(Weighted {
+            window,
+            groups,
+            channels: weights.dims[1],
+            weights: WeightValues::Codes(codes.collect::<Option<_>>()?),
+            filters,
+            residual,
+            bounds: bounds(step, rescale.activation),
+        })
+    }
+
+    // What ends the sum of each filter, and the factor of a residual.
+    fn ends(
+        &self,
+        step: &Step,
+        filters: usize,
+        rescale: &Rescale,
+    ) -> Option<(Vec<(f32, f32)>, Option<f32>)> {
+        let of = |factors: &[f32], filter: usize| match factors {
+            [one] => Some(*one),
+            factors => factors.get(filter).copied(),
+        };
+        let ends = (0..filters).map(|filter| {
+            let multiplier = small(of(&rescale.multiplier, filter)?)?;
+            // Adding -0 changes nothing, not even the sign of a zero.
+            let offset = match &rescale.offset {
+                Some(offset) => small(of(offset, filter)?)?,
+                None => -0.0,
+            };
+            Some((multiplier, offset))
+        });
+        let ends = ends.collect::<Option<_>>()?;
+        if let Some(factor) = rescale.residual {
+            small(factor)?;
+            let last = *step.inputs.last()?;
+            self.codes(last)?;
+            if self.model.dims(last) != step.dims {
+                return None;
+            }
+            Kind::of(step.grid)?;
+            // Results in floats lie otherwise than codes.
+            step.grid?;
+        }
+        Some((ends, rescale.residual))
+    }
+
+    // Each channel by its own factor: a product of one weight of 1.
+    fn rescale(&self, step: &Step, rescale: &Rescale) -> Option<Weighted> {
+        let first = *step.inputs.first()?;
+        self.codes(first)?;
+        let shape = Shape::of(self.model, first)?;
+        if self.model.dims(first) != step.dims {
+            return None;
+        }
+        let (filters, residual) = self.ends(step, shape.channels, rescale)?;
+        Some(Weighted {
+            window: Window::default(),
+            groups: shape.channels,
+            channels: 1,
+            weights: WeightValues::Codes(vec![1; shape.channels]),
+            filters,
+            residual,
+            bounds: bounds(step, rescale.activation),
+        })
+    }
+
+    fn bounds(&self, index: usize, activation: Option<Activation>) -> (f32, f32) {
+        bounds(&self.model.steps()[index], activation)
+    }
+
+    fn sum(
+        &self,
+        index: usize,
+        first: Value,
+        window: Option<Window>,
+        multiplier: f32,
+        activation: Option<Activation>,
+    ) -> Option<StageWork> {
+        self.codes(first)?;
+        // Results in floats lie otherwise than codes.
+        self.model.steps()[index].grid?;
+        let dims = self.model.dims(first).len();
+        Some(StageWork::Pool(Pool {
+            window: window.filter(|_| dims > 2),
+            sum: Some(small(multiplier)?),
+            bounds: self.bounds(index, activation),
+        }))
+    }
+
+    /// Whether axes are all rows and columns of a tensor.
+    pub fn all_places(&self, value: Value, axes: &[usize]) -> Option<()> {
+        let rank = self.model.dims(value).len();
+        image(&self.model.dims(value))?;
+        (rank > 2 && axes.iter().copied().eq(2..rank)).then_some(())
+    }
+
+    fn moved(&self, index: usize, step: &Step, op: &Op) -> Option<StageWork> {
+        if let Op::MaxPool {
+            window,
+            ceil: false,
+            ..
+        } = op
+        {
+            Shape::of(self.model, step.inputs[0])?;
+            return Some(StageWork::Pool(Pool {
+                window: Some(*window),
+                sum: None,
+                bounds: (f32::NEG_INFINITY, f32::INFINITY),
+            }));
+        }
+        let to = Shape::of(self.model, Value::Node(index))?;
+        let shapes = step
+            .inputs
+            .iter()
+            .map(|&value| Shape::of(self.model, value));
+        let from: Vec<Shape> = shapes.collect::<Option<_>>()?;
+        let rearranged = super::rearrange::of(op, &step.dims, to, &from)?;
+        Some(StageWork::Rearrange(rearranged))
+    }
+}
+
+impl Rearrange {
+    /// Whether each plane of the result is one of an operand's, or empty.
+    pub fn keeps_planes(&self, unit: usize) -> bool {
+        self.channels.chunks(unit).all(|group| {
+            let first = group[0];
+            group
+                .iter()
+                .enumerate()
+                .all(|(place, channel)| match (first, channel) {
+                    (None, None) => true,
+                    (Some((operand, start)), Some((other, channel))) => {
+                        operand == *other && start % unit == 0 && *channel == start + place
+                    }
+                    _ => false,
+                })
+        })
+    }
+}
+
+/// A number that no sum of products makes infinite.
+pub(super) fn small(value: f32) -> Option<f32> {
+    (value.abs() <= LARGEST).then_some(value)
+}
+
+/// All rows and columns of a tensor.
+pub(super) fn whole(shape: &Shape) -> Window {
+    Window {
+        kernel: [shape.rows, shape.columns],
+        ..Window::default()
+    }
+}
+
+/// `[in, out]` as `[out, in]`.
+pub(super) fn turned<T: Copy>(weights: &[T], outputs: usize) -> Vec<T> {
+    let each = |output: usize| weights.iter().skip(output).step_by(outputs.max(1)).copied();
+    (0..outputs).flat_map(each).collect()
+}
+
+// Rounding and the two clamps never lower a greater number below a less: together they are one clamp,
+// to what they make of the ends.
+fn bounds(step: &Step, activation: Option<Activation>) -> (f32, f32) {
+    let end = |t: f32| {
+        let t = activation.map_or(t, |activation| activation.apply(t));
+        match step.grid {
+            Some(grid) => grid.centred(t) as f32,
+            None => t,
+        }
+    };
+    (end(f32::NEG_INFINITY), end(f32::INFINITY))
+}

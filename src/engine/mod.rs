@@ -1,0 +1,31 @@
+//! Runs a compressed model on a processor, fast: without Burn tensors, and without allocating.
+//!
+//! [`Program::compile`] takes an [`IntegerModel`](crate::graph::integer::IntegerModel), in whole numbers
+//! or in floats, to operations on [cells](crate::kernel::Cell). Sixteen sites lie in the lanes of a
+//! vector: sixteen images of a batch, or sixteen tiles of one image with their halos. So every load is
+//! aligned whatever the offset of a weight, and a weight that is not zero is a record of an offset and a
+//! value: zeros cost nothing.
+//!
+//! What cells cannot hold runs plainly, by the reference's own code, and [`Program::layers`] says so.
+
+mod build;
+mod choose;
+mod demand;
+mod error;
+mod float;
+mod layout;
+mod lower;
+mod memory;
+mod operation;
+mod options;
+mod pack;
+mod plan;
+mod program;
+mod rearrange;
+mod stage;
+mod table;
+
+pub use error::EngineError;
+pub use options::{Choice, Options};
+pub use program::Program;
+pub use table::LayerRow;

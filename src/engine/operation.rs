@@ -1,0 +1,286 @@
+//! What a plan runs, one after the other.
+
+use std::ops::Range;
+
+use super::EngineError;
+use crate::graph::integer::{Elements, Grid, IntegerModel, Operand, execute_alone};
+use crate::kernel::{
+    Cell, Edges, Element, Elementwise, Frame, Gather, InputGrid, Kernels, Product, Sink, Windows,
+};
+
+/// One operation: what it does, on what, and how it can be shared out.
+#[derive(Debug)]
+pub(super) struct Operation {
+    pub work: OperationWork,
+    /// Buffers read, and the one written.
+    pub reads: Vec<usize>,
+    pub write: usize,
+    /// What makes written planes whole.
+    pub edges: Edges,
+    /// The cost of each unit of the output.
+    pub costs: Vec<usize>,
+    /// Cells of a unit.
+    pub unit: usize,
+    pub layer: String,
+}
+
+#[derive(Debug)]
+pub(super) enum OperationWork {
+    /// The model's input; a frame for each number of images.
+    Load {
+        frames: Vec<Frame>,
+        grid: Option<InputGrid>,
+    },
+    Product(Product),
+    Pool(Windows),
+    /// Row by row.
+    Elementwise {
+        step: Elementwise,
+        rows: Rows,
+    },
+    Rearrange {
+        /// By operand.
+        gathers: Vec<Gather>,
+        /// Operand and plane of each plane.
+        planes: Vec<Option<(usize, usize)>>,
+        /// Cells of a plane of each operand.
+        sizes: Vec<usize>,
+        fill: Cell,
+    },
+    /// Cells to whole numbers or floats, `[N, C, H, W]`.
+    Unpack {
+        frame: Frame,
+        sink: Sink,
+        /// Codes become floats by this scale.
+        scale: Option<f32>,
+    },
+    /// The way back.
+    Pack {
+        frame: Frame,
+        grid: Option<InputGrid>,
+    },
+    /// A step as the reference has it.
+    Plain {
+        step: usize,
+        operands: Vec<PlainOperand>,
+        images: usize,
+    },
+}
+
+/// Rows of planes: where the first begins in each operand and in the output, and how far apart they and
+/// planes are.
+#[derive(Debug)]
+pub(super) struct Rows {
+    pub rows: usize,
+    pub columns: usize,
+    pub planes: Vec<usize>,
+    pub firsts: Vec<usize>,
+    pub pitches: Vec<usize>,
+}
+
+#[derive(Debug, Clone)]
+pub(super) struct PlainOperand {
+    pub dims: Vec<usize>,
+    pub grid: Option<Grid>,
+    pub source: PlainSource,
+}
+
+#[derive(Debug, Clone, Copy)]
+pub(super) enum PlainSource {
+    /// One of the buffers read, and its elements.
+    Read(usize, usize),
+    Constant(usize),
+    Input,
+}
+
+/// What a run gives to all operations.
+pub(super) struct Context<'a> {
+    pub model: &'a IntegerModel,
+    pub kernels: Kernels,
+    /// The images of this pass.
+    pub input: &'a [f32],
+    pub images: usize,
+}
+
+impl Operation {
+    /// Units of the output.
+    pub fn units(&self) -> usize {
+        self.costs.len()
+    }
+
+    /// The units of each of so many threads, of about the same cost.
+    pub fn shares(&self, threads: usize) -> Vec<Range<usize>> {
+        let total: usize = self.costs.iter().sum();
+        let mut shares = Vec::with_capacity(threads);
+        let (mut start, mut spent) = (0, 0);
+        for thread in 1..=threads {
+            let goal = total * thread / threads;
+            let mut end = start;
+            while end < self.units() && (thread == threads || spent + self.costs[end] / 2 < goal) {
+                spent += self.costs[end];
+                end += 1;
+            }
+            shares.push(start..end);
+            start = end;
+        }
+        shares
+    }
+
+    /// Makes some units of the output. Tells whether the input was finite, where it was read.
+    pub fn run(
+        &self,
+        context: &Context<'_>,
+        units: Range<usize>,
+        reads: &[&[Cell]],
+        write: &mut [Cell],
+    ) -> Result<bool, EngineError> {
+        if units.is_empty() {
+            return Ok(true);
+        }
+        let mut finite = true;
+        self.work(context, units, reads, write, &mut finite)?;
+        self.edges.run(context.kernels, write)?;
+        Ok(finite)
+    }
+
+    fn work(
+        &self,
+        context: &Context<'_>,
+        units: Range<usize>,
+        reads: &[&[Cell]],
+        write: &mut [Cell],
+        finite: &mut bool,
+    ) -> Result<(), EngineError> {
+        let kernels = context.kernels;
+        match &self.work {
+            OperationWork::Load { frames, grid } => {
+                let frame = &frames[context.images.clamp(1, frames.len()) - 1];
+                *finite = frame.write(kernels, context.input, *grid, units, write)?;
+            }
+            OperationWork::Product(product) => {
+                let residual = reads.get(1).copied().unwrap_or(&[]);
+                product.run(kernels, units, reads[0], residual, write)?;
+            }
+            OperationWork::Pool(windows) => {
+                let first = units.start * windows.planes.0;
+                windows.run(kernels, &reads[0][first..], write)?;
+            }
+            OperationWork::Elementwise { step, rows } => {
+                rows.run(kernels, step, units, reads, write)?;
+            }
+            OperationWork::Rearrange {
+                gathers,
+                planes,
+                sizes,
+                fill,
+            } => {
+                for (plane, write) in units.zip(write.chunks_exact_mut(self.unit)) {
+                    match planes[plane] {
+                        None => write.fill(*fill),
+                        Some((operand, plane)) => {
+                            let size = sizes[operand];
+                            let from = &reads[operand][plane * size..(plane + 1) * size];
+                            gathers[operand].run(from, write, fill)?;
+                        }
+                    }
+                }
+            }
+            OperationWork::Unpack { frame, sink, scale } => match (sink, scale) {
+                (Sink::Codes { .. }, None) => {
+                    let to = Cell::integers_mut(write);
+                    frame.read(reads[0], *sink, |place, element| {
+                        if let Element::Code(code) = element {
+                            to[place] = code;
+                        }
+                    })?;
+                }
+                (_, scale) => {
+                    let to = Cell::floats_mut(write);
+                    frame.read(reads[0], *sink, |place, element| {
+                        to[place] = match element {
+                            Element::Code(code) => scale.unwrap_or(1.0) * code as f32,
+                            Element::Float(value) => value,
+                        };
+                    })?;
+                }
+            },
+            OperationWork::Pack { frame, grid } => {
+                let planes = 0..write.len() / frame.plane.max(1);
+                match grid {
+                    None => {
+                        frame.write(kernels, Cell::floats(reads[0]), None, planes, write)?;
+                    }
+                    Some(grid) => {
+                        let codes = Cell::integers(reads[0]).iter().map(|&code| code as f32);
+                        let codes: Vec<f32> = codes.collect();
+                        frame.write(kernels, &codes, Some(*grid), planes, write)?;
+                    }
+                }
+            }
+            OperationWork::Plain {
+                step,
+                operands,
+                images,
+            } => {
+                let step = &context.model.steps()[*step];
+                let views = operands.iter().map(|operand| operand.view(context, reads));
+                let views: Vec<Operand<'_>> = views.collect();
+                let dims: Vec<usize> = step.dims.iter().map(|dim| dim.at(*images)).collect();
+                match execute_alone(step, &views, &dims)? {
+                    Elements::Codes(codes) => {
+                        Cell::integers_mut(write)[..codes.len()].copy_from_slice(&codes);
+                    }
+                    Elements::Values(values) => {
+                        Cell::floats_mut(write)[..values.len()].copy_from_slice(&values);
+                    }
+                }
+            }
+        }
+        Ok(())
+    }
+}
+
+impl Rows {
+    fn run(
+        &self,
+        kernels: Kernels,
+        step: &Elementwise,
+        units: Range<usize>,
+        reads: &[&[Cell]],
+        write: &mut [Cell],
+    ) -> Result<(), EngineError> {
+        let last = self.planes.len() - 1;
+        for (place, plane) in units.enumerate() {
+            for row in 0..self.rows {
+                let start = |of: usize, plane: usize| {
+                    plane * self.planes[of] + self.firsts[of] + row * self.pitches[of]
+                };
+                let mut operands: [&[Cell]; 2] = [&[]; 2];
+                for (index, operand) in operands.iter_mut().take(last).enumerate() {
+                    *operand = &reads[index][start(index, plane)..][..self.columns];
+                }
+                let to = &mut write[start(last, place)..][..self.columns];
+                step.run(kernels, &operands[..last], to)?;
+            }
+        }
+        Ok(())
+    }
+}
+
+impl PlainOperand {
+    fn view<'a>(&self, context: &Context<'a>, reads: &[&'a [Cell]]) -> Operand<'a> {
+        let dims = self.dims.clone();
+        match self.source {
+            PlainSource::Read(index, elements) => match self.grid {
+                Some(grid) => {
+                    Operand::of_codes(dims, grid, &Cell::integers(reads[index])[..elements])
+                }
+                None => Operand::of_values(dims, &Cell::floats(reads[index])[..elements]),
+            },
+            PlainSource::Constant(index) => {
+                Operand::of_values(dims, &context.model.constants()[index].values)
+            }
+            PlainSource::Input => Operand::of_values(dims, context.input),
+        }
+    }
+}

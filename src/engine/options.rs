@@ -1,0 +1,37 @@
+use serde::{Deserialize, Serialize};
+
+use crate::kernel::Isa;
+
+/// How each layer's kernel is chosen.
+///
+/// ```
+/// use burn_compress::engine::Choice;
+/// assert_eq!(Choice::default(), Choice::Measured);
+/// ```
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Choice {
+    /// By running the candidates on this machine.
+    #[default]
+    Measured,
+    /// By counting their records: the same on every machine, and at once.
+    Estimated,
+}
+
+/// How a model is compiled.
+///
+/// ```
+/// use burn_compress::engine::{Choice, Options};
+/// let options = Options { threads: Some(2), choice: Choice::Estimated, ..Options::default() };
+/// # let _ = options;
+/// ```
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Options {
+    /// Threads of a run, at least 1; none: as many as the machine has processors.
+    pub threads: Option<usize>,
+    /// The instruction set; none: the best that the machine has.
+    pub isa: Option<Isa>,
+    /// How kernels are chosen.
+    pub choice: Choice,
+}

@@ -1,0 +1,173 @@
+//! A plan: the operations of a pass of sixteen images, or of one, and the memory they share.
+
+use super::EngineError;
+use super::build::Builder;
+use super::demand::Tensors;
+use super::layout::Sites;
+use super::memory::{self, Buffer};
+use super::operation::{Context, Operation};
+use super::stage::Stage;
+use super::table::LayerRow;
+use crate::graph::integer::IntegerModel;
+use crate::kernel::{Access, Cell, KernelError, Kernels, Steps, Team};
+
+use super::Choice;
+
+#[derive(Debug)]
+pub(super) struct Plan {
+    pub sites: Sites,
+    pub operations: Vec<Operation>,
+    /// Shared out to the threads, and on one alone.
+    shared: (Steps, Vec<Vec<std::ops::Range<usize>>>),
+    alone: Steps,
+    pub cells: usize,
+    /// Where the output lies, as floats.
+    output: usize,
+    /// Whether a plain operation reads the input of a whole pass.
+    pub whole_input: bool,
+    pub layers: Vec<LayerRow>,
+}
+
+impl Plan {
+    pub fn new(
+        model: &IntegerModel,
+        stages: &[Stage],
+        sites: Sites,
+        kernels: Kernels,
+        threads: usize,
+        choice: Choice,
+    ) -> Result<Self, EngineError> {
+        let tensors = Tensors::of(model, stages, sites);
+        let builder = Builder::new(model, sites, kernels, choice, tensors);
+        let built = builder.build(stages)?;
+        let count = built.operations.len();
+        let mut buffers: Vec<Buffer> = built
+            .buffers
+            .iter()
+            .map(|&cells| Buffer {
+                cells,
+                first: usize::MAX,
+                last: 0,
+            })
+            .collect();
+        for (index, operation) in built.operations.iter().enumerate() {
+            let write = &mut buffers[operation.write];
+            write.first = write.first.min(index);
+            write.last = write.last.max(index);
+            for &read in &operation.reads {
+                buffers[read].last = index;
+            }
+        }
+        buffers[built.output].last = count;
+        let (places, cells) = memory::place(&buffers);
+        let too_large = || EngineError::TooLarge {
+            layer: "the model".to_string(),
+            images: sites.images(),
+        };
+        if cells > (u32::MAX as usize) / Cell::BYTES {
+            return Err(too_large());
+        }
+        let steps = |threads: usize| -> Result<_, KernelError> {
+            let mut accesses = Vec::new();
+            let mut all = Vec::new();
+            for operation in &built.operations {
+                let start = places[operation.write].start;
+                let shares = operation.shares(threads);
+                let writes = shares.iter().map(|units| {
+                    start + units.start * operation.unit..start + units.end * operation.unit
+                });
+                accesses.push(Access {
+                    reads: operation
+                        .reads
+                        .iter()
+                        .map(|&read| places[read].clone())
+                        .collect(),
+                    writes: writes.collect(),
+                });
+                all.push(shares);
+            }
+            Ok((Steps::new(accesses, cells, threads)?, all))
+        };
+        Ok(Self {
+            sites,
+            shared: steps(threads)?,
+            alone: steps(1)?.0,
+            cells,
+            output: places[built.output].start,
+            whole_input: built.whole_input,
+            layers: built.layers,
+            operations: built.operations,
+        })
+    }
+
+    /// Runs a pass on all threads of a team; tells whether the input was finite.
+    pub fn run_shared(
+        &self,
+        team: &Team,
+        context: &Context<'_>,
+        memory: &mut [Cell],
+    ) -> Result<bool, EngineError> {
+        let finite = std::sync::atomic::AtomicBool::new(true);
+        let (steps, shares) = &self.shared;
+        steps.run(
+            team,
+            &mut memory[..self.cells],
+            &|index, thread, reads, write| {
+                let units = shares[index][thread].clone();
+                let operation = &self.operations[index];
+                if !operation.run_named(context, units, reads, write)? {
+                    finite.store(false, std::sync::atomic::Ordering::Relaxed);
+                }
+                Ok::<(), EngineError>(())
+            },
+        )?;
+        Ok(finite.into_inner())
+    }
+
+    /// Runs a pass on this thread alone.
+    pub fn run_alone(
+        &self,
+        team: &Team,
+        context: &Context<'_>,
+        memory: &mut [Cell],
+    ) -> Result<bool, EngineError> {
+        let finite = std::sync::atomic::AtomicBool::new(true);
+        self.alone.run(
+            team,
+            &mut memory[..self.cells],
+            &|index, _, reads, write| {
+                let operation = &self.operations[index];
+                if !operation.run_named(context, 0..operation.units(), reads, write)? {
+                    finite.store(false, std::sync::atomic::Ordering::Relaxed);
+                }
+                Ok::<(), EngineError>(())
+            },
+        )?;
+        Ok(finite.into_inner())
+    }
+
+    /// The output of a pass.
+    pub fn output<'a>(&self, memory: &'a [Cell], numbers: usize) -> &'a [f32] {
+        &Cell::floats(&memory[self.output..])[..numbers]
+    }
+}
+
+impl Operation {
+    // An error names the layer.
+    fn run_named(
+        &self,
+        context: &Context<'_>,
+        units: std::ops::Range<usize>,
+        reads: &[&[Cell]],
+        write: &mut [Cell],
+    ) -> Result<bool, EngineError> {
+        self.run(context, units, reads, write)
+            .map_err(|error| match error {
+                EngineError::Kernel { source, .. } => EngineError::Kernel {
+                    layer: self.layer.clone(),
+                    source,
+                },
+                error => error,
+            })
+    }
+}

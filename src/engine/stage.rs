@@ -1,0 +1,156 @@
+//! A model as the engine sees it: what it runs on cells, and what it runs plainly.
+
+use crate::graph::integer::{Grid, IntegerModel};
+use crate::graph::{Dim, Value, Window};
+
+/// One step, or several that were joined.
+#[derive(Debug, Clone)]
+pub(super) struct Stage {
+    pub work: StageWork,
+    /// Operands on cells, or of the plain step.
+    pub inputs: Vec<Value>,
+    /// The step whose result it gives.
+    pub output: usize,
+    pub layer: String,
+}
+
+#[derive(Debug, Clone)]
+pub(super) enum StageWork {
+    /// The model's input, to codes.
+    Quantize,
+    /// Sums of products; a residual comes last.
+    Product(Weighted),
+    /// The greatest or the sum of windows.
+    Pool(Pool),
+    /// A step on each element.
+    Elementwise(PerElement),
+    /// Channels, rows and columns at other places.
+    Rearrange(Rearrange),
+    /// The step of this number, as the reference has it.
+    Plain,
+}
+
+/// A convolution, or a linear layer as one.
+#[derive(Debug, Clone)]
+pub(super) struct Weighted {
+    pub window: Window,
+    pub groups: usize,
+    /// Channels of the input in a group.
+    pub channels: usize,
+    pub weights: WeightValues,
+    /// Of each filter: the factor of its sum and what is added.
+    pub filters: Vec<(f32, f32)>,
+    /// The factor of the last operand, where that is a residual.
+    pub residual: Option<f32>,
+    /// Bounds in units of the result.
+    pub bounds: (f32, f32),
+}
+
+/// `[filter][channel][row][column]`.
+#[derive(Debug, Clone)]
+pub(super) enum WeightValues {
+    Codes(Vec<i8>),
+    Floats(Vec<f32>),
+}
+
+#[derive(Debug, Clone)]
+pub(super) struct Pool {
+    /// None: all rows and columns.
+    pub window: Option<Window>,
+    /// The factor of the sum; none: the greatest.
+    pub sum: Option<f32>,
+    pub bounds: (f32, f32),
+}
+
+#[derive(Debug, Clone)]
+pub(super) enum PerElement {
+    Add {
+        factors: (f32, f32),
+        bounds: (f32, f32),
+    },
+    Scale {
+        factor: f32,
+        bounds: (f32, f32),
+    },
+    /// Centred codes, the operand's least first.
+    Table(Vec<i32>),
+}
+
+/// Where elements of the result come from; where nowhere, they are zero.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Rearrange {
+    /// For each channel, the operand and its channel.
+    pub channels: Vec<Option<(usize, usize)>>,
+    pub rows: Vec<Option<usize>>,
+    pub columns: Vec<Option<usize>>,
+}
+
+/// Channels, rows and columns of a tensor that cells can hold: `[N, C]`, `[N, C, L]`, `[N, C, H, W]`.
+pub(super) fn image(dims: &[Dim]) -> Option<[usize; 3]> {
+    let fixed = |dim: &Dim| match dim {
+        Dim::Fixed(length) => Some(*length),
+        Dim::Batch(_) => None,
+    };
+    match dims {
+        [Dim::Batch(1), channels] => Some([fixed(channels)?, 1, 1]),
+        [Dim::Batch(1), channels, columns] => Some([fixed(channels)?, 1, fixed(columns)?]),
+        [Dim::Batch(1), channels, rows, columns] => {
+            Some([fixed(channels)?, fixed(rows)?, fixed(columns)?])
+        }
+        _ => None,
+    }
+}
+
+/// What cells hold of a tensor.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub(super) enum Kind {
+    /// Bytes, from this centred code on.
+    Codes {
+        low: i32,
+    },
+    Floats,
+}
+
+impl Kind {
+    /// None where the codes take more than a byte.
+    pub fn of(grid: Option<Grid>) -> Option<Self> {
+        match grid {
+            None => Some(Self::Floats),
+            Some(grid) if grid.high() - grid.low() <= 255 => Some(Self::Codes { low: grid.low() }),
+            Some(_) => None,
+        }
+    }
+
+    /// Channels of a plane of cells.
+    pub fn unit(self) -> usize {
+        match self {
+            Self::Codes { .. } => 4,
+            Self::Floats => 1,
+        }
+    }
+}
+
+/// What is known of a tensor that cells can hold.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub(super) struct Shape {
+    pub kind: Kind,
+    pub channels: usize,
+    pub rows: usize,
+    pub columns: usize,
+}
+
+impl Shape {
+    /// None of one that cells cannot hold.
+    pub fn of(model: &IntegerModel, value: Value) -> Option<Self> {
+        if !value.is_activation() {
+            return None;
+        }
+        let [channels, rows, columns] = image(&model.dims(value))?;
+        Some(Self {
+            kind: Kind::of(model.grid(value))?,
+            channels,
+            rows,
+            columns,
+        })
+    }
+}

@@ -1,0 +1,57 @@
+use serde::{Deserialize, Serialize};
+
+/// What was chosen for a layer, and what it costs, for one pass: sixteen images, or one.
+///
+/// ```
+/// use burn_compress::engine::LayerRow;
+/// let row = LayerRow {
+///     layer: "conv1".into(),
+///     kernel: "sparse".into(),
+///     multiply_adds: 1000,
+///     kept_share: 0.1,
+///     microseconds: Some(2.5),
+///     others: vec![],
+/// };
+/// assert_eq!(row.gain(), None);
+/// ```
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct LayerRow {
+    /// Path of the layer.
+    pub layer: String,
+    /// What runs it: `sparse` (each filter its own places), `dense` (four filters share them), the name
+    /// of an operation on cells, or `plain NAME` for the reference's own code.
+    pub kernel: String,
+    /// Multiply-adds of a pass with weights that are not zero; 0 for other operations.
+    pub multiply_adds: u64,
+    /// Share of the weights that are not zero; 1 for other operations.
+    pub kept_share: f64,
+    /// Time of a pass on one thread, where it was measured.
+    pub microseconds: Option<f64>,
+    /// The kernels that were slower, with their times.
+    pub others: Vec<(String, f64)>,
+}
+
+impl LayerRow {
+    // An operation without weights.
+    pub(super) fn named(layer: &str, kernel: &str) -> Self {
+        Self {
+            layer: layer.to_string(),
+            kernel: kernel.to_string(),
+            multiply_adds: 0,
+            kept_share: 1.0,
+            microseconds: None,
+            others: Vec::new(),
+        }
+    }
+
+    /// How many times faster it is than its dense kernel, where both were measured: 1 where compression gained
+    /// nothing.
+    pub fn gain(&self) -> Option<f64> {
+        let dense = self.others.iter().find(|(kernel, _)| kernel == "dense");
+        match (self.kernel.as_str(), dense, self.microseconds) {
+            ("dense", _, Some(_)) => Some(1.0),
+            (_, Some((_, dense)), Some(chosen)) => Some(dense / chosen),
+            _ => None,
+        }
+    }
+}

@@ -15,6 +15,7 @@ macro_rules! common {
     () => {
         type Floats = [__m256; 2];
         type Integers = [__m256i; 2];
+        type Pairs = [__m256i; 2];
 
         const FLOAT_POSITIONS: usize = 6;
         const FLOAT_FILTERS: usize = 2;
@@ -110,10 +111,30 @@ macro_rules! common {
         }
 
         #[inline(always)]
-        unsafe fn shift_left<const SHIFT: i32>(a: [__m256i; 2]) -> [__m256i; 2] {
+        unsafe fn pair(first: [__m256i; 2], second: [__m256i; 2]) -> [__m256i; 2] {
             unsafe {
-                let count = _mm_cvtsi32_si128(SHIFT);
-                [_mm256_sll_epi32(a[0], count), _mm256_sll_epi32(a[1], count)]
+                [
+                    _mm256_packs_epi32(first[0], second[0]),
+                    _mm256_packs_epi32(first[1], second[1]),
+                ]
+            }
+        }
+
+        #[inline(always)]
+        unsafe fn quad(first: [__m256i; 2], second: [__m256i; 2], term: i16) -> [__m256i; 2] {
+            unsafe {
+                let term = _mm256_set1_epi16(term);
+                // In each 128 bits: four sites of one filter after another, to be turned.
+                let turn = _mm256_setr_epi8(
+                    0, 4, 8, 12, 1, 5, 9, 13, 2, 6, 10, 14, 3, 7, 11, 15, 0, 4, 8, 12, 1, 5, 9, 13,
+                    2, 6, 10, 14, 3, 7, 11, 15,
+                );
+                let half = |place: usize| {
+                    let first = _mm256_adds_epi16(first[place], term);
+                    let second = _mm256_adds_epi16(second[place], term);
+                    _mm256_shuffle_epi8(_mm256_packus_epi16(first, second), turn)
+                };
+                [half(0), half(1)]
             }
         }
 

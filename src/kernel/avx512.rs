@@ -15,6 +15,7 @@ macro_rules! common {
     () => {
         type Floats = __m512;
         type Integers = __m512i;
+        type Pairs = __m512i;
 
         const FLOAT_POSITIONS: usize = 8;
         const FLOAT_FILTERS: usize = 4;
@@ -94,8 +95,20 @@ macro_rules! common {
         }
 
         #[inline(always)]
-        unsafe fn shift_left<const SHIFT: i32>(a: __m512i) -> __m512i {
-            unsafe { _mm512_sll_epi32(a, _mm_cvtsi32_si128(SHIFT)) }
+        unsafe fn pair(first: __m512i, second: __m512i) -> __m512i {
+            unsafe { _mm512_packs_epi32(first, second) }
+        }
+
+        #[inline(always)]
+        unsafe fn quad(first: __m512i, second: __m512i, term: i16) -> __m512i {
+            unsafe {
+                let term = _mm512_set1_epi16(term);
+                let first = _mm512_adds_epi16(first, term);
+                let second = _mm512_adds_epi16(second, term);
+                // In each 128 bits: four sites of one filter after another, to be turned.
+                let turn = _mm512_set4_epi32(0x0f0b_0703, 0x0e0a_0602, 0x0d09_0501, 0x0c08_0400);
+                _mm512_shuffle_epi8(_mm512_packus_epi16(first, second), turn)
+            }
         }
 
         #[inline(always)]

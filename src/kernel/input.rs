@@ -260,10 +260,8 @@ impl WriteFrame<'_> {
         unsafe {
             let scale = S::splat(grid.scale);
             let (low, high) = (S::splat(grid.low as f32), S::splat(grid.high as f32));
-            let bias = S::splat_integer(grid.low.wrapping_neg());
-            let mut packed = S::splat_integer(0);
             macro_rules! channel {
-                ($c:literal, $shift:literal) => {
+                ($c:literal) => {{
                     let floats = Cell::floats_mut(&mut values);
                     if $c < channels {
                         let row = row($c);
@@ -274,16 +272,13 @@ impl WriteFrame<'_> {
                         floats.fill(0.0);
                     }
                     let t = S::divide(S::load(floats.as_ptr()), scale);
-                    let code = S::round(S::min(S::max(t, low), high));
-                    let code = S::add_integers(code, bias);
-                    packed = S::add_integers(packed, S::shift_left::<$shift>(code));
-                };
+                    S::round(S::min(S::max(t, low), high))
+                }};
             }
-            channel!(0, 0);
-            channel!(1, 8);
-            channel!(2, 16);
-            channel!(3, 24);
-            S::store_integers(Cell::integers_mut(to).as_mut_ptr(), packed);
+            let first = S::pair(channel!(0), channel!(1));
+            let second = S::pair(channel!(2), channel!(3));
+            let codes = S::quad(first, second, -grid.low as i16);
+            S::store_integers(Cell::integers_mut(to).as_mut_ptr(), codes);
         }
         finite
     }

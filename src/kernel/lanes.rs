@@ -18,6 +18,8 @@ pub(super) trait Lanes: Copy {
     type Bytes: Copy;
     /// Four weights, ready to multiply.
     type Weights: Copy;
+    /// Sixteen pairs of numbers of 16 bits.
+    type Pairs: Copy;
 
     /// Positions of which the registers hold the sums of one filter.
     const POSITIONS: usize;
@@ -56,10 +58,12 @@ pub(super) trait Lanes: Copy {
     unsafe fn add_integers(a: Self::Integers, b: Self::Integers) -> Self::Integers;
     /// The byte of each lane after so many bits, unsigned.
     unsafe fn byte<const SHIFT: i32>(a: Self::Integers) -> Self::Integers;
-    unsafe fn shift_left<const SHIFT: i32>(a: Self::Integers) -> Self::Integers;
+    unsafe fn pair(first: Self::Integers, second: Self::Integers) -> Self::Pairs;
+    /// Four bytes for each site, of two pairs and a term; what does not fit becomes what is nearest.
+    unsafe fn quad(first: Self::Pairs, second: Self::Pairs, term: i16) -> Self::Integers;
     /// Each lane that `map` names; where it names none (a negative number), the fill.
     unsafe fn permute(a: Self::Integers, map: &[i32; 16], fill: Self::Integers) -> Self::Integers;
     unsafe fn to_floats(a: Self::Integers) -> Self::Floats;
-    /// Half to even; within the range of i32.
+    /// Half to even; within the range of i32, or below it.
     unsafe fn round(a: Self::Floats) -> Self::Integers;
 }

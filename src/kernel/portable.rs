@@ -17,6 +17,7 @@ impl Lanes for Portable {
     type Sums = [i32; 16];
     type Bytes = [u8; 64];
     type Weights = [i8; 4];
+    type Pairs = [[i16; 16]; 2];
 
     const POSITIONS: usize = 1;
     const FILTERS: usize = 1;
@@ -125,8 +126,18 @@ impl Lanes for Portable {
     }
 
     #[inline(always)]
-    unsafe fn shift_left<const SHIFT: i32>(a: [i32; 16]) -> [i32; 16] {
-        a.map(|a| a << SHIFT)
+    unsafe fn pair(first: [i32; 16], second: [i32; 16]) -> [[i16; 16]; 2] {
+        let short = |x: i32| x.clamp(i16::MIN.into(), i16::MAX.into()) as i16;
+        [first.map(short), second.map(short)]
+    }
+
+    #[inline(always)]
+    unsafe fn quad(first: [[i16; 16]; 2], second: [[i16; 16]; 2], term: i16) -> [i32; 16] {
+        let byte = |x: i16| x.saturating_add(term).clamp(0, 255) as u8;
+        std::array::from_fn(|site| {
+            let four = [first[0], first[1], second[0], second[1]].map(|of| byte(of[site]));
+            i32::from_le_bytes(four)
+        })
     }
 
     #[inline(always)]
@@ -144,8 +155,14 @@ impl Lanes for Portable {
 
     #[inline(always)]
     unsafe fn round(a: [f32; 16]) -> [i32; 16] {
-        // Adding and taking away 1.5 * 2^23 rounds half to even what lies within 2^22; codes do.
+        // Adding and taking away 1.5 * 2^23 rounds half to even what lies within 2^22; what lies
+        // beyond is no code, and stays beyond.
         const SHIFT: f32 = 12_582_912.0;
-        a.map(|a| ((a + SHIFT) - SHIFT) as i32)
+        const WITHIN: f32 = 4_194_304.0;
+        a.map(|a| {
+            let near = if a > -WITHIN { a } else { -WITHIN };
+            let near = if near < WITHIN { near } else { WITHIN };
+            ((near + SHIFT) - SHIFT) as i32
+        })
     }
 }

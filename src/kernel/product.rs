@@ -55,6 +55,8 @@ pub struct Product {
     pub(super) epilogue: Epilogue,
     pub(super) positions: Vec<Position>,
     pub(super) plane: usize,
+    // Whether bounds must be kept by comparing, as writing bytes does not keep them.
+    pub(super) clamps: bool,
     // Whether the input is codes.
     pub(super) codes: bool,
     // Positions that are worked on while the input they read stays near.
@@ -81,12 +83,13 @@ impl Product {
         let reach = records.reach()?;
         let last = |of: fn(&Position) -> u32| positions.iter().map(of).max().unwrap_or(0) as usize;
         let output = last(|position| position.output) + 1;
+        let clamps = clamps(&records, &epilogue, codes);
         let within = match epilogue.sink {
             Sink::Codes { low } => {
                 let (least, most) = epilogue.bounds;
                 let byte = |bound: f32| (0.0..=255.0).contains(&(bound - low as f32));
                 let whole = least.fract() == 0.0 && most.fract() == 0.0;
-                byte(least) && byte(most) && whole && low.unsigned_abs() < 1 << 16
+                byte(least) && byte(most) && whole && (-255..=255).contains(&low)
             }
             Sink::Floats => !epilogue.bounds.0.is_nan() && !epilogue.bounds.1.is_nan(),
         };
@@ -102,6 +105,7 @@ impl Product {
             block: positions.len().max(1),
             positions,
             plane,
+            clamps,
             codes,
             input,
             output,
@@ -175,4 +179,24 @@ impl Product {
         });
         Ok(())
     }
+}
+
+// Bytes keep their own bounds, of numbers that a conversion to 32 bits holds.
+fn clamps(records: &Records, epilogue: &Epilogue, codes: bool) -> bool {
+    let Sink::Codes { low } = epilogue.sink else {
+        return epilogue.bounds != (f32::NEG_INFINITY, f32::INFINITY);
+    };
+    if epilogue.bounds != (low as f32, (low + 255) as f32) || !codes {
+        return true;
+    }
+    let residual = epilogue.residual.map_or(0.0, |residual| {
+        residual.factor.abs() * (255 + residual.low.unsigned_abs()) as f32
+    });
+    let filters = epilogue.filters.iter().enumerate();
+    let most = filters.map(|(index, filter)| {
+        let sum = records.most(index) + f64::from(filter.start.unsigned_abs());
+        sum as f32 * filter.multiplier.abs() + filter.offset.abs() + residual
+    });
+    // NaN, too, is beyond.
+    !most.fold(0.0, f32::max).lt(&1e9) || epilogue.filters.iter().any(|f| f.multiplier.is_nan())
 }

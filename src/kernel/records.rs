@@ -125,6 +125,27 @@ impl Records {
         }
     }
 
+    // The most that a filter's sum of products of bytes can be, either side of zero.
+    pub(super) fn most(&self, filter: usize) -> f64 {
+        let four = |bits: u32| {
+            let weights = bits.to_le_bytes().map(|byte| i32::from(byte as i8).abs());
+            f64::from(weights.iter().sum::<i32>() * 255)
+        };
+        match self {
+            Self::Filter { records, starts } => {
+                let of = &records[starts[filter] as usize..starts[filter + 1] as usize];
+                of.iter().map(|record| four(record.bits)).sum()
+            }
+            Self::Shared { records, starts } => {
+                let quad = filter / QUAD;
+                let of = &records[starts[quad] as usize..starts[quad + 1] as usize];
+                of.iter()
+                    .map(|record| four(record.bits[filter % QUAD]))
+                    .sum()
+            }
+        }
+    }
+
     // The last cell that any record reads, or an error where the starts do not fit the records.
     pub(super) fn reach(&self) -> Result<usize, KernelError> {
         let rising = |starts: &[u32], end: usize| {

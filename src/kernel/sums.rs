@@ -36,6 +36,7 @@ impl Work for Run<'_> {
                             .add((quad - self.quads.start) * planes * product.plane),
                         epilogue: product.epilogue(),
                         plane: product.plane,
+                        clamps: product.clamps,
                         filters: product.epilogue().filters.as_ptr().add(quad * QUAD).cast(),
                     };
                     task.quad::<S>(product, quad, block);
@@ -53,6 +54,7 @@ struct Task<'a> {
     output: *mut Cell,
     epilogue: &'a Epilogue,
     plane: usize,
+    clamps: bool,
     filters: *const [Filter; QUAD],
 }
 
@@ -163,10 +165,9 @@ impl Task<'_> {
         // SAFETY: by `Work::run`.
         unsafe {
             let starts = self.starts::<P>(chunk);
-            let mut packed = [S::splat_integer(0); P];
             let filters = &*self.filters;
             macro_rules! filter {
-                ($f:literal) => {
+                ($f:literal) => {{
                     let mut sums = [S::sums(filters[$f].start); P];
                     for record in records[$f] {
                         let weights = S::weights(record.bits);
@@ -175,14 +176,12 @@ impl Task<'_> {
                             *sum = S::dot(*sum, bytes, weights);
                         }
                     }
-                    self.finish::<S, $f, P>(sums, &mut packed, chunk);
-                };
+                    self.finish::<S, $f, P>(sums, chunk)
+                }};
             }
-            filter!(0);
-            filter!(1);
-            filter!(2);
-            filter!(3);
-            self.write::<S, P>(packed, chunk);
+            let first = pair::<S, P>(filter!(0), filter!(1));
+            let second = pair::<S, P>(filter!(2), filter!(3));
+            self.write::<S, P>(first, second, chunk);
         }
     }
 
@@ -196,9 +195,8 @@ impl Task<'_> {
         unsafe {
             let starts = self.starts::<P>(chunk);
             let filters = &*self.filters;
-            let mut packed = [S::splat_integer(0); P];
-            macro_rules! filters {
-                ($first:literal) => {
+            macro_rules! sums {
+                ($first:literal) => {{
                     let mut sums: [[S::Sums; P]; F] =
                         std::array::from_fn(|f| [S::sums(filters[($first + f) % QUAD].start); P]);
                     for record in records {
@@ -210,113 +208,105 @@ impl Task<'_> {
                             }
                         }
                     }
-                    macro_rules! end {
-                        ($f:literal) => {
-                            if $f >= $first && $f < $first + F {
-                                self.finish::<S, $f, P>(
-                                    sums[($f - $first) % F],
-                                    &mut packed,
-                                    chunk,
-                                );
-                            }
-                        };
-                    }
-                    end!(0);
-                    end!(1);
-                    end!(2);
-                    end!(3);
+                    sums
+                }};
+            }
+            macro_rules! end {
+                ($f:literal, $sums:expr) => {
+                    self.finish::<S, $f, P>($sums[$f % F], chunk)
                 };
             }
-            filters!(0usize);
-            if F == 2 {
-                filters!(2usize);
-            }
-            if F == 1 {
-                filters!(1usize);
-                filters!(2usize);
-                filters!(3usize);
-            }
-            self.write::<S, P>(packed, chunk);
+            // As many filters at a time as the registers hold.
+            let (first, second) = match F {
+                4 => {
+                    let sums = sums!(0);
+                    let first = pair::<S, P>(end!(0, sums), end!(1, sums));
+                    (first, pair::<S, P>(end!(2, sums), end!(3, sums)))
+                }
+                2 => {
+                    let sums = sums!(0);
+                    let first = pair::<S, P>(end!(0, sums), end!(1, sums));
+                    let sums = sums!(2);
+                    (first, pair::<S, P>(end!(2, sums), end!(3, sums)))
+                }
+                _ => {
+                    let first = pair::<S, P>(end!(0, sums!(0)), end!(1, sums!(1)));
+                    (first, pair::<S, P>(end!(2, sums!(2)), end!(3, sums!(3))))
+                }
+            };
+            self.write::<S, P>(first, second, chunk);
         }
     }
 
-    // From sums of whole numbers to the quad's codes or to floats.
+    // From sums of whole numbers to codes, which are given back, or to floats, which are written.
     #[inline(always)]
     unsafe fn finish<S: Lanes, const F: usize, const P: usize>(
         &self,
         sums: [S::Sums; P],
-        packed: &mut [S::Integers; P],
         chunk: &[Position],
-    ) {
+    ) -> [S::Integers; P] {
         // SAFETY: by `Work::run`.
         unsafe {
             let filter = &(&*self.filters)[F];
             let (multiplier, offset) = (S::splat(filter.multiplier), S::splat(filter.offset));
-            for i in 0..P {
-                let t = S::multiply(S::to_floats(S::total(sums[i])), multiplier);
-                let t = S::add(t, offset);
-                let position = chunk.get_unchecked(i);
-                let place = position.output as usize;
-                let t = match self.epilogue.residual {
-                    Some(residual) => {
-                        let cell = self.residual.add(position.residual as usize);
-                        let code = match F {
-                            0 => S::byte::<0>(S::load_integers(cell.cast())),
-                            1 => S::byte::<8>(S::load_integers(cell.cast())),
-                            2 => S::byte::<16>(S::load_integers(cell.cast())),
-                            _ => S::byte::<24>(S::load_integers(cell.cast())),
-                        };
-                        let code = S::add_integers(code, S::splat_integer(residual.low));
-                        S::add(
-                            t,
-                            S::multiply(S::to_floats(code), S::splat(residual.factor)),
-                        )
-                    }
-                    None => t,
-                };
-                self.bounded::<S, F>(t, &mut packed[i], place);
+            let mut ends = [S::splat(0.0); P];
+            for (t, sum) in ends.iter_mut().zip(sums) {
+                let scaled = S::multiply(S::to_floats(S::total(sum)), multiplier);
+                *t = S::add(scaled, offset);
             }
+            if let Some(residual) = self.epilogue.residual {
+                let factor = S::splat(residual.factor);
+                let low = S::splat_integer(residual.low);
+                for (i, t) in ends.iter_mut().enumerate() {
+                    let cell = self.residual.add(chunk.get_unchecked(i).residual as usize);
+                    let codes = S::load_integers(cell.cast());
+                    let code = match F {
+                        0 => S::byte::<0>(codes),
+                        1 => S::byte::<8>(codes),
+                        2 => S::byte::<16>(codes),
+                        _ => S::byte::<24>(codes),
+                    };
+                    let code = S::to_floats(S::add_integers(code, low));
+                    *t = S::add(*t, S::multiply(code, factor));
+                }
+            }
+            if self.clamps {
+                let (least, most) = self.epilogue.bounds;
+                let (least, most) = (S::splat(least), S::splat(most));
+                for t in &mut ends {
+                    *t = S::min(S::max(*t, least), most);
+                }
+            }
+            let mut codes = [S::splat_integer(0); P];
+            match self.epilogue.sink {
+                Sink::Codes { .. } => {
+                    for (code, t) in codes.iter_mut().zip(ends) {
+                        *code = S::round(t);
+                    }
+                }
+                Sink::Floats => {
+                    for (i, t) in ends.into_iter().enumerate() {
+                        let place = chunk.get_unchecked(i).output as usize;
+                        S::store(self.output.add(F * self.plane + place).cast(), t);
+                    }
+                }
+            }
+            codes
         }
     }
 
     #[inline(always)]
-    unsafe fn bounded<S: Lanes, const F: usize>(
+    unsafe fn write<S: Lanes, const P: usize>(
         &self,
-        t: S::Floats,
-        packed: &mut S::Integers,
-        place: usize,
+        first: [S::Pairs; P],
+        second: [S::Pairs; P],
+        chunk: &[Position],
     ) {
         // SAFETY: by `Work::run`.
         unsafe {
-            let (least, most) = self.epilogue.bounds;
-            let t = S::min(S::max(t, S::splat(least)), S::splat(most));
-            match self.epilogue.sink {
-                Sink::Codes { .. } => {
-                    let code = S::round(t);
-                    // Added, not joined: what a negative code borrows, `write` gives back.
-                    let shifted = match F {
-                        0 => code,
-                        1 => S::shift_left::<8>(code),
-                        2 => S::shift_left::<16>(code),
-                        _ => S::shift_left::<24>(code),
-                    };
-                    *packed = S::add_integers(*packed, shifted);
-                }
-                Sink::Floats => {
-                    S::store(self.output.add(F * self.plane + place).cast(), t);
-                }
-            }
-        }
-    }
-
-    #[inline(always)]
-    unsafe fn write<S: Lanes, const P: usize>(&self, packed: [S::Integers; P], chunk: &[Position]) {
-        // SAFETY: by `Work::run`.
-        unsafe {
             if let Sink::Codes { low } = self.epilogue.sink {
-                let low = low.wrapping_neg().wrapping_mul(0x0101_0101);
-                for (i, packed) in packed.into_iter().enumerate() {
-                    let codes = S::add_integers(packed, S::splat_integer(low));
+                for i in 0..P {
+                    let codes = S::quad(first[i], second[i], -low as i16);
                     let place = chunk.get_unchecked(i).output as usize;
                     S::store_integers(self.output.add(place).cast(), codes);
                 }
@@ -405,7 +395,8 @@ impl Task<'_> {
     ) {
         // SAFETY: by `Work::run`.
         unsafe {
-            let mut unused = S::splat_integer(0);
+            let (least, most) = self.epilogue.bounds;
+            let (least, most) = (S::splat(least), S::splat(most));
             for (i, sum) in sums.into_iter().enumerate() {
                 let position = chunk.get_unchecked(i);
                 let place = position.output as usize;
@@ -418,8 +409,18 @@ impl Task<'_> {
                     }
                     None => sum,
                 };
-                self.bounded::<S, F>(t, &mut unused, place);
+                let t = S::min(S::max(t, least), most);
+                S::store(self.output.add(F * self.plane + place).cast(), t);
             }
         }
     }
+}
+
+#[inline(always)]
+unsafe fn pair<S: Lanes, const P: usize>(
+    first: [S::Integers; P],
+    second: [S::Integers; P],
+) -> [S::Pairs; P] {
+    // SAFETY: the machine has the set, by the callers.
+    std::array::from_fn(|i| unsafe { S::pair(first[i], second[i]) })
 }

@@ -119,6 +119,7 @@ pub fn assert_simulates<M: Module, const D: usize, const E: usize>(
         let what = format!("{what}, input {index}");
         assert_equal::<M, D, E>(quantized, &integers, input, &what);
     }
+    super::engine::assert_runs(&integers, &[1, 19], what);
     integers
 }
 
@@ -252,6 +253,7 @@ fn in_integers<M: Module, const D: usize, const E: usize>(
     let seen = values(quantized.forward::<D, E>(batches[0].clone()).unwrap());
     let float = values(forward(quantized.module(), batches[0].clone()));
     assert_resembles(&seen, &float, how, &what);
+    super::engine::assert_runs(&integers, &[1, 17], &what);
     (quantized, integers)
 }
 
@@ -289,6 +291,7 @@ fn partly<M: Module, const D: usize, const E: usize>(
         let mut names = float_steps(&integers);
         names.sort_unstable();
         assert_eq!(names, float, "{what}");
+        super::engine::assert_runs(&integers, &[1, 17], &what);
         let input = batches[1].clone();
         let (expected, _) = integers.run(&values(input.clone()), shape[0]).unwrap();
         let found = values(quantized.forward::<D, E>(input).unwrap());

@@ -10,6 +10,9 @@ use crate::graph::{Op, Value, Window};
 /// Numbers beyond these might end in NaN, which the kernels know nothing of.
 const LARGEST: f32 = 1e25;
 
+/// What ends the sum of each filter, and the factor of a residual.
+type Ends = (Vec<(f32, f32)>, Option<f32>);
+
 pub(super) struct Lowering<'a> {
     pub model: &'a IntegerModel,
     /// How often each step's result is used, the model's output included.
@@ -227,13 +230,7 @@ impl Lowering<'_> {
         })
     }
 
-    // What ends the sum of each filter, and the factor of a residual.
-    fn ends(
-        &self,
-        step: &Step,
-        filters: usize,
-        rescale: &Rescale,
-    ) -> Option<(Vec<(f32, f32)>, Option<f32>)> {
+    fn ends(&self, step: &Step, filters: usize, rescale: &Rescale) -> Option<Ends> {
         let of = |factors: &[f32], filter: usize| match factors {
             [one] => Some(*one),
             factors => factors.get(filter).copied(),

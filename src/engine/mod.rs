@@ -22,6 +22,7 @@ mod pack;
 mod plan;
 mod program;
 mod rearrange;
+mod reorder;
 mod stage;
 mod table;
 

@@ -118,7 +118,7 @@ impl Weighted {
     /// groups of channels.
     pub fn shared(&self, layout: &Layout) -> Option<Records> {
         let each = self.filters() / self.groups;
-        if self.groups > 1 && each % QUAD != 0 {
+        if self.groups > 1 && !each.is_multiple_of(QUAD) {
             return None;
         }
         let (mut records, mut starts) = (Vec::new(), vec![0]);

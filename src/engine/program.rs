@@ -4,6 +4,7 @@ use super::layout::Sites;
 use super::lower;
 use super::operation::Context;
 use super::plan::Plan;
+use super::reorder::reorder;
 use super::{EngineError, LayerRow, Options};
 use crate::graph::integer::IntegerModel;
 use crate::kernel::{Cell, Isa, Kernels, Team};
@@ -93,7 +94,8 @@ impl Program {
         let team = Team::new(threads);
         let plans = match model.keeps_images_apart() {
             true => {
-                let stages = lower::stages(model);
+                let mut stages = lower::stages(model);
+                reorder(&mut stages);
                 let plan = |sites| {
                     let threads = team.threads();
                     Plan::new(model, &stages, sites, kernels, threads, options.choice)

@@ -5,6 +5,7 @@ mod attach;
 mod aware;
 mod calibration;
 mod device;
+mod float_model;
 mod format;
 mod graph_capture;
 mod graph_check;

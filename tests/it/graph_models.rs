@@ -97,7 +97,7 @@ fn checked<M: Module, const I: usize, const O: usize>(
 
 /// Within a ten-thousandth of the largest.
 #[track_caller]
-fn assert_close(found: &[f32], expected: &[f32]) {
+pub fn assert_close(found: &[f32], expected: &[f32]) {
     assert_eq!(found.len(), expected.len());
     let largest = expected.iter().fold(0.0, |max: f32, x| max.max(x.abs()));
     assert!(largest > 0.0 && largest.is_finite(), "{largest}");

@@ -6,6 +6,7 @@ mod aware;
 mod calibration;
 mod device;
 mod engine;
+mod float_model;
 mod format;
 mod graph_capture;
 mod graph_check;

@@ -3,11 +3,12 @@
 use burn::module::Module;
 use burn::tensor::Tensor;
 
-use super::activations::Form;
-use super::integer::{Activation, Divide, Grid, IntegerModel, IntegerOp, Rescale, Step, Weights};
-use super::simulate::{Setting, Source, Terms, Weight, even_window, table};
-use super::tensor::AnyTensor;
-use super::{Binary, Constant, GraphError, Node, Op, Quantized, Unary, Value};
+use super::steps::{FloatEpilogue, Steps};
+use crate::graph::activations::Form;
+use crate::graph::integer::{Activation, Divide, Grid, IntegerModel, IntegerOp, Rescale, Weights};
+use crate::graph::simulate::{Setting, Source, Terms, Weight, even_window, table};
+use crate::graph::tensor::AnyTensor;
+use crate::graph::{Binary, GraphError, Node, Op, Quantized, Unary, Value, Window};
 
 impl<M: Module> Quantized<M> {
     /// The model in whole numbers: what is deployed, and what defines its outputs. Reads all weights
@@ -36,20 +37,14 @@ impl<M: Module> Quantized<M> {
             source,
             weights: &weights,
             grids: grids?,
-            steps: Vec::new(),
-            constants: Vec::new(),
+            steps: Steps::default(),
             results: Vec::new(),
             input: Value::Input,
         };
         lowering.run()?;
         let graph = &setting.placement.graph;
         let output = lowering.float(graph.output)?;
-        IntegerModel::new(
-            graph.input.clone(),
-            lowering.constants,
-            lowering.steps,
-            output,
-        )
+        lowering.steps.finish(&graph.input, output)
     }
 }
 
@@ -58,8 +53,7 @@ struct Lowering<'a> {
     source: Source<'a>,
     weights: &'a [Weight],
     grids: Vec<Grid>,
-    steps: Vec<Step>,
-    constants: Vec<Constant>,
+    steps: Steps,
     /// What each node became.
     results: Vec<Value>,
     input: Value,
@@ -71,7 +65,9 @@ impl Lowering<'_> {
         if let Some(site) = placement.input {
             let dims = placement.graph.input.clone();
             let grid = Some(self.grids[site]);
-            self.input = self.step(IntegerOp::Quantize, vec![Value::Input], grid, dims, "input");
+            self.input =
+                self.steps
+                    .push(IntegerOp::Quantize, vec![Value::Input], grid, dims, "input");
         }
         for index in 0..placement.graph.nodes.len() {
             let node = &placement.graph.nodes[index];
@@ -79,24 +75,6 @@ impl Lowering<'_> {
             self.results.push(result);
         }
         Ok(())
-    }
-
-    fn step(
-        &mut self,
-        op: IntegerOp,
-        inputs: Vec<Value>,
-        grid: Option<Grid>,
-        dims: Vec<super::Dim>,
-        layer: &str,
-    ) -> Value {
-        self.steps.push(Step {
-            op,
-            inputs,
-            grid,
-            dims,
-            layer: layer.to_string(),
-        });
-        Value::Node(self.steps.len() - 1)
     }
 
     fn node(&mut self, index: usize, node: &Node) -> Result<Value, GraphError> {
@@ -122,7 +100,9 @@ impl Lowering<'_> {
             (Form::Table, Some(to)) => (self.table(node, to)?, vec![self.codes(node.inputs[0])]),
             _ => return self.in_float(node, grid),
         };
-        Ok(self.step(op, inputs, grid, node.dims.clone(), &node.layer))
+        Ok(self
+            .steps
+            .push(op, inputs, grid, node.dims.clone(), &node.layer))
     }
 
     fn product(
@@ -238,7 +218,7 @@ impl Lowering<'_> {
         if let Some(constant) = self.source.constant(index) {
             let dims = constant.dims();
             let values = constant.read(&node.layer)?;
-            inputs.push(self.constant(dims, values));
+            inputs.push(self.steps.constant(dims, values));
         }
         let both = inputs.iter().all(|value| matches!(value, Value::Node(_)));
         let op = match (&node.op, both) {
@@ -273,7 +253,7 @@ impl Lowering<'_> {
             Ok(AnyTensor::from(factor).read(&node.layer)?[0])
         };
         let activation = self.activation(index, node);
-        let pool = |rank: usize, window: super::Window, padded: bool| {
+        let pool = |rank: usize, window: Window, padded: bool| {
             let count = window.kernel[0] * window.kernel[1];
             let whole = padded || window.padding == [(0, 0), (0, 0)];
             Ok(IntegerOp::AveragePool {
@@ -325,75 +305,31 @@ impl Lowering<'_> {
         ))
     }
 
-    // A node in floats, its epilogue as steps of its own; the last one ends in the grid.
+    // A node in floats, its epilogue as steps of its own.
     fn in_float(&mut self, node: &Node, grid: Option<Grid>) -> Result<Value, GraphError> {
         let mut inputs = Vec::new();
         for value in &node.inputs {
             inputs.push(self.float(*value)?);
         }
         let epilogue = &node.epilogue;
-        let rank = node.dims.len();
-        let axis = node.op.channel_axis(rank);
-        let along = |length: usize| {
-            let mut dims = vec![1; rank];
-            dims[axis] = length;
-            dims
-        };
-        let mut rest: Vec<(Op, Vec<Value>)> = Vec::new();
+        let mut rest = FloatEpilogue::default();
         if let Some(bias) = epilogue.bias {
             let values = AnyTensor::from(self.source.vector(bias)).read(&node.layer)?;
-            let bias = self.constant(along(values.len()), values);
-            rest.push((Op::Binary(Binary::Add), vec![bias]));
+            rest.then(Binary::Add, self.steps.by_channel(node, values));
         }
         if let Some(norm) = &epilogue.norm {
             let (factor, mean, beta) = self.source.norm(norm);
             let shift = beta - mean * factor.clone();
             for (tensor, how) in [(factor, Binary::Multiply), (shift, Binary::Add)] {
                 let values = AnyTensor::from(tensor).read(&node.layer)?;
-                let constant = self.constant(along(values.len()), values);
-                rest.push((Op::Binary(how), vec![constant]));
+                rest.then(how, self.steps.by_channel(node, values));
             }
         }
         if let Some(add) = epilogue.add {
-            let add = self.float(add)?;
-            rest.push((Op::Binary(Binary::Add), vec![add]));
+            rest.then(Binary::Add, self.float(add)?);
         }
-        if let Some(activation) = epilogue.activation {
-            rest.push((Op::Unary(activation), Vec::new()));
-        }
-        let dims = || node.dims.clone();
-        let last = rest.len();
-        let ends_in = |place: usize| grid.filter(|_| place == last);
-        // Whatever the padding is: floats have no zero point.
-        let moves = node.op.is_movement() || matches!(node.op, Op::Pad { .. });
-        let mut result = match moves {
-            true => {
-                let op = IntegerOp::Move(node.op.clone());
-                let moved = self.step(op, inputs, None, dims(), &node.layer);
-                match grid {
-                    Some(_) => {
-                        self.step(IntegerOp::Quantize, vec![moved], grid, dims(), &node.layer)
-                    }
-                    None => moved,
-                }
-            }
-            false => {
-                let op = IntegerOp::Float(node.op.clone());
-                self.step(op, inputs, ends_in(0), dims(), &node.layer)
-            }
-        };
-        for (place, (op, others)) in rest.into_iter().enumerate() {
-            let mut inputs = vec![result];
-            inputs.extend(others);
-            let op = IntegerOp::Float(op);
-            result = self.step(op, inputs, ends_in(place + 1), dims(), &node.layer);
-        }
-        Ok(result)
-    }
-
-    fn constant(&mut self, dims: Vec<usize>, values: Vec<f32>) -> Value {
-        self.constants.push(Constant { dims, values });
-        Value::Constant(self.constants.len() - 1)
+        rest.activate(epilogue.activation);
+        Ok(self.steps.in_float(node, inputs, rest, grid))
     }
 
     // The step that holds a tensor's codes.
@@ -413,11 +349,13 @@ impl Lowering<'_> {
                 let values = self.weights[index].values.clone();
                 let dims = values.dims();
                 let values = values.read(path)?;
-                Ok(self.constant(dims, values))
+                Ok(self.steps.constant(dims, values))
             }
             Value::Constant(index) => {
                 let constant = &placement.graph.constants[index];
-                Ok(self.constant(constant.dims.clone(), constant.values.clone()))
+                Ok(self
+                    .steps
+                    .constant(constant.dims.clone(), constant.values.clone()))
             }
             value => {
                 let held = self.codes(value);
@@ -425,7 +363,9 @@ impl Lowering<'_> {
                     return Ok(held);
                 }
                 let dims = placement.graph.dims(value);
-                Ok(self.step(IntegerOp::Dequantize, vec![held], None, dims, "dequantize"))
+                Ok(self
+                    .steps
+                    .push(IntegerOp::Dequantize, vec![held], None, dims, "dequantize"))
             }
         }
     }

@@ -5,7 +5,7 @@ pub const QUAD: usize = 4;
 
 // A cell's place in bytes; beyond 32 bits what is no cell's place, which `Records::reach` refuses.
 fn offset(cell: u32) -> u32 {
-    cell.checked_mul(Cell::BYTES as u32).unwrap_or(u32::MAX)
+    cell.saturating_mul(Cell::BYTES as u32)
 }
 
 /// One weight (in floats) or four (as bytes), and the place of its operand: a cell below 2^26, or no
@@ -154,7 +154,7 @@ impl Records {
             ),
         };
         let last = last.unwrap_or(0) as usize;
-        match fits && last % Cell::BYTES == 0 {
+        match fits && last.is_multiple_of(Cell::BYTES) {
             true => Ok(last / Cell::BYTES),
             false => Err(KernelError::Records),
         }

@@ -83,7 +83,8 @@ impl Product {
         let reach = records.reach()?;
         let last = |of: fn(&Position) -> u32| positions.iter().map(of).max().unwrap_or(0) as usize;
         let output = last(|position| position.output).saturating_add(1);
-        let within = epilogue.sink.holds(epilogue.bounds) && (codes || epilogue.sink == Sink::Floats);
+        let within =
+            epilogue.sink.holds(epilogue.bounds) && (codes || epilogue.sink == Sink::Floats);
         let residual = last(|position| position.residual).saturating_add(1);
         let fits = epilogue.residual.is_none_or(|of| of.plane >= residual);
         if epilogue.filters.len() != records.quads() * QUAD || !within || !fits || output > plane {

@@ -29,7 +29,7 @@ pub enum Elementwise {
         factors: (f32, f32),
         /// The operands' centred codes of byte 0.
         lows: (i32, i32),
-        /// Bounds; of codes, whole numbers.
+        /// Bounds; of codes, whole numbers that a byte of the sink holds.
         bounds: (f32, f32),
         /// The result.
         sink: Sink,
@@ -40,7 +40,7 @@ pub enum Elementwise {
         factor: f32,
         /// The operand's centred code of byte 0.
         low: i32,
-        /// Bounds; of codes, whole numbers.
+        /// Bounds; of codes, whole numbers that a byte of the sink holds.
         bounds: (f32, f32),
         /// The result.
         sink: Sink,
@@ -61,7 +61,8 @@ impl Elementwise {
     /// All elements.
     ///
     /// Fails with [`KernelError::Memory`] where an operand is shorter than the output, or one is
-    /// missing.
+    /// missing, and with [`KernelError::Epilogue`] where a bound is no number, or of codes more than a
+    /// byte holds.
     pub fn run(
         &self,
         kernels: Kernels,
@@ -72,12 +73,24 @@ impl Elementwise {
         if operands.len() != self.operands() || !long {
             return Err(KernelError::Memory);
         }
+        if !self.holds() {
+            return Err(KernelError::Epilogue);
+        }
         kernels.dispatch(Run {
             step: self,
             operands,
             output,
         });
         Ok(())
+    }
+
+    fn holds(&self) -> bool {
+        match self {
+            Self::Add { bounds, sink, .. } | Self::Scale { bounds, sink, .. } => {
+                sink.holds(*bounds)
+            }
+            Self::Table(_) => true,
+        }
     }
 }
 
@@ -101,8 +114,8 @@ impl Work for Run<'_> {
                 let [a, b] = [self.operands[0], self.operands[1]].map(Cell::bytes);
                 let pairs = a.iter().zip(b);
                 for (to, (&a, &b)) in Cell::bytes_mut(output).iter_mut().zip(pairs) {
-                    let t = (i32::from(a) + lows.0) as f32 * factors.0;
-                    let other = (i32::from(b) + lows.1) as f32 * factors.1;
+                    let t = i32::from(a).wrapping_add(lows.0) as f32 * factors.0;
+                    let other = i32::from(b).wrapping_add(lows.1) as f32 * factors.1;
                     *to = code(t + other, *bounds, *low);
                 }
             }
@@ -127,7 +140,8 @@ impl Work for Run<'_> {
             } => {
                 let bytes = Cell::bytes(self.operands[0]);
                 for (to, &a) in Cell::bytes_mut(output).iter_mut().zip(bytes) {
-                    *to = code((i32::from(a) + from) as f32 * factor, *bounds, *low);
+                    let t = i32::from(a).wrapping_add(*from) as f32 * factor;
+                    *to = code(t, *bounds, *low);
                 }
             }
             Elementwise::Scale {

@@ -16,7 +16,8 @@ pub struct Filter {
     pub offset: f32,
 }
 
-/// The tensor that is added.
+/// The tensor that is added, of the input's kind: of codes a plane for each quad, of floats one for each
+/// filter.
 ///
 /// ```
 /// use burn_compress::kernel::Residual;
@@ -29,7 +30,7 @@ pub struct Residual {
     pub factor: f32,
     /// The centred code of byte 0.
     pub low: i32,
-    /// Cells of a plane, laid out as the output's.
+    /// Cells of a plane.
     pub plane: usize,
 }
 
@@ -49,6 +50,20 @@ pub enum Sink {
     },
     /// As floats: a plane for each filter.
     Floats,
+}
+
+impl Sink {
+    // Whether all within these bounds can be written so.
+    pub(super) fn holds(self, (least, most): (f32, f32)) -> bool {
+        match self {
+            Self::Codes { low } => {
+                let byte = |bound: f32| (0.0..=255.0).contains(&(bound - low as f32));
+                let whole = least.fract() == 0.0 && most.fract() == 0.0;
+                byte(least) && byte(most) && whole && low.unsigned_abs() < 1 << 14
+            }
+            Self::Floats => !least.is_nan() && !most.is_nan(),
+        }
+    }
 }
 
 /// What follows the sums.

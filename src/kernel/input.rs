@@ -49,15 +49,21 @@ pub struct Frame {
 impl Frame {
     // Elements that it needs, and whether its cells lie in a plane.
     fn fits(&self) -> Option<usize> {
-        let last = self.first + (self.rows.max(1) - 1) * self.pitch + self.columns;
+        let after = |count: usize, step: usize| count.saturating_sub(1).checked_mul(step);
+        let last = after(self.rows, self.pitch)?
+            .checked_add(self.first)?
+            .checked_add(self.columns)?;
         let mut needed = 0;
-        for (start, (rows, columns)) in self.sites.iter().flatten() {
-            if *rows > self.rows || *columns > self.columns {
+        for &(start, (rows, columns)) in self.sites.iter().flatten() {
+            if rows > self.rows || columns > self.columns {
                 return None;
             }
-            if *rows > 0 && *columns > 0 && self.channels > 0 {
-                let end = start + (self.channels - 1) * self.channel + (rows - 1) * self.row;
-                needed = needed.max(end + columns);
+            if rows > 0 && columns > 0 && self.channels > 0 {
+                let end = after(self.channels, self.channel)?
+                    .checked_add(after(rows, self.row)?)?
+                    .checked_add(start)?
+                    .checked_add(columns)?;
+                needed = needed.max(end);
             }
         }
         (last <= self.plane && self.sites.len() == Cell::SITES).then_some(needed)
@@ -68,7 +74,8 @@ impl Frame {
     ///
     /// `groups`: planes that `cells` holds, of four channels each in codes, of one in floats.
     ///
-    /// Fails with [`KernelError::Memory`] where the images or the cells are too few.
+    /// Fails with [`KernelError::Memory`] where the images or the cells are too few, and with
+    /// [`KernelError::Epilogue`] where bytes do not hold the grid.
     pub fn write(
         &self,
         kernels: Kernels,
@@ -78,10 +85,17 @@ impl Frame {
         cells: &mut [Cell],
     ) -> Result<bool, KernelError> {
         let needed = self.fits().ok_or(KernelError::Memory)?;
-        if images.len() < needed || cells.len() < groups.len() * self.plane {
+        let written = groups.len().checked_mul(self.plane);
+        if images.len() < needed || written.is_none_or(|written| cells.len() < written) {
             return Err(KernelError::Memory);
         }
+        if grid.is_some_and(|grid| !grid.fits()) {
+            return Err(KernelError::Epilogue);
+        }
         let mut finite = true;
+        if self.rows == 0 || self.columns == 0 {
+            return Ok(finite);
+        }
         kernels.dispatch(WriteFrame {
             frame: self,
             images,
@@ -108,8 +122,12 @@ impl Frame {
             Sink::Floats => 1,
         };
         self.fits().ok_or(KernelError::Memory)?;
-        if cells.len() < self.channels.div_ceil(unit) * self.plane {
+        let read = self.channels.div_ceil(unit).checked_mul(self.plane);
+        if read.is_none_or(|read| cells.len() < read) {
             return Err(KernelError::Memory);
+        }
+        if self.rows == 0 || self.columns == 0 {
+            return Ok(());
         }
         for channel in 0..self.channels {
             let plane = &cells[channel / unit * self.plane..][..self.plane];
@@ -118,6 +136,7 @@ impl Frame {
                 .iter()
                 .enumerate()
                 .filter_map(|(i, s)| Some((i, (*s)?)))
+                .filter(|(_, (_, (rows, columns)))| *rows > 0 && *columns > 0)
             {
                 for y in 0..rows {
                     let row = &plane[self.first + y * self.pitch..][..columns];
@@ -126,7 +145,7 @@ impl Frame {
                         let element = match sink {
                             Sink::Codes { low } => {
                                 let byte = Cell::bytes(row)[x * 64 + site * 4 + channel % 4];
-                                Element::Code(i32::from(byte) + low)
+                                Element::Code(i32::from(byte).wrapping_add(low))
                             }
                             Sink::Floats => Element::Float(Cell::floats(row)[x * 16 + site]),
                         };
@@ -153,7 +172,7 @@ pub enum Element {
     Float(f32),
 }
 
-/// The codes of an input.
+/// The codes of an input, zero among them.
 ///
 /// ```
 /// use burn_compress::kernel::InputGrid;
@@ -168,6 +187,14 @@ pub struct InputGrid {
     pub low: i32,
     /// The greatest, at most 255 more.
     pub high: i32,
+}
+
+impl InputGrid {
+    fn fits(&self) -> bool {
+        let codes = self.low..=self.high;
+        // Each within 255 of zero first: then their distance is no more than 32 bits hold.
+        codes.contains(&0) && self.low >= -255 && self.high <= 255 && self.high - self.low <= 255
+    }
 }
 
 struct WriteFrame<'a> {
@@ -186,28 +213,27 @@ impl Work for WriteFrame<'_> {
         let unit = if self.grid.is_some() { 4 } else { 1 };
         for (place, group) in self.groups.enumerate() {
             let plane = &mut self.cells[place * frame.plane..][..frame.plane];
-            let channels = (frame.channels - (group * unit).min(frame.channels)).min(unit);
+            let channel = group.saturating_mul(unit);
+            let channels = frame.channels.saturating_sub(channel).min(unit);
             for y in 0..frame.rows {
                 for x in (0..frame.columns).step_by(Cell::SITES) {
                     let width = (frame.columns - x).min(Cell::SITES);
                     let mut columns = [[Cell::default()]; Cell::SITES];
                     for (site, to) in frame.sites.iter().zip(&mut columns) {
-                        let Some((start, (rows, inside))) = *site else {
-                            continue;
-                        };
+                        let (start, (rows, inside)) = site.unwrap_or_default();
                         let inside = inside.saturating_sub(x).min(width);
                         if y >= rows || inside == 0 {
                             // SAFETY: by the contract of this method.
                             unsafe { Self::fill::<S>(self.grid, to) };
                             continue;
                         }
-                        let first = start + group * unit * frame.channel + y * frame.row + x;
                         // SAFETY: by the contract of this method.
                         *self.finite &= unsafe {
                             Self::columns::<S>(
                                 self.grid,
-                                |channel| {
-                                    let first = first + channel * frame.channel;
+                                |next| {
+                                    let channel = (channel + next) * frame.channel;
+                                    let first = start + channel + y * frame.row + x;
                                     &self.images[first..first + inside]
                                 },
                                 channels,

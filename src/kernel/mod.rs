@@ -43,8 +43,10 @@ use lanes::Lanes;
 /// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum KernelError {
-    /// Starts of records that do not rise to their number.
-    #[error("the starts of a layer's records do not rise to their number")]
+    /// Starts of records that do not rise to their number, or a record of a cell from 2^26 on.
+    #[error(
+        "the starts of a layer's records do not rise to their number, or a record lies too far"
+    )]
     Records,
     /// An epilogue that does not fit its layer.
     #[error("a layer's epilogue does not fit its filters, planes or codes")]

@@ -81,11 +81,17 @@ impl Edges {
             .moves
             .iter()
             .all(|to| inside(to.to) && inside(to.from) && (to.map as usize) < self.maps.len());
+        // Instruction sets differ in what a map names beyond the sites.
+        let sites = self
+            .maps
+            .iter()
+            .flatten()
+            .all(|&site| site < Cell::SITES as i32);
         let fills = self
             .fills
             .iter()
-            .all(|range| range.end as usize <= self.plane);
-        if !moves || !fills {
+            .all(|range| range.start <= range.end && range.end as usize <= self.plane);
+        if !moves || !sites || !fills {
             return Err(KernelError::Memory);
         }
         if !self.is_empty() {

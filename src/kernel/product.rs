@@ -68,11 +68,13 @@ pub struct Product {
 }
 
 impl Product {
-    /// A layer whose output planes have `plane` cells; `codes`: whether the input is bytes.
+    /// A layer whose output planes have `plane` cells; `codes`: whether the input is bytes. What is
+    /// made of floats is floats.
     ///
-    /// Fails with [`KernelError::Records`] where starts do not rise to the number of records, and
-    /// with [`KernelError::Epilogue`] where the filters are not four a quad, an output or a residual lies outside
-    /// its plane, or bounds of codes exceed what a byte holds.
+    /// Fails with [`KernelError::Records`] where starts do not rise to the number of records or a record
+    /// lies too far, and with [`KernelError::Epilogue`] where the filters are not four a quad, an output
+    /// or a residual lies outside its plane, bounds of codes exceed what a byte holds, or codes are to be
+    /// made of floats.
     pub fn new(
         records: Records,
         epilogue: Epilogue,
@@ -82,23 +84,16 @@ impl Product {
     ) -> Result<Self, KernelError> {
         let reach = records.reach()?;
         let last = |of: fn(&Position) -> u32| positions.iter().map(of).max().unwrap_or(0) as usize;
-        let output = last(|position| position.output) + 1;
-        let clamps = clamps(&records, &epilogue, codes);
-        let within = match epilogue.sink {
-            Sink::Codes { low } => {
-                let (least, most) = epilogue.bounds;
-                let byte = |bound: f32| (0.0..=255.0).contains(&(bound - low as f32));
-                let whole = least.fract() == 0.0 && most.fract() == 0.0;
-                byte(least) && byte(most) && whole && (-255..=255).contains(&low)
-            }
-            Sink::Floats => !epilogue.bounds.0.is_nan() && !epilogue.bounds.1.is_nan(),
-        };
-        let residual = last(|position| position.residual) + 1;
+        let output = last(|position| position.output).saturating_add(1);
+        let within =
+            epilogue.sink.holds(epilogue.bounds) && (codes || epilogue.sink == Sink::Floats);
+        let residual = last(|position| position.residual).saturating_add(1);
         let fits = epilogue.residual.is_none_or(|of| of.plane >= residual);
         if epilogue.filters.len() != records.quads() * QUAD || !within || !fits || output > plane {
             return Err(KernelError::Epilogue);
         }
-        let input = last(|position| position.input) + reach + 1;
+        let clamps = clamps(&records, &epilogue, codes);
+        let input = last(|position| position.input).saturating_add(reach + 1);
         Ok(Self {
             records,
             epilogue,
@@ -138,6 +133,14 @@ impl Product {
         }
     }
 
+    // Planes of a quad's residual, which is of the input's kind.
+    pub(super) fn residual_planes(&self) -> usize {
+        match self.codes {
+            true => 1,
+            false => QUAD,
+        }
+    }
+
     /// Cells of an output plane.
     pub fn plane(&self) -> usize {
         self.plane
@@ -146,7 +149,8 @@ impl Product {
     /// Makes the output of some quads: `output` holds their planes alone, `residual` those of all
     /// quads.
     ///
-    /// Fails with [`KernelError::Memory`] where input, residual or output are too short.
+    /// Fails with [`KernelError::Memory`] where there are no such quads, or input, residual or output
+    /// are too short.
     pub fn run(
         &self,
         kernels: Kernels,
@@ -158,15 +162,21 @@ impl Product {
         if quads.is_empty() {
             return Ok(());
         }
-        let planes = self.planes();
-        let needed = self.epilogue.residual.map_or(0, |residual| {
-            (quads.end * planes - 1) * residual.plane + self.residual
-        });
-        let written = (quads.len() * planes - 1) * self.plane + self.output;
-        if quads.end > self.records.quads()
-            || input.len() < self.input
-            || residual.len() < needed
-            || output.len() < written
+        if quads.end > self.records.quads() {
+            return Err(KernelError::Memory);
+        }
+        // Checked: a plane's size is whatever the caller said.
+        let cells = |planes: usize, plane: usize, last: usize| {
+            (planes - 1).checked_mul(plane)?.checked_add(last)
+        };
+        let read = match self.epilogue.residual {
+            Some(of) => cells(quads.end * self.residual_planes(), of.plane, self.residual),
+            None => Some(0),
+        };
+        let written = cells(quads.len() * self.planes(), self.plane, self.output);
+        if input.len() < self.input
+            || read.is_none_or(|read| residual.len() < read)
+            || written.is_none_or(|written| output.len() < written)
         {
             return Err(KernelError::Memory);
         }

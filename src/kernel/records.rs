@@ -3,7 +3,13 @@ use super::{Cell, KernelError};
 /// Filters that are made together: their codes share a cell.
 pub const QUAD: usize = 4;
 
-/// One weight (in floats) or four (as bytes), and the place of its operand.
+// A cell's place in bytes; beyond 32 bits what is no cell's place, which `Records::reach` refuses.
+fn offset(cell: u32) -> u32 {
+    cell.saturating_mul(Cell::BYTES as u32)
+}
+
+/// One weight (in floats) or four (as bytes), and the place of its operand: a cell below 2^26, or no
+/// [`Product`](super::Product) takes it.
 ///
 /// ```
 /// use burn_compress::kernel::Record;
@@ -23,7 +29,7 @@ impl Record {
     /// Weights of four channels, `cell` cells after the start of a window.
     pub fn of_bytes(cell: u32, weights: [i8; 4]) -> Self {
         Self {
-            offset: cell * Cell::BYTES as u32,
+            offset: offset(cell),
             bits: u32::from_le_bytes(weights.map(|weight| weight as u8)),
         }
     }
@@ -31,7 +37,7 @@ impl Record {
     /// The weight of one channel, `cell` cells after the start of a window.
     pub fn of_float(cell: u32, weight: f32) -> Self {
         Self {
-            offset: cell * Cell::BYTES as u32,
+            offset: offset(cell),
             bits: weight.to_bits(),
         }
     }
@@ -42,7 +48,7 @@ impl Record {
     }
 }
 
-/// The weights of four filters at one place.
+/// The weights of four filters at one place: a cell below 2^26, as a [`Record`]'s.
 ///
 /// ```
 /// use burn_compress::kernel::SharedRecord;
@@ -60,7 +66,7 @@ impl SharedRecord {
     /// By filter, the weights of four channels.
     pub fn of_bytes(cell: u32, weights: [[i8; 4]; QUAD]) -> Self {
         Self {
-            offset: cell * Cell::BYTES as u32,
+            offset: offset(cell),
             bits: weights.map(|weights| u32::from_le_bytes(weights.map(|weight| weight as u8))),
         }
     }
@@ -68,7 +74,7 @@ impl SharedRecord {
     /// By filter, the weight of one channel.
     pub fn of_floats(cell: u32, weights: [f32; QUAD]) -> Self {
         Self {
-            offset: cell * Cell::BYTES as u32,
+            offset: offset(cell),
             bits: weights.map(f32::to_bits),
         }
     }
@@ -116,12 +122,16 @@ impl Records {
         }
     }
 
-    /// Records of each quad: what its time is in proportion to.
+    /// Records of each quad: what its time is in proportion to; of a quad that is not there, 0.
     pub fn cost(&self, quad: usize) -> usize {
-        let at = |starts: &[u32], place: usize| starts[place] as usize;
-        match self {
-            Self::Filter { starts, .. } => at(starts, quad * QUAD + QUAD) - at(starts, quad * QUAD),
-            Self::Shared { starts, .. } => (at(starts, quad + 1) - at(starts, quad)) * 2,
+        let (starts, filters, factor) = match self {
+            Self::Filter { starts, .. } => (starts, QUAD, 1),
+            Self::Shared { starts, .. } => (starts, 1, 2),
+        };
+        let mut starts = starts.iter().skip(quad.saturating_mul(filters));
+        match (starts.next(), starts.nth(filters - 1)) {
+            (Some(first), Some(end)) => end.saturating_sub(*first) as usize * factor,
+            _ => 0,
         }
     }
 
@@ -146,25 +156,27 @@ impl Records {
         }
     }
 
-    // The last cell that any record reads, or an error where the starts do not fit the records.
+    // The last cell that any record reads, or an error where the starts do not fit the records or a
+    // cell does not fit its bits.
     pub(super) fn reach(&self) -> Result<usize, KernelError> {
         let rising = |starts: &[u32], end: usize| {
             starts.first() == Some(&0)
                 && starts.windows(2).all(|pair| pair[0] <= pair[1])
                 && starts.last().map(|&last| last as usize) == Some(end)
         };
-        let (fits, reach) = match self {
+        let (fits, last) = match self {
             Self::Filter { records, starts } => (
                 rising(starts, records.len()) && starts.len() % QUAD == 1,
-                records.iter().map(|record| record.cell()).max(),
+                records.iter().map(|record| record.offset).max(),
             ),
             Self::Shared { records, starts } => (
                 rising(starts, records.len()),
-                records.iter().map(|record| record.cell()).max(),
+                records.iter().map(|record| record.offset).max(),
             ),
         };
-        match fits {
-            true => Ok(reach.unwrap_or(0) as usize),
+        let last = last.unwrap_or(0) as usize;
+        match fits && last.is_multiple_of(Cell::BYTES) {
+            true => Ok(last / Cell::BYTES),
             false => Err(KernelError::Records),
         }
     }

@@ -29,7 +29,7 @@ impl Work for Run<'_> {
                         residual: self
                             .residual
                             .as_ptr()
-                            .add(residual.unwrap_or(0) * quad * planes),
+                            .add(residual.unwrap_or(0) * quad * product.residual_planes()),
                         output: self
                             .output
                             .as_mut_ptr()

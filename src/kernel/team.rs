@@ -1,7 +1,9 @@
 //! Threads that stay, and steps on one memory that they share out.
 
+use std::any::Any;
 use std::cell::UnsafeCell;
 use std::ops::Range;
+use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
@@ -37,6 +39,8 @@ struct Shared {
     job: UnsafeCell<Option<Job>>,
     generation: AtomicUsize,
     running: AtomicUsize,
+    // What the workers' jobs of this run panicked with; the caller drops it.
+    panics: Mutex<Vec<Box<dyn Any + Send>>>,
     stop: AtomicBool,
     asleep: Mutex<()>,
     wake: Condvar,
@@ -65,6 +69,7 @@ impl Team {
             job: UnsafeCell::new(None),
             generation: AtomicUsize::new(0),
             running: AtomicUsize::new(0),
+            panics: Mutex::new(Vec::new()),
             stop: AtomicBool::new(false),
             asleep: Mutex::new(()),
             wake: Condvar::new(),
@@ -94,7 +99,8 @@ impl Team {
     /// all have ended. Runs from several threads take turns. A job must not start another on its own
     /// team.
     ///
-    /// A job that panics ends the process' run with that panic, once all others have ended.
+    /// Where jobs panic, this does with the panic of one of them, the caller's if it is among them, once
+    /// all have ended. The team can be used again.
     pub fn run(&self, job: &(dyn Fn(usize) + Sync)) {
         if self.workers.is_empty() {
             return job(0);
@@ -103,7 +109,13 @@ impl Team {
         self.run_in(turn, job);
     }
 
-    /// The same where no other run is on; else calls `job` with 0 alone. Tells whether the team ran.
+    /// The same where no other run is on; else does nothing. Tells whether the team ran.
+    ///
+    /// ```
+    /// use burn_compress::kernel::Team;
+    /// let team = Team::new(2);
+    /// assert!(team.try_run(&|_| assert!(!team.try_run(&|_| {}))));
+    /// ```
     pub fn try_run(&self, job: &(dyn Fn(usize) + Sync)) -> bool {
         match self.turn.try_lock() {
             Ok(turn) => {
@@ -115,7 +127,8 @@ impl Team {
     }
 
     fn run_in(&self, turn: MutexGuard<'_, ()>, job: &(dyn Fn(usize) + Sync)) {
-        // SAFETY: only the lifetime is forgotten; `End` waits for the workers even when unwinding.
+        // SAFETY: only the lifetime is forgotten; no way out of this method passes the wait for the
+        // workers.
         let job_pointer: *const (dyn Fn(usize) + Sync) = unsafe { std::mem::transmute(job) };
         self.shared
             .running
@@ -128,19 +141,14 @@ impl Team {
             self.shared.generation.fetch_add(1, Ordering::Release);
         }
         self.shared.wake.notify_all();
-        let end = End(&self.shared);
-        job(0);
-        drop(end);
+        let own = catch_unwind(AssertUnwindSafe(|| job(0)));
+        wait(|| self.shared.running.load(Ordering::Acquire) == 0);
+        let others = std::mem::take(&mut *lock(&self.shared.panics));
+        // Before a panic goes on, which would poison it.
         drop(turn);
-    }
-}
-
-// Waits for the workers.
-struct End<'a>(&'a Shared);
-
-impl Drop for End<'_> {
-    fn drop(&mut self) {
-        wait(|| self.0.running.load(Ordering::Acquire) == 0);
+        if let Some(panic) = own.err().into_iter().chain(others).next() {
+            resume_unwind(panic);
+        }
     }
 }
 
@@ -152,13 +160,13 @@ impl Drop for Team {
         }
         self.shared.wake.notify_all();
         for worker in self.workers.drain(..) {
-            // A worker that panicked has said so.
+            // It catches what its jobs panic with, and does not itself.
             let _ = worker.join();
         }
     }
 }
 
-fn lock(mutex: &Mutex<()>) -> MutexGuard<'_, ()> {
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
@@ -202,21 +210,14 @@ fn work(shared: &Shared, thread: usize) {
         seen = shared.generation.load(Ordering::Acquire);
         // SAFETY: written before `generation` rose, and not again before `running` is 0.
         let job = unsafe { *shared.job.get() };
-        let leave = Leave(&shared.running);
         if let Some(Job(job)) = job {
             // SAFETY: `run_in` keeps the closure alive until `running` is 0.
-            unsafe { (*job)(thread) };
+            let ended = catch_unwind(AssertUnwindSafe(|| unsafe { (*job)(thread) }));
+            if let Err(panic) = ended {
+                lock(&shared.panics).push(panic);
+            }
         }
-        drop(leave);
-    }
-}
-
-// One worker less, even where its job panics.
-struct Leave<'a>(&'a AtomicUsize);
-
-impl Drop for Leave<'_> {
-    fn drop(&mut self) {
-        self.0.fetch_sub(1, Ordering::Release);
+        shared.running.fetch_sub(1, Ordering::Release);
     }
 }
 
@@ -310,7 +311,7 @@ impl Steps {
     ///
     /// Fails with [`KernelError::Memory`] for other than [`cells`](Self::cells) cells, with
     /// [`KernelError::Team`] where the team has fewer threads or is at work elsewhere, and with the first error
-    /// of `work`, which ends all threads' runs.
+    /// of `work`, which ends all threads' runs. A panic of `work` does too, and goes on in the caller.
     pub fn run<E: From<KernelError> + Send>(
         &self,
         team: &Team,
@@ -344,7 +345,7 @@ impl Steps {
                 // SAFETY: `new` has checked that this write is apart from all that others read or
                 // write in this step, and the barrier keeps steps apart.
                 if let Err(found) = unsafe { shared.step(index, thread, access, work) } {
-                    *error.lock().unwrap_or_else(PoisonError::into_inner) = Some(found);
+                    lock(&error).get_or_insert(found);
                     return;
                 }
                 arrived.fetch_add(1, Ordering::AcqRel);
@@ -359,11 +360,9 @@ impl Steps {
         if !ran {
             return Err(KernelError::Team.into());
         }
-        let error = error.into_inner().unwrap_or_else(PoisonError::into_inner);
-        match (error, failed.into_inner()) {
-            (Some(error), _) => Err(error),
-            (None, true) => Err(KernelError::Team.into()),
-            (None, false) => Ok(()),
+        match error.into_inner().unwrap_or_else(PoisonError::into_inner) {
+            Some(error) => Err(error),
+            None => Ok(()),
         }
     }
 }

@@ -52,7 +52,7 @@ pub struct Windows {
     pub positions: Vec<Position>,
     /// Cells of a plane of the input and of the output.
     pub planes: (usize, usize),
-    /// Bounds of a sum.
+    /// Bounds of a sum; of codes, whole numbers that a byte of the sink holds.
     pub bounds: (f32, f32),
     /// Bytes, or floats; the input is of the same kind.
     pub sink: Sink,
@@ -61,20 +61,28 @@ pub struct Windows {
 impl Windows {
     /// All planes of the input, as many as `output` has.
     ///
-    /// Fails with [`KernelError::Memory`] where a window or a result lies outside.
+    /// Fails with [`KernelError::Memory`] where a window or a result lies outside, and with
+    /// [`KernelError::Epilogue`] where a bound of a sum is no number, or more than a byte holds.
     pub fn run(
         &self,
         kernels: Kernels,
         input: &[Cell],
         output: &mut [Cell],
     ) -> Result<(), KernelError> {
-        let reach = self.taps.iter().max().copied().unwrap_or(0);
+        if self.pooling != Pooling::Max && !self.sink.holds(self.bounds) {
+            return Err(KernelError::Epilogue);
+        }
+        if self.positions.is_empty() {
+            return Ok(());
+        }
+        let reach = u64::from(self.taps.iter().max().copied().unwrap_or(0));
         let fits = self.positions.iter().all(|position| {
-            ((position.input + reach) as usize) < self.planes.0
+            u64::from(position.input) + reach < self.planes.0 as u64
                 && (position.output as usize) < self.planes.1
         });
         let count = output.len().checked_div(self.planes.1).unwrap_or(0);
-        if !fits || input.len() < count * self.planes.0 {
+        let read = count.checked_mul(self.planes.0);
+        if !fits || read.is_none_or(|read| input.len() < read) {
             return Err(KernelError::Memory);
         }
         kernels.dispatch(Run {
@@ -151,11 +159,12 @@ impl Windows {
             let bytes = Cell::bytes(&from[tap as usize..][..1]);
             sums.iter_mut()
                 .zip(bytes)
-                .for_each(|(sum, &x)| *sum += i32::from(x));
+                .for_each(|(sum, &x)| *sum = sum.wrapping_add(i32::from(x)));
         }
         if across {
             for channel in 0..4 {
-                let total = sums.iter().skip(channel).step_by(4).sum();
+                let sites = sums.iter().skip(channel).step_by(4);
+                let total = sites.fold(0i32, |total, &sum| total.wrapping_add(sum));
                 sums.iter_mut()
                     .skip(channel)
                     .step_by(4)
@@ -164,7 +173,7 @@ impl Windows {
         }
         let bytes = Cell::bytes_mut(to).iter_mut();
         for (to, sum) in bytes.zip(sums) {
-            let t = (sum + start) as f32 * multiplier;
+            let t = sum.wrapping_add(start) as f32 * multiplier;
             *to = code(t, self.bounds, low);
         }
     }

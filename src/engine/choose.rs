@@ -53,24 +53,30 @@ pub(super) fn choose(
         candidates.swap_remove(usize::from(sparse <= dense));
     }
     let epilogue = epilogue(weighted, from, to, residual);
-    let block = block(weighted, from, to);
     let product = |records: Records| {
         let codes = matches!(from.shape.kind, Kind::Codes { .. });
         let (epilogue, positions) = (epilogue.clone(), positions.clone());
         Product::new(records, epilogue, positions, to.plane(), codes)
-            .map(|product| product.in_blocks(block))
     };
     let mut timed = Vec::new();
     let mut scratch = None;
+    let blocks = blocks(weighted, from, to);
     for (name, records) in candidates {
-        let product = product(records)?;
-        let time = match choice {
-            Choice::Estimated => None,
-            Choice::Measured => {
-                let scratch = scratch.get_or_insert_with(|| Scratch::new(from, to, residual));
-                Some(scratch.time(&product, kernels)?)
+        let mut product = product(records)?.in_blocks(blocks[0]);
+        let mut time = None;
+        if choice == Choice::Measured {
+            let scratch = scratch.get_or_insert_with(|| Scratch::new(from, to, residual));
+            let mut least = (f64::INFINITY, blocks[0]);
+            for &block in &blocks {
+                product = product.in_blocks(block);
+                let spent = scratch.time(&product, kernels)?;
+                if spent < least.0 {
+                    least = (spent, block);
+                }
             }
-        };
+            product = product.in_blocks(least.1);
+            time = Some(least.0);
+        }
         timed.push((name, product, time));
     }
     timed.sort_by(|(.., a), (.., b)| a.partial_cmp(b).unwrap_or(std::cmp::Ordering::Equal));
@@ -124,19 +130,25 @@ fn epilogue(
     }
 }
 
-// Positions whose windows stay near: whole rows where they fit.
-fn block(weighted: &Weighted, from: &Layout, to: &Layout) -> usize {
+// Positions that are worked on together: as many as keep what they read near, by estimate, and others
+// to try.
+fn blocks(weighted: &Weighted, from: &Layout, to: &Layout) -> Vec<usize> {
     let planes = from.planes() / weighted.groups.min(from.planes()).max(1);
     let step = weighted.window.stride;
     let row = planes * from.pitch() * step[0] * Cell::BYTES;
-    match NEAR / row.max(1) {
+    let all = (to.tile[0] * to.tile[1]).max(1);
+    let near = match NEAR / row.max(1) {
         0 => {
             let one = planes * step[1] * weighted.window.kernel[0] * Cell::BYTES;
-            // Whole registers' worth.
-            (NEAR / one.max(1)).next_multiple_of(8).max(8)
+            NEAR / one.max(1)
         }
         rows => rows * to.tile[1].max(1),
-    }
+    };
+    // Whole registers' worth, for any number of positions that registers hold.
+    let whole = |positions: usize| positions.next_multiple_of(24).min(all);
+    let mut blocks = vec![whole(near), all, near.next_multiple_of(8).min(all)];
+    blocks.dedup();
+    blocks
 }
 
 // Memory to try products in.
@@ -159,12 +171,12 @@ impl Scratch {
 
     // Seconds, the least of some runs.
     fn time(&mut self, product: &Product, kernels: Kernels) -> Result<f64, KernelError> {
-        const ENOUGH: Duration = Duration::from_micros(400);
+        const ENOUGH: Duration = Duration::from_micros(300);
         let quads = 0..product.records().quads();
         let started = Instant::now();
         let mut least = Duration::MAX;
         let mut runs = 0;
-        while runs < 2 || (started.elapsed() < ENOUGH && runs < 50) {
+        while runs < 2 || (started.elapsed() < ENOUGH && runs < 40) {
             let run = Instant::now();
             product.run(
                 kernels,

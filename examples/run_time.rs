@@ -1,0 +1,308 @@
+//! How long a network takes on the processor, pruned and quantized or not, as one line of JSON. See
+//! benches/README.md for other engines beside it.
+//!
+//! ```text
+//! cargo run --release --example run_time -- --model resnet20 --sparsity 0.9 --bits 8 --batch 64
+//! ```
+
+use std::error::Error;
+use std::path::{Path, PathBuf};
+use std::time::Instant;
+
+use burn::module::Module;
+use burn::tensor::{Distribution, Tensor};
+use burn_compress::attach::{self, Plan, Pruning, Quantization};
+use burn_compress::format::Scheme;
+use burn_compress::graph::integer::{IntegerModel, IntegerOp};
+use burn_compress::graph::{Activations, Calibration, Dim, Graph, GraphError, Value};
+use clap::{Parser, ValueEnum};
+use serde::Serialize;
+
+#[path = "support/device.rs"]
+mod device;
+#[path = "models/mod.rs"]
+mod models;
+#[path = "support/prune_pattern.rs"]
+mod prune_pattern;
+
+use device::Backend;
+use models::mobilenet::{MobileNetV2, MobileNetV2Config};
+use models::resnet::ResNet;
+use models::resnet50::{ResNet50, ResNet50Config};
+use prune_pattern::{Pattern, pruned};
+
+/// Times a network on the processor.
+#[derive(Parser)]
+struct Arguments {
+    #[arg(long, value_enum)]
+    model: Network,
+    /// Share of each layer's weights that are removed, the smallest
+    #[arg(long, default_value_t = 0.0)]
+    sparsity: f64,
+    /// What is removed together
+    #[arg(long, value_enum, default_value = "unstructured")]
+    pattern: Pattern,
+    /// 8: weights and activations in integers; 32: floats
+    #[arg(long, default_value = "8", value_parser = ["8", "32"])]
+    bits: String,
+    /// Images of a call
+    #[arg(long, default_value_t = 1)]
+    batch: usize,
+    #[arg(long, default_value_t = 2)]
+    threads: usize,
+    /// For how long calls are timed; at least five are
+    #[arg(long, default_value_t = 2.0)]
+    seconds: f64,
+    /// What runs it
+    #[arg(long, value_enum, default_value = "own")]
+    engine: Engine,
+    /// PyTorch checkpoint of ResNet-20 (.th); the other networks, and ResNet-20 where there is none, have
+    /// random weights
+    #[arg(long)]
+    weights: Option<PathBuf>,
+    /// Lists the steps, with their weights, on standard error
+    #[arg(long)]
+    layers: bool,
+}
+
+#[derive(Clone, Copy, ValueEnum)]
+enum Network {
+    Resnet20,
+    Resnet50,
+    Mobilenetv2,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum Engine {
+    /// The compressed model, by this library
+    Own,
+    /// The module as it is, by Burn's CPU backend, in dense floats whatever its weights are
+    Flex,
+}
+
+#[derive(Serialize)]
+struct Line {
+    model: String,
+    sparsity: f64,
+    pattern: String,
+    bits: u32,
+    batch: usize,
+    threads: usize,
+    engine: &'static str,
+    /// The widest vector instructions of the processor that count here.
+    isa: &'static str,
+    ms_min: f64,
+    ms_median: f64,
+    /// At the fastest call.
+    images_per_s: f64,
+    /// What the model takes in a `.bcm` file.
+    file_bytes: usize,
+}
+
+const CHECKPOINT: &str = "../shared/data/resnet_cifar10/resnet20-12fca82f.th";
+const SEED: u64 = 0;
+
+fn main() -> Result<(), Box<dyn Error>> {
+    let arguments = Arguments::parse();
+    if !(0.0..1.0).contains(&arguments.sparsity) || arguments.batch == 0 || arguments.threads == 0 {
+        return Err(
+            "--sparsity is 0 or more and below 1, --batch and --threads are at least 1".into(),
+        );
+    }
+    // Burn's backend takes its threads from there.
+    let pool = rayon::ThreadPoolBuilder::new().num_threads(arguments.threads);
+    pool.build_global()?;
+    let device = Backend::Flex.device()?;
+    device.seed(SEED);
+    match arguments.model {
+        Network::Resnet20 => {
+            let found = Some(Path::new(CHECKPOINT)).filter(|path| path.exists());
+            let model = match arguments.weights.as_deref().or(found) {
+                Some(path) => ResNet::load(20, path, &device)?,
+                None => ResNet::new(20, &device)?,
+            };
+            measure(&arguments, model, 32, ResNet::forward)
+        }
+        Network::Resnet50 => {
+            let model = ResNet50Config::new().init(&device);
+            measure(&arguments, model, 224, ResNet50::forward)
+        }
+        Network::Mobilenetv2 => {
+            let model = MobileNetV2Config::new().init(&device);
+            measure(&arguments, model, 224, MobileNetV2::forward)
+        }
+    }
+}
+
+fn measure<M: Module>(
+    arguments: &Arguments,
+    model: M,
+    side: usize,
+    forward: fn(&M, Tensor<4>) -> Tensor<2>,
+) -> Result<(), Box<dyn Error>> {
+    let device = Backend::Flex.device()?;
+    let images = |count: usize| {
+        let normal = Distribution::Normal(0.0, 1.0);
+        Tensor::<4>::random([count, 3, side, side], normal, &device)
+    };
+    let model = pruned(model, arguments.sparsity, arguments.pattern);
+    let input = images(arguments.batch);
+    let (engine, file_bytes, seconds) = match arguments.engine {
+        Engine::Flex => {
+            let run = || Ok(forward(&model, input.clone()).into_data());
+            let seconds = timed(arguments.seconds, run)?;
+            let file = attach::archive(&model)?.to_bytes()?;
+            ("burn-flex", file.len(), seconds)
+        }
+        Engine::Own => {
+            let graph = Graph::capture(&model, [1, 3, side, side], forward)?.simplify();
+            let (lowered, file) = match arguments.bits.as_str() {
+                "8" => {
+                    let integers = quantized(graph, model, (0..4).map(|_| images(2)))?;
+                    let file = integers.to_bytes()?;
+                    (integers, file)
+                }
+                _ => {
+                    let floats = graph.to_float_model(&model)?;
+                    let plan = Plan::new().prune(Pruning::existing());
+                    (floats, plan.apply(model)?.archive().to_bytes()?)
+                }
+            };
+            if arguments.layers {
+                show_layers(&lowered);
+            }
+            let run = compile(&lowered, arguments.threads);
+            let values: Vec<f32> = input.try_into_vec_as()?;
+            let run = || Ok(run(&values, arguments.batch)?);
+            (OWN_ENGINE, file.len(), timed(arguments.seconds, run)?)
+        }
+    };
+    let (least, median) = (seconds[0], seconds[seconds.len() / 2]);
+    let line = Line {
+        model: name(&arguments.model),
+        sparsity: arguments.sparsity,
+        pattern: name(&arguments.pattern),
+        bits: match arguments.engine {
+            Engine::Own => arguments.bits.parse()?,
+            Engine::Flex => 32,
+        },
+        batch: arguments.batch,
+        threads: arguments.threads,
+        engine,
+        isa: isa(),
+        ms_min: least * 1e3,
+        ms_median: median * 1e3,
+        images_per_s: arguments.batch as f64 / least,
+        file_bytes,
+    };
+    println!("{}", serde_json::to_string(&line)?);
+    Ok(())
+}
+
+const OWN_ENGINE: &str = "reference";
+
+/// What runs a lowered model: the one place that knows.
+fn compile(
+    model: &IntegerModel,
+    threads: usize,
+) -> impl Fn(&[f32], usize) -> Result<Vec<f32>, GraphError> {
+    move |input, batch| Ok(model.run_with(input, batch, threads)?.0)
+}
+
+/// Weights in 8 bits by output channel, activations in 8.
+fn quantized<M: Module>(
+    graph: Graph,
+    model: M,
+    batches: impl Iterator<Item = Tensor<4>>,
+) -> Result<IntegerModel, Box<dyn Error>> {
+    let plan = Plan::new().prune(Pruning::existing());
+    let plan = plan.quantize(Quantization::to(Scheme::symmetric(8)?));
+    let (model, compression) = plan.attach(model)?;
+    let mut calibration = Calibration::new(graph, &model, &compression, Activations::bits(8)?)?;
+    for batch in batches {
+        calibration.observe(&model, batch)?;
+    }
+    Ok(calibration.finish(model)?.to_integer()?)
+}
+
+/// The time of each call in seconds, the shortest first.
+fn timed<T>(
+    seconds: f64,
+    mut run: impl FnMut() -> Result<T, Box<dyn Error>>,
+) -> Result<Vec<f64>, Box<dyn Error>> {
+    for _ in 0..3 {
+        run()?;
+    }
+    let mut times = Vec::new();
+    let started = Instant::now();
+    while started.elapsed().as_secs_f64() < seconds || times.len() < 5 {
+        let start = Instant::now();
+        let output = run()?;
+        times.push(start.elapsed().as_secs_f64());
+        drop(output);
+    }
+    times.sort_by(f64::total_cmp);
+    Ok(times)
+}
+
+fn show_layers(model: &IntegerModel) {
+    for step in model.steps() {
+        let dims: Vec<String> = (step.dims.iter())
+            .map(|dim| match dim {
+                Dim::Fixed(length) => length.to_string(),
+                Dim::Batch(each) => format!("{each}N"),
+            })
+            .collect();
+        let weights = weights(model, &step.op, &step.inputs);
+        let weights = weights.map_or(String::new(), |(zeros, of)| {
+            let share = 100.0 * zeros as f64 / of as f64;
+            format!("  {of} weights, {share:.1} % zero")
+        });
+        let (name, layer) = (step.op.name(), &step.layer);
+        eprintln!("{name:22} [{}]  {layer}{weights}", dims.join(", "));
+    }
+}
+
+/// How many weights of a product are zero, and how many it has.
+fn weights(model: &IntegerModel, op: &IntegerOp, inputs: &[Value]) -> Option<(usize, usize)> {
+    match op {
+        IntegerOp::Convolution { weights, .. } | IntegerOp::Linear { weights, .. } => {
+            let zeros = weights.codes.iter().filter(|code| **code == 0).count();
+            Some((zeros, weights.codes.len()))
+        }
+        IntegerOp::Float(op) if op.is_product() => {
+            let Some(Value::Constant(index)) = inputs.get(1) else {
+                return None;
+            };
+            let values = &model.constants()[*index].values;
+            let zeros = values.iter().filter(|value| **value == 0.0).count();
+            Some((zeros, values.len()))
+        }
+        _ => None,
+    }
+}
+
+/// The name of a choice on the command line.
+fn name(choice: &impl ValueEnum) -> String {
+    let choice = choice.to_possible_value();
+    choice.map_or(String::new(), |value| value.get_name().to_string())
+}
+
+fn isa() -> &'static str {
+    #[cfg(target_arch = "x86_64")]
+    {
+        if is_x86_feature_detected!("avx512vnni") {
+            return "avx512_vnni";
+        }
+        if is_x86_feature_detected!("avx512bw") {
+            return "avx512";
+        }
+        if is_x86_feature_detected!("avx2") {
+            return "avx2";
+        }
+    }
+    match cfg!(target_arch = "aarch64") {
+        true => "neon",
+        false => "baseline",
+    }
+}

@@ -12,9 +12,11 @@ use std::time::Instant;
 use burn::module::Module;
 use burn::tensor::{Distribution, Tensor};
 use burn_compress::attach::{self, Plan, Pruning, Quantization};
+use burn_compress::engine::{Options, Program};
 use burn_compress::format::Scheme;
-use burn_compress::graph::integer::{IntegerModel, IntegerOp};
-use burn_compress::graph::{Activations, Calibration, Dim, Graph, GraphError, Value};
+use burn_compress::graph::integer::IntegerModel;
+use burn_compress::graph::{Activations, Calibration, Graph};
+use burn_compress::kernel::{Isa, Kernels};
 use clap::{Parser, ValueEnum};
 use serde::Serialize;
 
@@ -60,9 +62,12 @@ struct Arguments {
     /// random weights
     #[arg(long)]
     weights: Option<PathBuf>,
-    /// Lists the steps, with their weights, on standard error
+    /// Lists the layers, with what runs them, on standard error
     #[arg(long)]
     layers: bool,
+    /// No other instruction set than this, such as avx2; by default the best of the machine
+    #[arg(long)]
+    isa: Option<String>,
 }
 
 #[derive(Clone, Copy, ValueEnum)]
@@ -89,8 +94,9 @@ struct Line {
     batch: usize,
     threads: usize,
     engine: &'static str,
-    /// The widest vector instructions of the processor that count here.
     isa: &'static str,
+    /// Time to compile, kernels tried on this machine included.
+    compile_ms: Option<f64>,
     ms_min: f64,
     ms_median: f64,
     /// At the fastest call.
@@ -147,12 +153,12 @@ fn measure<M: Module>(
     };
     let model = pruned(model, arguments.sparsity, arguments.pattern);
     let input = images(arguments.batch);
-    let (engine, file_bytes, seconds) = match arguments.engine {
+    let (engine, file_bytes, seconds, program) = match arguments.engine {
         Engine::Flex => {
             let run = || Ok(forward(&model, input.clone()).into_data());
             let seconds = timed(arguments.seconds, run)?;
             let file = attach::archive(&model)?.to_bytes()?;
-            ("burn-flex", file.len(), seconds)
+            ("burn-flex", file.len(), seconds, None)
         }
         Engine::Own => {
             let graph = Graph::capture(&model, [1, 3, side, side], forward)?.simplify();
@@ -168,13 +174,27 @@ fn measure<M: Module>(
                     (floats, plan.apply(model)?.archive().to_bytes()?)
                 }
             };
+            let options = Options {
+                threads: Some(arguments.threads),
+                isa: arguments.isa()?,
+                ..Options::default()
+            };
+            let started = Instant::now();
+            let program = Program::compile(&lowered, options)?;
+            let compiled = started.elapsed().as_secs_f64() * 1e3;
             if arguments.layers {
-                show_layers(&lowered);
+                eprintln!("{}", program.table(arguments.batch));
             }
-            let run = compile(&lowered, arguments.threads);
             let values: Vec<f32> = input.try_into_vec_as()?;
-            let run = || Ok(run(&values, arguments.batch)?);
-            (OWN_ENGINE, file.len(), timed(arguments.seconds, run)?)
+            let mut output = program.run(&values, arguments.batch)?;
+            let run = || Ok(program.run_into(&values, arguments.batch, &mut output)?);
+            let seconds = timed(arguments.seconds, run)?;
+            (
+                "burn-compress",
+                file.len(),
+                seconds,
+                Some((program.isa(), compiled)),
+            )
         }
     };
     let (least, median) = (seconds[0], seconds[seconds.len() / 2]);
@@ -189,7 +209,10 @@ fn measure<M: Module>(
         batch: arguments.batch,
         threads: arguments.threads,
         engine,
-        isa: isa(),
+        isa: program
+            .map_or_else(|| Kernels::detect().isa(), |(isa, _)| isa)
+            .name(),
+        compile_ms: program.map(|(_, compiled)| compiled),
         ms_min: least * 1e3,
         ms_median: median * 1e3,
         images_per_s: arguments.batch as f64 / least,
@@ -199,14 +222,19 @@ fn measure<M: Module>(
     Ok(())
 }
 
-const OWN_ENGINE: &str = "reference";
-
-/// What runs a lowered model: the one place that knows.
-fn compile(
-    model: &IntegerModel,
-    threads: usize,
-) -> impl Fn(&[f32], usize) -> Result<Vec<f32>, GraphError> {
-    move |input, batch| Ok(model.run_with(input, batch, threads)?.0)
+impl Arguments {
+    fn isa(&self) -> Result<Option<Isa>, Box<dyn Error>> {
+        let Some(name) = &self.isa else {
+            return Ok(None);
+        };
+        match Isa::ALL.into_iter().find(|isa| isa.name() == name) {
+            Some(isa) => Ok(Some(isa)),
+            None => {
+                let names: Vec<&str> = Isa::ALL.iter().map(|isa| isa.name()).collect();
+                Err(format!("--isa {name}: one of {}", names.join(", ")).into())
+            }
+        }
+    }
 }
 
 /// Weights in 8 bits by output channel, activations in 8.
@@ -245,64 +273,8 @@ fn timed<T>(
     Ok(times)
 }
 
-fn show_layers(model: &IntegerModel) {
-    for step in model.steps() {
-        let dims: Vec<String> = (step.dims.iter())
-            .map(|dim| match dim {
-                Dim::Fixed(length) => length.to_string(),
-                Dim::Batch(each) => format!("{each}N"),
-            })
-            .collect();
-        let weights = weights(model, &step.op, &step.inputs);
-        let weights = weights.map_or(String::new(), |(zeros, of)| {
-            let share = 100.0 * zeros as f64 / of as f64;
-            format!("  {of} weights, {share:.1} % zero")
-        });
-        let (name, layer) = (step.op.name(), &step.layer);
-        eprintln!("{name:22} [{}]  {layer}{weights}", dims.join(", "));
-    }
-}
-
-/// How many weights of a product are zero, and how many it has.
-fn weights(model: &IntegerModel, op: &IntegerOp, inputs: &[Value]) -> Option<(usize, usize)> {
-    match op {
-        IntegerOp::Convolution { weights, .. } | IntegerOp::Linear { weights, .. } => {
-            let zeros = weights.codes.iter().filter(|code| **code == 0).count();
-            Some((zeros, weights.codes.len()))
-        }
-        IntegerOp::Float(op) if op.is_product() => {
-            let Some(Value::Constant(index)) = inputs.get(1) else {
-                return None;
-            };
-            let values = &model.constants()[*index].values;
-            let zeros = values.iter().filter(|value| **value == 0.0).count();
-            Some((zeros, values.len()))
-        }
-        _ => None,
-    }
-}
-
 /// The name of a choice on the command line.
 fn name(choice: &impl ValueEnum) -> String {
     let choice = choice.to_possible_value();
     choice.map_or(String::new(), |value| value.get_name().to_string())
-}
-
-fn isa() -> &'static str {
-    #[cfg(target_arch = "x86_64")]
-    {
-        if is_x86_feature_detected!("avx512vnni") {
-            return "avx512_vnni";
-        }
-        if is_x86_feature_detected!("avx512bw") {
-            return "avx512";
-        }
-        if is_x86_feature_detected!("avx2") {
-            return "avx2";
-        }
-    }
-    match cfg!(target_arch = "aarch64") {
-        true => "neon",
-        false => "baseline",
-    }
 }

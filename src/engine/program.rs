@@ -149,6 +149,11 @@ impl Program {
         }
     }
 
+    /// [`layers`](Self::layers) as a table.
+    pub fn table(&self, batch: usize) -> String {
+        super::table::table(self.layers(batch))
+    }
+
     /// The output for a batch of images, each after the other, the last axis fastest.
     ///
     /// Fails with [`EngineError::Input`] for another number of elements and

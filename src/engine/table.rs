@@ -1,3 +1,4 @@
+use comfy_table::{CellAlignment, Table, presets};
 use serde::{Deserialize, Serialize};
 
 /// What was chosen for a layer, and what it costs, for one pass: sixteen images, or one.
@@ -54,4 +55,44 @@ impl LayerRow {
             _ => None,
         }
     }
+}
+
+/// Rows as text, one line each.
+pub(super) fn table(rows: &[LayerRow]) -> String {
+    let mut table = Table::new();
+    table.load_preset(presets::NOTHING);
+    table.set_header([
+        "layer",
+        "runs as",
+        "kept, %",
+        "us",
+        "GMAC/s",
+        "gain",
+        "instead of",
+    ]);
+    for row in rows {
+        let number = |value: Option<f64>, digits: usize| {
+            value.map_or(String::new(), |value| format!("{value:.digits$}"))
+        };
+        let kept = (row.multiply_adds > 0).then_some(100.0 * row.kept_share);
+        let speed = row.microseconds.filter(|_| row.multiply_adds > 0);
+        let speed = speed.map(|time| row.multiply_adds as f64 / time / 1e3);
+        let others = row
+            .others
+            .iter()
+            .map(|(kernel, time)| format!("{kernel} {time:.1}"));
+        table.add_row([
+            row.layer.clone(),
+            row.kernel.clone(),
+            number(kept, 1),
+            number(row.microseconds, 1),
+            number(speed, 1),
+            number(row.gain(), 2),
+            others.collect::<Vec<_>>().join(", "),
+        ]);
+    }
+    for column in table.column_iter_mut().skip(2).take(4) {
+        column.set_cell_alignment(CellAlignment::Right);
+    }
+    table.to_string()
 }

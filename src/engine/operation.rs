@@ -180,7 +180,7 @@ impl Operation {
                         Some((operand, plane)) => {
                             let size = sizes[operand];
                             let from = &reads[operand][plane * size..(plane + 1) * size];
-                            gathers[operand].run(from, write, fill)?;
+                            gathers[operand].run(kernels, from, write, fill)?;
                         }
                     }
                 }

@@ -4,27 +4,6 @@ use super::layout::Layout;
 use super::stage::{WeightValues, Weighted};
 use crate::kernel::{QUAD, Record, Records, SharedRecord};
 
-// What one place of a group of channels multiplies with, in one filter.
-struct Place {
-    cell: u32,
-    weights: Four,
-}
-
-#[derive(Clone, Copy)]
-enum Four {
-    Codes([i8; 4]),
-    Float(f32),
-}
-
-impl Four {
-    fn is_zero(self) -> bool {
-        match self {
-            Self::Codes(codes) => codes == [0; 4],
-            Self::Float(value) => value == 0.0,
-        }
-    }
-}
-
 impl Weighted {
     pub fn filters(&self) -> usize {
         self.filters.len()
@@ -59,41 +38,31 @@ impl Weighted {
         }
     }
 
-    // The places of a filter, zeros included, in the order of channel groups, rows and columns.
-    fn places(&self, filter: usize, layout: &Layout) -> Vec<Place> {
+    // Calls `each` for every place of a filter, zeros included: with its cell and the weights of up to
+    // four channels, by number. In the order of channel groups, rows and columns.
+    fn places(&self, filter: usize, layout: &Layout, mut each: impl FnMut(u32, [Option<usize>; 4])) {
         let unit = layout.shape.kind.unit();
         let first = filter / (self.filters() / self.groups).max(1) * self.channels;
-        let groups = first / unit..(first + self.channels).div_ceil(unit);
+        let taps = self.taps();
         let [rows, columns] = self.window.kernel;
         let [row_step, column_step] = self.window.dilation;
-        let mut places = Vec::with_capacity(groups.len() * rows * columns);
-        for group in groups {
+        let start = filter * self.channels * taps;
+        for group in first / unit..(first + self.channels).div_ceil(unit) {
+            // Of the group's channels those that the filter reads.
+            let of = |place: usize| {
+                let channel = (group * unit + place).checked_sub(first)?;
+                (place < unit && channel < self.channels).then(|| start + channel * taps)
+            };
+            let channels = [of(0), of(1), of(2), of(3)];
             for row in 0..rows {
                 for column in 0..columns {
                     let inner = row * row_step * layout.pitch() + column * column_step;
-                    let weight = |channel: usize| {
-                        let channel = (group * unit + channel).checked_sub(first)?;
-                        let inside = channel < self.channels;
-                        let place = (filter * self.channels + channel) * self.taps();
-                        inside.then_some(place + row * columns + column)
-                    };
-                    let weights = match &self.weights {
-                        WeightValues::Codes(codes) => {
-                            let code = |channel| weight(channel).map_or(0, |place| codes[place]);
-                            Four::Codes([code(0), code(1), code(2), code(3)])
-                        }
-                        WeightValues::Floats(values) => {
-                            Four::Float(weight(0).map_or(0.0, |place| values[place]))
-                        }
-                    };
-                    places.push(Place {
-                        cell: (group * layout.plane() + inner) as u32,
-                        weights,
-                    });
+                    let tap = row * columns + column;
+                    let weights = channels.map(|first| first.map(|first| first + tap));
+                    each((group * layout.plane() + inner) as u32, weights);
                 }
             }
         }
-        places
     }
 
     /// Each filter with its own places, those of zeros left out.
@@ -101,11 +70,20 @@ impl Weighted {
         let (mut records, mut starts) = (Vec::new(), vec![0]);
         for filter in 0..self.filters().next_multiple_of(QUAD) {
             if filter < self.filters() {
-                for place in self.places(filter, layout) {
-                    match place.weights {
-                        weights if weights.is_zero() => {}
-                        Four::Codes(codes) => records.push(Record::of_bytes(place.cell, codes)),
-                        Four::Float(value) => records.push(Record::of_float(place.cell, value)),
+                match &self.weights {
+                    WeightValues::Codes(codes) => self.places(filter, layout, |cell, weights| {
+                        let four = four(codes, weights);
+                        if four != [0; 4] {
+                            records.push(Record::of_bytes(cell, four));
+                        }
+                    }),
+                    WeightValues::Floats(values) => {
+                        self.places(filter, layout, |cell, [weight, ..]| {
+                            let value = weight.map_or(0.0, |weight| values[weight]);
+                            if value != 0.0 {
+                                records.push(Record::of_float(cell, value));
+                            }
+                        });
                     }
                 }
             }
@@ -122,34 +100,35 @@ impl Weighted {
             return None;
         }
         let (mut records, mut starts) = (Vec::new(), vec![0]);
+        // From a filter to the next of its quad; beyond the last there are none.
+        let length = self.channels * self.taps();
         for first in (0..self.filters()).step_by(QUAD) {
-            let last = (first + QUAD).min(self.filters());
-            let places: Vec<Vec<Place>> = (first..last)
-                .map(|filter| self.places(filter, layout))
-                .collect();
-            for index in 0..places[0].len() {
-                let four = places.iter().map(|places| places[index].weights);
-                let mut codes = [[0; 4]; QUAD];
-                let mut values = [0.0; QUAD];
-                let mut is_codes = false;
-                let mut alive = false;
-                for (filter, weights) in four.enumerate() {
-                    alive |= !weights.is_zero();
-                    match weights {
-                        Four::Codes(four) => (codes[filter], is_codes) = (four, true),
-                        Four::Float(value) => values[filter] = value,
+            let next = |weight: Option<usize>, filter: usize| {
+                let inside = first + filter < self.filters();
+                weight.filter(|_| inside).map(|weight| weight + filter * length)
+            };
+            match &self.weights {
+                WeightValues::Codes(codes) => self.places(first, layout, |cell, weights| {
+                    let of = |filter: usize| four(codes, weights.map(|w| next(w, filter)));
+                    let all = [of(0), of(1), of(2), of(3)];
+                    if all != [[0; 4]; QUAD] {
+                        records.push(SharedRecord::of_bytes(cell, all));
                     }
-                }
-                let cell = places[0][index].cell;
-                if alive {
-                    records.push(match is_codes {
-                        true => SharedRecord::of_bytes(cell, codes),
-                        false => SharedRecord::of_floats(cell, values),
-                    });
-                }
+                }),
+                WeightValues::Floats(values) => self.places(first, layout, |cell, weights| {
+                    let of = |filter: usize| next(weights[0], filter).map_or(0.0, |w| values[w]);
+                    let all = [of(0), of(1), of(2), of(3)];
+                    if all != [0.0; QUAD] {
+                        records.push(SharedRecord::of_floats(cell, all));
+                    }
+                }),
             }
             starts.push(records.len() as u32);
         }
         Some(Records::Shared { records, starts })
     }
+}
+
+fn four(codes: &[i8], weights: [Option<usize>; 4]) -> [i8; 4] {
+    weights.map(|weight| weight.map_or(0, |weight| codes[weight]))
 }

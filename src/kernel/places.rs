@@ -133,64 +133,112 @@ impl Work for RunEdges<'_> {
 /// (`cell * 16 + site`; negative: the fill).
 ///
 /// ```
-/// use burn_compress::kernel::{Cell, Gather};
+/// use burn_compress::kernel::{Cell, Gather, Kernels};
 /// let mut gather = Gather::default();
 /// gather.push(1, std::array::from_fn(|site| 15 - site as i32));
 /// let mut from = [Cell::default()];
 /// Cell::floats_mut(&mut from)[15] = 7.0;
 /// let mut to = [Cell::default(); 2];
-/// gather.run(&from, &mut to, &Cell::default())?;
+/// gather.run(Kernels::detect(), &from, &mut to, &Cell::default())?;
 /// assert_eq!(Cell::floats(&to)[16], 7.0);
 /// # Ok::<(), burn_compress::kernel::KernelError>(())
 /// ```
 #[derive(Debug, Clone, PartialEq, Default)]
 pub struct Gather {
-    // Whole cells, (to, from); those of the fill; and those whose sites come from several.
+    // Whole cells, (to, from); those of the fill; and those whose sites come from several: parts of
+    // one cell, each with its map, up to the next of another.
     copies: Vec<(u32, u32)>,
     fills: Vec<u32>,
-    mixed: Vec<(u32, SiteMap)>,
+    mixed: Vec<Move>,
+    maps: Vec<SiteMap>,
 }
 
 impl Gather {
     /// One more cell to write, and where its sites come from.
     pub fn push(&mut self, to: u32, map: SiteMap) {
+        const SITES: i32 = Cell::SITES as i32;
         let first = map[0];
         let whole = first >= 0
-            && first % Cell::SITES as i32 == 0
-            && map
-                .iter()
-                .enumerate()
-                .all(|(site, &place)| place == first + site as i32);
+            && first % SITES == 0
+            && (map.iter().enumerate()).all(|(site, &place)| place == first + site as i32);
         if whole {
-            self.copies.push((to, first as u32 / Cell::SITES as u32));
-        } else if map.iter().all(|&place| place < 0) {
-            self.fills.push(to);
-        } else {
-            self.mixed.push((to, map));
+            self.copies.push((to, (first / SITES) as u32));
+            return;
+        }
+        let mut sources: Vec<i32> = map.iter().filter(|&&place| place >= 0).copied().collect();
+        sources.iter_mut().for_each(|place| *place /= SITES);
+        sources.sort_unstable();
+        sources.dedup();
+        self.fills.extend(Some(to));
+        for from in sources {
+            let part = map.map(|place| match place >= 0 && place / SITES == from {
+                true => place % SITES,
+                false => -1,
+            });
+            let known = self.maps.iter().position(|known| *known == part);
+            let map = known.unwrap_or_else(|| {
+                self.maps.push(part);
+                self.maps.len() - 1
+            });
+            self.mixed.push(Move {
+                to,
+                from: from as u32,
+                map: map as u32,
+            });
         }
     }
 
     /// One plane. Fails with [`KernelError::Memory`] where a cell lies outside.
-    pub fn run(&self, from: &[Cell], to: &mut [Cell], fill: &Cell) -> Result<(), KernelError> {
-        for &(place, source) in &self.copies {
-            let source = from.get(source as usize).ok_or(KernelError::Memory)?;
-            *to.get_mut(place as usize).ok_or(KernelError::Memory)? = *source;
+    pub fn run(
+        &self,
+        kernels: Kernels,
+        from: &[Cell],
+        to: &mut [Cell],
+        fill: &Cell,
+    ) -> Result<(), KernelError> {
+        let inside = |place: u32, cells: &[Cell]| (place as usize) < cells.len();
+        let copies = self.copies.iter().all(|&(t, f)| inside(t, to) && inside(f, from));
+        let fills = self.fills.iter().all(|&place| inside(place, to));
+        let mixed = (self.mixed.iter()).all(|part| inside(part.to, to) && inside(part.from, from));
+        if !copies || !fills || !mixed {
+            return Err(KernelError::Memory);
         }
-        for &place in &self.fills {
-            *to.get_mut(place as usize).ok_or(KernelError::Memory)? = *fill;
+        kernels.dispatch(RunGather {
+            gather: self,
+            from,
+            to,
+            fill,
+        });
+        Ok(())
+    }
+}
+
+struct RunGather<'a> {
+    gather: &'a Gather,
+    from: &'a [Cell],
+    to: &'a mut [Cell],
+    fill: &'a Cell,
+}
+
+impl Work for RunGather<'_> {
+    #[inline(always)]
+    unsafe fn run<S: Lanes>(self) {
+        let Self { gather, from, to, .. } = self;
+        for &(place, source) in &gather.copies {
+            to[place as usize] = from[source as usize];
         }
-        let from = Cell::integers(from);
-        let fill = Cell::integers(std::slice::from_ref(fill));
-        for (cell, map) in &self.mixed {
-            let to = to.get_mut(*cell as usize).ok_or(KernelError::Memory)?;
-            let sites = Cell::integers_mut(std::slice::from_mut(to)).iter_mut();
-            for (site, (to, &place)) in sites.zip(map).enumerate() {
-                *to = match usize::try_from(place) {
-                    Ok(place) => *from.get(place).ok_or(KernelError::Memory)?,
-                    Err(_) => fill[site],
-                };
+        for &place in &gather.fills {
+            to[place as usize] = *self.fill;
+        }
+        for part in &gather.mixed {
+            let to = std::ptr::from_mut(&mut to[part.to as usize]).cast();
+            let from = std::ptr::from_ref(&from[part.from as usize]).cast();
+            // SAFETY: both are whole aligned cells.
+            unsafe {
+                let others = S::load_integers(to);
+                let map = &gather.maps[part.map as usize];
+                S::store_integers(to, S::permute(S::load_integers(from), map, others));
             }
         }
-        Ok(())
     }
 }

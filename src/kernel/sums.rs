@@ -266,7 +266,11 @@ impl Task<'_> {
                         2 => S::byte::<16>(codes),
                         _ => S::byte::<24>(codes),
                     };
-                    let code = S::to_floats(S::add_integers(code, low));
+                    let code = match residual.low {
+                        0 => code,
+                        _ => S::add_integers(code, low),
+                    };
+                    let code = S::to_floats(code);
                     *t = S::add(*t, S::multiply(code, factor));
                 }
             }

@@ -3,6 +3,7 @@
 mod archive;
 mod attach;
 mod aware;
+mod blocks;
 mod calibration;
 mod device;
 mod format;

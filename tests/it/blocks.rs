@@ -18,7 +18,7 @@ use super::models::{Net, assert_same_run, look, seen, spread, train_step, traine
 
 /// Input channels of a filter, and taps, of each layer of [`Net`].
 const SHAPES: [[usize; 2]; 4] = [[1, 9], [2, 9], [4, 4], [72, 1]];
-const TOTAL: f64 = 356.0;
+pub const TOTAL: f64 = 356.0;
 
 fn block(channels: usize) -> Pattern {
     Pattern::Block { channels }
@@ -56,21 +56,22 @@ fn masks(net: &Net) -> Vec<Vec<bool>> {
     layers.map(|layer| layer.removed.unwrap()).collect()
 }
 
-/// Each block of each layer is there as a whole, or not at all. Returns how many weights are gone.
+/// Whether each block of each layer is there as a whole, or not at all.
+pub fn is_whole(masks: &[Vec<bool>], size: usize) -> bool {
+    let mut layers = masks.iter().zip(SHAPES);
+    let whole = |(length, removed): (usize, usize)| removed == 0 || removed == length;
+    layers.all(|(mask, shape)| counts(mask, shape, size).into_iter().all(whole))
+}
+
+/// Returns how many weights are gone.
 #[track_caller]
-fn assert_whole(masks: &[Vec<bool>], size: usize) -> usize {
-    let mut gone = 0;
-    for (mask, shape) in masks.iter().zip(SHAPES) {
-        for (length, removed) in counts(mask, shape, size) {
-            assert!(removed == 0 || removed == length, "{removed} of {length}");
-            gone += removed;
-        }
-    }
-    gone
+pub fn assert_whole(masks: &[Vec<bool>], size: usize) -> usize {
+    assert!(is_whole(masks, size), "{masks:?}");
+    masks.iter().flatten().filter(|gone| **gone).count()
 }
 
 #[track_caller]
-fn assert_share(removed: usize, level: f64, total: f64, longest: usize) {
+pub fn assert_share(removed: usize, level: f64, total: f64, longest: usize) {
     let off = (removed as f64 - level * total).abs();
     assert!(off <= longest as f64 / 2.0 + 1e-9, "{removed} at {level}");
 }

@@ -18,6 +18,7 @@ mod learned;
 #[cfg(feature = "learner")]
 mod learner;
 mod models;
+mod pattern_study;
 mod prune;
 mod quantize;
 mod quantized;

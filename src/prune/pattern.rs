@@ -7,11 +7,13 @@ use crate::format::WeightView;
 
 /// Which weights go together.
 ///
-/// A block's score is the mean of its weights' scores: by magnitude, its L1 norm, so that blocks
-/// of any length compare (Mao et al. 2017, "Exploring the Regularity of Sparse Structure in
-/// Convolutional Neural Networks"). Blocks go lowest score first, as long as the middle of the next one
-/// lies within the level: the number of weights removed is as close to their share as whole blocks,
-/// taken in this order, can come, and at most half a block away from it, in each layer
+/// A block's score is the sum of its weights' scores (by magnitude, its L1 norm) over its length, so that
+/// short blocks compare with long ones (Mao et al. 2017, "Exploring the Regularity of Sparse Structure in
+/// Convolutional Neural Networks").
+///
+/// Blocks go lowest score first, as long as the middle of the next one lies within the level. So the
+/// number of weights removed is as close to `level * weights` as whole blocks, taken in this order, can
+/// come, and never more than half of the longest block away from it: in each layer
 /// ([`Scope::Layer`](super::Scope::Layer)) or in all together ([`Scope::Global`](super::Scope::Global)).
 /// Among equal scores those that come first go: by layer, in it whole blocks before short ones, then by
 /// filter, channel and tap.

@@ -13,8 +13,9 @@ use burn::optim::decay::WeightDecayConfig;
 use burn::optim::momentum::MomentumConfig;
 use burn::optim::{ModuleOptimizer, SgdConfig};
 use burn_compress::Study;
+use burn_compress::prune::Pattern;
 use burn_compress::recipe::{ActivationLevels, PruneLevels, QuantizeLevels, Recipe};
-use clap::Parser;
+use clap::{Parser, ValueEnum};
 
 #[path = "support/mod.rs"]
 mod support;
@@ -32,6 +33,14 @@ struct Arguments {
     /// Pruning levels, rising
     #[arg(long, value_delimiter = ',', default_value = "0.5,0.7,0.8,0.9")]
     sparsity: Vec<f64>,
+    /// Which weights are pruned together: each level is studied in each
+    #[arg(
+        long,
+        value_enum,
+        value_delimiter = ',',
+        default_value = "unstructured"
+    )]
+    pattern: Vec<Together>,
     /// Bits of a weight, falling
     #[arg(long, value_delimiter = ',', default_value = "8,4,3,2")]
     bits: Vec<u32>,
@@ -73,6 +82,27 @@ struct Arguments {
     out: PathBuf,
 }
 
+/// Patterns by name.
+#[derive(Clone, Copy, ValueEnum)]
+enum Together {
+    /// Each weight by itself
+    Unstructured,
+    /// Four neighbouring input channels at one tap of one filter
+    Block4,
+    /// Two of them
+    Block2,
+}
+
+impl From<Together> for Pattern {
+    fn from(together: Together) -> Self {
+        match together {
+            Together::Unstructured => Self::Unstructured,
+            Together::Block4 => Self::Block { channels: 4 },
+            Together::Block2 => Self::Block { channels: 2 },
+        }
+    }
+}
+
 fn main() -> Result<(), Box<dyn Error>> {
     let arguments = Arguments::parse();
     let (device, model) = arguments.of.network()?;
@@ -95,6 +125,7 @@ fn main() -> Result<(), Box<dyn Error>> {
             sensitivity: arguments.sensitivity,
             prune: (!arguments.sparsity.is_empty()).then(|| PruneLevels {
                 levels: arguments.sparsity,
+                patterns: arguments.pattern.into_iter().map(Pattern::from).collect(),
                 ..Default::default()
             }),
             quantize: (!arguments.bits.is_empty()).then(|| QuantizeLevels {

@@ -4,6 +4,7 @@ use std::error::Error;
 use std::path::Path;
 
 use burn::module::Module;
+use burn_compress::prune::Pattern;
 use burn_compress::report::{Mode, Stage};
 use burn_compress::study::{Activity, Cell, Outcome, Progress};
 use indicatif::HumanDuration;
@@ -52,12 +53,20 @@ pub fn outcome<M: Module>(outcome: &Outcome<M>, folder: &Path) -> Result<(), Box
 }
 
 fn describe(cell: &Cell) -> String {
+    let pattern = match cell.pattern {
+        Pattern::Unstructured => String::new(),
+        pattern => format!(" {pattern}"),
+    };
     let level = match cell.stage {
         Stage::Baseline => return "baseline".into(),
-        Stage::Prune if cell.steered => "steered pruning".into(),
-        Stage::Prune => format!("{:.0} % pruned", cell.level * 100.0),
+        Stage::Prune if cell.steered => format!("steered pruning{pattern}"),
+        Stage::Prune => format!("{:.0} % pruned{pattern}", cell.level * 100.0),
         Stage::Quantize => format!("{} bits", cell.bits),
-        Stage::Combined => format!("{:.0} % pruned, {} bits", cell.level * 100.0, cell.bits),
+        Stage::Combined => format!(
+            "{:.0} % pruned{pattern}, {} bits",
+            cell.level * 100.0,
+            cell.bits
+        ),
     };
     let mode = match cell.mode {
         Mode::Aware => "aware",

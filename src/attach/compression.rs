@@ -9,6 +9,7 @@ use super::snapshot::snapshot;
 use super::weights::{check_weights, host};
 use super::{AttachError, Compressed, Layer, Plan, Regrowth};
 use crate::format::{Granularity, Scheme};
+use crate::prune::Pattern;
 use crate::quantize::Parameters;
 
 /// What a layer came to.
@@ -105,6 +106,9 @@ impl Compression {
             }
         }
         if let Some(pruning) = &plan.pruning {
+            if pruning.pattern == (Pattern::Block { channels: 0 }) {
+                return Err(AttachError::EmptyBlock);
+            }
             let level = checked_level(pruning.schedule.at(step))?;
             let masks = masks(pruning, level, &layers, &parts, Search::Host)?;
             for (parts, mask) in parts.iter_mut().zip(masks) {

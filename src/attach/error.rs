@@ -42,6 +42,9 @@ pub enum AttachError {
         /// The level.
         level: f64,
     },
+    /// Blocks without a channel.
+    #[error("a block of 0 channels holds no weight: give the pattern 1 channel or more")]
+    EmptyBlock,
     /// A weight is NaN or infinite.
     #[error(
         "layer `{layer}` has the weight {value}: repair or retrain the model before compressing it"

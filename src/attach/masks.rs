@@ -41,66 +41,72 @@ pub(super) fn masks(
                 value: format!("shape {:?}", scores.dims()),
             });
         }
-        Ok(scores.reshape([layer.view.len()]))
+        Ok(scores)
     });
-    let mut scores = scores.collect::<Result<Vec<Tensor<1>>, _>>()?;
+    let mut scores = scores.collect::<Result<Vec<Tensor<2>>, _>>()?;
     let never_back = pruning.regrowth == Regrowth::Never;
     if never_back && let Some(below) = below_all(&scores) {
         for (scores, parts) in scores.iter_mut().zip(parts) {
             if let Some(removed) = &parts.removed {
-                let shape = scores.dims();
-                let below = below.clone().to_device(&scores.device()).expand(shape);
-                *scores = scores
-                    .clone()
-                    .mask_where(removed.clone().reshape(shape), below);
+                let below = below.clone().to_device(&scores.device());
+                let below = below.expand(scores.dims());
+                *scores = scores.clone().mask_where(removed.clone(), below);
             }
         }
     }
-    let flat: Vec<Tensor<1, Bool>> = match pruning.scope {
+    let masks: Vec<Tensor<2, Bool>> = match pruning.scope {
         Scope::Layer => {
-            let marked = layers.iter().zip(scores).map(|(layer, scores)| {
-                let count = share_of(level, layer.view.len());
-                mark(
-                    pruning,
-                    std::slice::from_ref(layer),
-                    vec![scores],
-                    count,
-                    search,
-                )
+            let masks = layers.iter().zip(scores).map(|(layer, scores)| {
+                let layer = std::slice::from_ref(layer);
+                mark(pruning, level, layer, vec![scores], search)
             });
-            let marked = marked.collect::<Result<Vec<_>, _>>()?;
-            marked.into_iter().flatten().collect()
+            let masks = masks.collect::<Result<Vec<_>, _>>()?;
+            masks.into_iter().flatten().collect()
         }
-        Scope::Global => {
-            let total = layers.iter().map(|layer| layer.view.len()).sum();
-            mark(pruning, layers, scores, share_of(level, total), search)?
-        }
+        Scope::Global => mark(pruning, level, layers, scores, search)?,
     };
-    let shaped = layers.iter().zip(flat).zip(parts);
-    let shaped = shaped.map(|((layer, mask), parts)| {
-        let mask = mask.reshape([layer.view.rows(), layer.view.columns()]);
-        match &parts.removed {
-            // Also where the level falls.
-            Some(removed) if never_back => mask.bool_or(removed.clone()),
-            _ => mask,
-        }
+    let masks = masks.into_iter().zip(parts);
+    let masks = masks.map(|(mask, parts)| match &parts.removed {
+        // Also where the level falls.
+        Some(removed) if never_back => mask.bool_or(removed.clone()),
+        _ => mask,
     });
-    Ok(shaped.collect())
+    Ok(masks.collect())
 }
 
-// Marks the `count` lowest scores of these layers together.
+// Marks the lowest scores of these layers together, up to the level, in whole blocks.
 fn mark(
+    pruning: &Pruning,
+    level: f64,
+    layers: &[Layer],
+    scores: Vec<Tensor<2>>,
+    search: Search,
+) -> Result<Vec<Tensor<2, Bool>>, AttachError> {
+    let sizes: Vec<usize> = layers.iter().map(|layer| layer.view.len()).collect();
+    let total: usize = sizes.iter().sum();
+    let count = share_of(level, total);
+    let scores = layers.iter().zip(scores);
+    let scores = scores.map(|(layer, scores)| pruning.pattern.line_up(scores, &layer.view));
+    let scores = scores.collect();
+    let marked = match search {
+        Search::Device => {
+            lowest_on_device(Tensor::cat(scores, 0), count).split_with_sizes(sizes, 0)
+        }
+        Search::Host => mark_on_host(pruning, layers, scores, count)?,
+    };
+    // The middle of a block marked in half lies within the level, unless the count was rounded up.
+    let half_goes = count as f64 <= level * total as f64;
+    let masks = layers.iter().zip(marked);
+    let masks = masks.map(|(layer, marked)| pruning.pattern.whole(marked, &layer.view, half_goes));
+    Ok(masks.collect())
+}
+
+fn mark_on_host(
     pruning: &Pruning,
     layers: &[Layer],
     scores: Vec<Tensor<1>>,
     count: usize,
-    search: Search,
 ) -> Result<Vec<Tensor<1, Bool>>, AttachError> {
-    let sizes: Vec<usize> = layers.iter().map(|layer| layer.view.len()).collect();
-    if let Search::Device = search {
-        let marked = lowest_on_device(Tensor::cat(scores, 0), count);
-        return Ok(marked.split_with_sizes(sizes, 0));
-    }
     let devices: Vec<_> = scores.iter().map(Tensor::device).collect();
     let mut all = Vec::new();
     for (layer, scores) in layers.iter().zip(scores) {
@@ -118,16 +124,17 @@ fn mark(
         }
     }
     let mut marked = lowest(&all, count);
-    let masks = sizes.iter().zip(devices).map(|(&size, device)| {
+    let marked = layers.iter().zip(devices).map(|(layer, device)| {
+        let size = layer.view.len();
         let rest = marked.split_off(size);
-        let mask = std::mem::replace(&mut marked, rest);
-        Tensor::from_data(TensorData::new(mask, [size]), &device)
+        let marked = std::mem::replace(&mut marked, rest);
+        Tensor::from_data(TensorData::new(marked, [size]), &device)
     });
-    Ok(masks.collect())
+    Ok(marked.collect())
 }
 
 // A score below those of all layers, for the weights that are gone already.
-fn below_all(scores: &[Tensor<1>]) -> Option<Tensor<1>> {
+fn below_all(scores: &[Tensor<2>]) -> Option<Tensor<1>> {
     let sizes = scores.iter().map(|scores| scores.clone().abs().max());
     let greatest = sizes.reduce(|one, other| {
         let other = other.to_device(&one.device());

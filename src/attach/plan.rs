@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{AttachError, Compressed, Compression, Layer, Selection};
 use crate::format::Scheme;
-use crate::prune::{Magnitude, Pruner, Scope};
+use crate::prune::{Magnitude, Pattern, Pruner, Scope};
 use crate::quantize::{MinMax, Quantizer};
 use crate::schedule::{Curve, Schedule};
 
@@ -31,8 +31,8 @@ pub enum Regrowth {
 /// What is removed, and when.
 ///
 /// ```
-/// use burn_compress::{attach::Pruning, prune::{Random, Scope}, schedule::Curve};
-/// let at_once = Pruning::to(0.8);
+/// use burn_compress::{attach::Pruning, prune::{Pattern, Random, Scope}, schedule::Curve};
+/// let at_once = Pruning::to(0.8).pattern(Pattern::Block { channels: 4 });
 /// let gradual = Pruning::along(Curve::Cubic { from: 0.0, to: 0.8, start: 0, end: 1000 })
 ///     .by(Random { seed: 7 })
 ///     .scope(Scope::Layer)
@@ -42,6 +42,7 @@ pub enum Regrowth {
 #[derive(Clone)]
 pub struct Pruning {
     pub(super) criterion: Arc<dyn Pruner>,
+    pub(super) pattern: Pattern,
     pub(super) scope: Scope,
     pub(super) schedule: Arc<dyn Schedule>,
     pub(super) every: usize,
@@ -65,6 +66,7 @@ impl Pruning {
     pub fn along_shared(schedule: Arc<dyn Schedule>) -> Self {
         Self {
             criterion: Arc::new(Magnitude),
+            pattern: Pattern::default(),
             scope: Scope::default(),
             schedule,
             every: 1,
@@ -93,6 +95,13 @@ impl Pruning {
         self
     }
 
+    /// In blocks instead of single weights. Attaching fails with [`AttachError::EmptyBlock`] where a
+    /// block has no channel.
+    pub fn pattern(mut self, pattern: Pattern) -> Self {
+        self.pattern = pattern;
+        self
+    }
+
     /// In each layer, or in all together.
     pub fn scope(mut self, scope: Scope) -> Self {
         self.scope = scope;
@@ -116,6 +125,7 @@ impl fmt::Debug for Pruning {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Pruning")
             .field("criterion", &self.criterion.name())
+            .field("pattern", &self.pattern)
             .field("scope", &self.scope)
             .field("every", &self.every)
             .field("regrowth", &self.regrowth)

@@ -13,7 +13,7 @@ use super::FormatError;
 /// let linear = WeightView::new(vec![3, 2], 1)?; // Burn's [inputs, outputs]
 /// assert_eq!((linear.rows(), linear.columns(), linear.len()), (2, 3, 6));
 /// assert_eq!((linear.dims(), linear.output_axis()), (&[3, 2][..], 1));
-/// assert_eq!(linear.output_first(), [2, 3]);
+/// assert_eq!((linear.output_first(), linear.taps()), (vec![2, 3], 1));
 /// let rows = linear.to_rows(&[1, 2, 3, 4, 5, 6]);
 /// assert_eq!(rows, [1, 3, 5, 2, 4, 6]); // the weights of the first output, then of the second
 /// assert_eq!(linear.from_rows(&rows), [1, 2, 3, 4, 5, 6]);
@@ -90,6 +90,11 @@ impl WeightView {
             0 => 0,
             rows => self.len() / rows,
         }
+    }
+
+    /// Weights between an output and an input channel: the size of a convolution's kernel, else 1.
+    pub fn taps(&self) -> usize {
+        self.dims.iter().skip(2).product()
     }
 
     /// The dimensions with the output axis moved to the front.

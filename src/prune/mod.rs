@@ -1,11 +1,13 @@
-//! Which weights go: a criterion ([`Pruner`]) gives each weight a score, and a [`Scope`] says among
-//! which weights the lowest scores are removed.
+//! Which weights go: a criterion ([`Pruner`]) gives each weight a score, a [`Pattern`] says which weights
+//! go together, and a [`Scope`] among which weights the lowest scores are removed.
 
 mod criterion;
 mod lowest;
+mod pattern;
 
 pub use criterion::{Magnitude, Pruner, Random, Weight};
 pub use lowest::{lowest, lowest_on_device};
+pub use pattern::Pattern;
 
 use serde::{Deserialize, Serialize};
 

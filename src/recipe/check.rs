@@ -1,5 +1,6 @@
 use super::{Criterion, Ranges, Recipe, RecipeError};
 use crate::graph::Calibrator;
+use crate::prune::Pattern;
 use crate::report::Stage;
 
 impl Recipe {
@@ -84,6 +85,27 @@ impl Recipe {
             )?;
             let every = prune.every as f64;
             value("prune.every", every, every > 0.0, "give 1 or more steps")?;
+            let patterns = &prune.patterns;
+            let count = patterns.len() as f64;
+            value(
+                "number of patterns",
+                count,
+                count > 0.0,
+                "give at least one",
+            )?;
+            for pattern in patterns {
+                if let Pattern::Block { channels } = *pattern {
+                    let channels = channels as f64;
+                    value("block.channels", channels, channels > 0.0, "give 1 or more")?;
+                }
+                let equal = patterns.iter().filter(|other| *other == pattern).count();
+                value(
+                    "number of equal patterns",
+                    equal as f64,
+                    equal == 1,
+                    "give each once",
+                )?;
+            }
             if let Criterion::Custom(name) = &prune.criterion {
                 value(
                     "length of the criterion's name",

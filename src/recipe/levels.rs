@@ -4,7 +4,7 @@ use super::{Criterion, Ramp, Ranges};
 use crate::attach::Regrowth;
 use crate::format::{Granularity, Mapping};
 use crate::graph::Calibrator;
-use crate::prune::Scope;
+use crate::prune::{Pattern, Scope};
 
 /// The search for the highest sparsity that keeps the budget, by a steered threshold.
 ///
@@ -39,8 +39,9 @@ impl Default for Steer {
 /// The pruning half of a study.
 ///
 /// ```
-/// use burn_compress::{prune::Scope, recipe::PruneLevels};
-/// let prune = PruneLevels { scope: Scope::Layer, ..PruneLevels::from([0.5, 0.9]) };
+/// use burn_compress::{prune::Pattern, recipe::PruneLevels};
+/// let patterns = vec![Pattern::Unstructured, Pattern::Block { channels: 4 }];
+/// let prune = PruneLevels { patterns, ..PruneLevels::from([0.5, 0.9]) };
 /// assert_eq!(prune.levels, [0.5, 0.9]);
 /// ```
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -50,6 +51,9 @@ pub struct PruneLevels {
     pub levels: Vec<f64>,
     /// Which weights go first.
     pub criterion: Criterion,
+    /// Which weights go together: each level, and the search, with each of these; at least one, each
+    /// once.
+    pub patterns: Vec<Pattern>,
     /// In each layer, or in all together.
     pub scope: Scope,
     /// Whether weights may come back before masks freeze.
@@ -69,6 +73,7 @@ impl Default for PruneLevels {
         Self {
             levels: Vec::new(),
             criterion: Criterion::default(),
+            patterns: vec![Pattern::default()],
             scope: Scope::default(),
             regrowth: Regrowth::default(),
             ramp: Ramp::default(),

@@ -1,5 +1,6 @@
 use super::units::{Unit, percent, percent1, significant, variant};
 use super::{Choice, Report, Stage, Summary};
+use crate::prune::Pattern;
 
 /// One column of the table: its heading, its unit, and a text for each cell.
 pub(super) struct Column {
@@ -35,6 +36,14 @@ impl Report {
                 Stage::Prune | Stage::Combined => percent(c.level),
                 Stage::Baseline | Stage::Quantize => "–".to_owned(),
             }),
+        ];
+        if cells.iter().any(|c| c.pattern != Pattern::Unstructured) {
+            columns.push(text(column("Pattern", "", &|c| match c.pattern {
+                Pattern::Unstructured => "–".to_owned(),
+                pattern => pattern.to_string(),
+            })));
+        }
+        columns.extend([
             column("Bits", "", &|c| match c.activation_bits {
                 32 => c.weight_bits.to_string(),
                 // Of weights and of activations.
@@ -51,7 +60,7 @@ impl Report {
             }),
             column("Drop", "", &|c| digits.show(c.mean_drop)),
             column("Size", bytes.name, &|c| bytes.show(c.mean_bytes)),
-        ];
+        ]);
         if largest(|c| c.mean_entropy_bytes) > 0.0 {
             columns.push(column("Bound", bytes.name, &|c| {
                 bytes.show(c.mean_entropy_bytes)

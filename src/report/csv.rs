@@ -9,6 +9,7 @@ struct Flat {
     refined: bool,
     steered: bool,
     level: f64,
+    pattern: String,
     sparsity: f64,
     weight_bits: u32,
     activation_bits: u32,
@@ -33,6 +34,7 @@ impl From<&Row> for Flat {
             refined: row.refined,
             steered: row.steered,
             level: super::summary::level_of(row),
+            pattern: row.pattern.to_string(),
             sparsity: row.sparsity,
             weight_bits: row.weight_bits,
             activation_bits: row.activation_bits,
@@ -60,7 +62,7 @@ impl Report {
     /// # let rows = serde_json::from_str(r#"[{"stage":"baseline","mode":"none","refined":false,
     /// #   "sparsity":0,"weight_bits":32,"score":98.2,"drop":0,"bytes":1,"macs":1,"ms":0.5,"seed":1}]"#)?;
     /// let csv = Report::new(rows, 0.5)?.to_csv()?;
-    /// assert!(csv.starts_with("stage,mode,refined,steered,level,sparsity,weight_bits,activation_bits,score,drop,bytes"));
+    /// assert!(csv.starts_with("stage,mode,refined,steered,level,pattern,sparsity,weight_bits,activation_bits,score,drop,bytes"));
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
     ///

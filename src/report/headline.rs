@@ -1,5 +1,6 @@
 use super::units::{Digits, Unit, percent, significant, variant};
 use super::{Mode, Report, Stage, Summary};
+use crate::prune::Pattern;
 
 /// Size and run-time of a cell against the baseline, for people.
 pub(super) struct Gain {
@@ -55,22 +56,26 @@ fn capitalized(text: &str) -> String {
 fn sentence(cell: &Summary) -> String {
     let what = match cell.stage {
         Stage::Baseline => "the baseline".to_owned(),
-        Stage::Prune => format!("{} % sparse", percent(cell.level)),
+        Stage::Prune => sparse(cell),
         Stage::Quantize if cell.activation_bits < 32 => format!(
             "weights of {} and activations of {} bits",
             cell.weight_bits, cell.activation_bits
         ),
         Stage::Quantize => format!("weights of {} bits", cell.weight_bits),
-        Stage::Combined => format!(
-            "{} % sparse at {} bits",
-            percent(cell.level),
-            cell.weight_bits
-        ),
+        Stage::Combined => format!("{} at {} bits", sparse(cell), cell.weight_bits),
     };
     if cell.mode == Mode::None && !cell.refined {
         what
     } else {
         format!("{what} ({})", variant(cell.mode, cell.refined))
+    }
+}
+
+fn sparse(cell: &Summary) -> String {
+    let level = percent(cell.level);
+    match cell.pattern {
+        Pattern::Unstructured => format!("{level} % sparse"),
+        Pattern::Block { channels } => format!("{level} % sparse in blocks of {channels} channels"),
     }
 }
 

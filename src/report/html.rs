@@ -182,7 +182,7 @@ fn stage_tile(report: &Report, title: &str, choice: &Choice, page: &mut String) 
     tile(
         page,
         title,
-        &compression(cell.stage, cell.level, cell.weight_bits),
+        &compression(cell.stage, cell.level, cell.pattern, cell.weight_bits),
         &format!(
             "{}: {}{verdict}",
             variant(cell.mode, cell.refined),

@@ -1,3 +1,4 @@
+use crate::prune::Pattern;
 use serde::{Deserialize, Serialize};
 use std::fmt;
 
@@ -121,6 +122,9 @@ pub struct Row {
     /// that leaves it out (or has 0 here) counts as asked for its `sparsity`.
     #[serde(default)]
     pub level: f64,
+    /// Which weights were removed together; unstructured where none were.
+    #[serde(default)]
+    pub pattern: Pattern,
     /// The share of the selected weights that is exactly zero, 0 to 1.
     pub sparsity: f64,
     /// Bits a selected weight is stored in; 32 where nothing was quantized.

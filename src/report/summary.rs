@@ -1,4 +1,5 @@
 use super::{Mode, Row, Stage};
+use crate::prune::Pattern;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 
@@ -29,6 +30,8 @@ pub struct Summary {
     pub steered: bool,
     /// The share of weights that was asked for, 0 to 1.
     pub level: f64,
+    /// Which weights were removed together; unstructured where none were.
+    pub pattern: Pattern,
     /// Bits a selected weight is stored in; 32 where nothing was quantized.
     pub weight_bits: u32,
     /// Bits of activations; 32 where they are floats.
@@ -68,6 +71,7 @@ pub struct Summary {
 struct Cell {
     stage: Stage,
     level: u64,
+    pattern: Pattern,
     fewer_bits: std::cmp::Reverse<(u32, u32)>,
     mode: Mode,
     refined: bool,
@@ -90,6 +94,7 @@ impl Cell {
             stage: row.stage,
             // Bits of a float that is not negative order as it does; adding zero turns -0 to 0.
             level: (level_of(row).max(0.0) + 0.0).to_bits(),
+            pattern: row.pattern,
             fewer_bits: std::cmp::Reverse((row.weight_bits, row.activation_bits)),
             mode: row.mode,
             refined: row.refined,
@@ -98,8 +103,8 @@ impl Cell {
     }
 }
 
-/// Gathers the runs of each cell (same stage, mode, refinement, level and bits), in table order:
-/// by stage, then by level and bits from weak to strong, then post before aware.
+/// Gathers the runs of each cell (same stage, mode, refinement, level, pattern and bits), in table
+/// order: by stage, then by level, pattern and bits from weak to strong, then post before aware.
 ///
 /// ```
 /// assert!(burn_compress::report::summaries(&[]).is_empty());
@@ -129,6 +134,7 @@ fn summarize(runs: &[&Row], indices: Vec<usize>) -> Option<Summary> {
         refined: first.refined,
         steered: first.steered,
         level: level_of(first),
+        pattern: first.pattern,
         weight_bits: first.weight_bits,
         activation_bits: first.activation_bits,
         n: runs.len(),

@@ -1,6 +1,8 @@
 //! How numbers and cells are written for people, the same in the table, the page and the plots.
 
+use super::summary::level_of;
 use super::{Mode, Row, Stage, Summary};
+use crate::prune::Pattern;
 
 /// Decimals of the scores and drops of a report.
 #[derive(Clone, Copy)]
@@ -116,13 +118,17 @@ pub(super) fn percent1(share: f64) -> String {
     format!("{:.1}", share * 100.0)
 }
 
-/// The compression of a cell, such as `90 %, 8 bit`.
-pub(super) fn compression(stage: Stage, level: f64, bits: u32) -> String {
+/// The compression of a cell, such as `90 %, 8 bit` or `90 % block4`.
+pub(super) fn compression(stage: Stage, level: f64, pattern: Pattern, bits: u32) -> String {
+    let pruned = || match pattern {
+        Pattern::Unstructured => format!("{} %", percent(level)),
+        pattern => format!("{} % {pattern}", percent(level)),
+    };
     match stage {
         Stage::Baseline => "baseline".to_owned(),
-        Stage::Prune => format!("{} %", percent(level)),
+        Stage::Prune => pruned(),
         Stage::Quantize => format!("{bits} bit"),
-        Stage::Combined => format!("{} %, {bits} bit", percent(level)),
+        Stage::Combined => format!("{}, {bits} bit", pruned()),
     }
 }
 
@@ -136,22 +142,22 @@ pub(super) fn variant(mode: Mode, refined: bool) -> String {
     }
 }
 
-pub(super) fn describe(stage: Stage, level: f64, bits: u32, mode: Mode, refined: bool) -> String {
-    let what = compression(stage, level, bits);
+/// A row in a few words, such as `90 %, 8 bit, aware, refined`.
+pub(super) fn describe(row: &Row) -> String {
+    let what = compression(row.stage, level_of(row), row.pattern, row.weight_bits);
+    with_variant(what, row.mode, row.refined)
+}
+
+/// A cell in a few words, as [`describe`].
+pub(super) fn label(cell: &Summary) -> String {
+    let what = compression(cell.stage, cell.level, cell.pattern, cell.weight_bits);
+    with_variant(what, cell.mode, cell.refined)
+}
+
+fn with_variant(what: String, mode: Mode, refined: bool) -> String {
     if mode == Mode::None && !refined {
         what
     } else {
         format!("{what}, {}", variant(mode, refined))
     }
-}
-
-/// A cell in a few words, such as `90 %, 8 bit, aware, refined`.
-pub(super) fn label(cell: &Summary) -> String {
-    describe(
-        cell.stage,
-        cell.level,
-        cell.weight_bits,
-        cell.mode,
-        cell.refined,
-    )
 }

@@ -1,4 +1,3 @@
-use super::summary::level_of;
 use super::units::describe;
 use super::{ReportError, Row};
 
@@ -26,13 +25,7 @@ fn check_row(index: usize, row: &Row) -> Result<(), ReportError> {
         }
         Err(ReportError::BadValue {
             row: index,
-            label: describe(
-                row.stage,
-                level_of(row),
-                row.weight_bits,
-                row.mode,
-                row.refined,
-            ),
+            label: describe(row),
             field: field.to_owned(),
             value,
             expected: kind.expected(),

@@ -1,13 +1,14 @@
+use crate::prune::Pattern;
 use crate::recipe::Recipe;
 use crate::report::{Mode, Row, Stage};
 
 /// A cell of the study: which compression, when in force, with what training.
 ///
 /// ```
-/// use burn_compress::{report::{Mode, Stage}, study::Cell};
-/// let cell = Cell { stage: Stage::Prune, mode: Mode::Aware, refined: true, steered: false, level: 0.8, bits: 32,
-///     activation_bits: 32, seed: 0 };
-/// assert_eq!(cell.key(), "prune-aware-refined-80.00-32bit-seed0");
+/// use burn_compress::{prune::Pattern, report::{Mode, Stage}, study::Cell};
+/// let cell = Cell { stage: Stage::Prune, mode: Mode::Aware, refined: true, steered: false, level: 0.8,
+///     pattern: Pattern::Block { channels: 4 }, bits: 32, activation_bits: 32, seed: 0 };
+/// assert_eq!(cell.key(), "prune-aware-refined-80.00-block4-32bit-seed0");
 /// ```
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Cell {
@@ -21,6 +22,8 @@ pub struct Cell {
     pub steered: bool,
     /// Share of the weights removed.
     pub level: f64,
+    /// Which weights were removed together; unstructured where none were.
+    pub pattern: Pattern,
     /// Bits of a weight; 32 where it is not quantized.
     pub bits: u32,
     /// Bits of activations; 32 where they are floats.
@@ -56,11 +59,15 @@ impl Cell {
                 }
             }
         };
+        let pattern = match self.pattern {
+            Pattern::Unstructured => String::new(),
+            pattern => format!("-{pattern}"),
+        };
         let activations = match self.activation_bits {
             32 => String::new(),
             bits => format!("-{bits}bit-activations"),
         };
-        format!("{stage}-{mode}-{refined}-{level}-{bits}bit{activations}-seed{seed}")
+        format!("{stage}-{mode}-{refined}-{level}{pattern}-{bits}bit{activations}-seed{seed}")
     }
 
     pub(super) fn baseline(seed: u64) -> Self {
@@ -70,6 +77,7 @@ impl Cell {
             refined: false,
             steered: false,
             level: 0.0,
+            pattern: Pattern::Unstructured,
             bits: 32,
             activation_bits: 32,
             seed,
@@ -83,6 +91,7 @@ impl Cell {
             refined: row.refined,
             steered: row.steered,
             level: row.level,
+            pattern: row.pattern,
             bits: row.weight_bits,
             activation_bits: row.activation_bits,
             seed: row.seed,
@@ -99,8 +108,10 @@ impl Cell {
 
 /// Epochs of training that a recipe asks for in all, and cells that it makes: what progress counts.
 pub(super) fn extent(recipe: &Recipe) -> (usize, usize) {
+    let prune = recipe.prune.as_ref();
+    let patterns = prune.map_or(0, |prune| prune.patterns.len());
     let levels = |stage| match stage {
-        Stage::Prune => recipe.prune.as_ref().map_or(0, |prune| prune.levels.len()),
+        Stage::Prune => patterns * prune.map_or(0, |prune| prune.levels.len()),
         Stage::Quantize => recipe.quantize.as_ref().map_or(0, |q| q.bits.len()),
         Stage::Combined => 1,
         Stage::Baseline => 0,
@@ -111,8 +122,8 @@ pub(super) fn extent(recipe: &Recipe) -> (usize, usize) {
     let per_level = 1 + refines + aware + aware * refines;
     let epochs = aware * recipe.epochs + (refines + aware * refines) * recipe.refine_epochs;
     let seeds = recipe.seeds.len();
-    let steer = recipe.prune.as_ref().and_then(|prune| prune.steer.as_ref());
-    let (rounds, steered) = steer.map_or((0, 0), |steer| (steer.rounds, aware));
+    let steer = prune.and_then(|prune| prune.steer.as_ref());
+    let (rounds, steered) = steer.map_or((0, 0), |steer| (steer.rounds, patterns * aware));
     (
         seeds * (levels * epochs + steered * rounds * recipe.epochs),
         1 + seeds * (levels * per_level + steered),

@@ -115,6 +115,7 @@ impl Yardstick {
             refined: cell.refined,
             steered: cell.steered,
             level: cell.level,
+            pattern: cell.pattern,
             sparsity: removed as f64 / weights.max(1) as f64,
             weight_bits: cell.bits,
             activation_bits: cell.activation_bits,

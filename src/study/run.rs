@@ -11,7 +11,7 @@ use super::{Cell, StudyError};
 use crate::attach::{
     AttachError, Compression, Layer, Plan, Pruning, Quantization, Selection, unpack,
 };
-use crate::prune::Pruner;
+use crate::prune::{Pattern, Pruner};
 use crate::quantize::Quantizer;
 use crate::recipe::{PruneLevels, QuantizeLevels, Recipe, Steer};
 use crate::report::{Choice, Mode, Row, Sensitivity, Stage, choose};
@@ -95,17 +95,20 @@ where
         let Some(prune) = self.recipe.prune.clone() else {
             return Ok(());
         };
-        for level in &prune.levels {
-            let cell = Cell {
-                stage: Stage::Prune,
-                level: *level,
-                ..Cell::baseline(seed)
-            };
-            let module = self.module.valid();
-            self.level(&Weights, cell, false, &module, seed == first)?;
-        }
-        if let Some(steer) = prune.steer {
-            self.steer(&steer, seed)?;
+        for &pattern in &prune.patterns {
+            for &level in &prune.levels {
+                let cell = Cell {
+                    stage: Stage::Prune,
+                    level,
+                    pattern,
+                    ..Cell::baseline(seed)
+                };
+                let module = self.module.valid();
+                self.level(&Weights, cell, false, &module, seed == first)?;
+            }
+            if let Some(steer) = &prune.steer {
+                self.steer(steer, pattern, seed)?;
+            }
         }
         Ok(())
     }
@@ -136,6 +139,7 @@ where
         let cell = Cell {
             stage: Stage::Combined,
             level: prune.row.level,
+            pattern: prune.row.pattern,
             bits: quantize.row.weight_bits,
             activation_bits: quantize.row.activation_bits,
             ..Cell::baseline(seed)
@@ -289,11 +293,12 @@ where
     }
 
     /// The highest sparsity that keeps the budget, found by a steered threshold.
-    fn steer(&mut self, steer: &Steer, seed: u64) -> Result<(), StudyError> {
+    fn steer(&mut self, steer: &Steer, pattern: Pattern, seed: u64) -> Result<(), StudyError> {
         let mut cell = Cell {
             stage: Stage::Prune,
             mode: Mode::Aware,
             steered: true,
+            pattern,
             ..Cell::baseline(seed)
         };
         let epochs = self.recipe.epochs;
@@ -427,7 +432,8 @@ where
                 }
             };
             let pruning = pruning.by_shared(self.criterion.clone());
-            plan = plan.prune(pruning.scope(scope).regrowth(regrowth).every(every));
+            let pruning = pruning.pattern(cell.pattern).scope(scope);
+            plan = plan.prune(pruning.regrowth(regrowth).every(every));
         }
         if cell.bits < 32 {
             let QuantizeLevels { every, .. } = self.recipe.quantize.clone().unwrap_or_default();

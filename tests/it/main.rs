@@ -3,6 +3,7 @@
 mod archive;
 mod attach;
 mod aware;
+mod blocks;
 mod calibration;
 mod device;
 mod engine;
@@ -19,6 +20,7 @@ mod learned;
 #[cfg(feature = "learner")]
 mod learner;
 mod models;
+mod pattern_study;
 mod prune;
 mod quantize;
 mod quantized;

@@ -2,7 +2,7 @@
 
 use burn_compress::attach::{Regrowth, Selection};
 use burn_compress::format::{FormatError, Granularity, Mapping};
-use burn_compress::prune::Scope;
+use burn_compress::prune::{Pattern, Scope};
 use burn_compress::recipe::{
     ActivationLevels, Criterion, PruneLevels, QuantizeLevels, Ramp, Ranges, Recipe, RecipeError,
     Steer,
@@ -45,21 +45,30 @@ fn prunings() -> impl Strategy<Value = PruneLevels> {
         rounds,
     });
     let ramp = prop::sample::select(vec![Ramp::AtOnce, Ramp::Linear, Ramp::Cubic]);
+    let pattern = prop_oneof![
+        Just(Pattern::Unstructured),
+        (1usize..20).prop_map(|channels| Pattern::Block { channels }),
+    ];
+    let patterns = prop::collection::btree_set(pattern, 1..4);
+    let criterion = (criterion, patterns);
     let rest = (any::<bool>(), any::<bool>(), 0.0..=1.0f64, 1usize..100);
     (rising(), criterion, prop::option::of(steer), ramp, rest).prop_map(
-        |(levels, criterion, steer, ramp, (layer, never, ramp_share, every))| PruneLevels {
-            levels,
-            criterion,
-            scope: if layer { Scope::Layer } else { Scope::Global },
-            regrowth: if never {
-                Regrowth::Never
-            } else {
-                Regrowth::UntilFrozen
-            },
-            ramp,
-            ramp_share,
-            every,
-            steer,
+        |(levels, (criterion, patterns), steer, ramp, (layer, never, ramp_share, every))| {
+            PruneLevels {
+                levels,
+                criterion,
+                patterns: patterns.into_iter().collect(),
+                scope: if layer { Scope::Layer } else { Scope::Global },
+                regrowth: if never {
+                    Regrowth::Never
+                } else {
+                    Regrowth::UntilFrozen
+                },
+                ramp,
+                ramp_share,
+                every,
+                steer,
+            }
         },
     )
 }
@@ -191,6 +200,7 @@ fn what_is_left_out_has_a_default() {
         (prune.criterion, prune.scope),
         (Criterion::Magnitude, Scope::Global)
     );
+    assert_eq!(prune.patterns, [Pattern::Unstructured]);
     assert_eq!(
         (prune.ramp, prune.ramp_share, prune.every),
         (Ramp::Cubic, 0.5, 10)
@@ -216,6 +226,11 @@ fn unknown_names_are_refused_by_name() {
             "sed",
         ),
         ("[prune]\nlevels = [0.5]\nscope = 'block'", "block"),
+        ("[prune]\nlevels = [0.5]\npatterns = ['row']", "row"),
+        (
+            "[prune]\nlevels = [0.5]\npatterns = [{ block = { rows = 4 } }]",
+            "rows",
+        ),
         ("[prune]\nlevels = [0.5]\nramp = 'sine'", "sine"),
         ("[prune]\nlevels = [0.5]\nregrowth = 'always'", "always"),
         ("[prune.steer]\nfloor = 1", "floor"),
@@ -332,6 +347,15 @@ fn numbers_that_make_no_sense_are_refused_by_name() {
         (
             "criterion",
             prune(|prune| prune.criterion = Criterion::Custom(String::new())),
+        ),
+        ("patterns", prune(|prune| prune.patterns.clear())),
+        (
+            "equal patterns",
+            prune(|prune| prune.patterns = vec![Pattern::Unstructured; 2]),
+        ),
+        (
+            "block.channels",
+            prune(|prune| prune.patterns = vec![Pattern::Block { channels: 0 }]),
         ),
         ("steer.start", steer(|steer| steer.start = 1.0)),
         ("steer.start", steer(|steer| steer.start = -0.1)),

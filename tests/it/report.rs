@@ -1,5 +1,6 @@
 //! The report: its data, its choice, and each of its forms.
 
+use burn_compress::prune::Pattern;
 use burn_compress::report::{
     LayerRow, Mode, Report, ReportError, Row, Stage, choose, half_width, pareto_front, summaries,
 };
@@ -12,6 +13,7 @@ fn row(stage: Stage, mode: Mode, level: f64, bits: u32, drop: f64) -> Row {
         refined: false,
         steered: false,
         level,
+        pattern: Pattern::Unstructured,
         sparsity: level,
         weight_bits: bits,
         activation_bits: 32,
@@ -71,6 +73,19 @@ fn study() -> Vec<Row> {
     rows
 }
 
+/// The same with each pruning level in blocks of four too, which lose less.
+fn with_blocks() -> Vec<Row> {
+    let mut rows = study();
+    let pruned = rows.clone().into_iter().filter(|row| row.level > 0.0);
+    rows.extend(pruned.map(|row| Row {
+        pattern: Pattern::Block { channels: 4 },
+        drop: row.drop / 2.0,
+        score: 90.0 - row.drop / 2.0,
+        ..row
+    }));
+    rows
+}
+
 fn report(rows: Vec<Row>) -> Report {
     Report::new(rows, 0.5).unwrap()
 }
@@ -116,6 +131,7 @@ fn only_the_required_keys_of_a_row_are_required() {
         "sparsity":0.7,"weight_bits":32,"score":9.5,"drop":0.5,"bytes":10,"macs":20,"ms":1,"seed":3}]}"#;
     let report = Report::from_json(text).unwrap();
     assert_eq!(report.rows()[0].layers, []);
+    assert_eq!(report.rows()[0].pattern, Pattern::Unstructured);
     // A row that does not say what was asked for counts as asked for what it reached.
     assert_eq!(report.summaries()[0].level, 0.7);
     for key in ["stage", "sparsity", "score", "bytes"] {
@@ -198,6 +214,30 @@ fn the_interval_follows_the_t_table() {
         assert!((half - expected).abs() < 1e-3 * expected, "n = {n}: {half}");
     }
     assert_eq!(half_width(&[]), None);
+}
+
+#[test]
+fn patterns_are_cells_of_their_own() {
+    let rows = with_blocks();
+    let cells = summaries(&rows);
+    assert_eq!(cells.len(), rows.len());
+    // Side by side at each level.
+    let pruned = cells.iter().filter(|cell| cell.stage == Stage::Prune);
+    let pruned: Vec<_> = pruned.map(|c| (c.level, c.pattern.to_string())).collect();
+    let expected = [0.5, 0.9, 0.95].map(|level| {
+        let names = ["unstructured", "block4"].into_iter();
+        names.map(move |name| (level, name.to_owned()))
+    });
+    assert_eq!(pruned, expected.into_iter().flatten().collect::<Vec<_>>());
+    let report = report(rows);
+    let best = report.best();
+    let block = Pattern::Block { channels: 4 };
+    assert_eq!(best.prune.as_ref().unwrap().row.pattern, block);
+    assert_eq!(best.combined.as_ref().unwrap().row.pattern, block);
+    assert_eq!(Report::from_json(&report.to_json()).unwrap(), report);
+    let csv = report.to_csv().unwrap();
+    assert_eq!(csv.matches(",block4,").count(), 4);
+    assert_eq!(csv.matches(",unstructured,").count(), 8);
 }
 
 // The choice.
@@ -345,25 +385,43 @@ fn extreme_but_finite_studies_are_reported() {
 
 #[test]
 fn the_table_fits_a_terminal_and_marks_the_best() {
-    let mut rows = study();
-    for row in &mut rows {
-        row.entropy_bytes = row.bytes;
-        row.bit_operations = 123_456_789;
-        row.ms_range = [1.25, 12.5];
-        row.seconds = 1234.5;
+    for (mut rows, drop) in [(study(), "0.50"), (with_blocks(), "0.25")] {
+        for row in &mut rows {
+            row.entropy_bytes = row.bytes;
+            row.bit_operations = 123_456_789;
+            row.ms_range = [1.25, 12.5];
+            row.seconds = 1234.5;
+        }
+        let mut again = rows.clone();
+        again.iter_mut().for_each(|row| row.score -= 0.1);
+        rows.extend(again);
+        let table = report(rows).with_note("word ".repeat(100)).to_string();
+        let widest = table.lines().map(|line| line.chars().count()).max();
+        assert!(widest <= Some(120), "{table}");
+        let best = table.lines().find(|line| line.starts_with("* ")).unwrap();
+        assert!(best.contains("combined") && best.contains("90") && best.contains(drop));
+        let good = table.lines().filter(|line| line.starts_with("+ "));
+        assert_eq!(good.count(), 2);
     }
-    let mut again = rows.clone();
-    again.iter_mut().for_each(|row| row.score -= 0.1);
-    rows.extend(again);
-    let table = report(rows).with_note("word ".repeat(100)).to_string();
-    let widest = table.lines().map(|line| line.chars().count()).max();
-    assert!(widest <= Some(120), "{table}");
-    let best = table.lines().find(|line| line.starts_with("* ")).unwrap();
-    assert!(best.contains("combined") && best.contains("90") && best.contains("0.50"));
-    assert_eq!(
-        table.lines().filter(|line| line.starts_with("+ ")).count(),
-        2
+}
+
+#[test]
+fn patterns_are_told_where_there_are_some() {
+    let table = report(with_blocks()).table();
+    assert!(
+        table.starts_with("90 % sparse in blocks of 4 channels at 4 bits (aware)"),
+        "{table}"
     );
+    assert_eq!(table.matches("block4").count(), 4);
+    assert!(table.contains("Pattern"));
+    assert!(table.lines().all(|line| line.chars().count() <= 120));
+    let table = report(study()).table();
+    assert!(!table.contains("Pattern") && !table.contains("unstructured"));
+
+    let mut rows = with_blocks();
+    rows[8].score = f64::NAN;
+    let error = Report::new(rows, 0.5).unwrap_err().to_string();
+    assert!(error.contains("50 % block4, aware"), "{error}");
 }
 
 // The page and the files.
@@ -385,6 +443,16 @@ mod page {
         // Every colour of a plot comes from the style sheet.
         let body = page.split("</style>").nth(1).unwrap();
         assert!(!body.contains("=\"#"));
+    }
+
+    #[test]
+    fn each_pattern_has_its_plot_of_levels() {
+        let page = report(with_blocks()).to_html().unwrap();
+        assert_eq!(page.matches("<figure").count(), 6);
+        let title = "<h3>Score against pruning level";
+        assert_eq!(page.matches(&format!("{title}</h3>")).count(), 1);
+        assert_eq!(page.matches(&format!("{title}, block4</h3>")).count(), 1);
+        assert!(page.contains("aware 95\u{a0}% block4 (60.00)."));
     }
 
     #[test]

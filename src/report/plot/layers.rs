@@ -48,7 +48,7 @@ pub(super) fn figure(report: &Report) -> Result<Option<Figure>, ReportError> {
         }
         Ok(())
     })?;
-    let model = describe(row.stage, row.level, row.weight_bits, row.mode, row.refined);
+    let model = describe(row);
     let caption = format!(
         "The model {model}, seed {}. Distortion: root mean square of the change of a layer's \
          weights over that of the weights. Points lost: what the score loses when this layer alone \

@@ -1,6 +1,7 @@
 use super::axis::{Axis, Scores};
 use super::canvas::{Canvas, Drawn, Frame, UNITS, picture};
 use super::{Figure, Key, Marker, Paint, Shape, Stroke};
+use crate::prune::Pattern;
 use crate::report::units::{compression, percent, variant};
 use crate::report::{Mode, Report, ReportError, Stage, Summary};
 
@@ -43,13 +44,17 @@ impl Series<'_> {
     }
 }
 
-/// Score against the level of pruning or quantization, a line for each way of doing it.
-pub(super) fn figure(report: &Report, stage: Stage) -> Result<Option<Figure>, ReportError> {
-    let cells: Vec<&Summary> = report
-        .summaries()
-        .iter()
-        .filter(|c| c.stage == stage)
-        .collect();
+/// Score against the level of pruning in a pattern, or of quantization, a line for each way of doing
+/// it.
+pub(super) fn figure(
+    report: &Report,
+    stage: Stage,
+    pattern: Pattern,
+) -> Result<Option<Figure>, ReportError> {
+    let of_stage = report.summaries().iter().filter(|c| c.stage == stage);
+    let of_stage: Vec<&Summary> = of_stage.collect();
+    let cells = of_stage.iter().copied().filter(|c| c.pattern == pattern);
+    let cells: Vec<&Summary> = cells.collect();
     let Some(first) = cells.first() else {
         return Ok(None);
     };
@@ -57,9 +62,10 @@ pub(super) fn figure(report: &Report, stage: Stage) -> Result<Option<Figure>, Re
         .baseline()
         .map_or(first.mean_score + first.mean_drop, |c| c.mean_score);
     let series = series(&cells);
-    let (title, mut x) = x_axis(stage, &cells);
+    let (title, mut x) = x_axis(stage, pattern, &cells);
     x.thin(f64::from(SIZE.0 - LEFT - 16));
-    let scores = Scores::new(report.score_name(), &cells, baseline, report.budget());
+    // The same axis for every pattern, so that they compare.
+    let scores = Scores::new(report.score_name(), &of_stage, baseline, report.budget());
     let place = |cell: &Summary| -> f64 {
         match stage {
             Stage::Quantize => bits_place(&cells, cell.weight_bits),
@@ -109,7 +115,7 @@ fn series<'a>(cells: &[&'a Summary]) -> Vec<Series<'a>> {
         .collect()
 }
 
-fn x_axis(stage: Stage, cells: &[&Summary]) -> (String, Axis) {
+fn x_axis(stage: Stage, pattern: Pattern, cells: &[&Summary]) -> (String, Axis) {
     let mut ticks: Vec<(f64, String)> = Vec::new();
     for cell in cells {
         let tick = match stage {
@@ -130,7 +136,10 @@ fn x_axis(stage: Stage, cells: &[&Summary]) -> (String, Axis) {
             Axis::at("bits of a weight".to_owned(), ticks),
         ),
         _ => (
-            "Score against pruning level".to_owned(),
+            match pattern {
+                Pattern::Unstructured => "Score against pruning level".to_owned(),
+                pattern => format!("Score against pruning level, {pattern}"),
+            },
             Axis::at("weights pruned, %".to_owned(), ticks),
         ),
     }
@@ -252,7 +261,7 @@ pub(super) fn below(
             format!(
                 "{} {} ({})",
                 variant(cell.mode, cell.refined),
-                compression(cell.stage, cell.level, cell.weight_bits),
+                compression(cell.stage, cell.level, cell.pattern, cell.weight_bits),
                 digits.show(cell.mean_score)
             )
         })

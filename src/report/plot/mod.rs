@@ -7,7 +7,9 @@ mod levels;
 mod trade;
 
 use super::{Report, ReportError, Stage};
+use crate::prune::Pattern;
 pub(super) use canvas::Paint;
+use std::collections::BTreeSet;
 
 /// A picture with what belongs beside it.
 pub(super) struct Figure {
@@ -53,12 +55,18 @@ pub(super) enum Shape {
 
 /// Every picture that the rows have data for.
 pub(super) fn figures(report: &Report) -> Result<Vec<Figure>, ReportError> {
-    let all = [
-        levels::figure(report, Stage::Prune)?,
-        levels::figure(report, Stage::Quantize)?,
+    let cells = report.summaries().iter();
+    let pruned = cells.filter(|cell| cell.stage == Stage::Prune);
+    let patterns: BTreeSet<Pattern> = pruned.map(|cell| cell.pattern).collect();
+    let mut all = Vec::new();
+    for pattern in patterns {
+        all.push(levels::figure(report, Stage::Prune, pattern)?);
+    }
+    all.extend([
+        levels::figure(report, Stage::Quantize, Pattern::Unstructured)?,
         trade::size(report)?,
         trade::time(report)?,
         layers::figure(report)?,
-    ];
+    ]);
     Ok(all.into_iter().flatten().collect())
 }

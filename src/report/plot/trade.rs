@@ -133,7 +133,12 @@ fn draw(canvas: &Canvas<'_, '_>, shown: &[(&Summary, f64)], front: &[usize]) -> 
         canvas.mark(at, marker, paint, 11)?;
     }
     let named: Vec<(String, (i32, i32))> = on_front()
-        .map(|(cell, at)| (compression(cell.stage, cell.level, cell.weight_bits), at))
+        .map(|(cell, at)| {
+            (
+                compression(cell.stage, cell.level, cell.pattern, cell.weight_bits),
+                at,
+            )
+        })
         .collect();
     name_points(canvas, &named, &pixels)
 }

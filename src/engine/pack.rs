@@ -40,7 +40,12 @@ impl Weighted {
 
     // Calls `each` for every place of a filter, zeros included: with its cell and the weights of up to
     // four channels, by number. In the order of channel groups, rows and columns.
-    fn places(&self, filter: usize, layout: &Layout, mut each: impl FnMut(u32, [Option<usize>; 4])) {
+    fn places(
+        &self,
+        filter: usize,
+        layout: &Layout,
+        mut each: impl FnMut(u32, [Option<usize>; 4]),
+    ) {
         let unit = layout.shape.kind.unit();
         let first = filter / (self.filters() / self.groups).max(1) * self.channels;
         let taps = self.taps();
@@ -105,7 +110,9 @@ impl Weighted {
         for first in (0..self.filters()).step_by(QUAD) {
             let next = |weight: Option<usize>, filter: usize| {
                 let inside = first + filter < self.filters();
-                weight.filter(|_| inside).map(|weight| weight + filter * length)
+                weight
+                    .filter(|_| inside)
+                    .map(|weight| weight + filter * length)
             };
             match &self.weights {
                 WeightValues::Codes(codes) => self.places(first, layout, |cell, weights| {

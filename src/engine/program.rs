@@ -5,7 +5,7 @@ use super::lower;
 use super::operation::Context;
 use super::plan::Plan;
 use super::reorder::reorder;
-use super::{EngineError, LayerRow, Options};
+use super::{Choice, EngineError, LayerRow, Options};
 use crate::graph::integer::IntegerModel;
 use crate::kernel::{Cell, Isa, Kernels, Team};
 
@@ -56,11 +56,52 @@ struct Inner {
     model: IntegerModel,
     kernels: Kernels,
     team: Team,
-    // For one image and for sixteen; none where images mix, or cells cannot hold the model.
-    plans: Option<[Plan; 2]>,
+    // None where images mix, or cells cannot hold the model.
+    plans: Option<Plans>,
     // Memory of runs that ended, for those to come.
     free: Mutex<Vec<Workspace>>,
     each: (usize, usize),
+}
+
+#[derive(Debug)]
+struct Plans {
+    one: Plan,
+    // None where sixteen images do not stay near: then they run faster one by one.
+    sixteen: Option<Plan>,
+}
+
+/// Cells of sixteen images' tensors that live together: more, and each layer waits for memory.
+const NEAR: usize = 6 << 20;
+
+impl Plans {
+    fn new(
+        model: &IntegerModel,
+        kernels: Kernels,
+        threads: usize,
+        choice: Choice,
+    ) -> Result<Option<Self>, EngineError> {
+        let mut stages = lower::stages(model);
+        reorder(&mut stages);
+        let plan = |sites| Plan::new(model, &stages, sites, kernels, threads, choice);
+        let one = match plan(Sites::Tiles) {
+            Ok(plan) => plan,
+            Err(EngineError::TooLarge { .. }) => return Ok(None),
+            Err(error) => return Err(error),
+        };
+        let each = one.cells * Cell::BYTES;
+        let sixteen = match each.saturating_mul(Cell::SITES) <= NEAR {
+            true => Some(plan(Sites::Images)?),
+            false => None,
+        };
+        Ok(Some(Self { one, sixteen }))
+    }
+
+    fn for_batch(&self, batch: usize) -> &Plan {
+        match &self.sixteen {
+            Some(sixteen) if batch >= Cell::SITES => sixteen,
+            _ => &self.one,
+        }
+    }
 }
 
 #[derive(Debug)]
@@ -93,20 +134,7 @@ impl Program {
         }
         let team = Team::new(threads);
         let plans = match model.keeps_images_apart() {
-            true => {
-                let mut stages = lower::stages(model);
-                reorder(&mut stages);
-                let plan = |sites| {
-                    let threads = team.threads();
-                    Plan::new(model, &stages, sites, kernels, threads, options.choice)
-                };
-                match (plan(Sites::Tiles), plan(Sites::Images)) {
-                    (Ok(one), Ok(sixteen)) => Some([one, sixteen]),
-                    (Err(EngineError::TooLarge { .. }), _)
-                    | (_, Err(EngineError::TooLarge { .. })) => None,
-                    (Err(error), _) | (_, Err(error)) => return Err(error),
-                }
-            }
+            true => Plans::new(model, kernels, team.threads(), options.choice)?,
             false => None,
         };
         let count = |dims: &[crate::graph::Dim]| dims.iter().map(|dim| dim.at(1)).product();
@@ -144,7 +172,7 @@ impl Program {
     /// What runs each layer of a pass of one image, or of sixteen where the batch has as many.
     pub fn layers(&self, batch: usize) -> &[LayerRow] {
         match &self.inner.plans {
-            Some(plans) => &plans[usize::from(batch >= Cell::SITES)].layers,
+            Some(plans) => &plans.for_batch(batch).layers,
             None => &[],
         }
     }
@@ -208,16 +236,22 @@ impl Inner {
             return Ok(());
         };
         let mut workspace = self.take();
-        let [one, sixteen] = plans;
         let whole = batch / Cell::SITES * Cell::SITES;
         // Sixteen in one pass cost about as much as ten one by one.
         let rest = batch - whole;
-        let split = if rest > 10 { batch } else { whole };
+        let split = match plans.sixteen {
+            None => 0,
+            Some(_) if rest > 10 => batch,
+            Some(_) => whole,
+        };
         let (input_many, input_few) = input.split_at(split * each);
         let (output_many, output_few) = output.split_at_mut(split * made);
-        let result = self
-            .passes(sixteen, &mut workspace, input_many, output_many)
-            .and_then(|()| self.passes(one, &mut workspace, input_few, output_few));
+        let many = match &plans.sixteen {
+            Some(plan) => self.passes(plan, &mut workspace, input_many, output_many),
+            None => Ok(()),
+        };
+        let result =
+            many.and_then(|()| self.passes(&plans.one, &mut workspace, input_few, output_few));
         self.give_back(workspace);
         result.map_err(|error| self.place(error, input))
     }
@@ -330,7 +364,8 @@ impl Inner {
     }
 
     fn workspace(&self) -> Workspace {
-        let plans = self.plans.iter().flatten();
+        let plans = self.plans.iter();
+        let plans = plans.flat_map(|plans| plans.sixteen.iter().chain([&plans.one]));
         let cells = plans.map(|plan| plan.cells).max().unwrap_or(0);
         let memory = |_| {
             Mutex::new(Memory {

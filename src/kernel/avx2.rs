@@ -32,6 +32,11 @@ macro_rules! common {
         }
 
         #[inline(always)]
+        unsafe fn load_unaligned(values: *const f32) -> [__m256; 2] {
+            unsafe { [_mm256_loadu_ps(values), _mm256_loadu_ps(values.add(8))] }
+        }
+
+        #[inline(always)]
         unsafe fn store(cell: *mut f32, values: [__m256; 2]) {
             unsafe {
                 _mm256_store_ps(cell, values[0]);

@@ -32,6 +32,11 @@ macro_rules! common {
         }
 
         #[inline(always)]
+        unsafe fn load_unaligned(values: *const f32) -> __m512 {
+            unsafe { _mm512_loadu_ps(values) }
+        }
+
+        #[inline(always)]
         unsafe fn store(cell: *mut f32, values: __m512) {
             unsafe { _mm512_store_ps(cell, values) }
         }

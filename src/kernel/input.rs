@@ -211,6 +211,9 @@ impl Work for WriteFrame<'_> {
     unsafe fn run<S: Lanes>(self) {
         let frame = self.frame;
         let unit = if self.grid.is_some() { 4 } else { 1 };
+        // Zero while all is finite: NaN, and infinity times zero, stay.
+        // SAFETY: by the contract of this method.
+        let mut check = unsafe { S::splat(0.0) };
         for (place, group) in self.groups.enumerate() {
             let plane = &mut self.cells[place * frame.plane..][..frame.plane];
             let channel = group.saturating_mul(unit);
@@ -228,8 +231,9 @@ impl Work for WriteFrame<'_> {
                             continue;
                         }
                         // SAFETY: by the contract of this method.
-                        *self.finite &= unsafe {
+                        unsafe {
                             Self::columns::<S>(
+                                &mut check,
                                 self.grid,
                                 |next| {
                                     let channel = (channel + next) * frame.channel;
@@ -238,8 +242,8 @@ impl Work for WriteFrame<'_> {
                                 },
                                 channels,
                                 to,
-                            )
-                        };
+                            );
+                        }
                     }
                     // From a cell for each site to a cell for each column.
                     let to = &mut plane[frame.first + y * frame.pitch + x..][..width];
@@ -253,6 +257,11 @@ impl Work for WriteFrame<'_> {
                 }
             }
         }
+        let mut seen = [Cell::default()];
+        let seen = Cell::floats_mut(&mut seen);
+        // SAFETY: a cell is aligned.
+        unsafe { S::store(seen.as_mut_ptr(), check) };
+        *self.finite = seen.iter().all(|&x| x == 0.0);
     }
 }
 
@@ -267,45 +276,50 @@ impl WriteFrame<'_> {
     // Up to sixteen columns of a row of one site, of up to four channels.
     #[inline(always)]
     unsafe fn columns<'a, S: Lanes>(
+        check: &mut S::Floats,
         grid: Option<InputGrid>,
         row: impl Fn(usize) -> &'a [f32],
         channels: usize,
         to: &mut [Cell; 1],
-    ) -> bool {
-        let mut finite = true;
-        let mut values = [Cell::default()];
-        let Some(grid) = grid else {
-            for channel in 0..channels {
-                let row = row(channel);
-                Cell::floats_mut(to)[..row.len()].copy_from_slice(row);
-                finite &= row.iter().fold(true, |all, x| all & x.is_finite());
-            }
-            return finite;
-        };
-        // SAFETY: cells are aligned; the set is there by the contract of `Work`.
+    ) {
+        // SAFETY: cells are aligned, and a row of sixteen is loaded whole; the set is there by the
+        // contract of `Work`.
         unsafe {
+            let zero = S::splat(0.0);
+            macro_rules! values {
+                ($c:literal) => {
+                    if $c < channels {
+                        let row = row($c);
+                        let values = match row.len() {
+                            Cell::SITES => S::load_unaligned(row.as_ptr()),
+                            _ => {
+                                let mut few = [Cell::default()];
+                                Cell::floats_mut(&mut few)[..row.len()].copy_from_slice(row);
+                                S::load(Cell::floats(&few).as_ptr())
+                            }
+                        };
+                        *check = S::multiply_add(values, zero, *check);
+                        values
+                    } else {
+                        zero
+                    }
+                };
+            }
+            let Some(grid) = grid else {
+                S::store(Cell::floats_mut(to).as_mut_ptr(), values!(0));
+                return;
+            };
             let scale = S::splat(grid.scale);
             let (low, high) = (S::splat(grid.low as f32), S::splat(grid.high as f32));
             macro_rules! channel {
-                ($c:literal) => {{
-                    let floats = Cell::floats_mut(&mut values);
-                    if $c < channels {
-                        let row = row($c);
-                        finite &= row.iter().fold(true, |all, x| all & x.is_finite());
-                        floats[..row.len()].copy_from_slice(row);
-                        floats[row.len()..].fill(0.0);
-                    } else {
-                        floats.fill(0.0);
-                    }
-                    let t = S::divide(S::load(floats.as_ptr()), scale);
-                    S::round(S::min(S::max(t, low), high))
-                }};
+                ($c:literal) => {
+                    S::round(S::min(S::max(S::divide(values!($c), scale), low), high))
+                };
             }
             let first = S::pair(channel!(0), channel!(1));
             let second = S::pair(channel!(2), channel!(3));
             let codes = S::quad(first, second, -grid.low as i16);
             S::store_integers(Cell::integers_mut(to).as_mut_ptr(), codes);
         }
-        finite
     }
 }

@@ -43,6 +43,8 @@ pub(super) trait Lanes: Copy {
 
     unsafe fn splat(value: f32) -> Self::Floats;
     unsafe fn load(cell: *const f32) -> Self::Floats;
+    /// Sixteen floats from anywhere.
+    unsafe fn load_unaligned(values: *const f32) -> Self::Floats;
     unsafe fn store(cell: *mut f32, values: Self::Floats);
     unsafe fn add(a: Self::Floats, b: Self::Floats) -> Self::Floats;
     unsafe fn multiply(a: Self::Floats, b: Self::Floats) -> Self::Floats;

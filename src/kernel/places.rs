@@ -197,7 +197,10 @@ impl Gather {
         fill: &Cell,
     ) -> Result<(), KernelError> {
         let inside = |place: u32, cells: &[Cell]| (place as usize) < cells.len();
-        let copies = self.copies.iter().all(|&(t, f)| inside(t, to) && inside(f, from));
+        let copies = self
+            .copies
+            .iter()
+            .all(|&(t, f)| inside(t, to) && inside(f, from));
         let fills = self.fills.iter().all(|&place| inside(place, to));
         let mixed = (self.mixed.iter()).all(|part| inside(part.to, to) && inside(part.from, from));
         if !copies || !fills || !mixed {
@@ -223,7 +226,9 @@ struct RunGather<'a> {
 impl Work for RunGather<'_> {
     #[inline(always)]
     unsafe fn run<S: Lanes>(self) {
-        let Self { gather, from, to, .. } = self;
+        let Self {
+            gather, from, to, ..
+        } = self;
         for &(place, source) in &gather.copies {
             to[place as usize] = from[source as usize];
         }

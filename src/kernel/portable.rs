@@ -66,6 +66,11 @@ impl Lanes for Portable {
     }
 
     #[inline(always)]
+    unsafe fn load_unaligned(values: *const f32) -> [f32; 16] {
+        unsafe { values.cast::<[f32; 16]>().read_unaligned() }
+    }
+
+    #[inline(always)]
     unsafe fn store(cell: *mut f32, values: [f32; 16]) {
         unsafe { cell.cast::<[f32; 16]>().write(values) }
     }

@@ -60,24 +60,23 @@ pub(super) fn choose(
     };
     let mut timed = Vec::new();
     let mut scratch = None;
-    let blocks = blocks(weighted, from, to);
+    let ways = ways(weighted, from, to);
     for (name, records) in candidates {
-        let mut product = product(records)?.in_blocks(blocks[0]);
-        let mut time = None;
+        let product = product(records)?;
+        let mut best = (None, ways[0].of(product.clone()));
         if choice == Choice::Measured {
             let scratch = scratch.get_or_insert_with(|| Scratch::new(from, to, residual));
-            let mut least = (f64::INFINITY, blocks[0]);
-            for &block in &blocks {
-                product = product.in_blocks(block);
-                let spent = scratch.time(&product, kernels)?;
-                if spent < least.0 {
-                    least = (spent, block);
+            let mut least = f64::INFINITY;
+            for way in &ways {
+                let product = way.of(product.clone());
+                let time = scratch.time(&product, kernels)?;
+                if time < least {
+                    least = time;
+                    best = (Some(time), product);
                 }
             }
-            product = product.in_blocks(least.1);
-            time = Some(least.0);
         }
-        timed.push((name, product, time));
+        timed.push((name, best.1, best.0));
     }
     timed.sort_by(|(.., a), (.., b)| a.partial_cmp(b).unwrap_or(std::cmp::Ordering::Equal));
     let mut timed = timed.into_iter();
@@ -130,25 +129,51 @@ fn epilogue(
     }
 }
 
-// Positions that are worked on together: as many as keep what they read near, by estimate, and others
-// to try.
-fn blocks(weighted: &Weighted, from: &Layout, to: &Layout) -> Vec<usize> {
+/// What is kept near.
+#[derive(Clone, Copy, PartialEq)]
+enum Way {
+    /// The input of so many positions.
+    Blocks(usize),
+    /// So many cells of the input of a few positions.
+    Slices(usize),
+}
+
+impl Way {
+    fn of(self, product: Product) -> Product {
+        match self {
+            Self::Blocks(positions) => product.in_blocks(positions),
+            Self::Slices(cells) => product.in_slices(cells),
+        }
+    }
+}
+
+// What to try, the likely best first.
+fn ways(weighted: &Weighted, from: &Layout, to: &Layout) -> Vec<Way> {
     let planes = from.planes() / weighted.groups.min(from.planes()).max(1);
     let step = weighted.window.stride;
     let row = planes * from.pitch() * step[0] * Cell::BYTES;
     let all = (to.tile[0] * to.tile[1]).max(1);
+    // Cells of a plane that the positions of a register's worth read.
+    let [rows, columns] = weighted.window.kernel;
+    let window = (rows * (8 * step[1] + columns)).min(from.plane()).max(1);
     let near = match NEAR / row.max(1) {
-        0 => {
-            let one = planes * step[1] * weighted.window.kernel[0] * Cell::BYTES;
-            NEAR / one.max(1)
-        }
+        0 => NEAR / (planes * step[1] * rows * Cell::BYTES).max(1),
         rows => rows * to.tile[1].max(1),
     };
     // Whole registers' worth, for any number of positions that registers hold.
     let whole = |positions: usize| positions.next_multiple_of(24).min(all);
-    let mut blocks = vec![whole(near), all, near.next_multiple_of(8).min(all)];
-    blocks.dedup();
-    blocks
+    let mut ways = vec![
+        Way::Blocks(whole(near)),
+        Way::Blocks(all),
+        Way::Blocks(near.next_multiple_of(8).min(all)),
+    ];
+    let near_planes = (NEAR / Cell::BYTES / window).max(1);
+    let codes = matches!(from.shape.kind, Kind::Codes { .. });
+    if codes && near_planes < planes && weighted.groups == 1 {
+        ways.insert(0, Way::Slices(near_planes * from.plane()));
+    }
+    ways.dedup();
+    ways
 }
 
 // Memory to try products in.

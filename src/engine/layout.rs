@@ -115,9 +115,10 @@ impl Layout {
         self.tile[1] + self.halo.columns[0] + self.halo.columns[1]
     }
 
-    /// Cells of a plane.
+    /// Cells of a plane: an odd number, since planes a power of two apart would share few sets of a
+    /// cache.
     pub fn plane(&self) -> usize {
-        (self.tile[0] + self.halo.rows[0] + self.halo.rows[1]) * self.pitch()
+        (self.tile[0] + self.halo.rows[0] + self.halo.rows[1]) * self.pitch() | 1
     }
 
     /// Planes; of floats, as many as whole quads have.

@@ -9,6 +9,7 @@ mod avx2;
 #[cfg(target_arch = "x86_64")]
 mod avx512;
 mod cell;
+mod chunks;
 mod elementwise;
 mod epilogue;
 mod input;
@@ -18,6 +19,7 @@ mod places;
 mod portable;
 mod product;
 mod records;
+mod sliced;
 mod sums;
 mod team;
 mod windows;

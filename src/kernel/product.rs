@@ -3,6 +3,7 @@
 //! Weights are lists of records, an offset into the input and what to multiply with: any kernel,
 //! stride, dilation, grouping and sparsity is the same loop.
 
+use super::records::Slices;
 use super::sums::Run;
 use super::{Cell, Epilogue, KernelError, Kernels, QUAD, Records, Sink};
 
@@ -61,6 +62,8 @@ pub struct Product {
     pub(super) codes: bool,
     // Positions that are worked on while the input they read stays near.
     pub(super) block: usize,
+    // Where the records of each filter, or quad, are split.
+    pub(super) slices: Option<Slices>,
     // Cells that an input must have, and a plane of the output and of the residual.
     input: usize,
     output: usize,
@@ -98,6 +101,7 @@ impl Product {
             records,
             epilogue,
             block: positions.len().max(1),
+            slices: None,
             positions,
             plane,
             clamps,
@@ -112,6 +116,13 @@ impl Product {
     /// the next block.
     pub fn in_blocks(mut self, positions: usize) -> Self {
         self.block = positions.max(1);
+        self
+    }
+
+    /// The same, with sums that are made of so many cells of the input after the other, in this order;
+    /// of codes alone. Records of a filter that do not rise by cell are not split.
+    pub fn in_slices(mut self, cells: usize) -> Self {
+        self.slices = Slices::of(&self.records, cells.max(1));
         self
     }
 
@@ -185,7 +196,7 @@ impl Product {
             quads,
             input,
             residual,
-            output,
+            output: output.as_mut_ptr(),
         });
         Ok(())
     }

@@ -181,3 +181,45 @@ impl Records {
         }
     }
 }
+
+/// The records of each filter (or quad, where filters share them) in parts, by the cells they read.
+#[derive(Debug, Clone, PartialEq)]
+pub(super) struct Slices {
+    pub count: usize,
+    // Where each part begins, and the end.
+    splits: Vec<u32>,
+}
+
+impl Slices {
+    // None where there is one part, or cells do not rise.
+    pub fn of(records: &Records, cells: usize) -> Option<Self> {
+        let (cells_of, starts): (Vec<usize>, &[u32]) = match records {
+            Records::Filter { records, starts } => {
+                (records.iter().map(|r| r.cell() as usize).collect(), starts)
+            }
+            Records::Shared { records, starts } => {
+                (records.iter().map(|r| r.cell() as usize).collect(), starts)
+            }
+        };
+        let count = cells_of.iter().max()? / cells + 1;
+        let mut splits = Vec::with_capacity((starts.len() - 1) * count + 1);
+        for pair in starts.windows(2) {
+            let of = &cells_of[pair[0] as usize..pair[1] as usize];
+            if !of.is_sorted() {
+                return None;
+            }
+            for slice in 0..count {
+                let before = of.partition_point(|&cell| cell < slice * cells);
+                splits.push(pair[0] + before as u32);
+            }
+        }
+        splits.push(cells_of.len() as u32);
+        (count > 1).then_some(Self { count, splits })
+    }
+
+    #[inline(always)]
+    pub fn range(&self, list: usize, slice: usize) -> std::ops::Range<usize> {
+        let place = list * self.count + slice;
+        self.splits[place] as usize..self.splits[place + 1] as usize
+    }
+}

@@ -1,5 +1,6 @@
 //! The loops of a product, over the lanes of an instruction set.
 
+use super::chunks::chunks;
 use super::lanes::Lanes;
 use super::{
     Cell, Epilogue, Filter, Position, Product, QUAD, Record, Records, SharedRecord, Sink, Work,
@@ -10,37 +11,48 @@ pub(super) struct Run<'a> {
     pub quads: std::ops::Range<usize>,
     pub input: &'a [Cell],
     pub residual: &'a [Cell],
-    pub output: &'a mut [Cell],
+    // Of a slice that is the run's alone.
+    pub output: *mut Cell,
 }
 
 impl Work for Run<'_> {
     #[inline(always)]
     unsafe fn run<S: Lanes>(self) {
         let product = self.product;
-        for block in product.positions.chunks(product.block) {
-            for quad in self.quads.clone() {
-                let planes = product.planes();
-                let residual = product.epilogue().residual.map(|residual| residual.plane);
-                // SAFETY: `Product::run` has checked that these planes, every position in them and
-                // every record of every position lie within the slices.
-                unsafe {
-                    let task = Task {
-                        input: self.input.as_ptr().cast(),
-                        residual: self
-                            .residual
-                            .as_ptr()
-                            .add(residual.unwrap_or(0) * quad * product.residual_planes()),
-                        output: self
-                            .output
-                            .as_mut_ptr()
-                            .add((quad - self.quads.start) * planes * product.plane),
-                        epilogue: product.epilogue(),
-                        plane: product.plane,
-                        clamps: product.clamps,
-                        filters: product.epilogue().filters.as_ptr().add(quad * QUAD).cast(),
-                    };
-                    task.quad::<S>(product, quad, block);
+        // SAFETY: `Product::run` has checked that the planes of these quads, every position in them and
+        // every record of every position lie within the slices.
+        unsafe {
+            if product.slices.is_some() && product.codes {
+                return self.sliced::<S>();
+            }
+            for block in product.positions.chunks(product.block) {
+                for quad in self.quads.clone() {
+                    self.task(quad).quad::<S>(product, quad, block);
                 }
+            }
+        }
+    }
+}
+
+impl Run<'_> {
+    // SAFETY contract: the quad is one of the run's.
+    #[inline(always)]
+    pub(super) unsafe fn task(&self, quad: usize) -> Task<'_> {
+        let product = self.product;
+        let epilogue = product.epilogue();
+        let residual = epilogue.residual.map_or(0, |residual| residual.plane);
+        // SAFETY: `Product::run` has checked that the planes of its quads lie within the slices.
+        unsafe {
+            Task {
+                input: self.input.as_ptr().cast(),
+                residual: (self.residual.as_ptr()).add(residual * quad * product.residual_planes()),
+                output: self
+                    .output
+                    .add((quad - self.quads.start) * product.planes() * product.plane),
+                epilogue,
+                plane: product.plane,
+                clamps: product.clamps,
+                filters: epilogue.filters.as_ptr().add(quad * QUAD).cast(),
             }
         }
     }
@@ -48,45 +60,14 @@ impl Work for Run<'_> {
 
 // One quad over one block.
 #[derive(Clone, Copy)]
-struct Task<'a> {
+pub(super) struct Task<'a> {
     input: *const u8,
     residual: *const Cell,
     output: *mut Cell,
     epilogue: &'a Epilogue,
     plane: usize,
     clamps: bool,
-    filters: *const [Filter; QUAD],
-}
-
-// Runs a loop body with as many positions at a time as the registers hold; what is left at the end is
-// made with the last of them again where there are enough, else in smaller chunks.
-macro_rules! chunks {
-    ($positions:expr, $most:expr, $call:ident) => {{
-        let positions: &[Position] = $positions;
-        let mut rest = positions;
-        while !rest.is_empty() {
-            let size = match rest.len() {
-                length if length >= $most => $most,
-                _ if positions.len() >= $most => {
-                    rest = &positions[positions.len() - $most..];
-                    $most
-                }
-                length => length,
-            };
-            let (chunk, after) = rest.split_at(size);
-            rest = after;
-            match size {
-                8 if $most >= 8 => $call!(8, chunk),
-                7 if $most >= 7 => $call!(7, chunk),
-                6 if $most >= 6 => $call!(6, chunk),
-                5 if $most >= 5 => $call!(5, chunk),
-                4 if $most >= 4 => $call!(4, chunk),
-                3 if $most >= 3 => $call!(3, chunk),
-                2 if $most >= 2 => $call!(2, chunk),
-                _ => chunk.chunks(1).for_each(|one| $call!(1, one)),
-            }
-        }
-    }};
+    pub(super) filters: *const [Filter; QUAD],
 }
 
 impl Task<'_> {
@@ -146,7 +127,7 @@ impl Task<'_> {
     }
 
     #[inline(always)]
-    unsafe fn starts<const P: usize>(&self, chunk: &[Position]) -> [*const u8; P] {
+    pub(super) unsafe fn starts<const P: usize>(&self, chunk: &[Position]) -> [*const u8; P] {
         // SAFETY: a chunk has P positions, each within the input.
         unsafe {
             std::array::from_fn(|i| {
@@ -169,13 +150,7 @@ impl Task<'_> {
             macro_rules! filter {
                 ($f:literal) => {{
                     let mut sums = [S::sums(filters[$f].start); P];
-                    for record in records[$f] {
-                        let weights = S::weights(record.bits);
-                        for (sum, start) in sums.iter_mut().zip(starts) {
-                            let bytes = S::bytes(start.add(record.offset as usize));
-                            *sum = S::dot(*sum, bytes, weights);
-                        }
-                    }
+                    add::<S, P>(records[$f], &starts, &mut sums);
                     self.finish::<S, $f, P>(sums, chunk)
                 }};
             }
@@ -240,7 +215,7 @@ impl Task<'_> {
 
     // From sums of whole numbers to codes, which are given back, or to floats, which are written.
     #[inline(always)]
-    unsafe fn finish<S: Lanes, const F: usize, const P: usize>(
+    pub(super) unsafe fn finish<S: Lanes, const F: usize, const P: usize>(
         &self,
         sums: [S::Sums; P],
         chunk: &[Position],
@@ -300,7 +275,7 @@ impl Task<'_> {
     }
 
     #[inline(always)]
-    unsafe fn write<S: Lanes, const P: usize>(
+    pub(super) unsafe fn write<S: Lanes, const P: usize>(
         &self,
         first: [S::Pairs; P],
         second: [S::Pairs; P],
@@ -421,10 +396,31 @@ impl Task<'_> {
 }
 
 #[inline(always)]
-unsafe fn pair<S: Lanes, const P: usize>(
+pub(super) unsafe fn pair<S: Lanes, const P: usize>(
     first: [S::Integers; P],
     second: [S::Integers; P],
 ) -> [S::Pairs; P] {
     // SAFETY: the machine has the set, by the callers.
     std::array::from_fn(|i| unsafe { S::pair(first[i], second[i]) })
+}
+
+// Adds to the sums of one filter.
+#[inline(always)]
+pub(super) unsafe fn add<S: Lanes, const P: usize>(
+    records: &[Record],
+    starts: &[*const u8; P],
+    sums: &mut [S::Sums; P],
+) {
+    let mut now = *sums;
+    // SAFETY: by the callers.
+    unsafe {
+        for record in records {
+            let weights = S::weights(record.bits);
+            for (sum, start) in now.iter_mut().zip(starts) {
+                let bytes = S::bytes(start.add(record.offset as usize));
+                *sum = S::dot(*sum, bytes, weights);
+            }
+        }
+    }
+    *sums = now;
 }

@@ -1,0 +1,121 @@
+//! A product whose input is more than a first-level cache holds: a slice of its channels at a time, for
+//! some filters, whose sums wait in memory meanwhile.
+
+use super::chunks::chunks;
+use super::lanes::Lanes;
+use super::sums::{Run, add, pair};
+use super::{Position, QUAD, Records, SharedRecord};
+
+/// Quads whose sums wait: with a slice of the input they fill the cache.
+const GROUP: usize = 8;
+
+impl Run<'_> {
+    // SAFETY contract: as of `Work::run`, on codes.
+    #[inline(always)]
+    pub(super) unsafe fn sliced<S: Lanes>(&self) {
+        let positions = &self.product.positions[..];
+        macro_rules! call {
+            ($p:literal, $chunk:expr) => {
+                // SAFETY: by the contract.
+                unsafe { self.chunk::<S, $p>($chunk) }
+            };
+        }
+        match self.product.records {
+            Records::Filter { .. } => chunks!(positions, S::POSITIONS, call),
+            Records::Shared { .. } => chunks!(positions, S::SHARED_POSITIONS, call),
+        }
+    }
+
+    #[inline(always)]
+    unsafe fn chunk<S: Lanes, const P: usize>(&self, chunk: &[Position]) {
+        let mut first = self.quads.start;
+        while first < self.quads.end {
+            let last = (first + GROUP).min(self.quads.end);
+            // SAFETY: by the contract.
+            unsafe { self.group::<S, P>(first..last, chunk) };
+            first = last;
+        }
+    }
+
+    #[inline(always)]
+    unsafe fn group<S: Lanes, const P: usize>(
+        &self,
+        quads: std::ops::Range<usize>,
+        chunk: &[Position],
+    ) {
+        let Some(slices) = &self.product.slices else {
+            return;
+        };
+        // SAFETY: quads, chunks and records are those that `Product::run` has checked; `slices` splits
+        // the records of each filter, or quad, within its own.
+        unsafe {
+            let starts = self.task(quads.start).starts::<P>(chunk);
+            let mut waiting = [[[S::sums(0); P]; QUAD]; GROUP];
+            for (sums, quad) in waiting.iter_mut().zip(quads.clone()) {
+                let filters = &*self.task(quad).filters;
+                for (sums, filter) in sums.iter_mut().zip(filters) {
+                    *sums = [S::sums(filter.start); P];
+                }
+            }
+            for slice in 0..slices.count {
+                for (sums, quad) in waiting.iter_mut().zip(quads.clone()) {
+                    match &self.product.records {
+                        Records::Filter { records, .. } => {
+                            for (f, sums) in sums.iter_mut().enumerate() {
+                                let range = slices.range(quad * QUAD + f, slice);
+                                add::<S, P>(records.get_unchecked(range), &starts, sums);
+                            }
+                        }
+                        Records::Shared { records, .. } => {
+                            let records = records.get_unchecked(slices.range(quad, slice));
+                            match S::FILTERS {
+                                4 => add_shared::<S, 4, P>(records, &starts, sums),
+                                2 => add_shared::<S, 2, P>(records, &starts, sums),
+                                _ => add_shared::<S, 1, P>(records, &starts, sums),
+                            }
+                        }
+                    }
+                }
+            }
+            for (sums, quad) in waiting.iter().zip(quads) {
+                let task = self.task(quad);
+                let first = pair::<S, P>(
+                    task.finish::<S, 0, P>(sums[0], chunk),
+                    task.finish::<S, 1, P>(sums[1], chunk),
+                );
+                let second = pair::<S, P>(
+                    task.finish::<S, 2, P>(sums[2], chunk),
+                    task.finish::<S, 3, P>(sums[3], chunk),
+                );
+                task.write::<S, P>(first, second, chunk);
+            }
+        }
+    }
+}
+
+// Adds to the sums of a quad, as many filters at a time as the registers hold.
+#[inline(always)]
+unsafe fn add_shared<S: Lanes, const F: usize, const P: usize>(
+    records: &[SharedRecord],
+    starts: &[*const u8; P],
+    sums: &mut [[S::Sums; P]; QUAD],
+) {
+    for (part, sums) in sums.chunks_exact_mut(F).enumerate() {
+        // SAFETY: by the callers.
+        unsafe {
+            let mut now: [[S::Sums; P]; F] = std::array::from_fn(|f| sums[f]);
+            for record in records {
+                for (i, start) in starts.iter().enumerate() {
+                    let bytes = S::bytes(start.add(record.offset as usize));
+                    for (f, sums) in now.iter_mut().enumerate() {
+                        let weights = S::weights(record.bits[(part * F + f) % QUAD]);
+                        sums[i] = S::dot(sums[i], bytes, weights);
+                    }
+                }
+            }
+            for (sums, now) in sums.iter_mut().zip(now) {
+                *sums = now;
+            }
+        }
+    }
+}

@@ -2,13 +2,14 @@
 
 use std::collections::HashMap;
 
+use super::EngineError;
+use super::choices::{Chooser, Kept};
 use super::choose::{Chosen, choose};
 use super::demand::{Demand, Tensors};
 use super::layout::{Fill, Layout, Sites};
 use super::operation::{Operation, OperationWork, PlainOperand, PlainSource, Rows};
 use super::stage::{Kind, PerElement, Pool, Rearrange, Shape, Stage, StageWork, Weighted};
 use super::table::LayerRow;
-use super::{Choice, EngineError};
 use crate::graph::integer::{IntegerModel, IntegerOp};
 use crate::graph::{Dim, Value, Window};
 use crate::kernel::{
@@ -19,7 +20,7 @@ pub(super) struct Builder<'a> {
     model: &'a IntegerModel,
     sites: Sites,
     kernels: Kernels,
-    choice: Choice,
+    chooser: Chooser<'a>,
     tensors: Tensors,
     /// The buffer of each tensor in cells that was made, and of each plain one.
     made: HashMap<usize, usize>,
@@ -35,6 +36,7 @@ pub(super) struct Built {
     pub output: usize,
     pub whole_input: bool,
     pub layers: Vec<LayerRow>,
+    pub kept: Vec<Kept>,
 }
 
 impl<'a> Builder<'a> {
@@ -42,14 +44,14 @@ impl<'a> Builder<'a> {
         model: &'a IntegerModel,
         sites: Sites,
         kernels: Kernels,
-        choice: Choice,
+        chooser: Chooser<'a>,
         tensors: Tensors,
     ) -> Self {
         Self {
             model,
             sites,
             kernels,
-            choice,
+            chooser,
             tensors,
             made: HashMap::new(),
             plain: HashMap::new(),
@@ -62,6 +64,7 @@ impl<'a> Builder<'a> {
             self.stage(stage)?;
         }
         self.built.output = self.output()?;
+        self.built.kept = self.chooser.kept;
         Ok(self.built)
     }
 
@@ -181,14 +184,24 @@ impl<'a> Builder<'a> {
                     layouts.get(1),
                     positions,
                     self.kernels,
-                    self.choice,
+                    &self.chooser.how(&stage.layer),
                 )
                 .map_err(|source| EngineError::Kernel {
                     layer: stage.layer.clone(),
                     source,
                 })?;
                 let row = chosen.row(&stage.layer, weighted, &layout);
-                let Chosen { product, .. } = chosen;
+                let Chosen {
+                    product,
+                    kernel,
+                    way,
+                    ..
+                } = chosen;
+                self.chooser.kept.push(Kept {
+                    layer: stage.layer.clone(),
+                    kernel: kernel.to_string(),
+                    way,
+                });
                 let quads = 0..product.records().quads();
                 // An epilogue costs about as much as three records for each filter.
                 let costs = quads

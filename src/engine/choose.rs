@@ -2,7 +2,8 @@
 
 use std::time::{Duration, Instant};
 
-use super::Choice;
+use serde::{Deserialize, Serialize};
+
 use super::build::{sink, start};
 use super::layout::Layout;
 use super::stage::{Kind, Weighted};
@@ -14,10 +15,20 @@ use crate::kernel::{
 /// Bytes of the input that a block of positions may read: half of a first-level cache.
 const NEAR: usize = 24 * 1024;
 
+/// How a layer's kernel is chosen.
+#[derive(Debug, Clone)]
+pub(super) enum How {
+    Measured,
+    Estimated,
+    /// As another time; where there is no such kernel for the layer, it is an error.
+    Known(String, Way),
+}
+
 /// The product that won, its time, and those that lost.
 pub(super) struct Chosen {
     pub product: Product,
-    kernel: &'static str,
+    pub kernel: &'static str,
+    pub way: Way,
     time: Option<f64>,
     others: Vec<(String, f64)>,
 }
@@ -42,11 +53,18 @@ pub(super) fn choose(
     residual: Option<&Layout>,
     positions: Vec<Position>,
     kernels: Kernels,
-    choice: Choice,
+    choice: &How,
 ) -> Result<Chosen, KernelError> {
     let mut candidates = vec![("sparse", weighted.by_filter(from))];
     candidates.extend(weighted.shared(from).map(|records| ("dense", records)));
-    if choice == Choice::Estimated && candidates.len() > 1 {
+    let known = match choice {
+        How::Known(kernel, way) => {
+            candidates.retain(|(name, _)| name == kernel);
+            Some(*way)
+        }
+        _ => None,
+    };
+    if matches!(choice, How::Estimated) && candidates.len() > 1 {
         // A place of four filters costs about twice what one of one filter does.
         let cost = |records: &Records| (0..records.quads()).map(|q| records.cost(q)).sum::<usize>();
         let [sparse, dense] = [0, 1].map(|index: usize| cost(&candidates[index].1));
@@ -60,11 +78,14 @@ pub(super) fn choose(
     };
     let mut timed = Vec::new();
     let mut scratch = None;
-    let ways = ways(weighted, from, to);
+    let ways = match known {
+        Some(way) => vec![way],
+        None => ways(weighted, from, to),
+    };
     for (name, records) in candidates {
         let product = product(records)?;
-        let mut best = (None, ways[0].of(product.clone()));
-        if choice == Choice::Measured {
+        let mut best = (None, ways[0], ways[0].of(product.clone()));
+        if matches!(choice, How::Measured) {
             let scratch = scratch.get_or_insert_with(|| Scratch::new(from, to, residual));
             let mut least = f64::INFINITY;
             for way in &ways {
@@ -72,19 +93,20 @@ pub(super) fn choose(
                 let time = scratch.time(&product, kernels)?;
                 if time < least {
                     least = time;
-                    best = (Some(time), product);
+                    best = (Some(time), *way, product);
                 }
             }
         }
-        timed.push((name, best.1, best.0));
+        timed.push((name, best.1, best.2, best.0));
     }
     timed.sort_by(|(.., a), (.., b)| a.partial_cmp(b).unwrap_or(std::cmp::Ordering::Equal));
     let mut timed = timed.into_iter();
-    let (kernel, product, time) = timed.next().ok_or(KernelError::Records)?;
-    let others = timed.filter_map(|(name, _, time)| Some((name.to_string(), time?)));
+    let (kernel, way, product, time) = timed.next().ok_or(KernelError::Records)?;
+    let others = timed.filter_map(|(name, .., time)| Some((name.to_string(), time?)));
     Ok(Chosen {
         product,
         kernel,
+        way,
         time,
         others: others.collect(),
     })
@@ -130,8 +152,9 @@ fn epilogue(
 }
 
 /// What is kept near.
-#[derive(Clone, Copy, PartialEq)]
-enum Way {
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub(super) enum Way {
     /// The input of so many positions.
     Blocks(usize),
     /// So many cells of the input of a few positions.

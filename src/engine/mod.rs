@@ -9,6 +9,7 @@
 //! What cells cannot hold runs plainly, by the reference's own code, and [`Program::layers`] says so.
 
 mod build;
+mod choices;
 mod choose;
 mod demand;
 mod error;
@@ -26,6 +27,7 @@ mod reorder;
 mod stage;
 mod table;
 
+pub use choices::Choices;
 pub use error::EngineError;
 pub use options::{Choice, Options};
 pub use program::Program;

@@ -2,6 +2,7 @@
 
 use super::EngineError;
 use super::build::Builder;
+use super::choices::{Chooser, Kept};
 use super::demand::Tensors;
 use super::layout::Sites;
 use super::memory::{self, Buffer};
@@ -10,8 +11,6 @@ use super::stage::Stage;
 use super::table::LayerRow;
 use crate::graph::integer::IntegerModel;
 use crate::kernel::{Access, Cell, KernelError, Kernels, Steps, Team};
-
-use super::Choice;
 
 #[derive(Debug)]
 pub(super) struct Plan {
@@ -26,6 +25,7 @@ pub(super) struct Plan {
     /// Whether a plain operation reads the input of a whole pass.
     pub whole_input: bool,
     pub layers: Vec<LayerRow>,
+    pub kept: Vec<Kept>,
 }
 
 impl Plan {
@@ -35,10 +35,10 @@ impl Plan {
         sites: Sites,
         kernels: Kernels,
         threads: usize,
-        choice: Choice,
+        chooser: Chooser<'_>,
     ) -> Result<Self, EngineError> {
         let tensors = Tensors::of(model, stages, sites);
-        let builder = Builder::new(model, sites, kernels, choice, tensors);
+        let builder = Builder::new(model, sites, kernels, chooser, tensors);
         let built = builder.build(stages)?;
         let count = built.operations.len();
         let mut buffers: Vec<Buffer> = built
@@ -96,6 +96,7 @@ impl Plan {
             output: places[built.output].start,
             whole_input: built.whole_input,
             layers: built.layers,
+            kept: built.kept,
             operations: built.operations,
         })
     }

@@ -1,11 +1,13 @@
+use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
 
+use super::choices::Chooser;
 use super::layout::Sites;
 use super::lower;
 use super::operation::Context;
 use super::plan::Plan;
 use super::reorder::reorder;
-use super::{Choice, EngineError, LayerRow, Options};
+use super::{Choice, Choices, EngineError, LayerRow, Options};
 use crate::graph::integer::IntegerModel;
 use crate::kernel::{Cell, Isa, Kernels, Team};
 
@@ -58,6 +60,7 @@ struct Inner {
     team: Team,
     // None where images mix, or cells cannot hold the model.
     plans: Option<Plans>,
+    choices: Choices,
     // Memory of runs that ended, for those to come.
     free: Mutex<Vec<Workspace>>,
     each: (usize, usize),
@@ -79,10 +82,19 @@ impl Plans {
         kernels: Kernels,
         threads: usize,
         choice: Choice,
+        known: Option<&Choices>,
     ) -> Result<Option<Self>, EngineError> {
         let mut stages = lower::stages(model);
         reorder(&mut stages);
-        let plan = |sites| Plan::new(model, &stages, sites, kernels, threads, choice);
+        let known = known.filter(|known| known.isa == kernels.isa());
+        let plan = |sites| {
+            let known = known.map_or(&[][..], |known| match sites {
+                Sites::Tiles => &known.one,
+                Sites::Images => &known.sixteen,
+            });
+            let chooser = Chooser::new(choice, known);
+            Plan::new(model, &stages, sites, kernels, threads, chooser)
+        };
         let one = match plan(Sites::Tiles) {
             Ok(plan) => plan,
             Err(EngineError::TooLarge { .. }) => return Ok(None),
@@ -123,6 +135,41 @@ impl Program {
     /// Fails with [`EngineError::Threads`] and [`EngineError::Isa`] for options that the machine cannot
     /// meet.
     pub fn compile(model: &IntegerModel, options: Options) -> Result<Self, EngineError> {
+        Self::compile_with(model, options, None)
+    }
+
+    /// The same with kernels that were chosen before. Where another instruction set is used now, or the
+    /// model has other layers, they are chosen as the options say.
+    pub fn compile_as(
+        model: &IntegerModel,
+        options: Options,
+        choices: &Choices,
+    ) -> Result<Self, EngineError> {
+        Self::compile_with(model, options, Some(choices))
+    }
+
+    /// Reads a file of an [`IntegerModel`], and compiles it. Fails as [`IntegerModel::load`] and
+    /// [`compile`](Self::compile) do.
+    pub fn load(path: impl AsRef<Path>, options: Options) -> Result<Self, EngineError> {
+        Self::compile(&IntegerModel::load(path)?, options)
+    }
+
+    /// The same from a file's bytes, which may be mapped memory.
+    pub fn from_bytes(bytes: &[u8], options: Options) -> Result<Self, EngineError> {
+        Self::compile(&IntegerModel::from_bytes(bytes)?, options)
+    }
+
+    /// Writes the model's file, which any machine can compile; returns its size in bytes. Fails as
+    /// [`IntegerModel::save`] does.
+    pub fn save(&self, path: impl AsRef<Path>) -> Result<u64, EngineError> {
+        Ok(self.inner.model.save(path)?)
+    }
+
+    fn compile_with(
+        model: &IntegerModel,
+        options: Options,
+        known: Option<&Choices>,
+    ) -> Result<Self, EngineError> {
         let kernels = match options.isa {
             None => Kernels::detect(),
             Some(isa) => Kernels::of(isa).ok_or(EngineError::Isa { isa })?,
@@ -134,8 +181,14 @@ impl Program {
         }
         let team = Team::new(threads);
         let plans = match model.keeps_images_apart() {
-            true => Plans::new(model, kernels, team.threads(), options.choice)?,
+            true => Plans::new(model, kernels, team.threads(), options.choice, known)?,
             false => None,
+        };
+        let kept = |plan: Option<&Plan>| plan.map_or(Vec::new(), |plan| plan.kept.clone());
+        let choices = Choices {
+            isa: kernels.isa(),
+            one: kept(plans.as_ref().map(|plans| &plans.one)),
+            sixteen: kept(plans.as_ref().and_then(|plans| plans.sixteen.as_ref())),
         };
         let count = |dims: &[crate::graph::Dim]| dims.iter().map(|dim| dim.at(1)).product();
         let each = (count(model.input()), count(&model.output_dims()));
@@ -145,6 +198,7 @@ impl Program {
                 kernels,
                 team,
                 plans,
+                choices,
                 free: Mutex::new(Vec::new()),
                 each,
             }),
@@ -157,6 +211,11 @@ impl Program {
     /// The model.
     pub fn model(&self) -> &IntegerModel {
         &self.inner.model
+    }
+
+    /// The kernels that were chosen.
+    pub fn choices(&self) -> &Choices {
+        &self.inner.choices
     }
 
     /// The instruction set it runs on.

@@ -1,0 +1,64 @@
+use serde::{Deserialize, Serialize};
+
+use super::Choice;
+use super::choose::{How, Way};
+use crate::kernel::Isa;
+
+/// The kernels that were chosen for a model on a machine, to compile it again without trying them.
+///
+/// ```
+/// # use burn_compress::engine::{Choices, Options, Program};
+/// # use burn_compress::graph::integer::IntegerModel;
+/// # fn again(model: &IntegerModel) -> Result<(), Box<dyn std::error::Error>> {
+/// let program = Program::compile(model, Options::default())?;
+/// let kept = serde_json::to_string(program.choices())?;
+/// // The next time, on the same machine:
+/// let choices: Choices = serde_json::from_str(&kept)?;
+/// let program = Program::compile_as(model, Options::default(), &choices)?;
+/// # Ok(())
+/// # }
+/// ```
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Choices {
+    /// The instruction set that they were tried on.
+    pub isa: Isa,
+    pub(super) one: Vec<Kept>,
+    pub(super) sixteen: Vec<Kept>,
+}
+
+/// The kernel of a layer.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Kept {
+    pub layer: String,
+    pub kernel: String,
+    pub way: Way,
+}
+
+/// How the kernels of a plan are chosen, one after the other.
+pub(super) struct Chooser<'a> {
+    choice: Choice,
+    known: &'a [Kept],
+    pub kept: Vec<Kept>,
+}
+
+impl<'a> Chooser<'a> {
+    pub fn new(choice: Choice, known: &'a [Kept]) -> Self {
+        Self {
+            choice,
+            known,
+            kept: Vec::new(),
+        }
+    }
+
+    /// For the next layer: as it is known, where it is that layer.
+    pub fn how(&self, layer: &str) -> How {
+        let known = self.known.get(self.kept.len());
+        match (known.filter(|kept| kept.layer == layer), self.choice) {
+            (Some(kept), _) => How::Known(kept.kernel.clone(), kept.way),
+            (None, Choice::Measured) => How::Measured,
+            (None, Choice::Estimated) => How::Estimated,
+        }
+    }
+}

@@ -169,7 +169,7 @@ fn filter(noise: &mut Noise) -> Filter {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(24))]
+    #![proptest_config(ProptestConfig::with_cases(96))]
 
     #[test]
     fn products_of_codes_are_exact(

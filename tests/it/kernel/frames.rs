@@ -104,7 +104,7 @@ fn numbers(noise: &mut Noise, count: usize, scale: f32) -> Vec<f32> {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(32))]
+    #![proptest_config(ProptestConfig::with_cases(64))]
 
     #[test]
     fn codes_are_written_and_read(images in images(), ends in [0..3usize, 0..3]) {

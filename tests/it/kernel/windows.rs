@@ -133,7 +133,7 @@ fn poolings() -> impl Strategy<Value = Pooling> {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(24))]
+    #![proptest_config(ProptestConfig::with_cases(64))]
 
     #[test]
     fn windows_of_codes_are_exact(layer in layers(4, 2), pooling in poolings()) {

@@ -94,9 +94,11 @@ proptest! {
                 _ => sites(&fill)[site],
             }));
         }
-        let mut cells = marked(to);
-        gather.run(&source, &mut cells, &fill).unwrap();
-        prop_assert!(cells == expected, "{gather:?}");
+        for kernels in all() {
+            let mut cells = marked(to);
+            gather.run(kernels, &source, &mut cells, &fill).unwrap();
+            prop_assert!(cells == expected, "{:?}: {gather:?}", kernels.isa());
+        }
     }
 }
 

@@ -260,22 +260,22 @@ fn edges_and_gathers_lie_in_their_cells() {
         );
     }
 
+    let whole = |first: i32| std::array::from_fn(|site| first + site as i32);
     for (to, map) in [
         (8, [0; 16]),
         (u32::MAX, [-1; 16]),
         (0, [128; 16]),
         (0, [i32::MAX; 16]),
+        (8, whole(0)),
+        (0, whole(128)),
+        (0, whole(i32::MAX - 15)),
     ] {
         let mut gather = Gather::default();
         gather.push(to, map);
-        let run = gather.run(&marked(8), &mut marked(8), &Cell::default());
-        assert_eq!(run, Err(KernelError::Memory), "{to} {map:?}");
-    }
-    let whole = |first: i32| std::array::from_fn(|site| first + site as i32);
-    for (to, first) in [(8, 0), (0, 128), (0, i32::MAX - 15)] {
-        let mut gather = Gather::default();
-        gather.push(to, whole(first));
-        let run = gather.run(&marked(8), &mut marked(8), &Cell::default());
-        assert_eq!(run, Err(KernelError::Memory), "{to} {first}");
+        let (from, fill) = (marked(8), Cell::default());
+        each(
+            |kernels, to| gather.run(kernels, &from, to, &fill),
+            KernelError::Memory,
+        );
     }
 }

@@ -16,6 +16,7 @@ mod graph_ops;
 mod graph_passes;
 mod integer;
 mod integer_float;
+mod kernel;
 mod learned;
 #[cfg(feature = "learner")]
 mod learner;

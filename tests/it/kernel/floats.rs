@@ -1,0 +1,166 @@
+//! Products of floats: near to what f64 gives.
+
+use burn_compress::kernel::{Cell, Epilogue, Filter, Kernels, Product, QUAD, Residual, Sink};
+use proptest::prelude::*;
+
+use super::layer::{Layer, layers, sparse};
+use super::{ALL, Noise, all, marked, real};
+
+#[derive(Debug)]
+struct Case {
+    layer: Layer,
+    weights: Vec<f32>,
+    input: Vec<f32>,
+    added: Vec<f32>,
+    epilogue: Epilogue,
+}
+
+impl Case {
+    fn new(layer: Layer, residual: bool, bounds: (f32, f32)) -> Self {
+        let mut noise = Noise(layer.seed);
+        let weights = sparse(&layer, &mut noise, real);
+        let input = (0..layer.input.count())
+            .map(|_| 4.0 * real(&mut noise))
+            .collect();
+        let added = (0..layer.output.count())
+            .map(|_| real(&mut noise))
+            .collect();
+        let filter = |offset: f32| Filter {
+            start: 0,
+            multiplier: 1.0,
+            offset,
+        };
+        let filters = (0..layer.filters)
+            .map(|_| filter(real(&mut noise)))
+            .collect();
+        let factor = real(&mut noise);
+        let residual = residual.then_some(Residual {
+            factor,
+            low: 0,
+            plane: layer.residual.cells,
+        });
+        let epilogue = Epilogue {
+            filters,
+            residual,
+            bounds,
+            sink: Sink::Floats,
+        };
+        Self {
+            layer,
+            weights,
+            input,
+            added,
+            epilogue,
+        }
+    }
+
+    // What comes before bounds, and the sum of what its terms are without a sign.
+    fn sum(&self, at: usize, [site, filter, y, x]: [usize; 4]) -> (f64, f64) {
+        let layer = &self.layer;
+        let mut terms = vec![f64::from(self.epilogue.filters[filter].offset)];
+        if let Some(of) = &self.epilogue.residual {
+            terms.push(f64::from(of.factor) * f64::from(self.added[at]));
+        }
+        for channel in 0..layer.input.channels {
+            for tap in 0..layer.taps() {
+                let [row, column] = layer.reads([y, x], tap);
+                let x = self.input[layer.input.at(site, channel, row, column)];
+                let weight = self.weights[layer.weight(filter, channel, tap)];
+                terms.push(f64::from(x) * f64::from(weight));
+            }
+        }
+        (
+            terms.iter().sum(),
+            terms.iter().map(|term| term.abs()).sum(),
+        )
+    }
+
+    fn check(
+        &self,
+        shared: bool,
+        kernels: Kernels,
+        sums: &[(f64, f64)],
+    ) -> Result<(), TestCaseError> {
+        let layer = &self.layer;
+        let input = layer.input.floats(&self.input, &layer.from);
+        let added = layer.output.floats(&self.added, &layer.residual);
+        let records = layer.float_records(&self.weights, shared);
+        let plane = layer.to.cells;
+        let product = Product::new(
+            records,
+            self.epilogue.clone(),
+            layer.positions(),
+            plane,
+            false,
+        )
+        .unwrap();
+        let product = product.in_blocks(layer.block);
+        let before = marked(layer.filters * plane);
+        // The quads one by one, the last first.
+        let mut output = before.clone();
+        for quad in (0..layer.filters / QUAD).rev() {
+            let to = &mut output[quad * QUAD * plane..][..QUAD * plane];
+            product
+                .run(kernels, quad..quad + 1, &input, &added, to)
+                .unwrap();
+        }
+        let mut together = before.clone();
+        product
+            .run(
+                kernels,
+                0..layer.filters / QUAD,
+                &input,
+                &added,
+                &mut together,
+            )
+            .unwrap();
+        prop_assert!(output == together, "{:?}: quads differ", kernels.isa());
+
+        let (least, most) = self.epilogue.bounds;
+        let floats = Cell::floats(&output).to_vec();
+        for (at, [site, filter, y, x]) in layer.output.all().enumerate() {
+            let (sum, size) = sums[at];
+            let expected = sum.max(f64::from(least)).min(f64::from(most));
+            let found = floats[(filter * plane + layer.to.cell(y, x)) * Cell::SITES + site];
+            let error = (f64::from(found) - expected).abs();
+            prop_assert!(
+                error <= 1e-5 * size,
+                "{:?}: {found}, not {expected}",
+                kernels.isa()
+            );
+        }
+        // With the results as they were before, all is.
+        let olds = layer.output.all().map(|[site, filter, y, x]| {
+            Cell::floats(&before)[(filter * plane + layer.to.cell(y, x)) * Cell::SITES + site]
+        });
+        let olds: Vec<f32> = olds.collect();
+        layer
+            .output
+            .put_floats(&mut output, &layer.to, |at| olds[at]);
+        prop_assert!(output == before, "{:?}: others were written", kernels.isa());
+        Ok(())
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(48))]
+
+    #[test]
+    fn products_of_floats_are_close(
+        layer in layers(1, 5),
+        residual in any::<bool>(),
+        bounds in prop::sample::select(vec![
+            ALL,
+            (0.0, f32::INFINITY),
+            (-0.5, 1.5),
+        ]),
+    ) {
+        let case = Case::new(layer, residual, bounds);
+        let output = case.layer.output;
+        let sums: Vec<_> = output.all().enumerate().map(|(at, place)| case.sum(at, place)).collect();
+        for kernels in all() {
+            case.check(false, kernels, &sums)?;
+            case.check(true, kernels, &sums)?;
+        }
+    }
+}

@@ -1,0 +1,282 @@
+//! Products that do not fit are refused, and nothing is written.
+
+use burn_compress::kernel::{
+    Epilogue, Filter, KernelError, Position, Product, QUAD, Record, Records, Residual,
+    SharedRecord, Sink,
+};
+
+use super::{ALL, HUGE, all, at, marked};
+
+fn epilogue(quads: usize, sink: Sink, bounds: (f32, f32)) -> Epilogue {
+    let filter = Filter {
+        start: 0,
+        multiplier: 1.0,
+        offset: 0.0,
+    };
+    Epilogue {
+        filters: vec![filter; quads * QUAD],
+        residual: None,
+        bounds,
+        sink,
+    }
+}
+
+// One quad's records, of the first and some other cell.
+fn shared(cell: u32) -> Records {
+    let record = |cell| SharedRecord::of_bytes(cell, [[1; 4]; QUAD]);
+    Records::Shared {
+        records: vec![record(0), record(cell)],
+        starts: vec![0, 2],
+    }
+}
+
+#[test]
+fn starts_rise_from_the_first_record_to_their_number() {
+    let starts = [
+        vec![],
+        vec![1],
+        vec![0],
+        vec![0, 2, 2, 2],
+        vec![0, 0, 0, 0, 1],
+        vec![0, 0, 0, 0, 3],
+        vec![0, 2, 1, 2, 2],
+        vec![1, 1, 1, 1, 2],
+        vec![0, 3, 2, 2, 2],
+        vec![0, u32::MAX, 2, 2, 2],
+        vec![0, 1, 1, 1, 1, 2],
+    ];
+    for starts in starts {
+        let records = Records::Filter {
+            records: vec![Record::of_float(0, 1.0); 2],
+            starts,
+        };
+        let epilogue = epilogue(records.quads(), Sink::Floats, ALL);
+        let product = Product::new(records.clone(), epilogue, vec![at(0, 0, 0)], 1, false);
+        assert_eq!(product.err(), Some(KernelError::Records), "{records:?}");
+    }
+    for starts in [
+        vec![],
+        vec![2],
+        vec![0, 1],
+        vec![0, 3],
+        vec![0, 2, 1, 2],
+        vec![1, 2],
+    ] {
+        let record = SharedRecord::of_floats(0, [1.0; 4]);
+        let records = Records::Shared {
+            records: vec![record; 2],
+            starts,
+        };
+        let epilogue = epilogue(records.quads(), Sink::Floats, ALL);
+        let product = Product::new(records.clone(), epilogue, vec![at(0, 0, 0)], 1, false);
+        assert_eq!(product.err(), Some(KernelError::Records), "{records:?}");
+    }
+}
+
+#[test]
+fn a_record_of_a_cell_beyond_32_bits_is_refused() {
+    let product = |records: Records| {
+        let epilogue = epilogue(1, Sink::Floats, ALL);
+        Product::new(records, epilogue, vec![at(0, 0, 0)], 1, true)
+    };
+    for cell in [1 << 26, (1 << 26) + 1, 1 << 31, u32::MAX] {
+        let starts = vec![0, 1, 1, 1, 1];
+        let one = |record: Record| Records::Filter {
+            records: vec![record],
+            starts: starts.clone(),
+        };
+        let four = |record: SharedRecord| Records::Shared {
+            records: vec![record],
+            starts: vec![0, 1],
+        };
+        for records in [
+            one(Record::of_bytes(cell, [1; 4])),
+            one(Record::of_float(cell, 1.0)),
+            four(SharedRecord::of_bytes(cell, [[1; 4]; 4])),
+            four(SharedRecord::of_floats(cell, [1.0; 4])),
+            shared(cell),
+        ] {
+            assert_eq!(product(records).err(), Some(KernelError::Records), "{cell}");
+        }
+    }
+    // The last that fits needs all cells up to it.
+    let product = product(shared((1 << 26) - 1)).unwrap();
+    for kernels in all() {
+        let run = product.run(kernels, 0..1, &marked(1000), &[], &mut marked(4));
+        assert_eq!(run, Err(KernelError::Memory));
+    }
+}
+
+#[test]
+fn an_epilogue_fits_its_layer() {
+    let new = |epilogue, positions: Vec<Position>, plane, codes| {
+        Product::new(shared(0), epilogue, positions, plane, codes).err()
+    };
+    let refusal = Some(KernelError::Epilogue);
+    let here = || vec![at(0, 0, 0)];
+    let floats = |quads| epilogue(quads, Sink::Floats, ALL);
+    // Filters, planes.
+    assert_eq!(new(floats(1), here(), 1, true), None);
+    assert_eq!(new(floats(0), here(), 1, true), refusal);
+    assert_eq!(new(floats(2), here(), 1, true), refusal);
+    assert_eq!(new(floats(1), vec![at(0, 1, 0)], 1, true), refusal);
+    assert_eq!(new(floats(1), vec![at(0, u32::MAX, 0)], 1, true), refusal);
+    // Residuals.
+    let with = |plane| {
+        let residual = Some(Residual {
+            factor: 1.0,
+            low: 0,
+            plane,
+        });
+        Epilogue {
+            residual,
+            ..floats(1)
+        }
+    };
+    assert_eq!(new(with(3), vec![at(0, 0, 2)], 1, true), None);
+    assert_eq!(new(with(2), vec![at(0, 0, 2)], 1, true), refusal);
+    assert_eq!(new(with(2), vec![at(0, 0, u32::MAX)], 1, true), refusal);
+    // Bounds.
+    let codes = |low, least: f32, most: f32| epilogue(1, Sink::Codes { low }, (least, most));
+    assert_eq!(new(codes(-10, -10.0, 245.0), here(), 1, true), None);
+    for (low, least, most) in [
+        (-10, -11.0, 0.0),
+        (-10, 0.0, 246.0),
+        (-10, 0.5, 3.0),
+        (-10, 0.0, 3.5),
+        (0, f32::NAN, 3.0),
+        (0, 0.0, f32::NAN),
+        (0, 0.0, f32::INFINITY),
+        (0, f32::NEG_INFINITY, 0.0),
+        (i32::MIN, i32::MIN as f32, 0.0),
+        (i32::MAX, i32::MAX as f32, i32::MAX as f32),
+    ] {
+        assert_eq!(
+            new(codes(low, least, most), here(), 1, true),
+            refusal,
+            "{low} {least} {most}"
+        );
+    }
+    let no_number = epilogue(1, Sink::Floats, (f32::NAN, 0.0));
+    assert_eq!(new(no_number, here(), 1, true), refusal);
+    // Codes of sums of floats.
+    assert_eq!(new(codes(0, 0.0, 255.0), here(), 1, false), refusal);
+}
+
+// Runs with what is just enough, then with one cell less of each; what fails writes nothing.
+fn needs(product: &Product, quads: std::ops::Range<usize>, [input, residual, output]: [usize; 3]) {
+    for kernels in all() {
+        let run = |input: usize, residual: usize, output: usize| {
+            let mut cells = marked(output);
+            let ran = product.run(
+                kernels,
+                quads.clone(),
+                &marked(input),
+                &marked(residual),
+                &mut cells,
+            );
+            assert!(ran.is_ok() || cells == marked(output));
+            ran
+        };
+        let refusal = Err(KernelError::Memory);
+        assert_eq!(run(input, residual, output), Ok(()));
+        assert_eq!(run(input - 1, residual, output), refusal);
+        assert_eq!(run(input, residual, output - 1), refusal);
+        if residual > 0 {
+            assert_eq!(run(input, residual - 1, output), refusal);
+        }
+        assert_eq!(run(0, 0, 0), refusal);
+    }
+}
+
+#[test]
+fn a_product_needs_all_cells_that_it_touches() {
+    let records = |cell: u32| {
+        let record = SharedRecord::of_bytes(cell, [[1; 4]; QUAD]);
+        Records::Shared {
+            records: vec![record],
+            starts: vec![0, 0, 0, 1],
+        }
+    };
+    let positions = vec![at(4, 2, 1), at(1, 0, 3), at(0, 1, 0)];
+    let added = Some(Residual {
+        factor: 1.0,
+        low: 0,
+        plane: 5,
+    });
+    let product = |epilogue: Epilogue, codes: bool| {
+        Product::new(records(7), epilogue, positions.clone(), 6, codes).unwrap()
+    };
+    let codes = || epilogue(3, Sink::Codes { low: 0 }, (0.0, 255.0));
+    let floats = || epilogue(3, Sink::Floats, ALL);
+    let with = |epilogue: Epilogue| Epilogue {
+        residual: added,
+        ..epilogue
+    };
+    let input = 4 + 7 + 1;
+    needs(&product(codes(), true), 0..3, [input, 0, 2 * 6 + 3]);
+    needs(&product(codes(), true), 1..2, [input, 0, 3]);
+    needs(&product(floats(), true), 1..3, [input, 0, 7 * 6 + 3]);
+    needs(&product(with(codes()), true), 1..2, [input, 5 + 4, 3]);
+    needs(
+        &product(with(floats()), true),
+        0..2,
+        [input, 5 + 4, 7 * 6 + 3],
+    );
+    needs(
+        &product(with(floats()), false),
+        1..3,
+        [input, 11 * 5 + 4, 7 * 6 + 3],
+    );
+
+    let product = product(codes(), true);
+    for kernels in all() {
+        let mut output = marked(100);
+        let mut run = |quads| product.run(kernels, quads, &marked(input), &[], &mut output);
+        for quads in [0..4, 2..4, 3..4, 0..HUGE, HUGE - 1..HUGE] {
+            assert_eq!(run(quads), Err(KernelError::Memory));
+        }
+        #[expect(clippy::reversed_empty_ranges)]
+        for quads in [0..0, 9..9, 3..1] {
+            assert_eq!(run(quads), Ok(()));
+        }
+        assert!(output == marked(100));
+    }
+}
+
+#[test]
+fn planes_of_any_size_are_counted_without_overflow() {
+    let records = || Records::Shared {
+        records: vec![],
+        starts: vec![0; 6],
+    };
+    // So many planes before the last one are a few cells in 64 bits.
+    for planes in [1, 3, 4, 7, 15, 19] {
+        let plane = (HUGE / planes).saturating_add(1);
+        for codes in [false, true] {
+            let residual = Some(Residual {
+                factor: 1.0,
+                low: 0,
+                plane,
+            });
+            let floats = epilogue(5, Sink::Floats, ALL);
+            let positions = vec![at(0, 0, 0)];
+            let wide = Epilogue {
+                residual,
+                ..floats.clone()
+            };
+            let reads = Product::new(records(), wide, positions.clone(), 1, codes).unwrap();
+            let writes = Product::new(records(), floats, positions, plane, codes).unwrap();
+            for kernels in all() {
+                for product in [&reads, &writes] {
+                    for quads in [0..5, 1..5, 4..5, 3..5] {
+                        let part = quads.len() * QUAD;
+                        let run =
+                            product.run(kernels, quads, &marked(1), &marked(20), &mut marked(part));
+                        assert_eq!(run, Err(KernelError::Memory), "{plane}");
+                    }
+                }
+            }
+        }
+    }
+}

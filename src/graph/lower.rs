@@ -145,7 +145,8 @@ impl Lowering<'_> {
                         .read(path)?
                         .into_iter()
                         .map(|code| code as i32)
-                        .collect(),
+                        .collect::<Vec<i32>>()
+                        .into(),
                 })
             }
             other => {

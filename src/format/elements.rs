@@ -5,14 +5,14 @@ use safetensors::tensor::Dtype;
 
 use super::ElementType;
 
-pub(crate) fn to_le_bytes<T: ToBytes>(values: impl Iterator<Item = T>) -> Vec<u8> {
+pub(super) fn to_le_bytes<T: ToBytes>(values: impl Iterator<Item = T>) -> Vec<u8> {
     let mut bytes = Vec::new();
     values.for_each(|value| bytes.extend_from_slice(value.to_le_bytes().as_ref()));
     bytes
 }
 
 /// Numbers of `SIZE` bytes; bytes that make no whole number are left out.
-pub(crate) fn from_le_bytes<T: FromBytes<Bytes = [u8; SIZE]>, const SIZE: usize>(
+pub(super) fn from_le_bytes<T: FromBytes<Bytes = [u8; SIZE]>, const SIZE: usize>(
     bytes: &[u8],
 ) -> Vec<T> {
     let (numbers, _) = bytes.as_chunks::<SIZE>();

@@ -24,7 +24,6 @@ pub use archive::Archive;
 pub use atomic::write_atomically;
 pub(crate) use container::read;
 pub use container::{Container, Part};
-pub(crate) use elements::{from_le_bytes, to_le_bytes};
 pub(crate) use encoding::{Description, from_pieces};
 pub use entropy::entropy_bits;
 pub use entry::Entry;

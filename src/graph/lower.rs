@@ -145,8 +145,7 @@ impl Lowering<'_> {
                         .read(path)?
                         .into_iter()
                         .map(|code| code as i32)
-                        .collect::<Vec<i32>>()
-                        .into(),
+                        .collect(),
                 })
             }
             other => {

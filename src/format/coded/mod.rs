@@ -5,12 +5,14 @@
 //! they are the gaps between those that are not zero, and those; of numbers without, the two halves.
 //! Gaps take no more bits than a coded mask, and only as long to decode as there are numbers left.
 
+mod floats;
 mod model;
 mod read;
 mod stream;
 mod token;
 mod write;
 
+pub(crate) use floats::{decode_floats, encode_floats};
 pub(crate) use read::{Width, decode, width};
 pub(crate) use write::encode;
 

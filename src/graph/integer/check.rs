@@ -296,10 +296,17 @@ fn heaviest_of<T: Copy>(
     // All that share a group, one after the other.
     let in_group = dims[0] / groups * rows * inner;
     let length = if groups > 1 { in_group } else { codes.len() };
+    // Sums of so few stay within 32 bits, which processors add several of at once.
+    let few = |codes: &[T]| codes.iter().map(|&code| absolute(code)).sum::<u32>();
+    let sum = |codes: &[T]| codes.chunks(1 << 15).map(|codes| u64::from(few(codes))).sum::<u64>();
     for (sums, codes) in sums.chunks_mut(rows.max(1)).zip(codes.chunks(length.max(1))) {
         for codes in codes.chunks((rows * inner).max(1)) {
-            for (sum, codes) in sums.iter_mut().zip(codes.chunks(inner.max(1))) {
-                *sum += codes.iter().map(|&code| u64::from(absolute(code))).sum::<u64>();
+            if inner == 1 {
+                let pairs = sums.iter_mut().zip(codes);
+                pairs.for_each(|(sum, &code)| *sum += u64::from(absolute(code)));
+            } else {
+                let pairs = sums.iter_mut().zip(codes.chunks(inner.max(1)));
+                pairs.for_each(|(total, codes)| *total += sum(codes));
             }
         }
     }

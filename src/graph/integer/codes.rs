@@ -83,6 +83,12 @@ impl From<Vec<i32>> for Codes {
     }
 }
 
+impl FromIterator<i32> for Codes {
+    fn from_iter<I: IntoIterator<Item = i32>>(codes: I) -> Self {
+        codes.into_iter().collect::<Vec<i32>>().into()
+    }
+}
+
 impl From<Codes> for Vec<i32> {
     fn from(codes: Codes) -> Self {
         codes.widened().into_owned()

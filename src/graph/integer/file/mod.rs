@@ -1,5 +1,5 @@
 //! The file of a model: the steps as JSON, weights coded near their entropy one after the other, and
-//! factors likewise as floats.
+//! factors likewise, whose exponents alone are coded.
 
 mod threads;
 mod version1;
@@ -10,7 +10,7 @@ use safetensors::tensor::Dtype;
 use serde::{Deserialize, Serialize};
 
 use crate::format::coded::{self, Width};
-use crate::format::{Container, FormatError, Opened, Part, from_le_bytes, read, to_le_bytes};
+use crate::format::{Container, FormatError, Opened, Part, read};
 use crate::graph::GraphError;
 
 use super::model::Unchecked;
@@ -91,13 +91,8 @@ impl IntegerModel {
             floats,
         });
         let contents = contents.map_err(|error| FormatError::corrupt(error.to_string()))?;
-        let values = Part {
-            name: FLOATS.to_string(),
-            dtype: Dtype::F32,
-            shape: vec![values.len()],
-            bytes: to_le_bytes(values.into_iter()),
-        };
-        let parts = vec![Part::bytes(INTEGERS, coded), values];
+        let values = coded::encode_floats(&values)?;
+        let parts = vec![Part::bytes(INTEGERS, coded), Part::bytes(FLOATS, values)];
         Ok(Container::new(KIND, contents, parts))
     }
 }
@@ -129,18 +124,20 @@ fn model(mut opened: Opened) -> Result<Unchecked, FormatError> {
     let contents: Contents = serde_json::from_str(&opened.description)
         .map_err(|error| FormatError::corrupt(error.to_string()))?;
     let mut bytes = opened.pieces.take("", INTEGERS, Some(Dtype::U8))?.bytes;
-    let mut values = opened.pieces.take("", FLOATS, Some(Dtype::F32))?.bytes;
+    let values = opened.pieces.take("", FLOATS, Some(Dtype::U8))?.bytes;
     opened.pieces.end()?;
+    let count = contents.floats.iter().copied().fold(0, usize::saturating_add);
+    let values = coded::decode_floats(values, count)?;
+    let mut values = &values[..];
     let (mut integers, mut floats) = (contents.integers.into_iter(), contents.floats.into_iter());
     let mut model = contents.model;
     let mut weights = Vec::new();
     each_tensor(&mut model, |path, tensor| {
         let missing = || FormatError::tensor(&path, "missing");
         if let Stored::Floats(factors) = tensor {
-            let length = floats.next().and_then(|count| count.checked_mul(4));
-            let length = length.ok_or_else(missing)?;
+            let length = floats.next().ok_or_else(missing)?;
             let (first, rest) = values.split_at_checked(length).ok_or_else(missing)?;
-            *factors = from_le_bytes::<f32, 4>(first);
+            *factors = first.to_vec();
             values = rest;
             return Ok(());
         }

@@ -65,7 +65,10 @@ fn main() -> Result<(), Box<dyn Error>> {
     let model = ResNet50Config::new().init(&device).map(&mut Normal);
     let pruning = Pruning::to(arguments.sparsity).scope(Scope::Layer);
     let quantization = Quantization::to(Scheme::symmetric(arguments.bits)?);
-    let (model, compression) = Plan::new().prune(pruning).quantize(quantization).attach(model)?;
+    let (model, compression) = Plan::new()
+        .prune(pruning)
+        .quantize(quantization)
+        .attach(model)?;
     let graph = Graph::capture(&model, IMAGES, ResNet50::forward)?.simplify();
     let activations = Activations::bits(8)?;
     let mut calibration = Calibration::new(graph, &model, &compression, activations)?;
@@ -76,13 +79,20 @@ fn main() -> Result<(), Box<dyn Error>> {
     let start = Instant::now();
     let bytes = integers.to_bytes()?;
     let written = start.elapsed().as_secs_f64();
-    let weights: usize = compression.layers().iter().map(|layer| layer.view.len()).sum();
+    let weights: usize = compression
+        .layers()
+        .iter()
+        .map(|layer| layer.view.len())
+        .sum();
     println!(
         "{} bytes, {:.4} a weight of {weights}; made in {written:.1} s",
         bytes.len(),
         bytes.len() as f64 / weights as f64
     );
-    assert!(IntegerModel::from_bytes(&bytes)? == integers, "another model");
+    assert!(
+        IntegerModel::from_bytes(&bytes)? == integers,
+        "another model"
+    );
 
     let mut milliseconds = Vec::new();
     for _ in 0..arguments.rounds.max(1) {

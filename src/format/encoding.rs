@@ -98,8 +98,8 @@ impl Entry {
         entry.payload = match tensor.encoding {
             Encoding::Dense => {
                 let piece = pieces.take(&path, "", None)?;
-                let element =
-                    element(piece.dtype).ok_or_else(|| entry.wrong(format!("type {}", piece.dtype)))?;
+                let element = element(piece.dtype)
+                    .ok_or_else(|| entry.wrong(format!("type {}", piece.dtype)))?;
                 if piece.shape != entry.dims {
                     return Err(entry.wrong("another shape than described"));
                 }

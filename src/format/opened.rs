@@ -54,7 +54,14 @@ impl<'a> Opened<'a> {
             let (from, to) = info.data_offsets;
             let bytes = data.get(from..to).ok_or_else(cut)?;
             let (dtype, shape) = (info.dtype, info.shape.clone());
-            Ok((name, Piece { dtype, shape, bytes }))
+            Ok((
+                name,
+                Piece {
+                    dtype,
+                    shape,
+                    bytes,
+                },
+            ))
         });
         let mut pieces = Pieces(pieces.collect::<Result<_, FormatError>>()?);
         let checksum = field(&mut fields, "checksum")?;

@@ -8,7 +8,9 @@ const BIAS: i32 = 127;
 /// Three bytes each, then the exponents.
 pub(crate) fn encode_floats(floats: &[f32]) -> Result<Vec<u8>, FormatError> {
     let bits = || floats.iter().map(|float| float.to_bits());
-    let exponents: Vec<i32> = bits().map(|bits| (bits >> 23 & 0xff) as i32 - BIAS).collect();
+    let exponents: Vec<i32> = bits()
+        .map(|bits| (bits >> 23 & 0xff) as i32 - BIAS)
+        .collect();
     let rest = bits().map(|bits| bits & 0x7f_ffff | bits >> 31 << 23);
     let mut bytes: Vec<u8> = rest
         .flat_map(|rest| rest.to_le_bytes().into_iter().take(3))

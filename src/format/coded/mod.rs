@@ -6,6 +6,7 @@
 //! Gaps take no more bits than a coded mask, and only as long to decode as there are numbers left.
 
 mod floats;
+mod fold;
 mod model;
 mod read;
 mod stream;
@@ -24,13 +25,3 @@ const PACKED: u8 = 0;
 const BITMAP: u8 = 1;
 const HALVES: u8 = 2;
 const GAPS: u8 = 3;
-
-/// 0, -1, 1, -2, … as 0, 1, 2, 3, …
-fn zigzag(number: i32) -> u32 {
-    (number << 1 ^ number >> 31) as u32
-}
-
-#[inline(always)]
-fn from_zigzag(number: u32) -> i32 {
-    (number >> 1) as i32 ^ -((number & 1) as i32)
-}

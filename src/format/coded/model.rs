@@ -113,7 +113,9 @@ impl Model {
     fn rice(&self) -> (u32, u64) {
         let coded = &self.frequencies[..self.frequencies.len() - 1];
         let bits = |rice: u32| -> u64 {
-            let bits = coded.iter().map(|f| u64::from((f >> rice) + 1) + u64::from(rice));
+            let bits = coded
+                .iter()
+                .map(|f| u64::from((f >> rice) + 1) + u64::from(rice));
             bits.sum()
         };
         let all = (0..=PRECISION as u32).map(|rice| (rice, bits(rice)));
@@ -190,7 +192,10 @@ fn normalized(counts: &[u64], scale: u32) -> Option<Vec<u16>> {
             sum -= 1;
         }
     }
-    shares.into_iter().map(|share| u16::try_from(share).ok()).collect()
+    shares
+        .into_iter()
+        .map(|share| u16::try_from(share).ok())
+        .collect()
 }
 
 /// A model for reading.

@@ -1,6 +1,7 @@
+use super::fold::Fold;
 use super::model::Numbers;
 use super::stream::Reader;
-use super::{BITMAP, GAPS, HALVES, MOST_IN_A_BYTE, PACKED, from_zigzag};
+use super::{BITMAP, GAPS, HALVES, MOST_IN_A_BYTE, PACKED};
 use crate::format::{FormatError, packed_len, unpack};
 
 /// Bytes of a number when it is read.
@@ -71,13 +72,15 @@ fn read<T: Copy + TryFrom<i32>>(bytes: &[u8], numbers: &mut [T]) -> Option<()> {
             fill(kept.map(|(number, _)| number), codes, low)
         }
         HALVES => {
+            let fold = Fold::from_number(take(&mut rest)?)?;
             let [first, second] = streams(rest, bytes.len(), numbers.len())?;
-            halves(first, second, numbers)
+            halves(first, second, fold, numbers)
         }
         GAPS => {
+            let fold = Fold::from_number(take(&mut rest)?)?;
             let kept = take(&mut rest)?;
             let [places, others] = streams(rest, bytes.len(), numbers.len())?;
-            spread(places, others, kept, numbers)
+            spread(places, others, (fold, kept), numbers)
         }
         _ => None,
     }
@@ -97,6 +100,7 @@ fn fill<'a, T: TryFrom<i32> + 'a>(
 fn halves<T: Copy + TryFrom<i32>>(
     mut first: Reader,
     mut second: Reader,
+    fold: Fold,
     numbers: &mut [T],
 ) -> Option<()> {
     if !numbers.is_empty() {
@@ -104,11 +108,11 @@ fn halves<T: Copy + TryFrom<i32>>(
         let (left, right) = numbers.split_at_mut(numbers.len().div_ceil(2));
         let (left, last) = left.split_at_mut(right.len());
         for (left, right) in left.iter_mut().zip(right) {
-            *left = T::try_from(from_zigzag(model.next(&mut first))).ok()?;
-            *right = T::try_from(from_zigzag(model.next(&mut second))).ok()?;
+            *left = T::try_from(fold.unfold(model.next(&mut first))).ok()?;
+            *right = T::try_from(fold.unfold(model.next(&mut second))).ok()?;
         }
         for left in last {
-            *left = T::try_from(from_zigzag(model.next(&mut first))).ok()?;
+            *left = T::try_from(fold.unfold(model.next(&mut first))).ok()?;
         }
     }
     (first.ends() && second.ends()).then_some(())
@@ -117,7 +121,7 @@ fn halves<T: Copy + TryFrom<i32>>(
 fn spread<T: Copy + TryFrom<i32>>(
     mut places: Reader,
     mut others: Reader,
-    kept: usize,
+    (fold, kept): (Fold, usize),
     numbers: &mut [T],
 ) -> Option<()> {
     if kept > 0 {
@@ -128,7 +132,7 @@ fn spread<T: Copy + TryFrom<i32>>(
             place = usize::saturating_add(place, gaps.next(&mut places) as usize);
             let number = numbers.get_mut(place)?;
             let value = values.next(&mut others).wrapping_add(1);
-            *number = T::try_from(from_zigzag(value)).ok()?;
+            *number = T::try_from(fold.unfold(value)).ok()?;
             place += 1;
         }
     }
@@ -140,7 +144,9 @@ fn streams(mut bytes: &[u8], size: usize, count: usize) -> Option<[Reader<'_>; 2
     let (first, second) = (take(&mut bytes)?, take(&mut bytes)?);
     let (first, rest) = bytes.split_at_checked(first)?;
     let (second, padding) = rest.split_at_checked(second)?;
-    let needed = count.div_ceil(MOST_IN_A_BYTE).saturating_sub(size - padding.len());
+    let needed = count
+        .div_ceil(MOST_IN_A_BYTE)
+        .saturating_sub(size - padding.len());
     let fits = padding.len() == needed && padding.iter().all(|byte| *byte == 0);
     match fits {
         true => Some([Reader::new(first)?, Reader::new(second)?]),

@@ -1,22 +1,28 @@
 use std::collections::HashMap;
 
+use super::fold::Fold;
 use super::model::Model;
 use super::read::Width;
 use super::stream::Writer;
-use super::{BITMAP, GAPS, HALVES, MOST_IN_A_BYTE, PACKED, zigzag};
+use super::{BITMAP, GAPS, HALVES, MOST_IN_A_BYTE, PACKED};
 use crate::format::{FormatError, pack, packed_len};
 
-/// The numbers in the fewest bytes: the same for the same numbers.
+/// The numbers in the fewest bytes: the same for the same numbers. Fails with
+/// [`FormatError::Corrupt`] where they are more than 32 bits count.
 pub(crate) fn encode(numbers: &[i32]) -> Result<Vec<u8>, FormatError> {
+    if u32::try_from(numbers.len()).is_err() {
+        return Err(FormatError::corrupt("a tensor of more than 2^32 numbers"));
+    }
     let kept: Vec<i32> = numbers.iter().copied().filter(|x| *x != 0).collect();
     let low = numbers.iter().fold(0, |low, &x| low.min(x));
     let high = numbers.iter().fold(0, |high, &x| high.max(x));
     let span = i64::from(high) - i64::from(low);
     let bits = (64 - span.leading_zeros()).max(1);
 
-    let all = Coding::of(|| numbers.iter().map(|&x| zigzag(x)));
+    let fold = Fold::of(low, high);
+    let all = Coding::of(|| numbers.iter().map(|&x| fold.fold(x)));
     let places = Coding::of(|| gaps(numbers));
-    let others = Coding::of(|| kept.iter().map(|&x| zigzag(x) - 1));
+    let others = Coding::of(|| kept.iter().map(|&x| fold.fold(x) - 1));
     let packed = |bytes: usize| match bits <= 16 {
         true => bytes as f64 * 8.0,
         false => f64::INFINITY,
@@ -47,15 +53,17 @@ pub(crate) fn encode(numbers: &[i32]) -> Result<Vec<u8>, FormatError> {
             bytes.extend(pack(&codes, bits)?);
         }
         HALVES => {
+            put(&mut bytes, fold.to_number());
             let (first, second) = numbers.split_at(numbers.len().div_ceil(2));
-            let first = all.write(true, first.iter().map(|&x| zigzag(x)))?;
-            let second = all.write(false, second.iter().map(|&x| zigzag(x)))?;
+            let first = all.write(true, first.iter().map(|&x| fold.fold(x)))?;
+            let second = all.write(false, second.iter().map(|&x| fold.fold(x)))?;
             append(&mut bytes, &first, &second);
         }
         _ => {
+            put(&mut bytes, fold.to_number());
             put(&mut bytes, kept.len());
             let places = places.write(true, gaps(numbers))?;
-            let others = others.write(true, kept.iter().map(|&x| zigzag(x) - 1))?;
+            let others = others.write(true, kept.iter().map(|&x| fold.fold(x) - 1))?;
             append(&mut bytes, &places, &others);
         }
     }

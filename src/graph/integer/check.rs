@@ -298,8 +298,16 @@ fn heaviest_of<T: Copy>(
     let length = if groups > 1 { in_group } else { codes.len() };
     // Sums of so few stay within 32 bits, which processors add several of at once.
     let few = |codes: &[T]| codes.iter().map(|&code| absolute(code)).sum::<u32>();
-    let sum = |codes: &[T]| codes.chunks(1 << 15).map(|codes| u64::from(few(codes))).sum::<u64>();
-    for (sums, codes) in sums.chunks_mut(rows.max(1)).zip(codes.chunks(length.max(1))) {
+    let sum = |codes: &[T]| {
+        codes
+            .chunks(1 << 15)
+            .map(|codes| u64::from(few(codes)))
+            .sum::<u64>()
+    };
+    for (sums, codes) in sums
+        .chunks_mut(rows.max(1))
+        .zip(codes.chunks(length.max(1)))
+    {
         for codes in codes.chunks((rows * inner).max(1)) {
             if inner == 1 {
                 let pairs = sums.iter_mut().zip(codes);

@@ -126,7 +126,11 @@ fn model(mut opened: Opened) -> Result<Unchecked, FormatError> {
     let mut bytes = opened.pieces.take("", INTEGERS, Some(Dtype::U8))?.bytes;
     let values = opened.pieces.take("", FLOATS, Some(Dtype::U8))?.bytes;
     opened.pieces.end()?;
-    let count = contents.floats.iter().copied().fold(0, usize::saturating_add);
+    let count = contents
+        .floats
+        .iter()
+        .copied()
+        .fold(0, usize::saturating_add);
     let values = coded::decode_floats(values, count)?;
     let mut values = &values[..];
     let (mut integers, mut floats) = (contents.integers.into_iter(), contents.floats.into_iter());

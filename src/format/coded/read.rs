@@ -47,12 +47,15 @@ where
     let mut numbers = Vec::new();
     let reserved = numbers.try_reserve_exact(count);
     reserved.map_err(|_| FormatError::corrupt(format!("no memory for {count} numbers")))?;
-    numbers.resize(count, T::default());
-    read(bytes, &mut numbers).ok_or_else(wrong)?;
+    read(bytes, count, &mut numbers).ok_or_else(wrong)?;
     Ok(numbers)
 }
 
-fn read<T: Copy + TryFrom<i32>>(bytes: &[u8], numbers: &mut [T]) -> Option<()> {
+fn read<T: Copy + Default + TryFrom<i32>>(
+    bytes: &[u8],
+    count: usize,
+    numbers: &mut Vec<T>,
+) -> Option<()> {
     let (&head, mut rest) = bytes.split_first()?;
     match head & 3 {
         form @ (PACKED | BITMAP) => {
@@ -60,27 +63,29 @@ fn read<T: Copy + TryFrom<i32>>(bytes: &[u8], numbers: &mut [T]) -> Option<()> {
             let (low, codes) = low_and_codes.split_first_chunk::<4>()?;
             let low = i32::from_le_bytes(*low);
             let bits = u32::from(bits);
+            numbers.resize(count, T::default());
             if form == PACKED {
-                let codes = unpack(codes, bits, numbers.len()).ok()?;
+                let codes = unpack(codes, bits, count).ok()?;
                 return fill(numbers.iter_mut(), codes, low);
             }
-            let (mask, codes) = codes.split_at_checked(packed_len(numbers.len(), 1))?;
-            let mask = unpack(mask, 1, numbers.len()).ok()?;
-            let count = mask.iter().filter(|kept| **kept == 1).count();
-            let codes = unpack(codes, bits, count).ok()?;
+            let (mask, codes) = codes.split_at_checked(packed_len(count, 1))?;
+            let mask = unpack(mask, 1, count).ok()?;
+            let kept = mask.iter().filter(|kept| **kept == 1).count();
+            let codes = unpack(codes, bits, kept).ok()?;
             let kept = numbers.iter_mut().zip(mask).filter(|(_, kept)| *kept == 1);
             fill(kept.map(|(number, _)| number), codes, low)
         }
         HALVES => {
             let fold = Fold::from_number(take(&mut rest)?)?;
-            let [first, second] = streams(rest, bytes.len(), numbers.len())?;
+            let [first, second] = streams(rest, bytes.len(), count)?;
+            numbers.resize(count, T::default());
             halves(first, second, fold, numbers)
         }
         GAPS => {
             let fold = Fold::from_number(take(&mut rest)?)?;
             let kept = take(&mut rest)?;
-            let [places, others] = streams(rest, bytes.len(), numbers.len())?;
-            spread(places, others, (fold, kept), numbers)
+            let [places, others] = streams(rest, bytes.len(), count)?;
+            spread([places, others], (fold, kept), count, numbers)
         }
         _ => None,
     }
@@ -118,11 +123,14 @@ fn halves<T: Copy + TryFrom<i32>>(
     (first.ends() && second.ends()).then_some(())
 }
 
-fn spread<T: Copy + TryFrom<i32>>(
-    mut places: Reader,
-    mut others: Reader,
+/// Numbers that are made zero at once: few enough to be in the processor's cache when the others come.
+const BLOCK: usize = 1 << 14;
+
+fn spread<T: Copy + Default + TryFrom<i32>>(
+    [mut places, mut others]: [Reader; 2],
     (fold, kept): (Fold, usize),
-    numbers: &mut [T],
+    count: usize,
+    numbers: &mut Vec<T>,
 ) -> Option<()> {
     if kept > 0 {
         let gaps = Numbers::read(&mut places)?;
@@ -130,12 +138,19 @@ fn spread<T: Copy + TryFrom<i32>>(
         let mut place = 0;
         for _ in 0..kept {
             place = usize::saturating_add(place, gaps.next(&mut places) as usize);
-            let number = numbers.get_mut(place)?;
             let value = values.next(&mut others).wrapping_add(1);
-            *number = T::try_from(fold.unfold(value)).ok()?;
+            let value = T::try_from(fold.unfold(value)).ok()?;
+            if place >= numbers.len() {
+                if place >= count {
+                    return None;
+                }
+                numbers.resize(count.min(place + BLOCK), T::default());
+            }
+            *numbers.get_mut(place)? = value;
             place += 1;
         }
     }
+    numbers.resize(count, T::default());
     (places.ends() && others.ends()).then_some(())
 }
 

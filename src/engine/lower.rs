@@ -4,7 +4,9 @@ use super::float;
 use super::stage::{
     Kind, PerElement, Pool, Rearrange, Shape, Stage, StageWork, WeightValues, Weighted, image,
 };
-use crate::graph::integer::{Activation, Divide, IntegerModel, IntegerOp, Rescale, Step, Weights};
+use crate::graph::integer::{
+    Activation, Codes, Divide, IntegerModel, IntegerOp, Rescale, Step, Weights,
+};
 use crate::graph::{Op, Value, Window};
 
 /// Numbers beyond these might end in NaN, which the kernels know nothing of.
@@ -117,7 +119,10 @@ impl Lowering<'_> {
                 };
                 let turned = Weights {
                     dims: vec![outputs, inputs],
-                    codes: turned(&weights.codes, outputs),
+                    codes: match &weights.codes {
+                        Codes::I8(codes) => Codes::I8(turned(codes, outputs)),
+                        codes => turned(&codes.widened(), outputs).into(),
+                    },
                 };
                 let window = whole(&shape);
                 let mut product = self.integers(step, window, 1, &turned, rescale)?;
@@ -216,14 +221,23 @@ impl Lowering<'_> {
         weights: &Weights,
         rescale: &Rescale,
     ) -> Option<Weighted> {
-        let codes = weights.codes.iter().map(|&code| i8::try_from(code).ok());
+        // Wider ones do not fit the kernels.
+        let codes = match &weights.codes {
+            Codes::I8(codes) => codes.clone(),
+            codes => {
+                let each = codes.widened();
+                each.iter()
+                    .map(|&code| i8::try_from(code).ok())
+                    .collect::<Option<_>>()?
+            }
+        };
         let filters = weights.dims[0];
         let (filters, residual) = self.ends(step, filters, rescale)?;
         Some(Weighted {
             window,
             groups,
             channels: weights.dims[1],
-            weights: WeightValues::Codes(codes.collect::<Option<_>>()?),
+            weights: WeightValues::Codes(codes),
             filters,
             residual,
             bounds: bounds(step, rescale.activation),

@@ -32,7 +32,7 @@ use crate::kernel::{Cell, Isa, Kernels, Team};
 /// };
 /// let linear = Step {
 ///     op: IntegerOp::Linear {
-///         weights: Weights { dims: vec![3, 2], codes: vec![1, 0, -7, 3, 0, 2] },
+///         weights: Weights { dims: vec![3, 2], codes: vec![1, 0, -7, 3, 0, 2].into() },
 ///         rescale: Rescale::by(0.05),
 ///     },
 ///     inputs: vec![Value::Node(0)],

@@ -1,11 +1,11 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 
-use safetensors::tensor::{Dtype, SafeTensors, TensorView};
+use safetensors::tensor::{Dtype, TensorView};
 
+use super::opened::{DESCRIPTION, Opened, Piece, Pieces, VERSION, deflate};
 use super::{FormatError, write_atomically};
 
-const VERSION: u32 = 1;
 const RESERVED: &str = "__metadata__";
 
 /// A named run of elements in a [`Container`].
@@ -86,19 +86,32 @@ impl Container {
         self.parts
     }
 
-    /// The file's bytes: the same for the same content. Fails with [`FormatError::Tensor`] for a part whose bytes do not fit its type
-    /// and shape, or whose name is `__metadata__`, which safetensors keeps for itself.
+    /// The file's bytes: the same for the same content. Fails with [`FormatError::Tensor`] for a part
+    /// whose bytes do not fit its type and shape, or whose name is one that is kept for the header
+    /// (`__metadata__`) or the description (`__description__`).
     pub fn to_bytes(&self) -> Result<Vec<u8>, FormatError> {
+        for name in [RESERVED, DESCRIPTION] {
+            if self.parts.contains_key(name) {
+                return Err(FormatError::tensor(name, "a reserved name"));
+            }
+        }
+        let description = Part::bytes(DESCRIPTION, deflate(&self.description));
+        let parts = || self.parts.values().chain([&description]);
+        let pieces = parts().map(|part| {
+            let piece = Piece {
+                dtype: part.dtype,
+                shape: part.shape.clone(),
+                bytes: &part.bytes,
+            };
+            (part.name.clone(), piece)
+        });
+        let checksum = Pieces(pieces.collect()).checksum(&self.kind, "");
         let metadata = BTreeMap::from([
             ("burn-compress", VERSION.to_string()),
             ("kind", self.kind.clone()),
-            ("description", self.description.clone()),
-            ("checksum", self.checksum()),
+            ("checksum", checksum),
         ]);
-        if self.parts.contains_key(RESERVED) {
-            return Err(FormatError::tensor(RESERVED, "a reserved name"));
-        }
-        let views = self.parts.values().map(|part| {
+        let views = parts().map(|part| {
             TensorView::new(part.dtype, part.shape.clone(), &part.bytes)
                 .map(|view| (part.name.as_str(), view))
                 .map_err(|error| FormatError::tensor(&part.name, error.to_string()))
@@ -110,51 +123,17 @@ impl Container {
     }
 
     /// Reads a file's bytes. Fails with [`FormatError::Version`] for a file of a newer version, and
-    /// with [`FormatError::Corrupt`] for one of another kind, or that was cut or altered anywhere.
+    /// with [`FormatError::Corrupt`] for one of another kind, or that was cut or altered anywhere. The
+    /// description takes at most 1024 bytes for each of the file's, all else as many as there.
     pub fn from_bytes(kind: &str, bytes: &[u8]) -> Result<Self, FormatError> {
-        let corrupt = |error: safetensors::SafeTensorError| FormatError::corrupt(error.to_string());
-        let (_, header) = SafeTensors::read_metadata(bytes).map_err(corrupt)?;
-        let mut fields = header.metadata().clone().unwrap_or_default();
-        let mut field = |name: &str| {
-            let missing = || FormatError::corrupt(format!("no `{name}` in its metadata"));
-            fields.remove(name).ok_or_else(missing)
-        };
-        // The version is read first: what else a newer file holds is unknown.
-        let version = field("burn-compress")?;
-        match version.parse::<u32>() {
-            Ok(VERSION) => {}
-            Ok(found) if found > VERSION => {
-                return Err(FormatError::Version {
-                    found,
-                    supported: VERSION,
-                });
-            }
-            _ => return Err(FormatError::corrupt(format!("version `{version}`"))),
-        }
-        let found = field("kind")?;
-        if found != kind {
-            return Err(FormatError::corrupt(format!("a `{found}`, not a `{kind}`")));
-        }
-        let (description, checksum) = (field("description")?, field("checksum")?);
-        let tensors = SafeTensors::deserialize(bytes).map_err(corrupt)?;
-        let parts = tensors.tensors().into_iter().map(|(name, view)| {
-            let part = Part {
-                name: name.clone(),
-                dtype: view.dtype(),
-                shape: view.shape().to_vec(),
-                bytes: view.data().to_vec(),
-            };
-            (name, part)
+        let opened = Opened::new(kind, bytes)?;
+        let parts = opened.pieces.0.into_iter().map(|(name, piece)| Part {
+            name,
+            dtype: piece.dtype,
+            shape: piece.shape,
+            bytes: piece.bytes.to_vec(),
         });
-        let container = Self {
-            kind: kind.to_string(),
-            description,
-            parts: parts.collect(),
-        };
-        match container.checksum() == checksum {
-            true => Ok(container),
-            false => Err(FormatError::corrupt("the checksum differs")),
-        }
+        Ok(Self::new(kind, opened.description, parts.collect()))
     }
 
     /// Writes the file, whole or not at all; returns its size in bytes. Fails as
@@ -168,26 +147,15 @@ impl Container {
     /// Reads a file of this kind. Fails with [`FormatError::Io`], or as
     /// [`from_bytes`](Self::from_bytes) does.
     pub fn load(kind: &str, path: impl AsRef<Path>) -> Result<Self, FormatError> {
-        let path = path.as_ref();
-        let bytes = std::fs::read(path).map_err(|source| FormatError::Io {
-            path: path.to_path_buf(),
-            source,
-        })?;
-        Self::from_bytes(kind, &bytes)
+        Self::from_bytes(kind, &read(path.as_ref())?)
     }
+}
 
-    // Over everything that means something: names, types and shapes as well as bytes.
-    fn checksum(&self) -> String {
-        let mut hasher = crc32fast::Hasher::new();
-        hasher.update(self.kind.as_bytes());
-        hasher.update(self.description.as_bytes());
-        for part in self.parts.values() {
-            let head = format!("{} {} {:?}", part.name, part.dtype, part.shape);
-            hasher.update(head.as_bytes());
-            hasher.update(&part.bytes);
-        }
-        format!("{:08x}", hasher.finalize())
-    }
+pub(crate) fn read(path: &Path) -> Result<Vec<u8>, FormatError> {
+    std::fs::read(path).map_err(|source| FormatError::Io {
+        path: path.to_path_buf(),
+        source,
+    })
 }
 
 // Puts metadata in front of a safetensors header. The safetensors crate writes them in the order of a

@@ -1,26 +1,34 @@
 //! The bits a compressed weight is made of: the [`Scheme`] with the one definition of rounding and
-//! saturation, packed codes, and the file.
+//! saturation, codes in few bytes, and the file.
 //!
 //! Nothing here knows Burn: training, export and loading all reach the same arithmetic.
 
 mod archive;
 mod atomic;
+pub(crate) mod coded;
 mod container;
 mod elements;
+mod encoding;
 mod entropy;
+mod entry;
 mod error;
+mod opened;
 mod pack;
 mod payload;
 mod requantize;
 mod scheme;
+mod version1;
 mod view;
 
-pub(crate) use archive::Description;
-pub use archive::{Archive, Entry};
+pub use archive::Archive;
 pub use atomic::write_atomically;
+pub(crate) use container::read;
 pub use container::{Container, Part};
+pub(crate) use encoding::{Description, from_pieces};
 pub use entropy::entropy_bits;
+pub use entry::Entry;
 pub use error::FormatError;
+pub(crate) use opened::Opened;
 pub use pack::{pack, packed_len, unpack};
 pub use payload::{Dense, ElementType, Payload, Quantized};
 pub use requantize::Requantize;

@@ -164,8 +164,17 @@ impl Quantized {
         }
     }
 
+    /// The codes less their zero points.
+    pub(crate) fn centred(&self) -> Vec<i32> {
+        let mut centred = Vec::with_capacity(self.codes.len());
+        for (codes, _, zero_point) in self.groups() {
+            centred.extend(codes.iter().map(|code| code - zero_point));
+        }
+        centred
+    }
+
     /// Whether each weight is exactly zero, in row order.
-    pub(super) fn zeros(&self) -> Vec<bool> {
+    fn zeros(&self) -> Vec<bool> {
         let mut zeros = Vec::with_capacity(self.codes.len());
         for (codes, _, zero_point) in self.groups() {
             zeros.extend(codes.iter().map(|code| *code == zero_point));

@@ -1,10 +1,13 @@
-//! Compressed models as files: what goes in comes out, at its true size; nothing else comes out.
+//! Compressed models as files: what goes in comes out, near its entropy; nothing else comes out.
+
+use std::collections::BTreeMap;
 
 use burn_compress::format::{
     Archive, Container, Dense, ElementType, Entry, FormatError, Granularity, Mapping, Part,
     Payload, Quantized, Scheme, WeightView, packed_len,
 };
 use proptest::prelude::*;
+use safetensors::tensor::TensorView;
 use safetensors::{Dtype, SafeTensors};
 
 use super::format::schemes;
@@ -134,11 +137,8 @@ proptest! {
         prop_assert_eq!(&Archive::from_bytes(&bytes).unwrap(), &archive);
         // The same archive is the same file.
         prop_assert_eq!(&archive.to_bytes().unwrap(), &bytes);
-        prop_assert!(archive.entropy_bytes() <= bytes.len() as u64);
         // And one that any other tool opens.
-        let parts = SafeTensors::deserialize(&bytes).unwrap();
-        let payload: usize = parts.tensors().iter().map(|(_, part)| part.data().len()).sum();
-        prop_assert!(archive.entropy_bytes() as usize <= payload.max(1));
+        prop_assert!(SafeTensors::deserialize(&bytes).is_ok());
     }
 
     #[test]
@@ -205,101 +205,136 @@ fn a_file_with_one_bit_altered_is_refused() {
     }
 }
 
-fn part_sizes(archive: &Archive) -> Vec<(String, usize)> {
+fn part_sizes(archive: &Archive) -> BTreeMap<String, usize> {
     let bytes = archive.to_bytes().unwrap();
-    let parts = SafeTensors::deserialize(&bytes).unwrap();
-    let mut sizes: Vec<_> = parts
-        .tensors()
+    assert_eq!(Archive::from_bytes(&bytes).unwrap(), *archive);
+    let parts = Container::from_bytes("model", &bytes).unwrap().into_parts();
+    let sizes = parts
         .into_iter()
-        .map(|(name, part)| (name, part.data().len()))
-        .collect();
-    sizes.sort();
-    sizes
+        .map(|(name, part)| (name, part.bytes.len()));
+    sizes.collect()
+}
+
+/// A part's size, where the file's other parts have these.
+fn size_of(archive: &Archive, name: &str, others: &[(&str, usize)]) -> usize {
+    let mut sizes = part_sizes(archive);
+    let size = sizes.remove(name).unwrap();
+    let others = others.iter().map(|(name, size)| (name.to_string(), *size));
+    assert_eq!(sizes, others.collect());
+    size
+}
+
+/// Numbers that look random, 0 to below 1.
+fn noise() -> impl FnMut() -> f64 {
+    let mut state = 5u64;
+    move || {
+        state = state
+            .wrapping_mul(6364136223846793005)
+            .wrapping_add(1442695040888963407);
+        (state >> 11) as f64 / (1u64 << 53) as f64
+    }
 }
 
 #[test]
-fn codes_take_their_true_bits() {
-    let view = WeightView::new(vec![10, 100], 0).unwrap();
+fn codes_take_their_entropy_or_their_true_bits() {
+    let view = WeightView::new(vec![40, 500], 0).unwrap();
     for bits in 2..=16 {
         for mapping in [Mapping::Symmetric, Mapping::Affine] {
             let scheme = Scheme::new(bits, mapping, Granularity::Channel).unwrap();
-            let high = scheme.code_range().1;
-            let (points, zero_points) = match mapping {
-                Mapping::Symmetric => (vec![0; 10], None),
-                Mapping::Affine => (vec![1; 10], Some(("w.zero_point".to_string(), 20))),
+            let (low, high) = scheme.code_range();
+            let (point, others) = match mapping {
+                Mapping::Symmetric => (0, vec![("w.scale", 160)]),
+                Mapping::Affine => (1, vec![("w.scale", 160), ("w.zero_point", 80)]),
             };
-            let of = |codes| Archive {
-                entries: vec![entry(
-                    "w",
-                    &[10, 100],
-                    quantized(&view, scheme, points.clone(), codes),
-                )],
+            let mut noise = noise();
+            let mut size = |density: f64| {
+                let mut code = || {
+                    // Any code but zero.
+                    let code = low + (noise() * f64::from(high - low)) as i32;
+                    match noise() < density {
+                        true => code + i32::from(code >= point),
+                        false => point,
+                    }
+                };
+                let codes = (0..20_000).map(|_| code()).collect();
+                let payload = quantized(&view, scheme, vec![point; 40], codes);
+                let entries = vec![entry("w", &[40, 500], payload)];
+                size_of(&Archive { entries }, "w.codes", &others) as f64
             };
-            let packed = |count| ("w.codes".to_string(), packed_len(count, bits));
-            let scale = ("w.scale".to_string(), 40);
-
-            let full = part_sizes(&of(vec![high; 1000]));
-            let expected = [packed(1000), scale.clone()];
-            assert_eq!(
-                full,
-                expected
-                    .into_iter()
-                    .chain(zero_points.clone())
-                    .collect::<Vec<_>>()
-            );
-
-            // Nine tenths pruned: a bit each, and the codes of a tenth.
-            let zero = points[0];
-            let pruned = (0..1000).map(|i| if i % 10 == 0 { high } else { zero });
-            let pruned = part_sizes(&of(pruned.collect()));
-            let expected = [("w.bitmap".to_string(), 125), packed(100), scale];
-            assert_eq!(
-                pruned,
-                expected.into_iter().chain(zero_points).collect::<Vec<_>>()
-            );
+            let bits_of_code = f64::from(high - low).log2();
+            let near = |bits: f64| {
+                let bytes = 20_000.0 * bits / 8.0;
+                bytes * 0.98..bytes * 1.02 + 100.0
+            };
+            let dense = size(1.0);
+            assert!(near(bits_of_code).contains(&dense), "{bits}: {dense}");
+            assert!(dense <= packed_len(20_000, bits) as f64 + 16.0);
+            // Nine tenths pruned: 0.469 bits for where, and the codes of a tenth.
+            let sparse = size(0.1);
+            let range = near(0.469 + 0.1 * bits_of_code);
+            assert!(range.contains(&sparse), "{bits}: {sparse}, not {range:?}");
         }
     }
 }
 
 #[test]
-fn the_smaller_of_the_two_forms_is_taken() {
-    let view = WeightView::new(vec![1, 800], 0).unwrap();
-    for bits in [2, 3, 8, 16] {
+fn weights_at_any_sparsity_take_little_more_than_their_entropy() {
+    let view = WeightView::new(vec![1, 20_000], 0).unwrap();
+    for bits in [2, 3, 4, 8] {
         let scheme = Scheme::new(bits, Mapping::Symmetric, Granularity::Tensor).unwrap();
-        for kept in (0..=800).step_by(20) {
-            let codes = (0..800).map(|i| i32::from(i < kept)).collect();
-            let payload = quantized(&view, scheme, vec![0], codes);
-            let archive = Archive {
-                entries: vec![entry("w", &[1, 800], payload)],
+        let high = f64::from(scheme.code_range().1);
+        for zeros in [0.0, 0.3, 0.7, 0.9, 0.97, 0.995, 0.9999] {
+            let mut noise = noise();
+            // The sum of three: about normal.
+            let mut code = || match noise() < zeros {
+                true => 0,
+                false => ((2.0 / 3.0 * (noise() + noise() + noise()) - 1.0) * high).round() as i32,
             };
-            let sizes = part_sizes(&archive);
-            let total: usize = sizes.iter().map(|(_, size)| size).sum();
-            let (plain, bitmap) = (packed_len(800, bits), 100 + packed_len(kept as usize, bits));
-            assert_eq!(total, plain.min(bitmap) + 4, "{bits} bits, {kept} kept");
-            assert_eq!(
-                Archive::from_bytes(&archive.to_bytes().unwrap()).unwrap(),
-                archive
+            let codes = (0..20_000).map(|_| code()).collect();
+            let payload = quantized(&view, scheme, vec![0], codes);
+            let bound = payload.entropy_bits() / 8.0 - 4.0;
+            let entries = vec![entry("w", &[1, 20_000], payload)];
+            let size = size_of(&Archive { entries }, "w.codes", &[("w.scale", 4)]) as f64;
+            let range = bound * 0.98..bound * 1.01 + 130.0;
+            assert!(
+                range.contains(&size),
+                "{bits} bits, {zeros} zero: {size}, not {bound}"
             );
         }
     }
 }
 
 #[test]
-fn sparse_weights_take_a_bit_each_and_a_float_each_that_is_left() {
-    let mut values = vec![0.0; 1001];
-    values[3] = 1.0;
-    values[1000] = -1.0;
-    values[7] = -0.0; // stored as zero
+fn sparse_weights_take_a_coded_mask_and_a_float_each_that_is_left() {
+    let mut noise = noise();
+    for zeros in [0.5, 0.9, 0.99] {
+        let values: Vec<f32> = (0..20_000)
+            .map(|_| {
+                if noise() < zeros {
+                    0.0
+                } else {
+                    noise() as f32 + 0.1
+                }
+            })
+            .collect();
+        let kept = values.iter().filter(|value| **value != 0.0).count();
+        let payload = Payload::Sparse(values);
+        let bound = payload.entropy_bits() / 8.0 - 4.0 * kept as f64;
+        let entries = vec![entry("w", &[20_000], payload)];
+        let mask = size_of(&Archive { entries }, "w.mask", &[("w.values", kept * 4)]) as f64;
+        assert!(
+            (bound * 0.98..bound * 1.02 + 40.0).contains(&mask),
+            "{mask}, not {bound}"
+        );
+    }
     let archive = Archive {
-        entries: vec![entry("w", &[1001], Payload::Sparse(values))],
+        entries: vec![entry("w", &[3], Payload::Sparse(vec![1.0, -0.0, 0.0]))],
     };
-    let sizes = part_sizes(&archive);
-    assert_eq!(sizes, [("w.bitmap".into(), 126), ("w.values".into(), 8)]);
     let loaded = Archive::from_bytes(&archive.to_bytes().unwrap()).unwrap();
     let Payload::Sparse(values) = &loaded.entries[0].payload else {
         panic!()
     };
-    assert_eq!(values[7].to_bits(), 0);
+    assert_eq!(values[1].to_bits(), 0); // a negative zero is stored as zero
 }
 
 #[test]
@@ -363,6 +398,11 @@ fn entries_that_contradict_themselves_are_not_written() {
             entry("w.codes", &[1], dense(ElementType::U8, vec![0])),
         ],
         vec![entry("__metadata__", &[1], dense(ElementType::U8, vec![0]))],
+        vec![entry(
+            "__description__",
+            &[1],
+            dense(ElementType::U8, vec![0]),
+        )],
     ] {
         let folder = tempfile::tempdir().unwrap();
         let archive = Archive { entries: wrong };
@@ -402,6 +442,7 @@ fn described(dims: &str, encoding: &str) -> String {
     format!(r#"{{"path":"w","dims":{dims},"output_axis":0,"encoding":{encoding}}}"#)
 }
 
+// The forms of version 1, whose parts are easily written by hand.
 fn codes(mapping: &str, bitmap: bool) -> String {
     format!(
         r#"{{"kind":"quantized","scheme":{{"bits":4,"mapping":"{mapping}","granularity":"channel"}},"bitmap":{bitmap}}}"#
@@ -593,6 +634,38 @@ fn descriptions_that_contradict_the_content_are_refused() {
 }
 
 #[test]
+fn coded_parts_that_contradict_themselves_are_refused() {
+    let mut archive = small();
+    archive.entries.truncate(2);
+    let container = Container::from_bytes("model", &archive.to_bytes().unwrap()).unwrap();
+    let description = container.description().to_string();
+    let parts: Vec<Part> = container.into_parts().into_values().collect();
+    assert_eq!(crafted(&description, parts.clone()).unwrap(), archive);
+    for place in 0..parts.len() {
+        let refused = |bytes: Vec<u8>| {
+            let mut parts = parts.clone();
+            let size = parts[place].dtype.bitsize() / 8;
+            parts[place].shape = vec![bytes.len() / size];
+            parts[place].bytes = bytes;
+            // Whole elements: a container refuses anything else.
+            if parts[place].bytes.len().is_multiple_of(size) {
+                let name = &parts[place].name.clone();
+                assert!(crafted(&description, parts).is_err(), "{name}");
+            }
+        };
+        let bytes = &parts[place].bytes;
+        refused(vec![]);
+        (0..bytes.len()).for_each(|length| refused(bytes[..length].to_vec()));
+        (1..9).for_each(|more| refused([&bytes[..], &vec![0; more]].concat()));
+    }
+    // More weights than such few bytes can stand for, and than memory holds.
+    for dims in ["[1,4096]", "[1,1099511627776]", "[1,9223372036854775807]"] {
+        let description = description.replace("[1,4]", dims);
+        assert!(crafted(&description, parts.clone()).is_err(), "{dims}");
+    }
+}
+
+#[test]
 fn a_container_knows_its_kind_and_version() {
     let container = Container::new("notes", "{}".into(), vec![Part::bytes("a", vec![1])]);
     let bytes = container.to_bytes().unwrap();
@@ -607,12 +680,12 @@ fn a_container_knows_its_kind_and_version() {
         let view = safetensors::tensor::TensorView::new(Dtype::U8, vec![1], &[1]).unwrap();
         safetensors::serialize([("a", view)], Some(fields.collect())).unwrap()
     };
-    for version in ["2", "4294967295"] {
+    for version in ["3", "4294967295"] {
         let bytes = metadata(&[("burn-compress", version)]);
         match Container::from_bytes("notes", &bytes) {
             Err(FormatError::Version {
                 found,
-                supported: 1,
+                supported: 2,
             }) => {
                 assert_eq!(found.to_string(), version);
             }
@@ -628,6 +701,12 @@ fn a_container_knows_its_kind_and_version() {
         metadata(&[("burn-compress", "one")]),
         metadata(&[("burn-compress", "1")]),
         metadata(&[("burn-compress", "1"), ("kind", "notes")]),
+        metadata(&[("burn-compress", "2"), ("kind", "notes")]),
+        metadata(&[
+            ("burn-compress", "2"),
+            ("kind", "notes"),
+            ("checksum", "00000000"),
+        ]),
         metadata(&[
             ("burn-compress", "1"),
             ("kind", "notes"),
@@ -665,4 +744,117 @@ fn saving_where_it_cannot_leaves_the_old_file() {
     let error = Archive::load(&missing).unwrap_err();
     assert!(error.to_string().contains("missing.bcm"));
     assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 1);
+}
+
+#[test]
+fn files_of_version_1_load() {
+    let old = include_bytes!("../data/version1-model.bcm");
+    assert_eq!(Archive::from_bytes(old).unwrap(), small());
+    let (length, _) = old.split_first_chunk().unwrap();
+    let header = u64::from_le_bytes(*length) as usize + 8;
+    for place in header..old.len() {
+        let mut altered = old.to_vec();
+        altered[place] ^= 1;
+        assert!(Archive::from_bytes(&altered).is_err(), "{place}");
+    }
+}
+
+#[test]
+fn a_header_whose_offsets_overflow_is_refused() {
+    let size = u64::MAX - 3;
+    let header = format!(
+        r#"{{"__metadata__":{{"burn-compress":"2","kind":"model","checksum":"00000000"}},"a":{{"dtype":"U8","shape":[{size}],"data_offsets":[0,{size}]}}}}"#
+    );
+    let bytes = [&(header.len() as u64).to_le_bytes()[..], header.as_bytes()].concat();
+    let error = Archive::from_bytes(&bytes).unwrap_err();
+    assert!(matches!(error, FormatError::Corrupt { .. }));
+}
+
+#[test]
+fn a_description_that_expands_without_end_is_refused() {
+    let deflated = miniz_oxide::deflate::compress_to_vec_zlib(&vec![b' '; 1 << 22], 9);
+    assert!(deflated.len() < 5000); // of which 1024 times as much would be read
+    let with = |description: &[u8]| {
+        let mut bytes = small().to_bytes().unwrap();
+        let tensors = SafeTensors::deserialize(&bytes).unwrap();
+        let view = |name: &str| tensors.tensor(name).unwrap();
+        let others = tensors
+            .names()
+            .into_iter()
+            .filter(|name| *name != "__description__");
+        let mut views: Vec<_> = others.map(|name| (name.to_string(), view(name))).collect();
+        let part = TensorView::new(Dtype::U8, vec![description.len()], description).unwrap();
+        views.push(("__description__".into(), part));
+        let checksum = checksum("model", &views);
+        let metadata = [
+            ("burn-compress", "2"),
+            ("kind", "model"),
+            ("checksum", &checksum),
+        ];
+        let metadata = metadata.map(|(key, value)| (key.to_string(), value.to_string()));
+        bytes = safetensors::serialize(views, Some(metadata.into())).unwrap();
+        Archive::from_bytes(&bytes)
+    };
+    let whole = small().to_bytes().unwrap();
+    let whole = SafeTensors::deserialize(&whole).unwrap();
+    let description = whole.tensor("__description__").unwrap().data();
+    assert_eq!(with(description).unwrap(), small());
+    for wrong in [
+        &deflated[..],
+        b"",
+        b"{}",
+        &description[1..],
+        &description[..20],
+    ] {
+        let error = with(wrong).unwrap_err();
+        assert!(matches!(error, FormatError::Corrupt { .. }), "{error}");
+    }
+}
+
+/// Over the kind and each part's name, type, shape and bytes.
+fn checksum(kind: &str, views: &[(String, TensorView)]) -> String {
+    let mut views: Vec<_> = views.iter().collect();
+    views.sort_by_key(|(name, _)| name);
+    let mut hasher = crc32fast::Hasher::new();
+    hasher.update(kind.as_bytes());
+    for (name, view) in views {
+        hasher.update(format!("{name} {} {:?}", view.dtype(), view.shape()).as_bytes());
+        hasher.update(view.data());
+    }
+    format!("{:08x}", hasher.finalize())
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(400))]
+
+    // Whoever can alter a file can also set its checksum.
+    #[test]
+    fn a_forged_file_never_panics(
+        text in prop::collection::vec((any::<prop::sample::Index>(), "[0-9a-z\\[\\]{},:.\"-]{0,3}", 0usize..3), 0..3),
+        parts in prop::collection::vec((any::<prop::sample::Index>(), any::<prop::sample::Index>(), prop::collection::vec(any::<u8>(), 0..4), 0usize..4), 1..4),
+    ) {
+        let container = Container::from_bytes("model", &small().to_bytes().unwrap()).unwrap();
+        let mut description = container.description().to_string();
+        for (place, text, removed) in text {
+            let place = place.index(description.len());
+            let end = (place + removed).min(description.len());
+            description.replace_range(place..end, &text);
+        }
+        let mut all: Vec<Part> = container.into_parts().into_values().collect();
+        for (part, place, bytes, removed) in parts {
+            let count = all.len();
+            let part = &mut all[part.index(count)];
+            let place = place.index(part.bytes.len() + 1);
+            let end = (place + removed).min(part.bytes.len());
+            part.bytes.splice(place..end, bytes);
+            // Whole elements: a container refuses anything else.
+            part.dtype = if part.bytes.len().is_multiple_of(4) { part.dtype } else { Dtype::U8 };
+            let size = part.dtype.bitsize() / 8;
+            part.shape = vec![part.bytes.len() / size];
+        }
+        if let Ok(archive) = crafted(&description, all) {
+            let again = Archive::from_bytes(&archive.to_bytes().unwrap()).unwrap();
+            prop_assert_eq!(again, archive);
+        }
+    }
 }

@@ -1,12 +1,17 @@
 //! A compiled model gives what its integer reference does, bit for bit, on every instruction set.
 
-use burn_compress::engine::{Choice, EngineError, Options, Program};
+use burn::tensor::Tensor;
+use burn_compress::engine::{Choice, Choices, EngineError, LayerRow, Options, Program};
 use burn_compress::format::{Granularity, Mapping, Scheme};
 use burn_compress::graph::integer::{Grid, IntegerModel, IntegerOp, Rescale, Step, Weights};
 use burn_compress::graph::{Dim, Value};
 use burn_compress::kernel::{Isa, Kernels};
 
+use super::device::device;
+use super::graph_models::networks::resnet::ResNet;
+use super::graph_models::randomized;
 use super::models::spread;
+use super::quantized::{How, input, quantized};
 
 /// Numbers between -1 and 1 for a batch.
 fn images(model: &IntegerModel, batch: usize, salt: usize) -> Vec<f32> {
@@ -71,7 +76,7 @@ fn linear() -> IntegerModel {
     };
     let weights = Weights {
         dims: vec![3, 2],
-        codes: vec![1, 0, -7, 3, 0, 2],
+        codes: vec![1, 0, -7, 3, 0, 2].into(),
     };
     let rescale = Rescale::by(0.05);
     let linear = IntegerOp::Linear { weights, rescale };
@@ -82,6 +87,20 @@ fn linear() -> IntegerModel {
     ];
     let input = vec![Dim::Batch(1), Dim::Fixed(3)];
     IntegerModel::new(input, vec![], steps, Value::Node(1)).unwrap()
+}
+
+// ResNet-20 in integers, pruned, for small images.
+fn resnet() -> IntegerModel {
+    let model = ResNet::new(20, &device()).unwrap();
+    let how = How::bits(8, 8).pruned(0.8);
+    let batches = [input([2, 3, 16, 16], 11, &device())];
+    let (quantized, _) = quantized(
+        randomized(model),
+        how,
+        |model: &ResNet, x: Tensor<4>| model.forward(x),
+        &batches,
+    );
+    quantized.to_integer().unwrap()
 }
 
 #[test]
@@ -95,4 +114,141 @@ fn options_that_a_machine_cannot_meet() {
         Program::compile(&model, none),
         Err(EngineError::Threads)
     ));
+    let lacking = Isa::ALL.into_iter().find(|isa| Kernels::of(*isa).is_none());
+    if let Some(isa) = lacking {
+        let found = Program::compile(&model, options(isa, 1));
+        assert!(matches!(found, Err(EngineError::Isa { isa: found }) if found == isa));
+    }
+}
+
+#[test]
+fn a_residual_network_runs_on_cells_alone() {
+    if super::device::leaves_out("a_residual_network_runs_on_cells_alone") {
+        return;
+    }
+    let model = resnet();
+    // Measured choices, too, change no bit.
+    for choice in [Choice::Measured, Choice::Estimated] {
+        let options = Options {
+            threads: Some(2),
+            choice,
+            ..Options::default()
+        };
+        let program = Program::compile(&model, options).unwrap();
+        for batch in [1, 16, 35] {
+            let plain = |row: &&LayerRow| row.kernel.starts_with("plain");
+            assert_eq!(program.layers(batch).iter().find(plain), None);
+            let input = images(&model, batch, 3);
+            let (expected, _) = model.run(&input, batch).unwrap();
+            assert_close(&program.run(&input, batch).unwrap(), &expected, true, "");
+        }
+        let products = program.layers(1).iter().filter(|row| row.multiply_adds > 0);
+        for row in products {
+            assert_eq!(row.microseconds.is_some(), choice == Choice::Measured);
+            assert!(row.kept_share <= 1.0 && program.table(1).contains(&row.layer));
+        }
+    }
+}
+
+#[test]
+fn inputs_that_do_not_fit() {
+    let program = Program::compile(&linear(), Options::default()).unwrap();
+    let error = |input: &[f32], batch| program.run(input, batch).unwrap_err();
+    assert!(matches!(
+        error(&[1.0; 4], 1),
+        EngineError::Input {
+            found: 4,
+            expected: 3,
+            ..
+        }
+    ));
+    assert!(matches!(error(&[], 0), EngineError::Input { .. }));
+    assert!(matches!(
+        error(&[1.0; 3], usize::MAX),
+        EngineError::Input { .. }
+    ));
+    for bad in [f32::NAN, f32::INFINITY, f32::NEG_INFINITY] {
+        for batch in [1, 2, 40] {
+            let mut input = vec![0.5; 3 * batch];
+            let place = 3 * batch - 2;
+            input[place] = bad;
+            match error(&input, batch) {
+                EngineError::NotFinite {
+                    place: found,
+                    value,
+                } => {
+                    assert_eq!((found, value.to_bits()), (place, bad.to_bits()));
+                }
+                other => panic!("{other}"),
+            }
+        }
+    }
+    let mut short = [0.0; 3];
+    let found = program.run_into(&[1.0; 6], 2, &mut short);
+    assert!(matches!(
+        found,
+        Err(EngineError::Output {
+            found: 3,
+            expected: 4
+        })
+    ));
+    // After an error it goes on.
+    assert!(program.run(&[1.0, 2.0, 3.0], 1).is_ok());
+}
+
+#[test]
+fn threads_share_one_program() {
+    let model = linear();
+    let program = Program::compile(&model, options(Isa::Portable, 2)).unwrap();
+    std::thread::scope(|scope| {
+        for salt in 0..4 {
+            let (program, model) = (program.clone(), &model);
+            scope.spawn(move || {
+                for batch in [1, 3, 16, 33, 64] {
+                    let input = images(model, batch, salt);
+                    let (expected, _) = model.run(&input, batch).unwrap();
+                    assert_close(&program.run(&input, batch).unwrap(), &expected, true, "");
+                }
+            });
+        }
+    });
+}
+
+#[test]
+fn files_and_kept_choices() {
+    if super::device::leaves_out("files_and_kept_choices") {
+        return;
+    }
+    let model = resnet();
+    let program = Program::compile(&model, Options::default()).unwrap();
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("model.bcm");
+    let bytes = program.save(&path).unwrap();
+    assert_eq!(bytes, std::fs::metadata(&path).unwrap().len());
+    let input = images(&model, 17, 5);
+    let expected = program.run(&input, 17).unwrap();
+    let loaded = Program::load(&path, Options::default()).unwrap();
+    assert_eq!(loaded.run(&input, 17).unwrap(), expected);
+    let mapped = Program::from_bytes(&std::fs::read(&path).unwrap(), Options::default()).unwrap();
+    assert_eq!(mapped.model(), program.model());
+    assert!(matches!(
+        Program::from_bytes(b"no model", Options::default()),
+        Err(EngineError::Graph(_))
+    ));
+
+    // Kept choices are used: no kernel is timed.
+    let kept = serde_json::to_string(program.choices()).unwrap();
+    let kept: Choices = serde_json::from_str(&kept).unwrap();
+    let again = Program::compile_as(&model, Options::default(), &kept).unwrap();
+    assert_eq!(again.choices(), program.choices());
+    assert!(again.layers(1).iter().all(|row| row.microseconds.is_none()));
+    assert_eq!(again.run(&input, 17).unwrap(), expected);
+    // Those of another machine are not.
+    let other = Program::compile_as(&model, options(Isa::Portable, 1), &kept).unwrap();
+    assert_eq!(other.choices().isa, Isa::Portable);
+    assert_eq!(other.run(&input, 17).unwrap(), expected);
+    // Nor those of another model.
+    let linear = linear();
+    let other = Program::compile_as(&linear, Options::default(), &kept).unwrap();
+    assert!(other.run(&[1.0, 2.0, 3.0], 1).is_ok());
 }

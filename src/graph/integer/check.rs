@@ -4,7 +4,7 @@ use crate::graph::{Dim, GraphError, Op, Unary, Value};
 
 use super::shape::{self, MAX_ELEMENTS};
 use super::window::largest;
-use super::{Grid, IntegerModel, IntegerOp, Rescale, Step, Weights};
+use super::{Codes, Grid, IntegerModel, IntegerOp, Rescale, Step, Weights};
 
 type Result<T> = std::result::Result<T, String>;
 
@@ -157,7 +157,7 @@ fn numbers(step: &Step) -> Result<()> {
                 let (codes, dims) = (weights.codes.len(), &weights.dims);
                 return Err(format!("{codes} weights in {dims:?}"));
             }
-            super::file::storable(&step.op)
+            within(&weights.codes)
         }
         IntegerOp::Add { left, right, .. } => finite(&[*left, *right]),
         IntegerOp::AddConstant { multiplier, .. }
@@ -263,16 +263,60 @@ fn reach(model: &IntegerModel, step: &Step) -> Result<u64> {
     Ok(terms.saturating_mul(code(0)))
 }
 
+/// Whether the weights can be centred codes of 16 bits.
+fn within(codes: &Codes) -> Result<()> {
+    let Codes::I32(codes) = codes else {
+        return Ok(());
+    };
+    match codes.iter().find(|code| code.unsigned_abs() > 65_535) {
+        Some(code) => Err(format!("a weight of {code} has more than 16 bits")),
+        None => Ok(()),
+    }
+}
+
 /// The greatest sum of absolute weights of an output channel. These lie on an axis; where that is the
 /// second, the first is in groups.
 fn heaviest(weights: &Weights, axis: usize, groups: usize) -> u64 {
-    let rows = weights.dims[axis];
-    let inner: usize = weights.dims[axis + 1..].iter().product();
-    let in_group = weights.dims[0] / groups * rows * inner;
+    let shape = (&weights.dims[..], axis, groups);
+    match &weights.codes {
+        Codes::I8(codes) => heaviest_of(codes, shape, |code| code.unsigned_abs().into()),
+        Codes::I16(codes) => heaviest_of(codes, shape, |code| code.unsigned_abs().into()),
+        Codes::I32(codes) => heaviest_of(codes, shape, i32::unsigned_abs),
+    }
+}
+
+fn heaviest_of<T: Copy>(
+    codes: &[T],
+    (dims, axis, groups): (&[usize], usize, usize),
+    absolute: impl Fn(T) -> u32,
+) -> u64 {
+    let rows = dims[axis];
+    let inner: usize = dims[axis + 1..].iter().product();
     let mut sums = vec![0u64; rows * groups];
-    for (index, code) in weights.codes.iter().enumerate() {
-        let group = if groups > 1 { index / in_group } else { 0 };
-        sums[group * rows + index / inner % rows] += u64::from(code.unsigned_abs());
+    // All that share a group, one after the other.
+    let in_group = dims[0] / groups * rows * inner;
+    let length = if groups > 1 { in_group } else { codes.len() };
+    // Sums of so few stay within 32 bits, which processors add several of at once.
+    let few = |codes: &[T]| codes.iter().map(|&code| absolute(code)).sum::<u32>();
+    let sum = |codes: &[T]| {
+        codes
+            .chunks(1 << 15)
+            .map(|codes| u64::from(few(codes)))
+            .sum::<u64>()
+    };
+    for (sums, codes) in sums
+        .chunks_mut(rows.max(1))
+        .zip(codes.chunks(length.max(1)))
+    {
+        for codes in codes.chunks((rows * inner).max(1)) {
+            if inner == 1 {
+                let pairs = sums.iter_mut().zip(codes);
+                pairs.for_each(|(sum, &code)| *sum += u64::from(absolute(code)));
+            } else {
+                let pairs = sums.iter_mut().zip(codes.chunks(inner.max(1)));
+                pairs.for_each(|(total, codes)| *total += sum(codes));
+            }
+        }
     }
     sums.into_iter().max().unwrap_or(0)
 }

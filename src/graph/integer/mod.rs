@@ -10,6 +10,7 @@
 //! The interpreter is plain: it knows no Burn tensors and no instruction set.
 
 mod check;
+mod codes;
 mod elementwise;
 mod file;
 mod float;
@@ -25,6 +26,7 @@ mod sink;
 mod step;
 mod window;
 
+pub use codes::Codes;
 pub use grid::Grid;
 pub use model::{IntegerModel, Step};
 pub use op::IntegerOp;

@@ -52,7 +52,7 @@ pub struct Step {
 /// };
 /// let linear = Step {
 ///     op: IntegerOp::Linear {
-///         weights: Weights { dims: vec![3, 2], codes: vec![1, 0, -7, 3, 0, 2] },
+///         weights: Weights { dims: vec![3, 2], codes: vec![1, 0, -7, 3, 0, 2].into() },
 ///         rescale: Rescale::by(0.5 * 0.1), // scale of the input times that of the weights
 ///     },
 ///     inputs: vec![Value::Node(0)],

@@ -12,7 +12,7 @@ use super::{Activation, Divide, Rescale, Weights};
 /// ```
 /// use burn_compress::graph::integer::{IntegerOp, Rescale, Weights};
 /// let op = IntegerOp::Linear {
-///     weights: Weights { dims: vec![3, 2], codes: vec![1, 0, -7, 3, 0, 2] },
+///     weights: Weights { dims: vec![3, 2], codes: vec![1, 0, -7, 3, 0, 2].into() },
 ///     rescale: Rescale::by(0.01),
 /// };
 /// assert_eq!(op.name(), "linear");
@@ -148,8 +148,8 @@ pub enum IntegerOp {
 /// A tensor of an operation, for the file.
 pub(super) enum Stored<'a> {
     Floats(&'a mut Vec<f32>),
-    /// Dimensions (none: one row) and the axis of the output channel.
-    Integers(&'a mut Vec<i32>, Option<Vec<usize>>, usize),
+    Weights(&'a mut Weights),
+    Table(&'a mut Vec<i32>),
 }
 
 impl IntegerOp {
@@ -271,10 +271,6 @@ impl IntegerOp {
 
     /// The tensors it holds, by name.
     pub(super) fn stored(&mut self) -> Vec<(&'static str, Stored<'_>)> {
-        let axis = match self {
-            Self::TransposedConvolution { .. } | Self::Linear { .. } => 1,
-            _ => 0,
-        };
         match self {
             Self::Convolution {
                 weights, rescale, ..
@@ -283,13 +279,12 @@ impl IntegerOp {
                 weights, rescale, ..
             }
             | Self::Linear { weights, rescale } => {
-                let dims = Some(weights.dims.clone());
-                let mut stored = vec![("weight", Stored::Integers(&mut weights.codes, dims, axis))];
+                let mut stored = vec![("weight", Stored::Weights(weights))];
                 stored.extend(rescale.stored());
                 stored
             }
             Self::MatMul { rescale } | Self::Rescale(rescale) => rescale.stored(),
-            Self::Table(table) => vec![("table", Stored::Integers(table, None, 0))],
+            Self::Table(table) => vec![("table", Stored::Table(table))],
             _ => Vec::new(),
         }
     }

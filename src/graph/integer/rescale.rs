@@ -4,13 +4,14 @@ use serde::{Deserialize, Serialize};
 use crate::graph::Op;
 use crate::graph::bound;
 
+use super::Codes;
 use super::op::Stored;
 
 /// Whole-number weights of a layer, centred: zero is a weight of zero.
 ///
 /// ```
 /// use burn_compress::graph::integer::Weights;
-/// let weights = Weights { dims: vec![2, 3], codes: vec![1, 0, -7, 3, 0, 2] };
+/// let weights = Weights { dims: vec![2, 3], codes: vec![1, 0, -7, 3, 0, 2].into() };
 /// # let _ = weights;
 /// ```
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
@@ -18,7 +19,7 @@ pub struct Weights {
     /// Dimensions, as [`Op`] gives them for the layer.
     pub dims: Vec<usize>,
     /// The codes less their zero point, the last axis fastest.
-    pub codes: Vec<i32>,
+    pub codes: Codes,
 }
 
 /// What bounds a result, in units of the output's scale.

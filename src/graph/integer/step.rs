@@ -90,17 +90,17 @@ fn compute(
         } => {
             let (op, _) = step.op.shape();
             let layout = layout(&op, &first.dims, dims).ok_or("no convolution")?;
-            let (codes, weights) = (first.codes()?, &weights.codes);
+            let (codes, weights) = (first.codes()?, weights.codes.widened());
             let row =
                 |channel: usize, sums: &[i32]| finish(sink, rescale, residual, sums, |_| channel);
             match op {
-                Op::Convolution { .. } => convolution(&layout, codes, weights, row),
-                _ => transposed_convolution(&layout, codes, weights, row),
+                Op::Convolution { .. } => convolution(&layout, codes, &weights, row),
+                _ => transposed_convolution(&layout, codes, &weights, row),
             }
         }
         IntegerOp::Linear { weights, rescale } => {
             let shape = [weights.dims[0], weights.dims[1]];
-            matrix_product(first.codes()?, &weights.codes, shape, |sums| {
+            matrix_product(first.codes()?, &weights.codes.widened(), shape, |sums| {
                 finish(sink, rescale, residual, sums, |output| output);
             })
         }

@@ -169,9 +169,16 @@ fn dimensions_must_fit() {
 
 #[test]
 fn numbers_must_fit() {
-    refused(|steps| convolution(steps).1.codes.truncate(15), "conv");
+    let codes = |codes: Vec<i32>| {
+        refused(
+            |steps| convolution(steps).1.codes = codes.clone().into(),
+            "conv",
+        )
+    };
+    codes(vec![1; 15]);
+    codes(vec![300; 17]);
+    codes([&[65_536][..], &[0; 15]].concat()); // beyond 16 bits
     refused(|steps| convolution(steps).1.dims[0] = 4, "conv");
-    refused(|steps| convolution(steps).1.codes[0] = 65_536, "conv"); // beyond 16 bits with -7
     refused(|steps| convolution(steps).2.multiplier.clear(), "conv");
     refused(|steps| convolution(steps).2.multiplier.push(1.0), "conv");
     refused(
@@ -231,7 +238,10 @@ fn sums_cannot_overflow() {
         steps[0].dims = per_image(&[inputs]);
         steps.push(Step {
             op: IntegerOp::Linear {
-                weights: Weights { dims, codes },
+                weights: Weights {
+                    dims,
+                    codes: codes.into(),
+                },
                 rescale: Rescale::by(1.0),
             },
             inputs: vec![Value::Node(0)],

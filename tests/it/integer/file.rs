@@ -1,9 +1,11 @@
-use burn_compress::format::{Container, FormatError, Scheme};
+use std::collections::BTreeMap;
+
+use burn_compress::format::{Container, FormatError, Part, Scheme, entropy_bits};
 use burn_compress::graph::integer::{Grid, IntegerModel, IntegerOp, Rescale, Step, Weights};
 use burn_compress::graph::{Constant, Dim, GraphError, Op, Unary, Value};
 use proptest::prelude::*;
 
-use super::bad::{build, steps};
+use super::bad::steps;
 use super::{Noise, per_image};
 
 const KIND: &str = "integer_model";
@@ -68,60 +70,107 @@ fn a_model_comes_back() {
     ));
 }
 
+/// One linear layer of these weights.
+fn linear(dims: [usize; 2], codes: Vec<i32>) -> IntegerModel {
+    let step = |op, input, grid, outputs| Step {
+        op,
+        inputs: vec![input],
+        grid,
+        dims: per_image(&[outputs]),
+        layer: "fc".into(),
+    };
+    let grid = Grid::new(Scheme::symmetric(8).unwrap(), 1.0, 0).unwrap();
+    let product = IntegerOp::Linear {
+        weights: Weights {
+            dims: dims.to_vec(),
+            codes: codes.into(),
+        },
+        rescale: Rescale::by(0.1),
+    };
+    let steps = vec![
+        step(IntegerOp::Quantize, Value::Input, Some(grid), dims[0]),
+        step(product, Value::Node(0), None, dims[1]),
+    ];
+    IntegerModel::new(per_image(&[dims[0]]), vec![], steps, Value::Node(1)).unwrap()
+}
+
+/// What a file takes beside the weights of one layer.
+const REST: usize = 900;
+
 #[test]
-fn weights_take_their_true_bits() {
-    let size = |bits: u32, sparse: bool| {
+fn weights_take_their_entropy() {
+    for (bits, density) in [(2, 10), (4, 10), (8, 10), (2, 1), (4, 1), (8, 1)] {
         let high = (1 << (bits - 1)) - 1;
         let mut noise = Noise(3);
-        let mut code = || match sparse && noise.below(10) > 0 {
-            true => 0,
-            false => noise.within(-high, high),
+        let mut code = || match noise.below(10) < density {
+            false => 0,
+            // The sum of two: not as probable at the ends.
+            true => (noise.within(-high, high) + noise.within(-high, high)) / 2,
         };
-        let weights = Weights {
-            dims: vec![100, 100],
-            codes: (0..10_000).map(|_| code()).collect(),
-        };
-        let step = |op, input, grid| Step {
-            op,
-            inputs: vec![input],
-            grid,
-            dims: vec![Dim::Batch(1), Dim::Fixed(100)],
-            layer: "fc".into(),
-        };
-        let grid = Grid::new(Scheme::symmetric(8).unwrap(), 1.0, 0).unwrap();
-        let linear = IntegerOp::Linear {
-            weights,
-            rescale: Rescale::by(0.1),
-        };
-        let steps = vec![
-            step(IntegerOp::Quantize, Value::Input, Some(grid)),
-            step(linear, Value::Node(0), None),
-        ];
-        let model = IntegerModel::new(per_image(&[100]), vec![], steps, Value::Node(1)).unwrap();
-        model.to_bytes().unwrap().len()
-    };
-    for bits in [2, 4, 8] {
-        let packed = 10_000 * bits as usize / 8;
+        let codes: Vec<i32> = (0..40_000).map(|_| code()).collect();
+        let entropy = entropy_bits(codes.iter()).ceil() as usize / 8;
+        let mut bytes = linear([200, 200], codes.clone()).to_bytes().unwrap();
+        let most = entropy + entropy / 50 + REST;
         assert!(
-            (packed..packed + 2000).contains(&size(bits, false)),
-            "{bits}"
+            bytes.len() < most,
+            "{bits}, {density}: {} of {entropy}",
+            bytes.len()
         );
+        let restored = IntegerModel::from_bytes(&bytes).unwrap();
+        assert_eq!(restored, linear([200, 200], codes));
+        // Weights alone, at the end.
+        *bytes.last_mut().unwrap() ^= 1;
+        assert!(IntegerModel::from_bytes(&bytes).is_err());
     }
-    assert!(size(8, true) < 1250 + 1250 + 2000); // a bit for each, a byte for a tenth
 }
 
 #[test]
-fn channels_with_their_own_zero_take_their_true_bits() {
-    // Four bits from -15 on and from 0 on: each channel by itself has 16 codes.
-    let mut steps = steps();
-    if let IntegerOp::Convolution { weights, .. } = &mut steps[1].op {
-        weights.codes = (-15..=0).step_by(2).chain((0..=15).step_by(2)).collect();
+fn noise_takes_its_true_bits() {
+    let mut noise = Noise(4);
+    let codes: Vec<i32> = (0..40_000).map(|_| noise.within(-127, 128)).collect();
+    let bytes = linear([200, 200], codes).to_bytes().unwrap();
+    assert!((40_000..40_000 + REST).contains(&bytes.len()));
+}
+
+#[test]
+fn weights_of_any_width_come_back() {
+    for codes in [
+        vec![0; 6],
+        vec![1, 0, -1, 0, 0, 0],
+        vec![-128, 127, 0, 0, 0, 5],
+        vec![-129, 0, 0, 0, 0, 0],
+        vec![32_767, -32_768, 0, 0, 1, 2],
+        vec![65_535, -65_535, 0, 1, 0, 0],
+    ] {
+        let model = linear([2, 3], codes);
+        assert_eq!(
+            IntegerModel::from_bytes(&model.to_bytes().unwrap()).unwrap(),
+            model
+        );
     }
-    let model = build(steps).unwrap();
-    let bytes = model.to_bytes().unwrap();
-    let parts = Container::from_bytes(KIND, &bytes).unwrap().into_parts();
-    assert_eq!(parts["1.conv.weight.codes"].bytes.len(), 16 * 4 / 8);
-    assert_eq!(IntegerModel::from_bytes(&bytes).unwrap(), model);
+}
+
+#[test]
+fn zeros_alone_take_a_byte_for_1024() {
+    let bytes = linear([1024, 1024], vec![0; 1 << 20]).to_bytes().unwrap();
+    assert!(
+        (1024..1024 + REST).contains(&bytes.len()),
+        "{}",
+        bytes.len()
+    );
+    let model = IntegerModel::from_bytes(&bytes).unwrap();
+    assert_eq!(model, linear([1024, 1024], vec![0; 1 << 20]));
+
+    // One that says it has more is refused before memory is taken.
+    let container = Container::from_bytes(KIND, &bytes).unwrap();
+    let more = container.description().replace("[[1048576,", "[[1048577,");
+    assert_ne!(more, container.description());
+    let parts = container.into_parts().into_values().collect();
+    let bytes = Container::new(KIND, more, parts).to_bytes().unwrap();
+    assert!(matches!(
+        IntegerModel::from_bytes(&bytes),
+        Err(GraphError::Format(FormatError::Tensor { .. }))
+    ));
 }
 
 #[test]
@@ -145,8 +194,11 @@ fn a_file_that_contradicts_itself_is_refused() {
         ("\"kernel\":[2,2]", "\"kernel\":[2,18446744073709551615]"),
         ("{\"fixed\":3}", "{\"fixed\":4}"),
         ("{\"batch\":1}", "{\"batch\":18446744073709551615}"),
-        ("\"bits\":3", "\"bits\":4"),
-        ("\"path\":\"1.conv.weight\"", "\"path\":\"2.conv.weight\""),
+        ("\"integers\":[[16,", "\"integers\":[[17,"),
+        ("\"integers\":[[", "\"integers\":[[0,0],["),
+        ("\"floats\":[2,", "\"floats\":[3,"),
+        ("\"floats\":[2,", "\"floats\":[18446744073709551615,"),
+        ("\"floats\":[", "\"floats\":[0,"),
         ("\"input\"", "\"output\""),
         ("\"axes\":[2,3]", "\"axes\":[3,2]"),
     ] {
@@ -155,18 +207,38 @@ fn a_file_that_contradicts_itself_is_refused() {
             other => panic!("{from} to {to}: {other:?}"),
         }
     }
-    // A part that is missing (without zero points, they are zero).
+    // A part that is missing, or too much.
     let container = || Container::from_bytes(KIND, &bytes).unwrap();
-    let description = container().description().to_string();
+    let refused = |parts: BTreeMap<String, Part>| {
+        let parts = parts.into_values().collect();
+        let altered = Container::new(KIND, container().description().into(), parts);
+        assert!(IntegerModel::from_bytes(&altered.to_bytes().unwrap()).is_err());
+    };
     let names = container().into_parts().into_keys();
-    for name in names.filter(|name| !name.ends_with("zero_point")) {
+    for name in names {
         let mut parts = container().into_parts();
         parts.remove(&name);
-        let parts = parts.into_values().collect();
-        let altered = Container::new(KIND, description.clone(), parts)
-            .to_bytes()
-            .unwrap();
-        assert!(IntegerModel::from_bytes(&altered).is_err(), "{name}");
+        refused(parts);
+        let mut parts = container().into_parts();
+        parts.get_mut(&name).unwrap().bytes.push(0);
+        parts.get_mut(&name).unwrap().shape[0] += 1;
+        refused(parts);
+    }
+    let mut parts = container().into_parts();
+    parts.insert("more".into(), Part::bytes("more", vec![1]));
+    refused(parts);
+}
+
+#[test]
+fn files_of_version_1_load() {
+    let old = include_bytes!("../../data/version1-integers.bcm");
+    assert_eq!(IntegerModel::from_bytes(old).unwrap(), model());
+    let text = String::from_utf8_lossy(&old[..old.len() / 2]).into_owned();
+    assert!(text.contains("\"burn-compress\":\"1\""));
+    for place in 0..old.len() {
+        let mut altered = old.to_vec();
+        altered[place] ^= 1;
+        assert!(IntegerModel::from_bytes(&altered).is_err(), "{place}");
     }
 }
 
@@ -202,7 +274,7 @@ proptest! {
     #[test]
     fn a_forged_file_never_panics(
         changes in prop::collection::vec((any::<prop::sample::Index>(), "[0-9a-z\\[\\]{},:.\"-]{0,3}", 0usize..3), 1..4),
-        flip in any::<Option<(prop::sample::Index, u8)>>(),
+        edits in prop::collection::vec((any::<prop::sample::Index>(), any::<prop::sample::Index>(), prop::collection::vec(any::<u8>(), 0..4), 0usize..4), 0..3),
     ) {
         let container = Container::from_bytes(KIND, &model().to_bytes().unwrap()).unwrap();
         let mut description = container.description().to_string();
@@ -212,11 +284,13 @@ proptest! {
             description.replace_range(place..end, &text);
         }
         let mut parts: Vec<_> = container.into_parts().into_values().collect();
-        if let Some((place, byte)) = flip {
-            let part = place.index(parts.len());
+        for (part, place, inserted, removed) in edits {
+            let part = part.index(parts.len());
             let bytes = &mut parts[part].bytes;
-            let place = place.index(bytes.len());
-            bytes[place] = byte;
+            let place = place.index(bytes.len() + 1);
+            let end = (place + removed).min(bytes.len());
+            bytes.splice(place..end, inserted);
+            parts[part].shape = vec![parts[part].bytes.len()];
         }
         run_if_it_loads(&Container::new(KIND, description, parts).to_bytes().unwrap());
     }

@@ -17,7 +17,7 @@ fn window(noise: &mut Noise, rank: usize) -> Window {
 }
 
 fn weights(noise: &mut Noise, dims: Vec<usize>) -> Weights {
-    let most = noise.pick(&[1, 7, 127]);
+    let most = noise.pick(&[1, 7, 127, 300]);
     let mut weight = || match noise.below(3) {
         0 => 0,
         1 => noise.pick(&[most, -most]),
@@ -64,6 +64,7 @@ proptest! {
         let output = window.output(size).unwrap();
         let kernel = &window.kernel[2 - rank..];
         let weights = weights(&mut noise, [&[filters, each_in], kernel].concat());
+        let codes = weights.codes.widened();
         let residual = noise.pick(&[true, false]);
         let rescale = noise.rescale(filters, residual);
         let op = IntegerOp::Convolution { rank, window, groups, weights: weights.clone(), rescale: rescale.clone() };
@@ -90,7 +91,7 @@ proptest! {
                         let channel = filter / each_out * each_in + i;
                         let code = x.padded(image, channel, [at(0, y, ky), at(1, x_out, kx)]);
                         let weight = ((filter * each_in + i) * window.kernel[0] + ky) * window.kernel[1] + kx;
-                        sum += i64::from(code.unwrap_or(0)) * i64::from(weights.codes[weight]);
+                        sum += i64::from(code.unwrap_or(0)) * i64::from(codes[weight]);
                     }
                 }
             }
@@ -120,6 +121,7 @@ proptest! {
         let output = output.map(|n| n as usize);
         let kernel = &window.kernel[2 - rank..];
         let weights = weights(&mut noise, [&[channels, each_out], kernel].concat());
+        let codes = weights.codes.widened();
         let rescale = noise.rescale(filters, false);
         let op = IntegerOp::TransposedConvolution {
             rank, window, output_padding, groups, weights: weights.clone(), rescale: rescale.clone(),
@@ -144,7 +146,7 @@ proptest! {
                     let filter_of_all = index[1] / each_in * each_out + filter;
                     let place = places.place(&[index[0], filter_of_all, y, x_out]);
                     let weight = ((index[1] * each_out + filter) * window.kernel[0] + tap[0]) * window.kernel[1] + tap[1];
-                    sums[place] += i64::from(x.at(&index)) * i64::from(weights.codes[weight]);
+                    sums[place] += i64::from(x.at(&index)) * i64::from(codes[weight]);
                 }
             }
         }
@@ -158,6 +160,7 @@ proptest! {
         let leading: Vec<usize> = (0..noise.below(3)).map(|_| 1 + noise.below(3)).collect();
         let (inputs, outputs) = (1 + noise.below(9), 1 + noise.below(5));
         let weights = weights(&mut noise, vec![inputs, outputs]);
+        let codes = weights.codes.widened();
         let rescale = noise.rescale(outputs, false);
         let op = IntegerOp::Linear { weights: weights.clone(), rescale: rescale.clone() };
         let (input, result) = ([&leading[..], &[inputs]].concat(), [&leading[..], &[outputs]].concat());
@@ -167,7 +170,7 @@ proptest! {
         let mut t = vec![];
         for row in trial.operands[0].codes.chunks(inputs) {
             for output in 0..outputs {
-                let products = (0..inputs).map(|i| i64::from(row[i]) * i64::from(weights.codes[i * outputs + output]));
+                let products = (0..inputs).map(|i| i64::from(row[i]) * i64::from(codes[i * outputs + output]));
                 t.push(rescaled(&rescale, products.sum(), output, 0));
             }
         }
@@ -215,7 +218,7 @@ fn inexact_sums_are_counted() {
     };
     let weights = Weights {
         dims: vec![1, 2],
-        codes: vec![512, 513],
+        codes: vec![512, 513].into(),
     };
     let linear = IntegerOp::Linear {
         weights,

@@ -1,0 +1,188 @@
+//! The file of a model: the steps as JSON, weights coded near their entropy one after the other, and
+//! factors likewise, whose exponents alone are coded.
+
+mod threads;
+mod version1;
+
+use std::path::Path;
+
+use safetensors::tensor::Dtype;
+use serde::{Deserialize, Serialize};
+
+use crate::format::coded::{self, Width};
+use crate::format::{Container, FormatError, Opened, Part, read};
+use crate::graph::GraphError;
+
+use super::model::Unchecked;
+use super::op::Stored;
+use super::{Codes, IntegerModel};
+
+const KIND: &str = "integer_model";
+const INTEGERS: &str = "integers";
+const FLOATS: &str = "floats";
+
+#[derive(Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Contents {
+    /// Its tensors are empty here.
+    model: Unchecked,
+    /// Of each tensor of whole numbers, how many they are and their bytes.
+    integers: Vec<(usize, usize)>,
+    /// Of each tensor of floats, how many they are.
+    floats: Vec<usize>,
+}
+
+impl IntegerModel {
+    /// The file's bytes: the same for the same model.
+    ///
+    /// Fails with [`GraphError::Format`]; a checked model can be written.
+    pub fn to_bytes(&self) -> Result<Vec<u8>, GraphError> {
+        Ok(self.to_container()?.to_bytes()?)
+    }
+
+    /// Reads a file's bytes, which may lie in a file that is mapped to memory. Large models are read on
+    /// several threads.
+    ///
+    /// Fails with [`GraphError::Format`] for what is no such file, or was cut or altered, and as
+    /// [`new`](Self::new) does for one that contradicts itself. Takes memory for at most 1024 weights a
+    /// byte; files hold as many only where all weights are zero.
+    pub fn from_bytes(bytes: &[u8]) -> Result<Self, GraphError> {
+        let opened = Opened::new(KIND, bytes)?;
+        let model = match opened.version {
+            1 => version1::model(opened),
+            _ => model(opened),
+        };
+        Self::try_from(model?)
+    }
+
+    /// Writes the file, whole or not at all; returns its size in bytes. Fails as
+    /// [`to_bytes`](Self::to_bytes) and [`write_atomically`](crate::format::write_atomically) do.
+    pub fn save(&self, path: impl AsRef<Path>) -> Result<u64, GraphError> {
+        Ok(self.to_container()?.save(path)?)
+    }
+
+    /// Reads a file. Fails with [`GraphError::Format`], or as [`from_bytes`](Self::from_bytes) does.
+    pub fn load(path: impl AsRef<Path>) -> Result<Self, GraphError> {
+        Self::from_bytes(&read(path.as_ref())?)
+    }
+
+    fn to_container(&self) -> Result<Container, FormatError> {
+        let mut model = Unchecked::from(self.clone());
+        let (mut integers, mut coded) = (Vec::new(), Vec::new());
+        let (mut floats, mut values) = (Vec::new(), Vec::new());
+        each_tensor(&mut model, |_, tensor| {
+            let numbers = match tensor {
+                Stored::Floats(factors) => {
+                    floats.push(factors.len());
+                    values.append(factors);
+                    return Ok(());
+                }
+                Stored::Weights(weights) => std::mem::take(&mut weights.codes).into(),
+                Stored::Table(table) => std::mem::take(table),
+            };
+            let bytes = coded::encode(&numbers)?;
+            integers.push((numbers.len(), bytes.len()));
+            coded.extend(bytes);
+            Ok(())
+        })?;
+        let contents = serde_json::to_string(&Contents {
+            model,
+            integers,
+            floats,
+        });
+        let contents = contents.map_err(|error| FormatError::corrupt(error.to_string()))?;
+        let values = coded::encode_floats(&values)?;
+        let parts = vec![Part::bytes(INTEGERS, coded), Part::bytes(FLOATS, values)];
+        Ok(Container::new(KIND, contents, parts))
+    }
+}
+
+/// A tensor whose numbers are still to be read.
+struct Coded<'a> {
+    path: String,
+    bytes: &'a [u8],
+    count: usize,
+    to: &'a mut Codes,
+}
+
+impl Coded<'_> {
+    fn read(self) -> Result<(), FormatError> {
+        let read = || {
+            Ok(match coded::width(self.bytes)? {
+                Width::One => Codes::I8(coded::decode(self.bytes, self.count)?),
+                Width::Two => Codes::I16(coded::decode(self.bytes, self.count)?),
+                Width::Four => Codes::I32(coded::decode(self.bytes, self.count)?),
+            })
+        };
+        let wrong = |error: FormatError| FormatError::tensor(&self.path, error.to_string());
+        *self.to = read().map_err(wrong)?;
+        Ok(())
+    }
+}
+
+fn model(mut opened: Opened) -> Result<Unchecked, FormatError> {
+    let contents: Contents = serde_json::from_str(&opened.description)
+        .map_err(|error| FormatError::corrupt(error.to_string()))?;
+    let mut bytes = opened.pieces.take("", INTEGERS, Some(Dtype::U8))?.bytes;
+    let values = opened.pieces.take("", FLOATS, Some(Dtype::U8))?.bytes;
+    opened.pieces.end()?;
+    let count = contents
+        .floats
+        .iter()
+        .copied()
+        .fold(0, usize::saturating_add);
+    let values = coded::decode_floats(values, count)?;
+    let mut values = &values[..];
+    let (mut integers, mut floats) = (contents.integers.into_iter(), contents.floats.into_iter());
+    let mut model = contents.model;
+    let mut weights = Vec::new();
+    each_tensor(&mut model, |path, tensor| {
+        let missing = || FormatError::tensor(&path, "missing");
+        if let Stored::Floats(factors) = tensor {
+            let length = floats.next().ok_or_else(missing)?;
+            let (first, rest) = values.split_at_checked(length).ok_or_else(missing)?;
+            *factors = first.to_vec();
+            values = rest;
+            return Ok(());
+        }
+        let (count, length) = integers.next().ok_or_else(missing)?;
+        let (first, rest) = bytes.split_at_checked(length).ok_or_else(missing)?;
+        bytes = rest;
+        match tensor {
+            Stored::Weights(to) => weights.push(Coded {
+                path,
+                bytes: first,
+                count,
+                to: &mut to.codes,
+            }),
+            Stored::Table(table) => {
+                let numbers = coded::decode(first, count);
+                *table = numbers.map_err(|error| FormatError::tensor(&path, error.to_string()))?;
+            }
+            Stored::Floats(_) => {}
+        }
+        Ok(())
+    })?;
+    let left = integers.next().is_some() || floats.next().is_some();
+    if left || !bytes.is_empty() || !values.is_empty() {
+        return Err(FormatError::corrupt("tensors of no step"));
+    }
+    threads::read(weights)?;
+    Ok(model)
+}
+
+fn each_tensor<'a>(
+    model: &'a mut Unchecked,
+    mut each: impl FnMut(String, Stored<'a>) -> Result<(), FormatError>,
+) -> Result<(), FormatError> {
+    for (index, step) in model.steps.iter_mut().enumerate() {
+        for (name, tensor) in step.op.stored() {
+            each(format!("{index}.{}.{name}", step.layer), tensor)?;
+        }
+    }
+    for (index, constant) in model.constants.iter_mut().enumerate() {
+        let tensor = Stored::Floats(&mut constant.values);
+        each(format!("constant.{index}"), tensor)?;
+    }
+    Ok(())
+}

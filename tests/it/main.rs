@@ -1,6 +1,8 @@
 //! The tests of the public interface, one binary for fast builds.
 
 mod archive;
+mod archive_forged;
+mod archive_sizes;
 mod attach;
 mod aware;
 mod blocks;

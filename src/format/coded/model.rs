@@ -6,40 +6,16 @@ use std::num::NonZeroU16;
 use super::stream::{PRECISION, Reader, Share, Slots, Writer};
 use super::token::{MOST, Run, Tokens};
 
-/// The alphabets that are tried.
-const TOKENS: [Tokens; 8] = [
-    Tokens {
-        split: 1,
-        leading: 0,
-    },
-    Tokens {
-        split: 2,
-        leading: 1,
-    },
-    Tokens {
-        split: 3,
-        leading: 1,
-    },
-    Tokens {
-        split: 3,
-        leading: 2,
-    },
-    Tokens {
-        split: 4,
-        leading: 2,
-    },
-    Tokens {
-        split: 5,
-        leading: 2,
-    },
-    Tokens {
-        split: 5,
-        leading: 3,
-    },
-    Tokens {
-        split: 8,
-        leading: 3,
-    },
+/// The alphabets that are tried: split and leading bits.
+const ALPHABETS: [[u32; 2]; 8] = [
+    [1, 0],
+    [2, 1],
+    [3, 1],
+    [3, 2],
+    [4, 2],
+    [5, 2],
+    [5, 3],
+    [8, 3],
 ];
 
 const SPLIT_BITS: u32 = 4;
@@ -60,7 +36,8 @@ impl Model {
     /// many; none of no numbers.
     pub fn best(counts: &HashMap<u32, u64>) -> Option<(Self, f64)> {
         let mut best: Option<(Self, f64)> = None;
-        for tokens in TOKENS {
+        for [split, leading] in ALPHABETS {
+            let tokens = Tokens { split, leading };
             let mut of_token = [0u64; MOST];
             let (mut length, mut plain) = (0, 0);
             let mut fits = true;

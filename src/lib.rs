@@ -1,5 +1,5 @@
-//! Makes [Burn](https://docs.rs/burn) models small: prunes and quantizes a network, finds the
-//! strongest compression that keeps the accuracy its owner asked for, and fine-tunes it.
+//! Makes [Burn](https://docs.rs/burn) models small and fast: prunes and quantizes a network, finds the
+//! strongest compression that keeps the accuracy its owner asked for, fine-tunes it, and runs it.
 //!
 //! - [`attach::Plan`] says what to do to which layers. [`Plan::apply`](attach::Plan::apply)
 //!   compresses a trained model in one call; [`Plan::attach`](attach::Plan::attach) keeps the same
@@ -7,6 +7,7 @@
 //!   is the one line to add to a training loop. Neither changes the model's type.
 //! - [`Study`] tries every level of a [`Recipe`](recipe::Recipe), post-training and aware, refine-tunes
 //!   each, combines the best, and gives a [`Report`](report::Report).
+//! - [`engine::Program`] runs a compressed model on the processor, faster than the original.
 //! - [`train`] holds the refine-tune stage, the steered threshold, checkpoints, and (feature
 //!   `learner`) the wrapper for burn-train.
 //! - The three traits that an application can implement: [`Pruner`](prune::Pruner) (which weights

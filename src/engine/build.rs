@@ -190,7 +190,9 @@ impl<'a> Builder<'a> {
                     layer: stage.layer.clone(),
                     source,
                 })?;
-                let row = chosen.row(&stage.layer, weighted, &layout);
+                let codes = matches!(layouts[0].shape.kind, Kind::Codes { .. });
+                let peak = self.chooser.peak(self.kernels, codes);
+                let row = chosen.row(&stage.layer, weighted, &layout, peak);
                 let Chosen {
                     product,
                     kernel,

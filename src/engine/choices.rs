@@ -2,7 +2,7 @@ use serde::{Deserialize, Serialize};
 
 use super::Choice;
 use super::choose::{How, Way};
-use crate::kernel::Isa;
+use crate::kernel::{Isa, Kernels};
 
 /// The kernels that were chosen for a model on a machine, to compile it again without trying them.
 ///
@@ -41,6 +41,8 @@ pub(super) struct Chooser<'a> {
     choice: Choice,
     known: &'a [Kept],
     pub kept: Vec<Kept>,
+    /// Of bytes and of floats, once measured.
+    peaks: [Option<f64>; 2],
 }
 
 impl<'a> Chooser<'a> {
@@ -49,6 +51,7 @@ impl<'a> Chooser<'a> {
             choice,
             known,
             kept: Vec::new(),
+            peaks: [None; 2],
         }
     }
 
@@ -59,6 +62,17 @@ impl<'a> Chooser<'a> {
             (Some(kept), _) => How::Known(kept.kernel.clone(), kept.way),
             (None, Choice::Measured) => How::Measured,
             (None, Choice::Estimated) => How::Estimated,
+        }
+    }
+
+    /// Multiply-adds a second of one thread; only measured where kernels are timed.
+    pub fn peak(&mut self, kernels: Kernels, codes: bool) -> f64 {
+        match self.choice {
+            Choice::Measured => {
+                let peak = &mut self.peaks[usize::from(codes)];
+                *peak.get_or_insert_with(|| kernels.peak(codes))
+            }
+            Choice::Estimated => f64::INFINITY,
         }
     }
 }

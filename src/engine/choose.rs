@@ -34,14 +34,17 @@ pub(super) struct Chosen {
 }
 
 impl Chosen {
-    pub fn row(&self, layer: &str, weighted: &Weighted, to: &Layout) -> LayerRow {
+    /// Where times are known, `peak` is what one thread can do at most, a second.
+    pub fn row(&self, layer: &str, weighted: &Weighted, to: &Layout, peak: f64) -> LayerRow {
         let places = to.shape.rows * to.shape.columns * to.sites.images();
+        let multiply_adds = (weighted.kept() * places) as u64;
         LayerRow {
             layer: layer.to_string(),
             kernel: self.kernel.to_string(),
-            multiply_adds: (weighted.kept() * places) as u64,
+            multiply_adds,
             kept_share: weighted.kept() as f64 / weighted.weights().max(1) as f64,
             microseconds: self.time,
+            limit: self.time.map(|_| multiply_adds as f64 / peak * 1e6),
             others: self.others.clone(),
         }
     }

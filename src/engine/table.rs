@@ -11,6 +11,7 @@ use serde::{Deserialize, Serialize};
 ///     multiply_adds: 1000,
 ///     kept_share: 0.1,
 ///     microseconds: Some(2.5),
+///     limit: Some(1.0),
 ///     others: vec![],
 /// };
 /// assert_eq!(row.gain(), None);
@@ -28,6 +29,9 @@ pub struct LayerRow {
     pub kept_share: f64,
     /// Time of a pass on one thread, where it was measured.
     pub microseconds: Option<f64>,
+    /// The least time that its multiply-adds could take on this machine, in microseconds: what they are
+    /// divided by what one thread can do at most.
+    pub limit: Option<f64>,
     /// The kernels that were slower, with their times.
     pub others: Vec<(String, f64)>,
 }
@@ -41,6 +45,7 @@ impl LayerRow {
             multiply_adds: 0,
             kept_share: 1.0,
             microseconds: None,
+            limit: None,
             others: Vec::new(),
         }
     }
@@ -67,6 +72,7 @@ pub(super) fn table(rows: &[LayerRow]) -> String {
         "kept, %",
         "us",
         "GMAC/s",
+        "of limit, %",
         "gain",
         "instead of",
     ]);
@@ -77,6 +83,8 @@ pub(super) fn table(rows: &[LayerRow]) -> String {
         let kept = (row.multiply_adds > 0).then_some(100.0 * row.kept_share);
         let speed = row.microseconds.filter(|_| row.multiply_adds > 0);
         let speed = speed.map(|time| row.multiply_adds as f64 / time / 1e3);
+        let share = row.limit.zip(row.microseconds);
+        let share = share.map(|(limit, time)| 100.0 * limit / time);
         let others = row
             .others
             .iter()
@@ -87,11 +95,12 @@ pub(super) fn table(rows: &[LayerRow]) -> String {
             number(kept, 1),
             number(row.microseconds, 1),
             number(speed, 1),
+            number(share, 0),
             number(row.gain(), 2),
             others.collect::<Vec<_>>().join(", "),
         ]);
     }
-    for column in table.column_iter_mut().skip(2).take(4) {
+    for column in table.column_iter_mut().skip(2).take(5) {
         column.set_cell_alignment(CellAlignment::Right);
     }
     table.to_string()

@@ -15,6 +15,7 @@ mod epilogue;
 mod input;
 mod isa;
 mod lanes;
+mod peak;
 mod places;
 mod portable;
 mod product;

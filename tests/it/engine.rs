@@ -14,7 +14,7 @@ use super::models::spread;
 use super::quantized::{How, input, quantized};
 
 /// Numbers between -1 and 1 for a batch.
-fn images(model: &IntegerModel, batch: usize, salt: usize) -> Vec<f32> {
+pub fn images(model: &IntegerModel, batch: usize, salt: usize) -> Vec<f32> {
     let each: usize = model.input().iter().map(|dim| dim.at(1)).product();
     let number = |index| 2.0 * spread(salt * 7_919 + index) - 1.0;
     (0..each * batch).map(number).collect()
@@ -113,7 +113,7 @@ fn linear() -> IntegerModel {
 }
 
 // ResNet-20 in integers, pruned, for small images.
-fn resnet() -> IntegerModel {
+pub fn resnet() -> IntegerModel {
     let model = ResNet::new(20, &device()).unwrap();
     let how = How::bits(8, 8).pruned(0.8);
     let batches = [input([2, 3, 16, 16], 11, &device())];

@@ -1,5 +1,6 @@
 //! The tests of the public interface, one binary for fast builds.
 
+mod allocations;
 mod archive;
 mod archive_forged;
 mod archive_sizes;

@@ -1,0 +1,67 @@
+//! What a processor can do at most, measured.
+
+use std::hint::black_box;
+use std::time::Instant;
+
+use super::lanes::Lanes;
+use super::{Cell, Kernels, Work};
+
+/// Sums that do not wait for each other.
+const APART: usize = 8;
+const ROUNDS: usize = 4096;
+
+impl Kernels {
+    /// Multiply-adds a second of one thread, of bytes or of floats, where nothing waits for memory: what
+    /// a layer's speed is compared with. Takes less than a millisecond.
+    ///
+    /// ```
+    /// use burn_compress::kernel::Kernels;
+    /// let kernels = Kernels::detect();
+    /// assert!(kernels.peak(true) > 1e6 && kernels.peak(false) > 1e6);
+    /// ```
+    pub fn peak(self, codes: bool) -> f64 {
+        let mut least = f64::INFINITY;
+        for _ in 0..5 {
+            let started = Instant::now();
+            self.dispatch(Peak { codes });
+            least = least.min(started.elapsed().as_secs_f64());
+        }
+        let each = if codes { Cell::BYTES } else { Cell::SITES };
+        (APART * ROUNDS * each) as f64 / least.max(f64::MIN_POSITIVE)
+    }
+}
+
+struct Peak {
+    codes: bool,
+}
+
+impl Work for Peak {
+    #[inline(always)]
+    unsafe fn run<S: Lanes>(self) {
+        let cell = black_box(Cell::of_bytes(1));
+        // SAFETY: a cell is aligned; the set is there by the contract of `Work`.
+        unsafe {
+            if self.codes {
+                let bytes = S::bytes(Cell::bytes(std::slice::from_ref(&cell)).as_ptr());
+                let weights = S::weights(black_box(0x0101_0101));
+                let mut sums = [S::sums(0); APART];
+                for _ in 0..ROUNDS {
+                    for sum in &mut sums {
+                        *sum = S::dot(*sum, bytes, weights);
+                    }
+                }
+                black_box(sums);
+            } else {
+                let values = S::load(Cell::floats(std::slice::from_ref(&cell)).as_ptr());
+                let weight = S::splat(black_box(1.0));
+                let mut sums = [S::splat(0.0); APART];
+                for _ in 0..ROUNDS {
+                    for sum in &mut sums {
+                        *sum = S::multiply_add(values, weight, *sum);
+                    }
+                }
+                black_box(sums);
+            }
+        }
+    }
+}

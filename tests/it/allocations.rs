@@ -1,0 +1,60 @@
+//! A run of a program allocates nothing.
+
+use std::alloc::{GlobalAlloc, Layout, System};
+use std::cell::Cell;
+
+use burn_compress::engine::{Options, Program};
+
+use super::engine::{images, resnet};
+
+thread_local! {
+    static COUNT: Cell<usize> = const { Cell::new(0) };
+}
+
+struct Counting;
+
+// SAFETY: the system's allocator, called as it asks to be; counting allocates nothing.
+unsafe impl GlobalAlloc for Counting {
+    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
+        COUNT.with(|count| count.set(count.get() + 1));
+        // SAFETY: by the caller.
+        unsafe { System.alloc(layout) }
+    }
+
+    unsafe fn dealloc(&self, place: *mut u8, layout: Layout) {
+        // SAFETY: by the caller.
+        unsafe { System.dealloc(place, layout) }
+    }
+}
+
+#[global_allocator]
+static ALLOCATOR: Counting = Counting;
+
+fn allocations(run: impl FnOnce()) -> usize {
+    let before = COUNT.with(Cell::get);
+    run();
+    COUNT.with(Cell::get) - before
+}
+
+#[test]
+fn a_run_allocates_nothing() {
+    if super::device::leaves_out("a_run_allocates_nothing") {
+        return;
+    }
+    assert!(allocations(|| drop(std::hint::black_box(vec![0u8; 100]))) > 0);
+    let model = resnet();
+    let whole: usize = model.output_dims().iter().map(|dim| dim.at(1)).product();
+    for threads in [1, 2] {
+        let options = Options {
+            threads: Some(threads),
+            ..Options::default()
+        };
+        let program = Program::compile(&model, options).unwrap();
+        for batch in [1, 7, 16, 35] {
+            let input = images(&model, batch, 9);
+            let mut output = vec![0.0; batch * whole];
+            let count = allocations(|| program.run_into(&input, batch, &mut output).unwrap());
+            assert_eq!(count, 0, "{threads} threads, batch {batch}");
+        }
+    }
+}

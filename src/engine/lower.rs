@@ -50,6 +50,7 @@ pub(super) fn stages(model: &IntegerModel) -> Vec<Stage> {
     }
     // A stage gives the result of the last step that was joined to it, and stands where that stood.
     stages.sort_by_key(|stage| stage.output);
+    super::rearrange::join(&mut stages, model);
     drop_unused(model, stages)
 }
 

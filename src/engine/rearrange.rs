@@ -1,7 +1,8 @@
 //! Movements of elements, as maps of channels, rows and columns.
 
-use super::stage::{Rearrange, Shape};
-use crate::graph::{Dim, Op};
+use super::stage::{Rearrange, Shape, Stage, StageWork};
+use crate::graph::integer::IntegerModel;
+use crate::graph::{Dim, Op, Value};
 
 /// What an operation moves where; none of one that does something else, or tears planes apart.
 pub(super) fn of(op: &Op, dims: &[Dim], to: Shape, from: &[Shape]) -> Option<Rearrange> {
@@ -122,4 +123,44 @@ pub(super) fn of(op: &Op, dims: &[Dim], to: Shape, from: &[Shape]) -> Option<Rea
             .flatten()
             .all(|&column| column < first.columns);
     (inside && rearranged.keeps_planes(to.kind.unit())).then_some(rearranged)
+}
+
+/// Movements of movements become one each.
+pub(super) fn join(stages: &mut [Stage], model: &IntegerModel) {
+    for index in 0..stages.len() {
+        let (before, rest) = stages.split_at_mut(index);
+        let stage = &mut rest[0];
+        let (StageWork::Rearrange(second), [input]) = (&stage.work, &stage.inputs[..]) else {
+            continue;
+        };
+        let source = before
+            .iter()
+            .find(|source| *input == Value::Node(source.output));
+        let Some(source) = source else { continue };
+        let StageWork::Rearrange(first) = &source.work else {
+            continue;
+        };
+        let joined = second.after(first);
+        let shape = Shape::of(model, Value::Node(stage.output));
+        if shape.is_some_and(|shape| joined.keeps_planes(shape.kind.unit())) {
+            stage.work = StageWork::Rearrange(joined);
+            stage.inputs.clone_from(&source.inputs);
+        }
+    }
+}
+
+impl Rearrange {
+    // Of one operand, which the first has made.
+    fn after(&self, first: &Self) -> Self {
+        let places = |second: &[Option<usize>], first: &[Option<usize>]| {
+            let place = |place: &Option<usize>| place.and_then(|place| first[place]);
+            second.iter().map(place).collect()
+        };
+        let channel = |from: &Option<(usize, usize)>| from.and_then(|(_, c)| first.channels[c]);
+        Self {
+            channels: self.channels.iter().map(channel).collect(),
+            rows: places(&self.rows, &first.rows),
+            columns: places(&self.columns, &first.columns),
+        }
+    }
 }

@@ -84,8 +84,9 @@ fn accuracy(program: &Program, data: &impl Dataset) -> Result<f64, Box<dyn Error
     Ok(100.0 * right as f64 / indices.len() as f64)
 }
 
+// The first of equal ones, as `argmax` does.
 fn largest(scores: &[f32]) -> usize {
-    let places = scores.iter().enumerate();
+    let places = scores.iter().enumerate().rev();
     let best = places.max_by(|(_, a), (_, b)| a.total_cmp(b));
     best.map_or(0, |(place, _)| place)
 }
@@ -93,8 +94,8 @@ fn largest(scores: &[f32]) -> usize {
 // Images in rows, and their labels.
 fn batch(data: &impl Dataset, indices: &[usize]) -> Result<(Vec<f32>, Vec<usize>), Box<dyn Error>> {
     let (images, labels) = data.batch(indices, &Device::default());
-    let labels = labels.into_data().iter::<i64>();
-    let labels = labels.map(|label| label as usize).collect();
+    let labels: Vec<i64> = labels.into_data().try_into_vec_as()?;
+    let labels = labels.into_iter().map(|label| label as usize).collect();
     Ok((images.try_into_vec_as()?, labels))
 }
 

@@ -178,7 +178,8 @@ pub struct Row {
     /// 0 where they were not counted.
     #[serde(default)]
     pub bit_operations: u64,
-    /// Median run-time of one forward pass on the example input, milliseconds.
+    /// Median run-time of one forward pass on the example input, milliseconds; [`timed`](Self::timed) says
+    /// of what.
     pub ms: f64,
     /// Fastest and slowest of the timed passes, milliseconds; `[0, 0]` where they were not kept.
     #[serde(default)]

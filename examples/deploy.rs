@@ -1,5 +1,5 @@
 //! A compressed ResNet for CIFAR-10 in whole numbers: made from a study's best model, saved, loaded,
-//! and used to classify, next to the original.
+//! and run by the engine, next to the original: accuracy, size and time of both.
 //!
 //! ```text
 //! cargo run --release --example deploy -- --data CIFAR_FOLDER --weights resnet20.th \
@@ -7,23 +7,23 @@
 //! ```
 
 use std::error::Error;
-use std::path::PathBuf;
-use std::time::Instant;
+use std::path::{Path, PathBuf};
 
 use burn::tensor::Tensor;
 use burn_compress::attach::{self, Plan, Pruning, Quantization};
+use burn_compress::engine::{Options, Program};
 use burn_compress::format::{Granularity, Mapping, Scheme};
 use burn_compress::graph::integer::IntegerModel;
 use burn_compress::graph::repair::{correct_bias, equalize};
-use burn_compress::graph::{Activations, Calibration, Graph};
+use burn_compress::graph::{Activations, Calibration, Graph, GraphError};
 use clap::Parser;
 
 #[path = "support/mod.rs"]
 mod support;
 
 use support::Dataset;
-use support::bars::Bars;
 use support::cifar::Cifar;
+use support::deployed::{BATCH, Deployed, agreement};
 use support::evaluate::accuracy;
 use support::resnet::ResNet;
 use support::resnet_arguments::ResNetArguments;
@@ -53,19 +53,24 @@ struct Arguments {
     /// Takes out what quantization does to the channels' means, likewise
     #[arg(long)]
     bias_correction: bool,
-    /// Where the integer form goes
+    /// Where the integer form goes; the original in floats goes beside it, as original.bcm
     #[arg(long, default_value = "target/deploy/model.bcm")]
     out: PathBuf,
+    /// Threads of the engine
+    #[arg(long, default_value_t = 2)]
+    threads: usize,
 }
 
 fn main() -> Result<(), Box<dyn Error>> {
     let arguments = Arguments::parse();
     let (device, original) = arguments.of.network()?;
     let (train, test) = arguments.of.images(Some(CALIBRATION))?;
-    println!(
-        "original in floats: {:.2} %",
-        accuracy(&test, &device, |images| original.forward(images))
-    );
+    let options = Options {
+        threads: Some(arguments.threads),
+        ..Options::default()
+    };
+    let floats = capture(&original)?.simplify().to_float_model(&original)?;
+    let floats = Program::compile(&floats, options)?;
 
     let saved = arguments.model.as_ref().map(IntegerModel::load);
     let integers = match saved {
@@ -87,39 +92,68 @@ fn main() -> Result<(), Box<dyn Error>> {
         std::fs::create_dir_all(folder)?;
     }
     let bytes = integers.save(&arguments.out)?;
-    let integers = IntegerModel::load(&arguments.out)?;
     println!("wrote {} ({bytes} bytes)", arguments.out.display());
+    // As the deployed program does: from the file alone.
+    let integers = Program::load(&arguments.out, options)?;
 
-    let started = Instant::now();
-    let (mut right, mut inexact) = (0, 0);
-    let indices: Vec<usize> = (0..test.len()).collect();
-    let bar = Bars::new(indices.len() as u64);
-    bar.message("classifying in integers");
-    for (place, batch) in indices.chunks(100).enumerate() {
-        let (images, labels) = test.batch(batch, &device);
-        let images: Vec<f32> = images.try_into_vec_as()?;
-        let (classes, statistics) = integers.run(&images, batch.len())?;
-        inexact += statistics.inexact();
-        let classes = Tensor::<1>::from_data(classes.as_slice(), &device);
-        let guesses = classes
-            .reshape([batch.len(), classes_of(&integers)])
-            .argmax(1);
-        let hits = guesses.squeeze_dim::<1>(1).equal(labels).int().sum();
-        right += hits.into_scalar::<i64>();
-        bar.at(((place + 1) * 100).min(indices.len()) as u64);
-    }
-    bar.finish();
+    let (same, statistics) = agreement(&integers, &test, CHECKED)?;
     println!(
-        "in integers: {:.2} % of {} images, in {:.0} s; {inexact} sums beyond 24 bits",
-        100.0 * right as f64 / indices.len() as f64,
-        indices.len(),
-        started.elapsed().as_secs_f64()
+        "the engine {} the reference on the first {} images; {} sums beyond 24 bits",
+        match same {
+            true => "agrees bit for bit with",
+            false => "DIFFERS from",
+        },
+        CHECKED.min(test.len()),
+        statistics.inexact()
     );
+
+    let folder = arguments.out.parent().unwrap_or(Path::new(""));
+    let before = Deployed::measure(&floats, &folder.join("original.bcm"), &test)?;
+    let after = Deployed::measure(&integers, &arguments.out, &test)?;
+    println!("{}", integers.table(1));
+    println!(
+        "\n{} images, {} threads, {}",
+        test.len(),
+        integers.threads(),
+        integers.isa().name()
+    );
+    compare(&before, &after);
     Ok(())
 }
 
-fn classes_of(integers: &IntegerModel) -> usize {
-    integers.output_dims().last().map_or(1, |dim| dim.at(1))
+/// Images on which the engine is compared with the reference.
+const CHECKED: usize = 100;
+
+fn compare(before: &Deployed, after: &Deployed) {
+    println!("{:22}{:>12}{:>12}", "", "original", "compressed");
+    println!(
+        "{:22}{:>12.2}{:>12.2}   {:+.2} points",
+        "accuracy, %",
+        before.accuracy,
+        after.accuracy,
+        after.accuracy - before.accuracy
+    );
+    println!(
+        "{:22}{:>12}{:>12}   {:.2} times smaller",
+        "file, bytes",
+        before.bytes,
+        after.bytes,
+        before.bytes as f64 / after.bytes as f64
+    );
+    let times = [(1, before.one, after.one), (BATCH, before.many, after.many)];
+    for (images, before, after) in times {
+        let name = format!("batch of {images}, ms");
+        println!(
+            "{name:22}{before:>12.3}{after:>12.3}   {:.2} times faster",
+            before / after
+        );
+    }
+}
+
+fn capture(model: &ResNet) -> Result<Graph, GraphError> {
+    Graph::capture(model, [1, 3, 32, 32], |model, images: Tensor<4>| {
+        model.forward(images)
+    })
 }
 
 fn quantize(
@@ -128,9 +162,7 @@ fn quantize(
     train: &Cifar,
 ) -> Result<IntegerModel, Box<dyn Error>> {
     let device = arguments.of.device.device()?;
-    let graph = Graph::capture(&model, [1, 3, 32, 32], |model, images: Tensor<4>| {
-        model.forward(images)
-    })?;
+    let graph = capture(&model)?;
     if arguments.equalize {
         let equalized = equalize(&graph, model)?;
         for pair in &equalized.pairs {

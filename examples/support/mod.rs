@@ -5,6 +5,7 @@
 pub mod bars;
 pub mod cifar;
 pub mod cnn;
+pub mod deployed;
 pub mod device;
 pub mod digits;
 pub mod evaluate;

@@ -26,7 +26,8 @@ impl Run<'_> {
         }
     }
 
-    #[inline(always)]
+    // Unoptimized, a frame of all of them inlined is 1.9 MB, about the stack of a thread.
+    #[cfg_attr(not(debug_assertions), inline(always))]
     unsafe fn chunk<S: Lanes, const P: usize>(&self, chunk: &[Position]) {
         let mut first = self.quads.start;
         while first < self.quads.end {

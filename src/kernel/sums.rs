@@ -137,7 +137,8 @@ impl Task<'_> {
         }
     }
 
-    #[inline(always)]
+    // Unoptimized, a frame of all of them inlined is 1.9 MB, about the stack of a thread.
+    #[cfg_attr(not(debug_assertions), inline(always))]
     unsafe fn codes_by_filter<S: Lanes, const P: usize>(
         &self,
         records: [&[Record]; QUAD],
@@ -160,7 +161,7 @@ impl Task<'_> {
         }
     }
 
-    #[inline(always)]
+    #[cfg_attr(not(debug_assertions), inline(always))]
     unsafe fn codes_shared<S: Lanes, const F: usize, const P: usize>(
         &self,
         records: &[SharedRecord],
@@ -293,7 +294,7 @@ impl Task<'_> {
         }
     }
 
-    #[inline(always)]
+    #[cfg_attr(not(debug_assertions), inline(always))]
     unsafe fn floats_by_filter<S: Lanes, const P: usize>(
         &self,
         records: [&[Record]; QUAD],
@@ -322,7 +323,7 @@ impl Task<'_> {
         }
     }
 
-    #[inline(always)]
+    #[cfg_attr(not(debug_assertions), inline(always))]
     unsafe fn floats_shared<S: Lanes, const F: usize, const P: usize>(
         &self,
         records: &[SharedRecord],

@@ -1,5 +1,5 @@
 use super::units::{Unit, percent, percent1, significant, variant};
-use super::{Choice, Report, Stage, Summary};
+use super::{Choice, Report, Stage, Summary, Timed};
 use crate::prune::Pattern;
 
 /// One column of the table: its heading, its unit, and a text for each cell.
@@ -72,7 +72,14 @@ impl Report {
                 operations.show(c.mean_bit_operations)
             }));
         }
-        columns.push(column("Time", "ms", &|c| significant(c.mean_ms)));
+        let mixed = self.timed().is_none();
+        columns.push(column("Time", "ms", &|c| {
+            let time = significant(c.mean_ms);
+            match c.timed {
+                Timed::Module if mixed => format!("{time}†"),
+                _ => time,
+            }
+        }));
         if largest(|c| c.ms_range[1]) > 0.0 {
             columns.push(column("from–to", "ms", &|c| {
                 let [fast, slow] = c.ms_range;
@@ -112,8 +119,21 @@ impl Report {
             text.push_str(" Bound: entropy of the weight codes.");
         }
         text.push_str(" MACs: multiply-adds that remain, per example.");
-        text.push_str(" Time: median of one forward pass.");
+        text.push_str(match self.timed() {
+            Some(Timed::Engine) => " Time: median of one forward pass by the engine.",
+            Some(Timed::Module) => " Time: median of one forward pass of the Burn module.",
+            None => {
+                " Time: median of one forward pass by the engine; † of the Burn module, not comparable."
+            }
+        });
         text
+    }
+
+    /// What all cells' times are of; none where they differ.
+    fn timed(&self) -> Option<Timed> {
+        let mut all = self.summaries().iter().map(|cell| cell.timed);
+        let first = all.next()?;
+        all.all(|timed| timed == first).then_some(first)
     }
 
     /// The cells that are best in their stage, and whether each is the best of all.

@@ -1,4 +1,4 @@
-use super::{Mode, Report, ReportError, Row, Stage};
+use super::{Mode, Report, ReportError, Row, Stage, Timed};
 use serde::Serialize;
 
 /// A row without its layers, which would not fit a flat table.
@@ -22,6 +22,7 @@ struct Flat {
     ms: f64,
     ms_min: f64,
     ms_max: f64,
+    timed: Timed,
     seconds: f64,
     seed: u64,
 }
@@ -47,6 +48,7 @@ impl From<&Row> for Flat {
             ms: row.ms,
             ms_min: row.ms_range[0],
             ms_max: row.ms_range[1],
+            timed: row.timed,
             seconds: row.seconds,
             seed: row.seed,
         }

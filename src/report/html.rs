@@ -158,7 +158,10 @@ fn measures(report: &Report, cell: &Summary, within: bool, page: &mut String) {
         page,
         "One forward pass",
         &ms(cell.mean_ms),
-        &against(|c| c.mean_ms, &ms),
+        &match base.is_some_and(|base| base.timed == cell.timed) {
+            true => against(|c| c.mean_ms, &ms),
+            false => String::new(),
+        },
     );
 }
 

@@ -38,7 +38,7 @@ mod validate;
 pub use choose::{Best, Choice, choose};
 pub use error::ReportError;
 pub use pareto::pareto_front;
-pub use row::{LayerRow, Mode, Row, Stage};
+pub use row::{LayerRow, Mode, Row, Stage, Timed};
 pub use sensitivity::Sensitivity;
 pub use summary::{Summary, half_width, summaries};
 

@@ -61,6 +61,33 @@ impl fmt::Display for Mode {
     }
 }
 
+/// What was timed.
+///
+/// ```
+/// use burn_compress::report::Timed;
+///
+/// assert_eq!(Timed::default(), Timed::Module);
+/// assert_eq!(Timed::Engine.to_string(), "engine");
+/// ```
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Timed {
+    /// The model compiled by the [engine](crate::engine), on the processor.
+    Engine,
+    /// The Burn module on its device, which computes densely.
+    #[default]
+    Module,
+}
+
+impl fmt::Display for Timed {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(match self {
+            Self::Engine => "engine",
+            Self::Module => "module",
+        })
+    }
+}
+
 /// What one layer came to in one row.
 ///
 /// ```
@@ -151,11 +178,15 @@ pub struct Row {
     /// 0 where they were not counted.
     #[serde(default)]
     pub bit_operations: u64,
-    /// Median run-time of one forward pass on the example input, milliseconds.
+    /// Median run-time of one forward pass on the example input, milliseconds; [`timed`](Self::timed) says
+    /// of what.
     pub ms: f64,
     /// Fastest and slowest of the timed passes, milliseconds; `[0, 0]` where they were not kept.
     #[serde(default)]
     pub ms_range: [f64; 2],
+    /// What the run-time is of.
+    #[serde(default)]
+    pub timed: Timed,
     /// Seconds spent on this row (training, evaluation and timing).
     #[serde(default)]
     pub seconds: f64,

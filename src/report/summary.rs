@@ -1,4 +1,4 @@
-use super::{Mode, Row, Stage};
+use super::{Mode, Row, Stage, Timed};
 use crate::prune::Pattern;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
@@ -59,6 +59,8 @@ pub struct Summary {
     pub mean_ms: f64,
     /// Fastest and slowest pass of all runs, milliseconds; `[0, 0]` where they were not kept.
     pub ms_range: [f64; 2],
+    /// What the run-times are of: the engine only where it ran all of them.
+    pub timed: Timed,
     /// Seconds spent on all runs together.
     pub seconds: f64,
     /// Indices of the rows that were summarized.
@@ -148,6 +150,10 @@ fn summarize(runs: &[&Row], indices: Vec<usize>) -> Option<Summary> {
         mean_bit_operations: of(|row| row.bit_operations as f64),
         mean_ms: of(|row| row.ms),
         ms_range: spread(runs),
+        timed: match runs.iter().all(|row| row.timed == Timed::Engine) {
+            true => Timed::Engine,
+            false => Timed::Module,
+        },
         seconds: runs.iter().map(|row| row.seconds).sum(),
         rows: indices,
     })

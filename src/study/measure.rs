@@ -4,6 +4,7 @@ use std::time::Instant;
 
 use burn::module::Module;
 
+use super::timing::{self, Deployment};
 use super::{Cell, StudyError};
 use crate::attach::{Compressed, Layer, LayerSummary, archive, weights};
 use crate::format::{Archive, Entry, Payload};
@@ -18,6 +19,8 @@ pub(super) struct Yardstick {
     /// Weights of the selected layers as they came, in rows.
     weights: BTreeMap<String, Vec<f32>>,
     passes: usize,
+    /// None where models are timed as modules.
+    deployment: Option<Deployment>,
 }
 
 /// A module that is to be measured, packed.
@@ -49,6 +52,7 @@ impl Yardstick {
         layers: &[Layer],
         work: Work,
         passes: usize,
+        deployment: Option<Deployment>,
     ) -> Result<Self, StudyError> {
         let paths = layers.iter().map(|layer| layer.path.clone());
         Ok(Self {
@@ -56,6 +60,7 @@ impl Yardstick {
             work,
             weights: paths.zip(weights(module, layers)?).collect(),
             passes,
+            deployment,
         })
     }
 
@@ -86,7 +91,9 @@ impl Yardstick {
     ) -> Result<Row, StudyError> {
         let module = &candidate.module;
         let score = checked_score(workload, module)?;
-        let [ms, fastest, slowest] = self.time(module, workload);
+        let deployment = self.deployment.as_ref();
+        let (timed, [ms, fastest, slowest]) =
+            timing::time(deployment, candidate, workload, self.passes);
         let left: HashMap<&str, u64> = candidate
             .layers
             .iter()
@@ -131,30 +138,11 @@ impl Yardstick {
             bit_operations: (coded + rest) * u64::from(cell.activation_bits),
             ms,
             ms_range: [fastest, slowest],
+            timed,
             seconds: started.elapsed().as_secs_f64(),
             seed: cell.seed,
             layers,
         })
-    }
-
-    // Median, fastest and slowest of the passes, in milliseconds.
-    fn time<M: Module, W: Workload<M>>(&self, module: &M, workload: &W) -> [f64; 3] {
-        let device = module.devices().into_iter().next().unwrap_or_default();
-        let input = workload.example(&device);
-        let pass = || {
-            let start = Instant::now();
-            let output = workload.forward(module, input.clone());
-            // A device that fails to synchronize failed in scoring before.
-            let _ = device.sync();
-            drop(output);
-            start.elapsed().as_secs_f64() * 1e3
-        };
-        pass(); // warms up
-        let mut times: Vec<f64> = (0..self.passes).map(|_| pass()).collect();
-        times.sort_by(f64::total_cmp);
-        let first = times.first().copied().unwrap_or_default();
-        let last = times.last().copied().unwrap_or_default();
-        [times[times.len() / 2], first, last]
     }
 
     fn layer(&self, layer: &LayerSummary, archive: &Archive) -> LayerRow {

@@ -8,6 +8,7 @@ mod outcome;
 mod progress;
 mod run;
 mod store;
+mod timing;
 mod treatment;
 
 pub use cell::Cell;
@@ -34,6 +35,7 @@ use measure::Yardstick;
 use progress::{Clock, OnProgress};
 use run::Runner;
 use store::Store;
+use timing::Deployment;
 use treatment::{Integers, Treatment, Weights};
 
 /// Which compression does this model bear? Tries every level of a [`Recipe`] and measures what became
@@ -175,7 +177,10 @@ impl<'a> Study<'a> {
         self
     }
 
-    /// Runs the study on a trained model. The model itself is not changed.
+    /// Runs the study on a trained model. The model itself is not changed. Run-times are those of the
+    /// Burn module on its device, which computes densely
+    /// ([`Timed::Module`](crate::report::Timed::Module)); [`run_quantized`](Self::run_quantized) times the
+    /// engine.
     ///
     /// Fails with [`StudyError::Activations`] where the recipe quantizes activations:
     /// [`run_quantized`](Self::run_quantized) does.
@@ -186,7 +191,7 @@ impl<'a> Study<'a> {
     ) -> Result<Outcome<M>, StudyError> {
         match self.recipe.activations().map_err(RecipeError::from)? {
             Some(_) => Err(StudyError::Activations),
-            None => self.run_under(model, workload, &Weights),
+            None => self.run_under(model, workload, &Weights, None),
         }
     }
 
@@ -194,7 +199,12 @@ impl<'a> Study<'a> {
     /// recipe says so: such cells are trained and scored as [`Quantized`](crate::graph::Quantized)
     /// graphs, and saved in integer form too ([`Outcome::integers`]).
     ///
-    /// Fails with [`StudyError::Graph`] where the model's forward pass has no graph.
+    /// Run-times are those of the [engine](crate::engine), on all processors of this machine
+    /// ([`Timed::Engine`](crate::report::Timed::Engine)). So it serves a study of weights alone too. There, a
+    /// forward pass without a graph is timed as [`run`](Self::run) does.
+    ///
+    /// Fails with [`StudyError::Graph`] where activations are quantized and the model's forward pass has
+    /// no graph.
     pub fn run_quantized<M, W, const I: usize, const O: usize>(
         self,
         model: M,
@@ -205,15 +215,22 @@ impl<'a> Study<'a> {
         W: QuantizedWorkload<M, I, O>,
     {
         self.recipe.check()?;
-        let Some(activations) = self.recipe.activations().map_err(RecipeError::from)? else {
-            return self.run_under(model, workload, &Weights);
-        };
+        let activations = self.recipe.activations().map_err(RecipeError::from)?;
         let module = model.valid();
         let device = module.devices().into_iter().next().unwrap_or_default();
-        let shape = Workload::<M>::example(workload, &device).dims();
-        let graph = Graph::capture(&module, shape, |module, input| {
+        let example = Workload::<M>::example(workload, &device);
+        let graph = Graph::capture(&module, example.dims(), |module, input| {
             Workload::<M>::forward(workload, module, input)
-        })?;
+        });
+        let Some(activations) = activations else {
+            let deployment = match graph {
+                Ok(graph) => Some(Deployment::new(graph.simplify(), example)?),
+                Err(_) => None,
+            };
+            return self.run_under(model, workload, &Weights, deployment);
+        };
+        let graph = graph?.simplify();
+        let deployment = Deployment::new(graph.clone(), example)?;
         let batches = workload.calibration(&device);
         let batches = batches.map_err(|source| TrainError::Workload {
             action: "giving batches for calibration",
@@ -222,12 +239,12 @@ impl<'a> Study<'a> {
         let levels = self.recipe.quantize.as_ref();
         let levels = levels.and_then(|quantize| quantize.activations.as_ref());
         let treatment = Integers {
-            graph: graph.simplify(),
+            graph,
             activations,
             freeze_after: levels.map_or(0, |levels| levels.freeze_after),
             batches,
         };
-        self.run_under(model, workload, &treatment)
+        self.run_under(model, workload, &treatment, Some(deployment))
     }
 
     fn run_under<M, W, T>(
@@ -235,6 +252,7 @@ impl<'a> Study<'a> {
         model: M,
         workload: &mut W,
         treatment: &T,
+        deployment: Option<Deployment>,
     ) -> Result<Outcome<M>, StudyError>
     where
         M: Module,
@@ -257,7 +275,7 @@ impl<'a> Study<'a> {
             notes.push(format!("Multiply-adds are not counted: {error}."));
             Work::default()
         });
-        let yardstick = Yardstick::new(&module, &layers, work, recipe.timed_passes)?;
+        let yardstick = Yardstick::new(&module, &layers, work, recipe.timed_passes, deployment)?;
         let store = Store::open(self.folder, &recipe)?;
         let clock = Clock::new(self.on_progress, cell::extent(&recipe));
         let mut runner = Runner {

@@ -7,7 +7,7 @@ use burn::tensor::{Device, Tensor};
 use burn_compress::Study;
 use burn_compress::graph::{Calibrator, Quantized};
 use burn_compress::recipe::{ActivationLevels, PruneLevels, QuantizeLevels, Ranges, Recipe};
-use burn_compress::report::Stage;
+use burn_compress::report::{Report, Row, Stage, Timed};
 use burn_compress::study::{Outcome, StudyError};
 use burn_compress::train::{BoxError, Epoch, QuantizedWorkload, TrainError, Workload};
 
@@ -38,6 +38,8 @@ struct Task {
     epochs_left: Option<usize>,
     scores_left: Option<usize>,
     epochs_done: usize,
+    /// Whether the forward pass depends on values, so that it has no graph.
+    reads: bool,
 }
 
 impl Task {
@@ -47,6 +49,7 @@ impl Task {
             epochs_left: None,
             scores_left: None,
             epochs_done: 0,
+            reads: false,
         }
     }
 }
@@ -112,6 +115,9 @@ impl<P: Classify> Workload<P> for Task {
     }
 
     fn forward(&self, model: &P, images: Tensor<4>) -> Tensor<2> {
+        if self.reads {
+            let _ = images.clone().sum().into_scalar::<f32>();
+        }
         model.classify(images)
     }
 }
@@ -165,6 +171,8 @@ fn each_quantized_cell_has_an_integer_form_that_answers_as_its_score_says() {
     // Baseline; a level, two widths and their combination in four variants each.
     assert_eq!(rows.len(), 1 + 4 * 4);
     for (index, row) in rows.iter().enumerate() {
+        assert_eq!(row.timed, Timed::Engine, "{row:?}");
+        assert!(row.ms > 0.0 && row.ms_range[0] <= row.ms && row.ms <= row.ms_range[1]);
         let integers = outcome.integers(index).unwrap();
         if matches!(row.stage, Stage::Baseline | Stage::Prune) {
             assert!(integers.is_none(), "{row:?}");
@@ -284,6 +292,90 @@ fn without_activations_both_studies_are_the_same() {
         timeless(other.report().rows())
     );
     assert!(one.integers(1).unwrap().is_none());
+}
+
+fn weights_alone() -> Recipe {
+    Recipe {
+        quantize: Some(QuantizeLevels::from([4])),
+        epochs: 0,
+        ..recipe()
+    }
+}
+
+fn timed(rows: &[Row]) -> Vec<Timed> {
+    rows.iter().map(|row| row.timed).collect()
+}
+
+#[test]
+fn the_engine_times_weights_alone_where_the_study_has_a_graph() {
+    let outcome = run(Study::of(weights_alone()), &mut Task::new()).unwrap();
+    let rows = outcome.report().rows();
+    assert_eq!(timed(rows), vec![Timed::Engine; 4]);
+    assert!(
+        outcome
+            .report()
+            .table()
+            .contains("forward pass by the engine.")
+    );
+    let plain = Study::of(weights_alone()).run(net(), &mut Task::new());
+    let plain = plain.unwrap();
+    assert_eq!(timed(plain.report().rows()), vec![Timed::Module; 4]);
+    assert!(plain.report().table().contains("of the Burn module."));
+}
+
+#[test]
+fn a_forward_pass_without_a_graph_is_timed_as_a_module() {
+    let reads = || Task {
+        reads: true,
+        ..Task::new()
+    };
+    let outcome = run(Study::of(weights_alone()), &mut reads()).unwrap();
+    let rows = outcome.report().rows();
+    assert_eq!(timed(rows), vec![Timed::Module; 4]);
+    assert!(rows.iter().all(|row| row.ms > 0.0));
+    // Activations cannot do without.
+    let error = run(Study::of(recipe()), &mut reads()).err();
+    assert!(matches!(error, Some(StudyError::Graph(_))));
+}
+
+#[test]
+fn cells_of_before_the_engine_are_taken_over_and_marked() {
+    let folder = tempfile::tempdir().unwrap();
+    let study = || Study::of(weights_alone()).folder(folder.path());
+    run(study(), &mut Task::new()).unwrap();
+    let cells = std::fs::read_dir(folder.path().join("cells")).unwrap();
+    let mut older = 0;
+    for path in cells.map(|entry| entry.unwrap().path()) {
+        let name = path.file_name().unwrap().to_string_lossy().into_owned();
+        if name.starts_with("baseline") && name.ends_with(".json") {
+            let text = std::fs::read_to_string(&path).unwrap();
+            let mut row: serde_json::Value = serde_json::from_str(&text).unwrap();
+            assert_eq!(
+                row.as_object_mut().unwrap().remove("timed").unwrap(),
+                "engine"
+            );
+            std::fs::write(&path, row.to_string()).unwrap();
+            older += 1;
+        }
+    }
+    assert_eq!(older, 1);
+    let outcome = run(study(), &mut Task::new()).unwrap();
+    let report = outcome.report();
+    let mut expected = vec![Timed::Engine; 4];
+    expected[0] = Timed::Module;
+    assert_eq!(timed(report.rows()), expected);
+    assert_eq!(Report::from_json(&report.to_json()).unwrap(), *report);
+    let table = report.table();
+    let marked = |name: &str| {
+        let mut lines = table.lines().filter(|line| line.contains(name));
+        lines.any(|line| line.contains('†'))
+    };
+    assert!(marked("baseline") && !marked("quantize "), "{table}");
+    // Times of the engine and of a module do not compare.
+    assert!(!table.lines().any(|line| line.contains("ms instead of")));
+    let csv = report.to_csv().unwrap();
+    assert_eq!(csv.matches(",engine,").count(), 3, "{csv}");
+    assert_eq!(csv.matches(",module,").count(), 1, "{csv}");
 }
 
 #[test]

@@ -2,7 +2,8 @@
 
 use burn_compress::prune::Pattern;
 use burn_compress::report::{
-    LayerRow, Mode, Report, ReportError, Row, Stage, choose, half_width, pareto_front, summaries,
+    LayerRow, Mode, Report, ReportError, Row, Stage, Timed, choose, half_width, pareto_front,
+    summaries,
 };
 use proptest::prelude::*;
 
@@ -26,6 +27,7 @@ fn row(stage: Stage, mode: Mode, level: f64, bits: u32, drop: f64) -> Row {
         bit_operations: 0,
         ms: 1.5,
         ms_range: [0.0, 0.0],
+        timed: Timed::Module,
         seconds: 0.0,
         seed: 1,
         layers: Vec::new(),

@@ -6,7 +6,7 @@ use burn_compress::Study;
 use burn_compress::attach::Selection;
 use burn_compress::prune::{Scope, share_of};
 use burn_compress::recipe::{PruneLevels, QuantizeLevels, Ranges, Recipe, Steer};
-use burn_compress::report::{Mode, Row, Stage};
+use burn_compress::report::{Mode, Row, Stage, Timed};
 use burn_compress::study::{Activity, Outcome, StudyError};
 use burn_compress::train::TrainError;
 
@@ -51,6 +51,7 @@ pub fn timeless(rows: &[Row]) -> Vec<Row> {
     let strip = |row: &Row| Row {
         ms: 0.0,
         ms_range: [0.0; 2],
+        timed: Timed::default(),
         seconds: 0.0,
         ..row.clone()
     };

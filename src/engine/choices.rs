@@ -23,6 +23,8 @@ use crate::kernel::{Isa, Kernels};
 pub struct Choices {
     /// The instruction set that they were tried on.
     pub isa: Isa,
+    /// Whether one image runs on one thread, whatever the threads.
+    pub alone: bool,
     pub(super) one: Vec<Kept>,
     pub(super) sixteen: Vec<Kept>,
 }

@@ -21,9 +21,11 @@ mod operation;
 mod options;
 mod pack;
 mod plan;
+mod plans;
 mod program;
 mod rearrange;
 mod reorder;
+mod runner;
 mod stage;
 mod table;
 

@@ -1,12 +1,10 @@
 use std::path::Path;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex};
+use std::time::Instant;
 
-use super::choices::Chooser;
-use super::layout::Sites;
-use super::lower;
-use super::operation::Context;
 use super::plan::Plan;
-use super::reorder::reorder;
+use super::plans::Plans;
+use super::runner::Inner;
 use super::{Choice, Choices, EngineError, LayerRow, Options};
 use crate::graph::integer::IntegerModel;
 use crate::kernel::{Cell, Isa, Kernels, Team};
@@ -51,82 +49,6 @@ use crate::kernel::{Cell, Isa, Kernels, Team};
 #[derive(Debug, Clone)]
 pub struct Program {
     inner: Arc<Inner>,
-}
-
-#[derive(Debug)]
-struct Inner {
-    model: IntegerModel,
-    kernels: Kernels,
-    team: Team,
-    // None where images mix, or cells cannot hold the model.
-    plans: Option<Plans>,
-    choices: Choices,
-    // Memory of runs that ended, for those to come.
-    free: Mutex<Vec<Workspace>>,
-    each: (usize, usize),
-}
-
-#[derive(Debug)]
-struct Plans {
-    one: Plan,
-    // None where sixteen images do not stay near: then they run faster one by one.
-    sixteen: Option<Plan>,
-}
-
-/// Cells of sixteen images' tensors that live together: more, and each layer waits for memory.
-const NEAR: usize = 6 << 20;
-
-impl Plans {
-    fn new(
-        model: &IntegerModel,
-        kernels: Kernels,
-        threads: usize,
-        choice: Choice,
-        known: Option<&Choices>,
-    ) -> Result<Option<Self>, EngineError> {
-        let mut stages = lower::stages(model);
-        reorder(&mut stages);
-        let known = known.filter(|known| known.isa == kernels.isa());
-        let plan = |sites| {
-            let known = known.map_or(&[][..], |known| match sites {
-                Sites::Tiles => &known.one,
-                Sites::Images => &known.sixteen,
-            });
-            let chooser = Chooser::new(choice, known);
-            Plan::new(model, &stages, sites, kernels, threads, chooser)
-        };
-        let one = match plan(Sites::Tiles) {
-            Ok(plan) => plan,
-            Err(EngineError::TooLarge { .. }) => return Ok(None),
-            Err(error) => return Err(error),
-        };
-        let each = one.cells * Cell::BYTES;
-        let sixteen = match each.saturating_mul(Cell::SITES) <= NEAR {
-            true => Some(plan(Sites::Images)?),
-            false => None,
-        };
-        Ok(Some(Self { one, sixteen }))
-    }
-
-    fn for_batch(&self, batch: usize) -> &Plan {
-        match &self.sixteen {
-            Some(sixteen) if batch >= Cell::SITES => sixteen,
-            _ => &self.one,
-        }
-    }
-}
-
-#[derive(Debug)]
-struct Workspace {
-    // One for each thread.
-    memories: Vec<Mutex<Memory>>,
-    padded: Vec<f32>,
-}
-
-#[derive(Debug)]
-struct Memory {
-    cells: Vec<Cell>,
-    result: Option<Result<bool, EngineError>>,
 }
 
 impl Program {
@@ -187,12 +109,13 @@ impl Program {
         let kept = |plan: Option<&Plan>| plan.map_or(Vec::new(), |plan| plan.kept.clone());
         let choices = Choices {
             isa: kernels.isa(),
+            alone: false,
             one: kept(plans.as_ref().map(|plans| &plans.one)),
             sixteen: kept(plans.as_ref().and_then(|plans| plans.sixteen.as_ref())),
         };
         let count = |dims: &[crate::graph::Dim]| dims.iter().map(|dim| dim.at(1)).product();
         let each = (count(model.input()), count(&model.output_dims()));
-        let program = Self {
+        let mut program = Self {
             inner: Arc::new(Inner {
                 model: model.clone(),
                 kernels,
@@ -203,9 +126,45 @@ impl Program {
                 each,
             }),
         };
+        let alone = match (known, options.choice) {
+            (Some(known), _) if known.isa == kernels.isa() => known.alone,
+            (_, Choice::Measured) => program.is_faster_alone()?,
+            (_, Choice::Estimated) => false,
+        };
+        if let Some(inner) = Arc::get_mut(&mut program.inner) {
+            inner.choices.alone = alone;
+            inner.plans.iter_mut().for_each(|plans| plans.alone = alone);
+        }
         let workspace = program.inner.workspace();
         program.inner.give_back(workspace);
         Ok(program)
+    }
+
+    // Tries one image on one thread and on all.
+    fn is_faster_alone(&self) -> Result<bool, EngineError> {
+        const RUNS: usize = 20;
+        // What the threads must bring: less, and a busy machine makes them slower than one.
+        const GAIN: f64 = 1.3;
+        let Some(plans) = self.inner.plans.as_ref().filter(|_| self.threads() > 1) else {
+            return Ok(true);
+        };
+        let mut memory = vec![Cell::default(); plans.one.cells];
+        let input = vec![0.0; self.inner.each.0];
+        let context = self.inner.context(&input, 1);
+        let mut least = [f64::INFINITY; 2];
+        for _ in 0..RUNS {
+            let started = Instant::now();
+            plans
+                .one
+                .run_alone(&self.inner.team, &context, &mut memory)?;
+            least[0] = least[0].min(started.elapsed().as_secs_f64());
+            let started = Instant::now();
+            plans
+                .one
+                .run_shared(&self.inner.team, &context, &mut memory)?;
+            least[1] = least[1].min(started.elapsed().as_secs_f64());
+        }
+        Ok(least[0] < GAIN * least[1])
     }
 
     /// The model.
@@ -282,173 +241,5 @@ impl Program {
             });
         }
         self.inner.run(input, output)
-    }
-}
-
-impl Inner {
-    fn run(&self, input: &[f32], output: &mut [f32]) -> Result<(), EngineError> {
-        let (each, made) = self.each;
-        let batch = input.len() / each.max(1);
-        let Some(plans) = &self.plans else {
-            let (values, _) = self.model.run_with(input, batch, self.team.threads())?;
-            output.copy_from_slice(&values);
-            return Ok(());
-        };
-        let mut workspace = self.take();
-        let whole = batch / Cell::SITES * Cell::SITES;
-        // Sixteen in one pass cost about as much as ten one by one.
-        let rest = batch - whole;
-        let split = match plans.sixteen {
-            None => 0,
-            Some(_) if rest > 10 => batch,
-            Some(_) => whole,
-        };
-        let (input_many, input_few) = input.split_at(split * each);
-        let (output_many, output_few) = output.split_at_mut(split * made);
-        let many = match &plans.sixteen {
-            Some(plan) => self.passes(plan, &mut workspace, input_many, output_many),
-            None => Ok(()),
-        };
-        let result =
-            many.and_then(|()| self.passes(&plans.one, &mut workspace, input_few, output_few));
-        self.give_back(workspace);
-        result.map_err(|error| self.place(error, input))
-    }
-
-    // Where the first number is that is not finite.
-    fn place(&self, error: EngineError, input: &[f32]) -> EngineError {
-        match (&error, input.iter().position(|x| !x.is_finite())) {
-            (EngineError::NotFinite { .. }, Some(place)) => EngineError::NotFinite {
-                place,
-                value: input[place],
-            },
-            _ => error,
-        }
-    }
-
-    // All images in passes of a plan: each thread one of its own while there are enough, then all
-    // threads on one.
-    fn passes(
-        &self,
-        plan: &Plan,
-        workspace: &mut Workspace,
-        mut input: &[f32],
-        mut output: &mut [f32],
-    ) -> Result<(), EngineError> {
-        let (each, made) = self.each;
-        let images = plan.sites.images();
-        let threads = self.team.threads();
-        let finite = |finite: bool| match finite {
-            true => Ok(()),
-            false => Err(EngineError::NotFinite {
-                place: 0,
-                value: f32::NAN,
-            }),
-        };
-        while !input.is_empty() {
-            let left = input.len() / each;
-            if threads > 1 && left >= images * threads && !plan.whole_input {
-                let (now, after) = input.split_at(images * threads * each);
-                let (to, later) = output.split_at_mut(images * threads * made);
-                let work = |thread: usize| {
-                    let Some(memory) = workspace.memories.get(thread) else {
-                        return;
-                    };
-                    let mut memory = memory.lock().unwrap_or_else(PoisonError::into_inner);
-                    let input = &now[thread * images * each..(thread + 1) * images * each];
-                    let context = self.context(input, images);
-                    let result = plan.run_alone(&self.team, &context, &mut memory.cells);
-                    memory.result = Some(result);
-                };
-                if !self.team.try_run(&work) {
-                    (0..threads).for_each(work);
-                }
-                for (memory, to) in workspace
-                    .memories
-                    .iter_mut()
-                    .zip(to.chunks_mut(images * made))
-                {
-                    let memory = memory.get_mut().unwrap_or_else(PoisonError::into_inner);
-                    match memory.result.take() {
-                        Some(result) => finite(result?)?,
-                        None => continue,
-                    }
-                    to.copy_from_slice(plan.output(&memory.cells, to.len()));
-                }
-                (input, output) = (after, later);
-                continue;
-            }
-            let now = left.min(images);
-            let (here, after) = input.split_at(now * each);
-            let (to, later) = output.split_at_mut(now * made);
-            let Workspace { memories, padded } = &mut *workspace;
-            let memory = memories[0]
-                .get_mut()
-                .unwrap_or_else(PoisonError::into_inner);
-            let (here, now) = match plan.whole_input && now < images {
-                true => {
-                    padded.clear();
-                    padded.extend_from_slice(here);
-                    padded.resize(images * each, 0.0);
-                    (&padded[..], images)
-                }
-                false => (here, now),
-            };
-            let context = self.context(here, now);
-            let result = match plan.run_shared(&self.team, &context, &mut memory.cells) {
-                // Another run has the team.
-                Err(EngineError::Kernel {
-                    source: crate::kernel::KernelError::Team,
-                    ..
-                }) => plan.run_alone(&self.team, &context, &mut memory.cells),
-                result => result,
-            };
-            finite(result?)?;
-            if plan.whole_input {
-                finite(here.iter().all(|x| x.is_finite()))?;
-            }
-            to.copy_from_slice(plan.output(&memory.cells, to.len()));
-            (input, output) = (after, later);
-        }
-        Ok(())
-    }
-
-    fn context<'a>(&'a self, input: &'a [f32], images: usize) -> Context<'a> {
-        Context {
-            model: &self.model,
-            kernels: self.kernels,
-            input,
-            images,
-        }
-    }
-
-    fn workspace(&self) -> Workspace {
-        let plans = self.plans.iter();
-        let plans = plans.flat_map(|plans| plans.sixteen.iter().chain([&plans.one]));
-        let cells = plans.map(|plan| plan.cells).max().unwrap_or(0);
-        let memory = |_| {
-            Mutex::new(Memory {
-                cells: vec![Cell::default(); cells],
-                result: None,
-            })
-        };
-        Workspace {
-            memories: (0..self.team.threads()).map(memory).collect(),
-            padded: Vec::new(),
-        }
-    }
-
-    fn take(&self) -> Workspace {
-        let free = self
-            .free
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .pop();
-        free.unwrap_or_else(|| self.workspace())
-    }
-
-    fn give_back(&self, workspace: Workspace) {
-        let mut free = self.free.lock().unwrap_or_else(PoisonError::into_inner);
-        free.push(workspace);
     }
 }

@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use serde::{Deserialize, Serialize};
 
-use super::build::{sink, start};
+use super::arguments::{sink, start};
 use super::layout::Layout;
 use super::stage::{Kind, Weighted};
 use super::table::LayerRow;

@@ -8,6 +8,7 @@
 //!
 //! What cells cannot hold runs plainly, by the reference's own code, and [`Program::layers`] says so.
 
+mod arguments;
 mod build;
 mod choices;
 mod choose;

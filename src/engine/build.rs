@@ -117,8 +117,8 @@ impl<'a> Builder<'a> {
     ) {
         let layout = self.tensors.all[tensor].layout;
         let write = self.buffer(layout.cells());
-        let quads = matches!(work, OperationWork::Product(_));
-        let unit = layout.plane() * if quads { layout.quad() } else { 1 };
+        // Units are alike: planes, quads of them, or all.
+        let unit = layout.cells().checked_div(costs.len()).unwrap_or(0);
         let whole = matches!(work, OperationWork::Rearrange { .. });
         self.made.insert(tensor, write);
         let edges = match whole {
@@ -266,11 +266,7 @@ impl<'a> Builder<'a> {
                     grid,
                 };
                 let row = LayerRow::named("", "pack");
-                self.on_cells(work, vec![from], to, vec![layout.planes()], "pack", row);
-                if let Some(last) = self.built.operations.last_mut() {
-                    last.unit = layout.cells();
-                    last.costs = vec![1];
-                }
+                self.on_cells(work, vec![from], to, vec![1], "pack", row);
             }
         }
     }

@@ -130,11 +130,6 @@ impl Layout {
         }
     }
 
-    /// Planes of four channels.
-    pub fn quad(&self) -> usize {
-        4 / self.shape.kind.unit()
-    }
-
     pub fn cells(&self) -> usize {
         self.planes() * self.plane()
     }

@@ -1,5 +1,8 @@
 //! A plan: the operations of a pass of sixteen images, or of one, and the memory they share.
 
+use std::ops::Range;
+use std::sync::atomic::{AtomicBool, Ordering};
+
 use super::EngineError;
 use super::build::Builder;
 use super::choices::{Chooser, Kept};
@@ -12,13 +15,16 @@ use super::table::LayerRow;
 use crate::graph::integer::IntegerModel;
 use crate::kernel::{Access, Cell, KernelError, Kernels, Steps, Team};
 
+/// Steps, and the units of each operation for each thread.
+type Shared = (Steps, Vec<Vec<Range<usize>>>);
+
 #[derive(Debug)]
 pub(super) struct Plan {
     pub sites: Sites,
     pub operations: Vec<Operation>,
     /// Shared out to the threads, and on one alone.
-    shared: (Steps, Vec<Vec<std::ops::Range<usize>>>),
-    alone: Steps,
+    shared: Shared,
+    alone: Shared,
     pub cells: usize,
     /// Where the output lies, as floats.
     output: usize,
@@ -91,7 +97,7 @@ impl Plan {
         Ok(Self {
             sites,
             shared: steps(threads)?,
-            alone: steps(1)?.0,
+            alone: steps(1)?,
             cells,
             output: places[built.output].start,
             whole_input: built.whole_input,
@@ -101,49 +107,24 @@ impl Plan {
         })
     }
 
-    /// Runs a pass on all threads of a team; tells whether the input was finite.
-    pub fn run_shared(
+    /// Runs a pass on all threads of a team, or on this one alone; tells whether the input was finite.
+    pub fn run(
         &self,
+        alone: bool,
         team: &Team,
         context: &Context<'_>,
         memory: &mut [Cell],
     ) -> Result<bool, EngineError> {
-        let finite = std::sync::atomic::AtomicBool::new(true);
-        let (steps, shares) = &self.shared;
-        steps.run(
-            team,
-            &mut memory[..self.cells],
-            &|index, thread, reads, write| {
-                let units = shares[index][thread].clone();
-                let operation = &self.operations[index];
-                if !operation.run_named(context, units, reads, write)? {
-                    finite.store(false, std::sync::atomic::Ordering::Relaxed);
-                }
-                Ok::<(), EngineError>(())
-            },
-        )?;
-        Ok(finite.into_inner())
-    }
-
-    /// Runs a pass on this thread alone.
-    pub fn run_alone(
-        &self,
-        team: &Team,
-        context: &Context<'_>,
-        memory: &mut [Cell],
-    ) -> Result<bool, EngineError> {
-        let finite = std::sync::atomic::AtomicBool::new(true);
-        self.alone.run(
-            team,
-            &mut memory[..self.cells],
-            &|index, _, reads, write| {
-                let operation = &self.operations[index];
-                if !operation.run_named(context, 0..operation.units(), reads, write)? {
-                    finite.store(false, std::sync::atomic::Ordering::Relaxed);
-                }
-                Ok::<(), EngineError>(())
-            },
-        )?;
+        let finite = AtomicBool::new(true);
+        let (steps, shares) = if alone { &self.alone } else { &self.shared };
+        let work = |index: usize, thread: usize, reads: &[&[Cell]], write: &mut [Cell]| {
+            let units = shares[index][thread].clone();
+            if !self.operations[index].run_named(context, units, reads, write)? {
+                finite.store(false, Ordering::Relaxed);
+            }
+            Ok::<(), EngineError>(())
+        };
+        steps.run(team, &mut memory[..self.cells], &work)?;
         Ok(finite.into_inner())
     }
 
@@ -158,7 +139,7 @@ impl Operation {
     fn run_named(
         &self,
         context: &Context<'_>,
-        units: std::ops::Range<usize>,
+        units: Range<usize>,
         reads: &[&[Cell]],
         write: &mut [Cell],
     ) -> Result<bool, EngineError> {

@@ -14,9 +14,6 @@ pub(super) struct Plans {
     pub one: Plan,
     // None where sixteen images do not stay near: then they run faster one by one.
     pub sixteen: Option<Plan>,
-    // Whether one image is left to one thread: waiting for each other after each layer costs more than
-    // the others bring.
-    pub alone: bool,
 }
 
 /// Cells of sixteen images' tensors that live together: more, and each layer waits for memory.
@@ -51,11 +48,7 @@ impl Plans {
             true => Some(plan(Sites::Images)?),
             false => None,
         };
-        Ok(Some(Self {
-            one,
-            sixteen,
-            alone: false,
-        }))
+        Ok(Some(Self { one, sixteen }))
     }
 
     pub fn for_batch(&self, batch: usize) -> &Plan {

@@ -1,13 +1,12 @@
 use std::path::Path;
 use std::sync::{Arc, Mutex};
-use std::time::Instant;
 
 use super::plan::Plan;
 use super::plans::Plans;
 use super::runner::Inner;
 use super::{Choice, Choices, EngineError, LayerRow, Options};
 use crate::graph::integer::IntegerModel;
-use crate::kernel::{Cell, Isa, Kernels, Team};
+use crate::kernel::{Isa, Kernels, Team};
 
 /// A model that is ready to run: on this machine's kernels, in memory that was planned once.
 ///
@@ -115,56 +114,25 @@ impl Program {
         };
         let count = |dims: &[crate::graph::Dim]| dims.iter().map(|dim| dim.at(1)).product();
         let each = (count(model.input()), count(&model.output_dims()));
-        let mut program = Self {
-            inner: Arc::new(Inner {
-                model: model.clone(),
-                kernels,
-                team,
-                plans,
-                choices,
-                free: Mutex::new(Vec::new()),
-                each,
-            }),
+        let mut inner = Inner {
+            model: model.clone(),
+            kernels,
+            team,
+            plans,
+            choices,
+            free: Mutex::new(Vec::new()),
+            each,
         };
-        let alone = match (known, options.choice) {
+        inner.choices.alone = match (known, options.choice) {
             (Some(known), _) if known.isa == kernels.isa() => known.alone,
-            (_, Choice::Measured) => program.is_faster_alone()?,
+            (_, Choice::Measured) => inner.is_faster_alone()?,
             (_, Choice::Estimated) => false,
         };
-        if let Some(inner) = Arc::get_mut(&mut program.inner) {
-            inner.choices.alone = alone;
-            inner.plans.iter_mut().for_each(|plans| plans.alone = alone);
-        }
-        let workspace = program.inner.workspace();
-        program.inner.give_back(workspace);
-        Ok(program)
-    }
-
-    // Tries one image on one thread and on all.
-    fn is_faster_alone(&self) -> Result<bool, EngineError> {
-        const RUNS: usize = 20;
-        // What the threads must bring: less, and a busy machine makes them slower than one.
-        const GAIN: f64 = 1.3;
-        let Some(plans) = self.inner.plans.as_ref().filter(|_| self.threads() > 1) else {
-            return Ok(true);
-        };
-        let mut memory = vec![Cell::default(); plans.one.cells];
-        let input = vec![0.0; self.inner.each.0];
-        let context = self.inner.context(&input, 1);
-        let mut least = [f64::INFINITY; 2];
-        for _ in 0..RUNS {
-            let started = Instant::now();
-            plans
-                .one
-                .run_alone(&self.inner.team, &context, &mut memory)?;
-            least[0] = least[0].min(started.elapsed().as_secs_f64());
-            let started = Instant::now();
-            plans
-                .one
-                .run_shared(&self.inner.team, &context, &mut memory)?;
-            least[1] = least[1].min(started.elapsed().as_secs_f64());
-        }
-        Ok(least[0] < GAIN * least[1])
+        let workspace = inner.workspace();
+        inner.give_back(workspace);
+        Ok(Self {
+            inner: Arc::new(inner),
+        })
     }
 
     /// The model.

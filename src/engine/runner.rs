@@ -1,6 +1,7 @@
 //! Runs of a program: which images are a pass, and whose threads make it.
 
 use std::sync::{Mutex, PoisonError};
+use std::time::Instant;
 
 use super::operation::Context;
 use super::plan::Plan;
@@ -61,7 +62,13 @@ impl Inner {
         };
         let result = many.and_then(|()| {
             let one = &plans.one;
-            self.passes(one, plans.alone, &mut workspace, input_few, output_few)
+            self.passes(
+                one,
+                self.choices.alone,
+                &mut workspace,
+                input_few,
+                output_few,
+            )
         });
         self.give_back(workspace);
         result.map_err(|error| self.place(error, input))
@@ -110,7 +117,7 @@ impl Inner {
                     let mut memory = memory.lock().unwrap_or_else(PoisonError::into_inner);
                     let input = &now[thread * images * each..(thread + 1) * images * each];
                     let context = self.context(input, images);
-                    let result = plan.run_alone(&self.team, &context, &mut memory.cells);
+                    let result = plan.run(true, &self.team, &context, &mut memory.cells);
                     memory.result = Some(result);
                 };
                 if !self.team.try_run(&work) {
@@ -148,16 +155,12 @@ impl Inner {
                 false => (here, now),
             };
             let context = self.context(here, now);
-            let shared = match alone {
-                true => plan.run_alone(&self.team, &context, &mut memory.cells),
-                false => plan.run_shared(&self.team, &context, &mut memory.cells),
-            };
-            let result = match shared {
+            let result = match plan.run(alone, &self.team, &context, &mut memory.cells) {
                 // Another run has the team.
                 Err(EngineError::Kernel {
                     source: crate::kernel::KernelError::Team,
                     ..
-                }) => plan.run_alone(&self.team, &context, &mut memory.cells),
+                }) => plan.run(true, &self.team, &context, &mut memory.cells),
                 result => result,
             };
             finite(result?)?;
@@ -168,6 +171,29 @@ impl Inner {
             (input, output) = (after, later);
         }
         Ok(())
+    }
+
+    // Tries one image on one thread and on all.
+    pub fn is_faster_alone(&self) -> Result<bool, EngineError> {
+        const RUNS: usize = 20;
+        // What the threads must bring: less, and a busy machine makes them slower than one.
+        const GAIN: f64 = 1.3;
+        let Some(plans) = self.plans.as_ref().filter(|_| self.team.threads() > 1) else {
+            return Ok(true);
+        };
+        let mut memory = vec![Cell::default(); plans.one.cells];
+        let input = vec![0.0; self.each.0];
+        let context = self.context(&input, 1);
+        let mut least = [f64::INFINITY; 2];
+        for _ in 0..RUNS {
+            let started = Instant::now();
+            plans.one.run(true, &self.team, &context, &mut memory)?;
+            least[0] = least[0].min(started.elapsed().as_secs_f64());
+            let started = Instant::now();
+            plans.one.run(false, &self.team, &context, &mut memory)?;
+            least[1] = least[1].min(started.elapsed().as_secs_f64());
+        }
+        Ok(least[0] < GAIN * least[1])
     }
 
     pub fn context<'a>(&'a self, input: &'a [f32], images: usize) -> Context<'a> {

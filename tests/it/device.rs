@@ -1,4 +1,5 @@
-//! The backend under test: `BURN_COMPRESS_DEVICE` is `flex` (the default), `ndarray` or `wgpu`.
+//! The backend under test: `BURN_COMPRESS_DEVICE` is `flex` (the default), `ndarray`, `wgpu` or
+//! `cuda`.
 
 use burn::tensor::Device;
 
@@ -16,6 +17,8 @@ pub fn device() -> Device {
         "ndarray" => Device::ndarray(),
         #[cfg(feature = "wgpu")]
         "wgpu" => Device::wgpu(burn::tensor::DeviceKind::DefaultDevice),
+        #[cfg(feature = "cuda")]
+        "cuda" => Device::cuda(burn::tensor::DeviceIndex::Default),
         other => panic!("device `{other}` is unknown or not compiled in"),
     }
 }

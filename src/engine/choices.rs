@@ -27,6 +27,9 @@ pub struct Choices {
     pub alone: bool,
     pub(super) one: Vec<Kept>,
     pub(super) sixteen: Vec<Kept>,
+    /// Where sixteen images are together only from this stage on, of one by one before it.
+    #[serde(default)]
+    pub(super) cut: Option<usize>,
 }
 
 /// The kernel of a layer.

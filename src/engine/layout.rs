@@ -150,7 +150,7 @@ impl Layout {
     }
 
     /// Where a cell of a site lies in the image: none outside.
-    fn place(&self, site: usize, row: isize, column: isize) -> Option<[usize; 2]> {
+    pub fn place(&self, site: usize, row: isize, column: isize) -> Option<[usize; 2]> {
         let [first_row, first_column] = self.sites.origin(site, self.tile);
         let row = usize::try_from(first_row as isize + row).ok()?;
         let column = usize::try_from(first_column as isize + column).ok()?;

@@ -309,9 +309,12 @@ impl Lowering<'_> {
         self.codes(first)?;
         // Results in floats lie otherwise than codes.
         self.model.steps()[index].grid?;
-        let dims = self.model.dims(first).len();
+        let dims = self.model.dims(first);
+        // A window of all rows and columns is none: its sum goes over all tiles at once.
+        let all = image(&dims).map(|[_, rows, columns]| [rows, columns]);
+        let part = |window: &Window| Some(window.kernel) != all || window.padding != [(0, 0); 2];
         Some(StageWork::Pool(Pool {
-            window: window.filter(|_| dims > 2),
+            window: window.filter(|window| dims.len() > 2 && part(window)),
             sum: Some(small(multiplier)?),
             bounds: self.bounds(index, activation),
         }))

@@ -25,8 +25,10 @@ mod plan;
 mod plans;
 mod program;
 mod rearrange;
+mod regroup;
 mod reorder;
 mod runner;
+mod split;
 mod stage;
 mod table;
 

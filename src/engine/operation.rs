@@ -3,6 +3,7 @@
 use std::ops::Range;
 
 use super::EngineError;
+use super::regroup::Regroup;
 use crate::graph::integer::{Elements, Grid, IntegerModel, Operand, execute_alone};
 use crate::kernel::{
     Cell, Edges, Element, Elementwise, Frame, Gather, InputGrid, Kernels, Product, Sink, Windows,
@@ -31,6 +32,8 @@ pub(super) enum OperationWork {
         frames: Vec<Frame>,
         grid: Option<InputGrid>,
     },
+    /// Tensors of another plan, of sixteen images.
+    Regroup(Regroup),
     Product(Product),
     Pool(Windows),
     /// Row by row.
@@ -100,6 +103,8 @@ pub(super) struct Context<'a> {
     /// The images of this pass.
     pub input: &'a [f32],
     pub images: usize,
+    /// What another plan has made of each image.
+    pub made: &'a [Cell],
 }
 
 impl Operation {
@@ -157,6 +162,7 @@ impl Operation {
                 let frame = &frames[context.images.clamp(1, frames.len()) - 1];
                 *finite = frame.write(kernels, context.input, *grid, units, write)?;
             }
+            OperationWork::Regroup(regroup) => regroup.run(context.made, units, write),
             OperationWork::Product(product) => {
                 let residual = reads.get(1).copied().unwrap_or(&[]);
                 product.run(kernels, units, reads[0], residual, write)?;

@@ -4,14 +4,15 @@ use std::ops::Range;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use super::EngineError;
-use super::build::Builder;
+use super::build::{Begin, Builder};
 use super::choices::{Chooser, Kept};
 use super::demand::Tensors;
-use super::layout::Sites;
+use super::layout::{Layout, Sites};
 use super::memory::{self, Buffer};
 use super::operation::{Context, Operation};
 use super::stage::Stage;
 use super::table::LayerRow;
+use crate::graph::Value;
 use crate::graph::integer::IntegerModel;
 use crate::kernel::{Access, Cell, KernelError, Kernels, Steps, Team};
 
@@ -32,19 +33,45 @@ pub(super) struct Plan {
     pub whole_input: bool,
     pub layers: Vec<LayerRow>,
     pub kept: Vec<Kept>,
+    /// How many operations there are after each stage, and the time of its product in microseconds.
+    pub ends: Vec<(usize, Option<f64>)>,
+    pub owns: Vec<Own>,
+}
+
+/// A tensor as its stage makes it: how and where it lies, and the last operation that needs it there.
+#[derive(Debug)]
+pub(super) struct Own {
+    pub value: Value,
+    pub layout: Layout,
+    pub place: Range<usize>,
+    pub last: usize,
+}
+
+/// What of a model a plan runs, and as what.
+#[derive(Clone, Copy)]
+pub(super) struct Part<'a> {
+    pub model: &'a IntegerModel,
+    pub stages: &'a [Stage],
+    pub sites: Sites,
+    /// The tensor from which it goes on.
+    pub begin: Option<Begin>,
 }
 
 impl Plan {
     pub fn new(
-        model: &IntegerModel,
-        stages: &[Stage],
-        sites: Sites,
+        part: Part<'_>,
         kernels: Kernels,
         threads: usize,
         chooser: Chooser<'_>,
     ) -> Result<Self, EngineError> {
+        let Part {
+            model,
+            stages,
+            sites,
+            begin,
+        } = part;
         let tensors = Tensors::of(model, stages, sites);
-        let builder = Builder::new(model, sites, kernels, chooser, tensors);
+        let builder = Builder::new(model, sites, kernels, chooser, tensors, begin);
         let built = builder.build(stages)?;
         let count = built.operations.len();
         let mut buffers: Vec<Buffer> = built
@@ -103,6 +130,15 @@ impl Plan {
             whole_input: built.whole_input,
             layers: built.layers,
             kept: built.kept,
+            ends: built.ends,
+            owns: (built.owns.into_iter())
+                .map(|(value, buffer, layout)| Own {
+                    value,
+                    layout,
+                    place: places[buffer].clone(),
+                    last: buffers[buffer].last,
+                })
+                .collect(),
             operations: built.operations,
         })
     }
@@ -115,8 +151,35 @@ impl Plan {
         context: &Context<'_>,
         memory: &mut [Cell],
     ) -> Result<bool, EngineError> {
-        let finite = AtomicBool::new(true);
         let (steps, shares) = if alone { &self.alone } else { &self.shared };
+        self.run_steps(steps, shares, team, context, memory)
+    }
+
+    /// The first operations of a pass, on one thread.
+    pub fn first(&self, operations: usize) -> Steps {
+        self.alone.0.first(operations)
+    }
+
+    /// Runs [`first`](Self::first) operations on this thread; tells whether the input was finite.
+    pub fn run_first(
+        &self,
+        first: &Steps,
+        team: &Team,
+        context: &Context<'_>,
+        memory: &mut [Cell],
+    ) -> Result<bool, EngineError> {
+        self.run_steps(first, &self.alone.1, team, context, memory)
+    }
+
+    fn run_steps(
+        &self,
+        steps: &Steps,
+        shares: &[Vec<Range<usize>>],
+        team: &Team,
+        context: &Context<'_>,
+        memory: &mut [Cell],
+    ) -> Result<bool, EngineError> {
+        let finite = AtomicBool::new(true);
         let work = |index: usize, thread: usize, reads: &[&[Cell]], write: &mut [Cell]| {
             let units = shares[index][thread].clone();
             if !self.operations[index].run_named(context, units, reads, write)? {

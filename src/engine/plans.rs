@@ -3,20 +3,39 @@
 use super::choices::Chooser;
 use super::layout::Sites;
 use super::lower;
-use super::plan::Plan;
+use super::plan::{Part, Plan};
 use super::reorder::reorder;
-use super::{Choice, Choices, EngineError};
+use super::split::Split;
+use super::{Choice, Choices, EngineError, LayerRow};
 use crate::graph::integer::IntegerModel;
 use crate::kernel::{Cell, Kernels};
 
 #[derive(Debug)]
 pub(super) struct Plans {
     pub one: Plan,
-    // None where sixteen images do not stay near: then they run faster one by one.
-    pub sixteen: Option<Plan>,
+    /// None where sixteen images run faster one by one.
+    pub many: Option<Many>,
 }
 
-/// Cells of sixteen images' tensors that live together: more, and each layer waits for memory.
+/// How sixteen images run together.
+#[derive(Debug)]
+pub(super) enum Many {
+    /// In the lanes from the first operation on.
+    Whole(Plan),
+    /// One by one as long as they are large.
+    Split(Box<Split>),
+}
+
+impl Many {
+    pub fn plan(&self) -> &Plan {
+        match self {
+            Self::Whole(plan) => plan,
+            Self::Split(split) => &split.back,
+        }
+    }
+}
+
+/// Bytes of sixteen images' tensors that live together: more, and each layer waits for memory.
 const NEAR: usize = 6 << 20;
 
 impl Plans {
@@ -30,31 +49,41 @@ impl Plans {
         let mut stages = lower::stages(model);
         reorder(&mut stages);
         let known = known.filter(|known| known.isa == kernels.isa());
-        let plan = |sites| {
-            let known = known.map_or(&[][..], |known| match sites {
-                Sites::Tiles => &known.one,
-                Sites::Images => &known.sixteen,
-            });
-            let chooser = Chooser::new(choice, known);
-            Plan::new(model, &stages, sites, kernels, threads, chooser)
+        let part = |sites| Part {
+            model,
+            stages: &stages,
+            sites,
+            begin: None,
         };
-        let one = match plan(Sites::Tiles) {
-            Ok(plan) => plan,
+        let kept = known.map_or(&[][..], |known| &known.one);
+        let chooser = Chooser::new(choice, kept);
+        let one = match Plan::new(part(Sites::Tiles), kernels, threads, chooser) {
+            Ok(one) => one,
             Err(EngineError::TooLarge { .. }) => return Ok(None),
             Err(error) => return Err(error),
         };
         let each = one.cells * Cell::BYTES;
-        let sixteen = match each.saturating_mul(Cell::SITES) <= NEAR {
-            true => Some(plan(Sites::Images)?),
-            false => None,
+        let many = match each.saturating_mul(Cell::SITES) <= NEAR {
+            true => {
+                let kept = known.map_or(&[][..], |known| &known.sixteen);
+                let chooser = Chooser::new(choice, kept);
+                let plan = Plan::new(part(Sites::Images), kernels, threads, chooser)?;
+                Some(Many::Whole(plan))
+            }
+            false => {
+                let split = Split::find(model, &stages, &one, kernels, threads, choice, known)?;
+                split.map(|split| Many::Split(Box::new(split)))
+            }
         };
-        Ok(Some(Self { one, sixteen }))
+        Ok(Some(Self { one, many }))
     }
 
-    pub fn for_batch(&self, batch: usize) -> &Plan {
-        match &self.sixteen {
-            Some(sixteen) if batch >= Cell::SITES => sixteen,
-            _ => &self.one,
+    /// What runs the layers of a batch.
+    pub fn layers(&self, batch: usize) -> &[LayerRow] {
+        match &self.many {
+            Some(Many::Whole(plan)) if batch >= Cell::SITES => &plan.layers,
+            Some(Many::Split(split)) if batch >= Cell::SITES => &split.layers,
+            _ => &self.one.layers,
         }
     }
 }

@@ -2,7 +2,7 @@ use std::path::Path;
 use std::sync::{Arc, Mutex};
 
 use super::plan::Plan;
-use super::plans::Plans;
+use super::plans::{Many, Plans};
 use super::runner::Inner;
 use super::{Choice, Choices, EngineError, LayerRow, Options};
 use crate::graph::integer::IntegerModel;
@@ -105,12 +105,17 @@ impl Program {
             true => Plans::new(model, kernels, team.threads(), options.choice, known)?,
             false => None,
         };
+        let many = plans.as_ref().and_then(|plans| plans.many.as_ref());
         let kept = |plan: Option<&Plan>| plan.map_or(Vec::new(), |plan| plan.kept.clone());
         let choices = Choices {
             isa: kernels.isa(),
             alone: false,
             one: kept(plans.as_ref().map(|plans| &plans.one)),
-            sixteen: kept(plans.as_ref().and_then(|plans| plans.sixteen.as_ref())),
+            sixteen: kept(many.map(Many::plan)),
+            cut: match many {
+                Some(Many::Split(split)) => Some(split.cut),
+                _ => None,
+            },
         };
         let count = |dims: &[crate::graph::Dim]| dims.iter().map(|dim| dim.at(1)).product();
         let each = (count(model.input()), count(&model.output_dims()));
@@ -158,7 +163,7 @@ impl Program {
     /// What runs each layer of a pass of one image, or of sixteen where the batch has as many.
     pub fn layers(&self, batch: usize) -> &[LayerRow] {
         match &self.inner.plans {
-            Some(plans) => &plans.for_batch(batch).layers,
+            Some(plans) => plans.layers(batch),
             None => &[],
         }
     }

@@ -1,14 +1,16 @@
 //! Runs of a program: which images are a pass, and whose threads make it.
 
-use std::sync::{Mutex, PoisonError};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
 
 use super::operation::Context;
 use super::plan::Plan;
-use super::plans::Plans;
+use super::plans::{Many, Plans};
+use super::split::Split;
 use super::{Choices, EngineError};
 use crate::graph::integer::IntegerModel;
-use crate::kernel::{Cell, Kernels, Team};
+use crate::kernel::{Cell, KernelError, Kernels, Team};
 
 #[derive(Debug)]
 pub(super) struct Inner {
@@ -28,6 +30,8 @@ pub(super) struct Workspace {
     // One for each thread.
     memories: Vec<Mutex<Memory>>,
     padded: Vec<f32>,
+    // What the first layers made of sixteen images.
+    made: Vec<Cell>,
 }
 
 #[derive(Debug)]
@@ -49,15 +53,20 @@ impl Inner {
         let whole = batch / Cell::SITES * Cell::SITES;
         // Sixteen in one pass cost about as much as ten one by one.
         let rest = batch - whole;
-        let split = match plans.sixteen {
+        let together = match plans.many {
             None => 0,
-            Some(_) if rest > 10 => batch,
+            Some(Many::Whole(_)) if rest > 10 => batch,
             Some(_) => whole,
         };
-        let (input_many, input_few) = input.split_at(split * each);
-        let (output_many, output_few) = output.split_at_mut(split * made);
-        let many = match &plans.sixteen {
-            Some(plan) => self.passes(plan, false, &mut workspace, input_many, output_many),
+        let (input_many, input_few) = input.split_at(together * each);
+        let (output_many, output_few) = output.split_at_mut(together * made);
+        let many = match &plans.many {
+            Some(Many::Whole(plan)) => {
+                self.passes(plan, false, &mut workspace, input_many, output_many)
+            }
+            Some(Many::Split(split)) => {
+                self.split_passes((&plans.one, split), &mut workspace, input_many, output_many)
+            }
             None => Ok(()),
         };
         let result = many.and_then(|()| {
@@ -98,13 +107,6 @@ impl Inner {
         let (each, made) = self.each;
         let images = plan.sites.images();
         let threads = self.team.threads();
-        let finite = |finite: bool| match finite {
-            true => Ok(()),
-            false => Err(EngineError::NotFinite {
-                place: 0,
-                value: f32::NAN,
-            }),
-        };
         while !input.is_empty() {
             let left = input.len() / each;
             if threads > 1 && left >= images * threads && !plan.whole_input {
@@ -114,7 +116,7 @@ impl Inner {
                     let Some(memory) = workspace.memories.get(thread) else {
                         return;
                     };
-                    let mut memory = memory.lock().unwrap_or_else(PoisonError::into_inner);
+                    let mut memory = lock(memory);
                     let input = &now[thread * images * each..(thread + 1) * images * each];
                     let context = self.context(input, images);
                     let result = plan.run(true, &self.team, &context, &mut memory.cells);
@@ -141,7 +143,7 @@ impl Inner {
             let now = left.min(images);
             let (here, after) = input.split_at(now * each);
             let (to, later) = output.split_at_mut(now * made);
-            let Workspace { memories, padded } = &mut *workspace;
+            let Workspace { memories, padded, .. } = &mut *workspace;
             let memory = memories[0]
                 .get_mut()
                 .unwrap_or_else(PoisonError::into_inner);
@@ -155,20 +157,60 @@ impl Inner {
                 false => (here, now),
             };
             let context = self.context(here, now);
-            let result = match plan.run(alone, &self.team, &context, &mut memory.cells) {
-                // Another run has the team.
-                Err(EngineError::Kernel {
-                    source: crate::kernel::KernelError::Team,
-                    ..
-                }) => plan.run(true, &self.team, &context, &mut memory.cells),
-                result => result,
-            };
-            finite(result?)?;
+            let mut run = |alone| plan.run(alone, &self.team, &context, &mut memory.cells);
+            finite(if alone { run(true) } else { or_alone(run) }?)?;
             if plan.whole_input {
                 finite(here.iter().all(|x| x.is_finite()))?;
             }
             to.copy_from_slice(plan.output(&memory.cells, to.len()));
             (input, output) = (after, later);
+        }
+        Ok(())
+    }
+
+    // All images, sixteen at a time: first layers one by one, each thread its own; the others together.
+    fn split_passes(
+        &self,
+        (one, split): (&Plan, &Split),
+        workspace: &mut Workspace,
+        input: &[f32],
+        output: &mut [f32],
+    ) -> Result<(), EngineError> {
+        const SITES: usize = Cell::SITES;
+        let (each, made) = self.each;
+        let passes = input.chunks_exact(SITES * each);
+        for (input, output) in passes.zip(output.chunks_exact_mut(SITES * made)) {
+            let all_finite = AtomicBool::new(true);
+            let Workspace {
+                memories, made, ..
+            } = &mut *workspace;
+            let tensors = &mut made[..split.cells()];
+            let front = |alone: bool, tensors: &mut [Cell]| {
+                let (steps, shares) = if alone { &split.alone } else { &split.shared };
+                let work = |_: usize, thread: usize, _: &[&[Cell]], write: &mut [Cell]| {
+                    let mut memory = lock(&memories[thread]);
+                    let tensors = write.chunks_exact_mut(split.place.len());
+                    for (image, tensor) in shares[thread].clone().zip(tensors) {
+                        let context = self.context(&input[image * each..][..each], 1);
+                        let cells = &mut memory.cells;
+                        if !one.run_first(&split.first, &self.team, &context, cells)? {
+                            all_finite.store(false, Ordering::Relaxed);
+                        }
+                        tensor.copy_from_slice(&cells[split.place.clone()]);
+                    }
+                    Ok(())
+                };
+                steps.run::<EngineError>(&self.team, tensors, &work)
+            };
+            or_alone(|alone| front(alone, tensors))?;
+            finite(all_finite.into_inner())?;
+            let memory = memories[0].get_mut().unwrap_or_else(PoisonError::into_inner);
+            let context = Context {
+                made: &*tensors,
+                ..self.context(&[], SITES)
+            };
+            or_alone(|alone| split.back.run(alone, &self.team, &context, &mut memory.cells))?;
+            output.copy_from_slice(split.back.output(&memory.cells, output.len()));
         }
         Ok(())
     }
@@ -202,14 +244,21 @@ impl Inner {
             kernels: self.kernels,
             input,
             images,
+            made: &[],
         }
     }
 
     pub fn workspace(&self) -> Workspace {
-        let plans = self.plans.iter();
-        let plans = plans.flat_map(|plans| plans.sixteen.iter().chain([&plans.one]));
-        let cells = plans.map(|plan| plan.cells).max().unwrap_or(0);
-        let memory = |_| {
+        let many = self.plans.as_ref().and_then(|plans| plans.many.as_ref());
+        let one = self.plans.as_ref().map_or(0, |plans| plans.one.cells);
+        // Those of the calling thread, of the others, and of tensors between two plans.
+        let (first, others, made) = match many {
+            None => (one, one, 0),
+            Some(Many::Whole(plan)) => (one.max(plan.cells), one.max(plan.cells), 0),
+            Some(Many::Split(split)) => (one.max(split.back.cells), one, split.cells()),
+        };
+        let memory = |thread: usize| {
+            let cells = if thread == 0 { first } else { others };
             Mutex::new(Memory {
                 cells: vec![Cell::default(); cells],
                 result: None,
@@ -218,20 +267,41 @@ impl Inner {
         Workspace {
             memories: (0..self.team.threads()).map(memory).collect(),
             padded: Vec::new(),
+            made: vec![Cell::default(); made],
         }
     }
 
     fn take(&self) -> Workspace {
-        let free = self
-            .free
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .pop();
+        let free = lock(&self.free).pop();
         free.unwrap_or_else(|| self.workspace())
     }
 
     pub fn give_back(&self, workspace: Workspace) {
-        let mut free = self.free.lock().unwrap_or_else(PoisonError::into_inner);
-        free.push(workspace);
+        lock(&self.free).push(workspace);
+    }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+// On all threads; on this one where another run has them.
+fn or_alone<T>(mut run: impl FnMut(bool) -> Result<T, EngineError>) -> Result<T, EngineError> {
+    match run(false) {
+        Err(EngineError::Kernel {
+            source: KernelError::Team,
+            ..
+        }) => run(true),
+        result => result,
+    }
+}
+
+fn finite(finite: bool) -> Result<(), EngineError> {
+    match finite {
+        true => Ok(()),
+        false => Err(EngineError::NotFinite {
+            place: 0,
+            value: f32::NAN,
+        }),
     }
 }

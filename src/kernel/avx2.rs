@@ -22,6 +22,12 @@ macro_rules! common {
         const FLOAT_SHARED_POSITIONS: usize = 3;
 
         #[inline(always)]
+        fn prefetch(values: *const f32) {
+            // SAFETY: a prefetch reads nothing that a program could see, wherever it points.
+            unsafe { _mm_prefetch::<_MM_HINT_T0>(values.cast()) }
+        }
+
+        #[inline(always)]
         unsafe fn splat(value: f32) -> [__m256; 2] {
             unsafe { [_mm256_set1_ps(value); 2] }
         }

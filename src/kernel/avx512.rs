@@ -22,6 +22,12 @@ macro_rules! common {
         const FLOAT_SHARED_POSITIONS: usize = 6;
 
         #[inline(always)]
+        fn prefetch(values: *const f32) {
+            // SAFETY: a prefetch reads nothing that a program could see, wherever it points.
+            unsafe { _mm_prefetch::<_MM_HINT_T0>(values.cast()) }
+        }
+
+        #[inline(always)]
         unsafe fn splat(value: f32) -> __m512 {
             unsafe { _mm512_set1_ps(value) }
         }

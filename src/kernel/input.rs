@@ -238,6 +238,9 @@ impl Work for WriteFrame<'_> {
                                 |next| {
                                     let channel = (channel + next) * frame.channel;
                                     let first = start + channel + y * frame.row + x;
+                                    // More rows than a processor sees coming by itself.
+                                    let below = first + frame.row;
+                                    S::prefetch(self.images.as_ptr().wrapping_add(below));
                                     &self.images[first..first + inside]
                                 },
                                 channels,

@@ -34,6 +34,9 @@ pub(super) trait Lanes: Copy {
     /// Positions of which the registers then hold the sums.
     const FLOAT_SHARED_POSITIONS: usize;
 
+    /// Asks for what lies there, which need not be memory of the caller's.
+    fn prefetch(_: *const f32) {}
+
     unsafe fn sums(start: i32) -> Self::Sums;
     unsafe fn bytes(cell: *const u8) -> Self::Bytes;
     unsafe fn weights(four: u32) -> Self::Weights;

@@ -151,12 +151,22 @@ pub struct Gather {
     fills: Vec<u32>,
     mixed: Vec<Move>,
     maps: Vec<SiteMap>,
+    // Cells whose sites come from so many that each site alone is less work.
+    scattered: Vec<(u32, SiteMap)>,
+    // Cells that must be there to read and to write.
+    needs: (usize, usize),
 }
 
 impl Gather {
     /// One more cell to write, and where its sites come from.
     pub fn push(&mut self, to: u32, map: SiteMap) {
         const SITES: i32 = Cell::SITES as i32;
+        // Parts of a cell that take as long as its sites one by one.
+        const FEW: usize = 3;
+        let furthest = map.iter().max().map_or(-1, |&place| place.max(-1));
+        let read = ((furthest + SITES) / SITES) as usize;
+        self.needs.0 = self.needs.0.max(read);
+        self.needs.1 = self.needs.1.max((to as usize).saturating_add(1));
         let first = map[0];
         let whole = first >= 0
             && first % SITES == 0
@@ -169,6 +179,10 @@ impl Gather {
         sources.iter_mut().for_each(|place| *place /= SITES);
         sources.sort_unstable();
         sources.dedup();
+        if sources.len() > FEW {
+            self.scattered.push((to, map));
+            return;
+        }
         self.fills.extend(Some(to));
         for from in sources {
             let part = map.map(|place| match place >= 0 && place / SITES == from {
@@ -196,14 +210,7 @@ impl Gather {
         to: &mut [Cell],
         fill: &Cell,
     ) -> Result<(), KernelError> {
-        let inside = |place: u32, cells: &[Cell]| (place as usize) < cells.len();
-        let copies = self
-            .copies
-            .iter()
-            .all(|&(t, f)| inside(t, to) && inside(f, from));
-        let fills = self.fills.iter().all(|&place| inside(place, to));
-        let mixed = (self.mixed.iter()).all(|part| inside(part.to, to) && inside(part.from, from));
-        if !copies || !fills || !mixed {
+        if from.len() < self.needs.0 || to.len() < self.needs.1 {
             return Err(KernelError::Memory);
         }
         kernels.dispatch(RunGather {
@@ -227,13 +234,16 @@ impl Work for RunGather<'_> {
     #[inline(always)]
     unsafe fn run<S: Lanes>(self) {
         let Self {
-            gather, from, to, ..
+            gather,
+            from,
+            to,
+            fill,
         } = self;
         for &(place, source) in &gather.copies {
             to[place as usize] = from[source as usize];
         }
         for &place in &gather.fills {
-            to[place as usize] = *self.fill;
+            to[place as usize] = *fill;
         }
         for part in &gather.mixed {
             let to = std::ptr::from_mut(&mut to[part.to as usize]).cast();
@@ -243,6 +253,16 @@ impl Work for RunGather<'_> {
                 let others = S::load_integers(to);
                 let map = &gather.maps[part.map as usize];
                 S::store_integers(to, S::permute(S::load_integers(from), map, others));
+            }
+        }
+        let (from, fill) = (Cell::integers(from), std::slice::from_ref(fill));
+        for (place, map) in &gather.scattered {
+            let to = Cell::integers_mut(&mut to[*place as usize..][..1]);
+            for ((to, &source), &fill) in to.iter_mut().zip(map).zip(Cell::integers(fill)) {
+                *to = match usize::try_from(source) {
+                    Ok(source) => from[source],
+                    Err(_) => fill,
+                };
             }
         }
     }

@@ -296,6 +296,14 @@ impl Steps {
         }
     }
 
+    /// The first of these steps alone.
+    pub fn first(&self, count: usize) -> Self {
+        Self {
+            accesses: self.accesses.iter().take(count).cloned().collect(),
+            ..*self
+        }
+    }
+
     /// Threads that it is shared out to.
     pub fn threads(&self) -> usize {
         self.threads

@@ -1,0 +1,258 @@
+//! From stages to operations on buffers.
+
+use std::collections::HashMap;
+
+use super::EngineError;
+use super::arguments::{elementwise, positions, windows};
+use super::choices::{Chooser, Kept};
+use super::choose::{Chosen, choose};
+use super::demand::Tensors;
+use super::layout::{Layout, Sites};
+use super::operation::{Operation, OperationWork, Rows};
+use super::stage::{Kind, Stage, StageWork};
+use super::table::LayerRow;
+use crate::graph::Value;
+use crate::graph::integer::IntegerModel;
+use crate::kernel::{Cell, Edges, Kernels};
+
+mod movement;
+
+/// A tensor that another plan has made of each of sixteen images, and how it lies there.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Begin {
+    pub value: Value,
+    pub layout: Layout,
+}
+
+pub(super) struct Builder<'a> {
+    model: &'a IntegerModel,
+    sites: Sites,
+    kernels: Kernels,
+    chooser: Chooser<'a>,
+    tensors: Tensors,
+    begin: Option<Begin>,
+    /// The buffer of each tensor in cells that was made, and of each plain one.
+    made: HashMap<usize, usize>,
+    plain: HashMap<Value, usize>,
+    built: Built,
+}
+
+#[derive(Default)]
+pub(super) struct Built {
+    pub operations: Vec<Operation>,
+    /// Cells of each.
+    pub buffers: Vec<usize>,
+    pub output: usize,
+    pub whole_input: bool,
+    pub layers: Vec<LayerRow>,
+    pub kept: Vec<Kept>,
+    /// How many operations there are after each stage, and the time of its product in microseconds.
+    pub ends: Vec<(usize, Option<f64>)>,
+    /// The tensors as their stages make them: value, buffer, layout.
+    pub owns: Vec<(Value, usize, Layout)>,
+}
+
+impl<'a> Builder<'a> {
+    pub fn new(
+        model: &'a IntegerModel,
+        sites: Sites,
+        kernels: Kernels,
+        chooser: Chooser<'a>,
+        tensors: Tensors,
+        begin: Option<Begin>,
+    ) -> Self {
+        Self {
+            model,
+            sites,
+            kernels,
+            chooser,
+            tensors,
+            begin,
+            made: HashMap::new(),
+            plain: HashMap::new(),
+            built: Built::default(),
+        }
+    }
+
+    pub fn build(mut self, stages: &[Stage]) -> Result<Built, EngineError> {
+        for stage in stages {
+            let time = self.stage(stage)?;
+            self.built.ends.push((self.built.operations.len(), time));
+        }
+        self.built.output = self.output()?;
+        let all = self.tensors.all.iter().enumerate();
+        let owns = all.filter(|(_, tensor)| tensor.is_own);
+        self.built.owns = owns
+            .filter_map(|(index, own)| Some((own.value, *self.made.get(&index)?, own.layout)))
+            .collect();
+        self.built.kept = self.chooser.kept;
+        Ok(self.built)
+    }
+
+    // The tensor as its stage makes it, where that was made in cells.
+    fn held(&self, value: Value) -> Option<usize> {
+        let all = self.tensors.all.iter().enumerate();
+        let mut own = all.filter(|(_, tensor)| tensor.value == value && tensor.is_own);
+        let (index, _) = own.next()?;
+        self.made.contains_key(&index).then_some(index)
+    }
+
+    fn buffer(&mut self, cells: usize) -> usize {
+        self.built.buffers.push(cells);
+        self.built.buffers.len() - 1
+    }
+
+    fn push(&mut self, operation: Operation, row: LayerRow) {
+        self.built.operations.push(operation);
+        self.built.layers.push(row);
+    }
+
+    // An operation on planes of cells.
+    fn on_cells(
+        &mut self,
+        work: OperationWork,
+        reads: Vec<usize>,
+        tensor: usize,
+        costs: Vec<usize>,
+        layer: &str,
+        row: LayerRow,
+    ) {
+        let layout = self.tensors.all[tensor].layout;
+        let write = self.buffer(layout.cells());
+        // Units are alike: planes, quads of them, or all.
+        let unit = layout.cells().checked_div(costs.len()).unwrap_or(0);
+        let whole = matches!(work, OperationWork::Rearrange { .. });
+        self.made.insert(tensor, write);
+        let edges = match whole {
+            // It has written halos too.
+            true => Edges::none(),
+            false => layout.edges(),
+        };
+        let operation = Operation {
+            work,
+            reads,
+            write,
+            edges,
+            costs,
+            unit,
+            layer: layer.to_string(),
+        };
+        self.push(operation, row);
+    }
+
+    // Tells the time of its product, where that was measured.
+    fn stage(&mut self, stage: &Stage) -> Result<Option<f64>, EngineError> {
+        if !stage.is_on_cells() {
+            self.plain_stage(stage)?;
+            return Ok(None);
+        }
+        let mut time = None;
+        let value = Value::Node(stage.output);
+        let images = self.sites.images();
+        let fault = || EngineError::TooLarge {
+            layer: stage.layer.clone(),
+            images,
+        };
+        let to = self
+            .tensors
+            .own(self.model, value, self.sites)
+            .ok_or_else(fault)?;
+        if stage.work_loads() {
+            let grid = self.model.grid(value);
+            self.load(
+                to,
+                Value::Input,
+                grid.map(|grid| (grid.scale(), grid.low(), grid.high())),
+            );
+            return Ok(None);
+        }
+        let mut inputs = Vec::new();
+        for (place, &value) in stage.inputs.iter().enumerate() {
+            let demand = stage.demand(self.model, place, self.sites);
+            inputs.push(self.cells(value, demand, &stage.layer)?);
+        }
+        let layouts: Vec<Layout> = inputs.iter().map(|&i| self.tensors.all[i].layout).collect();
+        let layout = self.tensors.all[to].layout;
+        let largest = layouts.iter().chain([&layout]).map(Layout::cells).max();
+        if largest.unwrap_or(0) > u32::MAX as usize / Cell::BYTES {
+            return Err(fault());
+        }
+        let reads: Vec<usize> = inputs.iter().map(|input| self.made[input]).collect();
+        let planes = vec![1; layout.planes()];
+        match &stage.work {
+            StageWork::Product(weighted) => {
+                let positions = positions(&weighted.window, &layout, &layouts[0], layouts.get(1));
+                let chosen = choose(
+                    weighted,
+                    [&layouts[0], &layout],
+                    layouts.get(1),
+                    positions,
+                    self.kernels,
+                    &self.chooser.how(&stage.layer),
+                )
+                .map_err(|source| EngineError::Kernel {
+                    layer: stage.layer.clone(),
+                    source,
+                })?;
+                let codes = matches!(layouts[0].shape.kind, Kind::Codes { .. });
+                let peak = self.chooser.peak(self.kernels, codes);
+                let row = chosen.row(&stage.layer, weighted, &layout, peak);
+                time = row.microseconds;
+                let Chosen {
+                    product,
+                    kernel,
+                    way,
+                    ..
+                } = chosen;
+                self.chooser.kept.push(Kept {
+                    layer: stage.layer.clone(),
+                    kernel: kernel.to_string(),
+                    way,
+                });
+                let quads = 0..product.records().quads();
+                // An epilogue costs about as much as three records for each filter.
+                let costs = quads
+                    .map(|quad| product.records().cost(quad) + 12)
+                    .collect();
+                let work = OperationWork::Product(product);
+                self.on_cells(work, reads, to, costs, &stage.layer, row);
+            }
+            StageWork::Pool(pool) => {
+                let windows = windows(pool, &layout, &layouts[0], self.sites);
+                let work = OperationWork::Pool(windows);
+                let name = if pool.sum.is_some() {
+                    "sum pool"
+                } else {
+                    "max pool"
+                };
+                let row = LayerRow::named(&stage.layer, name);
+                self.on_cells(work, reads, to, planes, &stage.layer, row);
+            }
+            StageWork::Elementwise(step) => {
+                let step = elementwise(step, &layout, &layouts);
+                let all = layouts.iter().chain([&layout]);
+                let rows = Rows {
+                    rows: layout.tile[0],
+                    columns: layout.tile[1],
+                    planes: all.clone().map(Layout::plane).collect(),
+                    firsts: all.clone().map(|layout| layout.cell(0, 0)).collect(),
+                    pitches: all.map(Layout::pitch).collect(),
+                };
+                let work = OperationWork::Elementwise { step, rows };
+                let row = LayerRow::named(&stage.layer, "elementwise");
+                self.on_cells(work, reads, to, planes, &stage.layer, row);
+            }
+            StageWork::Rearrange(rearrange) => {
+                self.rearrange(rearrange, &layouts, reads, to, &stage.layer);
+            }
+            StageWork::Quantize | StageWork::Plain => {}
+        }
+        Ok(time)
+    }
+}
+
+impl Stage {
+    fn work_loads(&self) -> bool {
+        matches!(self.work, StageWork::Quantize)
+    }
+}

@@ -1,0 +1,253 @@
+//! Tensors that change their place or form: into cells, out of them, from layout to layout.
+
+use super::Builder;
+use crate::engine::EngineError;
+use crate::engine::arguments::sink;
+use crate::engine::demand::Demand;
+use crate::engine::layout::{Fill, Layout};
+use crate::engine::operation::{Operation, OperationWork, PlainOperand, PlainSource};
+use crate::engine::regroup::Regroup;
+use crate::engine::stage::{Rearrange, Stage};
+use crate::engine::table::LayerRow;
+use crate::graph::integer::IntegerOp;
+use crate::graph::{Dim, Value};
+use crate::kernel::{Cell, Edges, InputGrid};
+
+impl Builder<'_> {
+    // Floats of all images of a pass.
+    pub(super) fn output(&mut self) -> Result<usize, EngineError> {
+        let output = self.model.output();
+        if let Value::Node(index) = output {
+            let step = &self.model.steps()[index];
+            let scale = match (&step.op, step.inputs.first()) {
+                (IntegerOp::Dequantize, Some(&source)) => {
+                    self.model.grid(source).map(|grid| (source, grid.scale()))
+                }
+                _ => None,
+            };
+            if let Some((source, scale)) = scale
+                && let Some(tensor) = self.held(source)
+            {
+                return Ok(self.unpack(tensor, Some(scale)));
+            }
+        }
+        self.plain(output)
+    }
+
+    // From images to cells.
+    pub(super) fn load(&mut self, to: usize, value: Value, grid: Option<(f32, i32, i32)>) {
+        let layout = self.tensors.all[to].layout;
+        let grid = grid.map(|(scale, low, high)| InputGrid { scale, low, high });
+        let costs = vec![1; layout.planes()];
+        match value {
+            Value::Input => {
+                let frames = (1..=self.sites.images()).map(|images| layout.frame(images));
+                let work = OperationWork::Load {
+                    frames: frames.collect(),
+                    grid,
+                };
+                let row = LayerRow::named("input", "load");
+                self.on_cells(work, Vec::new(), to, costs, "input", row);
+            }
+            value => {
+                let from = self.plain[&value];
+                let work = OperationWork::Pack {
+                    frame: layout.frame(self.sites.images()),
+                    grid,
+                };
+                let row = LayerRow::named("", "pack");
+                self.on_cells(work, vec![from], to, vec![1], "pack", row);
+            }
+        }
+    }
+
+    // The tensor that another plan made, from tiles of each image to images; tells whether it is one.
+    fn regroup(&mut self, value: Value) -> bool {
+        let begin = self.begin.filter(|begin| begin.value == value);
+        let to = self.tensors.own(self.model, value, self.sites);
+        let (Some(begin), Some(to)) = (begin, to) else {
+            return false;
+        };
+        let layout = self.tensors.all[to].layout;
+        let work = OperationWork::Regroup(Regroup::new(&begin.layout, &layout));
+        let costs = vec![1; layout.planes()];
+        let row = LayerRow::named("", "regroup");
+        self.on_cells(work, Vec::new(), to, costs, "regroup", row);
+        true
+    }
+
+    // The tensor of an operand in cells that meets a demand, made where it is not there.
+    pub(super) fn cells(&mut self, value: Value, demand: Demand, layer: &str) -> Result<usize, EngineError> {
+        let images = self.sites.images();
+        let missing = || EngineError::TooLarge {
+            layer: layer.to_string(),
+            images,
+        };
+        let own = self
+            .tensors
+            .own(self.model, value, self.sites)
+            .ok_or_else(missing)?;
+        if !self.made.contains_key(&own) && !self.regroup(value) {
+            let grid = self.model.grid(value);
+            // Plain codes are whole already.
+            let grid = grid.map(|grid| (1.0, grid.low(), grid.high()));
+            self.load(own, value, grid);
+        }
+        let found = self.tensors.find(value, demand).ok_or_else(missing)?;
+        if !self.made.contains_key(&found) {
+            let layout = self.tensors.all[own].layout;
+            let all = |length: usize| (0..length).map(Some).collect();
+            let copy = Rearrange {
+                channels: (0..layout.shape.channels)
+                    .map(|channel| Some((0, channel)))
+                    .collect(),
+                rows: all(layout.shape.rows),
+                columns: all(layout.shape.columns),
+            };
+            let reads = vec![self.made[&own]];
+            self.rearrange(&copy, &[layout], reads, found, layer);
+        }
+        Ok(found)
+    }
+
+    pub(super) fn rearrange(
+        &mut self,
+        rearrange: &Rearrange,
+        from: &[Layout],
+        reads: Vec<usize>,
+        to: usize,
+        layer: &str,
+    ) {
+        let layout = self.tensors.all[to].layout;
+        let unit = layout.shape.kind.unit();
+        let gathers = from
+            .iter()
+            .map(|from| layout.gather(from, &rearrange.rows, &rearrange.columns));
+        let gathers = gathers.collect();
+        let first = |group: &[Option<(usize, usize)>]| {
+            group[0].map(|(operand, channel)| (operand, channel / unit))
+        };
+        let mut planes: Vec<_> = rearrange.channels.chunks(unit).map(first).collect();
+        planes.resize(layout.planes(), None);
+        let costs = vec![1; planes.len()];
+        let zero = Layout {
+            fill: Fill::Zero,
+            ..layout
+        };
+        let fill = match layout.fill {
+            Fill::Any => zero.fill_cell(),
+            _ => layout.fill_cell(),
+        };
+        let work = OperationWork::Rearrange {
+            gathers,
+            planes,
+            sizes: from.iter().map(Layout::plane).collect(),
+            fill,
+        };
+        let row = LayerRow::named(layer, "rearrange");
+        self.on_cells(work, reads, to, costs, layer, row);
+    }
+
+    // Whole numbers or floats of a tensor, in one buffer.
+    fn plain(&mut self, value: Value) -> Result<usize, EngineError> {
+        if let Some(&buffer) = self.plain.get(&value) {
+            return Ok(buffer);
+        }
+        if self.held(value).is_none() {
+            self.regroup(value);
+        }
+        match self.held(value) {
+            Some(tensor) => {
+                let buffer = self.unpack(tensor, None);
+                self.plain.insert(value, buffer);
+                Ok(buffer)
+            }
+            None => Err(EngineError::TooLarge {
+                layer: "the output".to_string(),
+                images: self.sites.images(),
+            }),
+        }
+    }
+
+    fn unpack(&mut self, tensor: usize, scale: Option<f32>) -> usize {
+        let layout = self.tensors.all[tensor].layout;
+        let images = self.sites.images();
+        let frame = layout.frame(images);
+        let cells = (frame.image * images).div_ceil(Cell::SITES);
+        let write = self.buffer(cells);
+        let sink = sink(layout.shape.kind);
+        let operation = Operation {
+            work: OperationWork::Unpack { frame, sink, scale },
+            reads: vec![self.made[&tensor]],
+            write,
+            edges: Edges::none(),
+            costs: vec![1],
+            unit: cells,
+            layer: "unpack".to_string(),
+        };
+        self.push(operation, LayerRow::named("", "unpack"));
+        write
+    }
+
+    pub(super) fn plain_stage(&mut self, stage: &Stage) -> Result<(), EngineError> {
+        let step = &self.model.steps()[stage.output];
+        let images = self.sites.images();
+        let too_large = || EngineError::TooLarge {
+            layer: stage.layer.clone(),
+            images,
+        };
+        let elements = |dims: &[Dim]| {
+            let each = dims.iter().map(|dim| dim.at(images));
+            each.clone()
+                .try_fold(1usize, |all, length| all.checked_mul(length))
+                .filter(|&all| all <= u32::MAX as usize / 4)
+        };
+        let (mut reads, mut operands) = (Vec::new(), Vec::new());
+        for &value in &step.inputs {
+            let dims = self.model.dims(value);
+            let count = elements(&dims).ok_or_else(too_large)?;
+            let source = match value {
+                Value::Constant(index) => PlainSource::Constant(index),
+                Value::Input => {
+                    self.built.whole_input = true;
+                    PlainSource::Input
+                }
+                value => {
+                    let buffer = self.plain(value)?;
+                    let known = reads.iter().position(|&read| read == buffer);
+                    let place = known.unwrap_or_else(|| {
+                        reads.push(buffer);
+                        reads.len() - 1
+                    });
+                    PlainSource::Read(place, count)
+                }
+            };
+            operands.push(PlainOperand {
+                dims: dims.iter().map(|dim| dim.at(images)).collect(),
+                grid: self.model.grid(value),
+                source,
+            });
+        }
+        let cells = elements(&step.dims)
+            .ok_or_else(too_large)?
+            .div_ceil(Cell::SITES);
+        let write = self.buffer(cells);
+        self.plain.insert(Value::Node(stage.output), write);
+        let operation = Operation {
+            work: OperationWork::Plain {
+                step: stage.output,
+                operands,
+                images,
+            },
+            reads,
+            write,
+            edges: Edges::none(),
+            costs: vec![1],
+            unit: cells,
+            layer: stage.layer.clone(),
+        };
+        let name = format!("plain {}", step.op.name());
+        self.push(operation, LayerRow::named(&stage.layer, &name));
+        Ok(())
+    }
+}

@@ -1,0 +1,215 @@
+//! Sixteen images whose first layers run one by one, in tiles, and whose later ones run together, an
+//! image in each lane.
+//!
+//! The first layers are large: sixteen images of them do not stay in a cache. The later ones have few
+//! positions, of which tiles waste some, and many weights, which are read once for all sixteen.
+
+use std::collections::HashMap;
+use std::ops::Range;
+
+use super::build::Begin;
+use super::choices::Chooser;
+use super::layout::{Layout, Sites};
+use super::plan::{Own, Part, Plan};
+use super::stage::{Shape, Stage};
+use super::{Choice, Choices, EngineError, LayerRow};
+use crate::graph::Value;
+use crate::graph::integer::IntegerModel;
+use crate::kernel::{Access, Cell, KernelError, Kernels, Steps};
+
+/// The most bytes that a layer's operands and result take together: where times are measured, and where
+/// they are not.
+const TRIED: usize = 16 << 20;
+const TAKEN: usize = 8 << 20;
+
+/// What it must bring, as a share of all products' time.
+const GAIN: f64 = 0.03;
+
+#[derive(Debug)]
+pub(super) struct Split {
+    /// Stages before it.
+    pub cut: usize,
+    /// What runs of the plan of one image, and where that leaves its tensor.
+    pub first: Steps,
+    pub place: Range<usize>,
+    /// Makes the tensors of sixteen images: the images of each thread, and of one alone.
+    pub shared: (Steps, Vec<Range<usize>>),
+    pub alone: (Steps, Vec<Range<usize>>),
+    pub back: Plan,
+    pub layers: Vec<LayerRow>,
+}
+
+impl Split {
+    /// The best one; none where it brings nothing.
+    pub fn find(
+        model: &IntegerModel,
+        stages: &[Stage],
+        one: &Plan,
+        kernels: Kernels,
+        threads: usize,
+        choice: Choice,
+        known: Option<&Choices>,
+    ) -> Result<Option<Self>, EngineError> {
+        let cuts = cuts(model, stages, one);
+        let at = |cut: &Cut, chooser| Self::new(model, stages, one, cut, (kernels, threads), chooser);
+        if let Some(known) = known {
+            let cut = cuts.iter().find(|cut| Some(cut.stages) == known.cut);
+            let chooser = Chooser::new(choice, &known.sixteen);
+            return cut.map(|cut| at(cut, chooser)).transpose();
+        }
+        let most = match choice {
+            Choice::Measured => TRIED,
+            Choice::Estimated => TAKEN,
+        };
+        let large = |stage: &Stage| bytes(model, stage) > most;
+        let first = stages.iter().rposition(large).map_or(0, |last| last + 1);
+        let mut cuts = cuts.into_iter().filter(|cut| cut.stages >= first);
+        let Some(earliest) = cuts.next() else {
+            return Ok(None);
+        };
+        let split = at(&earliest, Chooser::new(choice, &[]))?;
+        if choice == Choice::Estimated {
+            return Ok(Some(split));
+        }
+        // Of each cut: the products before it, one by one, and those after it, together.
+        let time = |ends: &[(usize, Option<f64>)]| ends.iter().filter_map(|end| end.1).sum::<f64>();
+        let cost = |cut: usize| {
+            let back = time(&split.back.ends[cut - earliest.stages..]);
+            time(&one.ends[..cut]) + back / Cell::SITES as f64
+        };
+        let none = time(&one.ends);
+        let all = std::iter::once(earliest.clone()).chain(cuts);
+        let best = all.min_by(|a, b| cost(a.stages).total_cmp(&cost(b.stages)));
+        let best = best.filter(|best| cost(best.stages) < (1.0 - GAIN) * none);
+        match best {
+            Some(best) if best.stages > earliest.stages => {
+                let products = |ends: &[(usize, Option<f64>)]| ends.iter().filter(|e| e.1.is_some()).count();
+                let before = products(&split.back.ends[..best.stages - earliest.stages]);
+                let rows = split.back.layers.clone();
+                let chooser = Chooser::new(choice, &split.back.kept[before..]);
+                let mut split = at(&best, chooser)?;
+                split.take_times(&rows);
+                Ok(Some(split))
+            }
+            best => Ok(best.map(|_| split)),
+        }
+    }
+
+    fn new(
+        model: &IntegerModel,
+        stages: &[Stage],
+        one: &Plan,
+        cut: &Cut,
+        (kernels, threads): (Kernels, usize),
+        chooser: Chooser<'_>,
+    ) -> Result<Self, EngineError> {
+        let part = Part {
+            model,
+            stages: &stages[cut.stages..],
+            sites: Sites::Images,
+            begin: Some(Begin {
+                value: cut.value,
+                layout: cut.layout,
+            }),
+        };
+        let back = Plan::new(part, kernels, threads, chooser)?;
+        let operations = one.ends[cut.stages - 1].0;
+        let layers = one.layers[..operations].iter().chain(&back.layers);
+        Ok(Self {
+            cut: cut.stages,
+            first: one.first(operations),
+            place: cut.place.clone(),
+            shared: images(threads, cut.place.len())?,
+            alone: images(1, cut.place.len())?,
+            layers: layers.cloned().collect(),
+            back,
+        })
+    }
+
+    /// Cells of the tensors of sixteen images.
+    pub fn cells(&self) -> usize {
+        self.place.len() * Cell::SITES
+    }
+
+    // What was measured of layers that are known now.
+    fn take_times(&mut self, rows: &[LayerRow]) {
+        let skipped = self.layers.len() - self.back.layers.len();
+        let known: HashMap<&str, &LayerRow> = (rows.iter())
+            .filter(|row| row.microseconds.is_some())
+            .map(|row| (row.layer.as_str(), row))
+            .collect();
+        for row in &mut self.layers[skipped..] {
+            if let Some(known) = known.get(row.layer.as_str()).filter(|k| k.kernel == row.kernel) {
+                *row = (*known).clone();
+            }
+        }
+    }
+}
+
+// One step, in which each thread makes tensors of so many cells for its share of sixteen images.
+fn images(threads: usize, each: usize) -> Result<(Steps, Vec<Range<usize>>), KernelError> {
+    let start = |thread: usize| Cell::SITES * thread / threads;
+    let shares: Vec<_> = (0..threads)
+        .map(|thread| start(thread)..start(thread + 1))
+        .collect();
+    let writes = shares.iter().map(|of| of.start * each..of.end * each);
+    let access = Access {
+        reads: Vec::new(),
+        writes: writes.collect(),
+    };
+    let steps = Steps::new(vec![access], Cell::SITES * each, threads)?;
+    Ok((steps, shares))
+}
+
+// Bytes of a stage's operands and result, of sixteen images.
+fn bytes(model: &IntegerModel, stage: &Stage) -> usize {
+    let values = stage.inputs.iter().copied();
+    let cells = values.chain([Value::Node(stage.output)]).map(|value| {
+        let shape = Shape::of(model, value);
+        shape.map_or(0, |shape| {
+            shape.channels.div_ceil(shape.kind.unit()) * shape.rows * shape.columns
+        })
+    });
+    cells.sum::<usize>().saturating_mul(Cell::BYTES)
+}
+
+/// A place between two stages over which one tensor goes.
+#[derive(Debug, Clone)]
+struct Cut {
+    stages: usize,
+    value: Value,
+    place: Range<usize>,
+    layout: Layout,
+}
+
+fn cuts(model: &IntegerModel, stages: &[Stage], one: &Plan) -> Vec<Cut> {
+    // Until which stage a value is needed.
+    let mut last: HashMap<Value, usize> = HashMap::new();
+    for (index, stage) in stages.iter().enumerate() {
+        for &input in stage.inputs.iter().filter(|input| input.is_activation()) {
+            last.insert(input, index);
+        }
+    }
+    last.insert(model.output(), stages.len());
+    let mut cuts = Vec::new();
+    for cut in 1..stages.len() {
+        let made = stages[..cut].iter().map(|stage| Value::Node(stage.output));
+        let mut across = made
+            .chain([Value::Input])
+            .filter(|value| last.get(value).is_some_and(|&last| last >= cut));
+        let (Some(value), None) = (across.next(), across.next()) else {
+            continue;
+        };
+        // Where those who need it read a copy, it may be gone.
+        let there = |own: &&Own| own.value == value && own.last >= one.ends[cut - 1].0;
+        if let Some(own) = one.owns.iter().find(there) {
+            cuts.push(Cut {
+                stages: cut,
+                value,
+                place: own.place.clone(),
+                layout: own.layout,
+            });
+        }
+    }
+    cuts
+}

@@ -10,24 +10,24 @@ use std::path::{Path, PathBuf};
 use std::time::Instant;
 
 use burn::module::Module;
-use burn::tensor::{Distribution, Tensor};
-use burn_compress::attach::{self, Plan, Pruning, Quantization};
+use burn::tensor::Tensor;
+use burn_compress::attach;
 use burn_compress::engine::{Options, Program};
-use burn_compress::format::Scheme;
-use burn_compress::graph::integer::IntegerModel;
-use burn_compress::graph::{Activations, Calibration, Graph};
 use burn_compress::kernel::{Isa, Kernels};
 use clap::{Parser, ValueEnum};
 use serde::Serialize;
 
 #[path = "support/device.rs"]
 mod device;
+#[path = "support/lowered.rs"]
+mod lowered;
 #[path = "models/mod.rs"]
 mod models;
 #[path = "support/prune_pattern.rs"]
 mod prune_pattern;
 
 use device::Backend;
+use lowered::{images, lowered};
 use models::mobilenet::{MobileNetV2, MobileNetV2Config};
 use models::resnet::ResNet;
 use models::resnet50::{ResNet50, ResNet50Config};
@@ -147,12 +147,8 @@ fn measure<M: Module>(
     forward: fn(&M, Tensor<4>) -> Tensor<2>,
 ) -> Result<(), Box<dyn Error>> {
     let device = Backend::Flex.device()?;
-    let images = |count: usize| {
-        let normal = Distribution::Normal(0.0, 1.0);
-        Tensor::<4>::random([count, 3, side, side], normal, &device)
-    };
     let model = pruned(model, arguments.sparsity, arguments.pattern);
-    let input = images(arguments.batch);
+    let input = images(arguments.batch, side, &device);
     let (engine, file_bytes, seconds, program) = match arguments.engine {
         Engine::Flex => {
             let run = || Ok(forward(&model, input.clone()).into_data());
@@ -161,19 +157,8 @@ fn measure<M: Module>(
             ("burn-flex", file.len(), seconds, None)
         }
         Engine::Own => {
-            let graph = Graph::capture(&model, [1, 3, side, side], forward)?.simplify();
-            let (lowered, file) = match arguments.bits.as_str() {
-                "8" => {
-                    let integers = quantized(graph, model, (0..4).map(|_| images(2)))?;
-                    let file = integers.to_bytes()?;
-                    (integers, file)
-                }
-                _ => {
-                    let floats = graph.to_float_model(&model)?;
-                    let plan = Plan::new().prune(Pruning::existing());
-                    (floats, plan.apply(model)?.archive().to_bytes()?)
-                }
-            };
+            let integers = arguments.bits == "8";
+            let (lowered, file_bytes) = lowered(model, side, forward, integers, &device)?;
             let options = Options {
                 threads: Some(arguments.threads),
                 isa: arguments.isa()?,
@@ -191,7 +176,7 @@ fn measure<M: Module>(
             let seconds = timed(arguments.seconds, run)?;
             (
                 "burn-compress",
-                file.len(),
+                file_bytes,
                 seconds,
                 Some((program.isa(), compiled)),
             )
@@ -235,22 +220,6 @@ impl Arguments {
             }
         }
     }
-}
-
-/// Weights in 8 bits by output channel, activations in 8.
-fn quantized<M: Module>(
-    graph: Graph,
-    model: M,
-    batches: impl Iterator<Item = Tensor<4>>,
-) -> Result<IntegerModel, Box<dyn Error>> {
-    let plan = Plan::new().prune(Pruning::existing());
-    let plan = plan.quantize(Quantization::to(Scheme::symmetric(8)?));
-    let (model, compression) = plan.attach(model)?;
-    let mut calibration = Calibration::new(graph, &model, &compression, Activations::bits(8)?)?;
-    for batch in batches {
-        calibration.observe(&model, batch)?;
-    }
-    Ok(calibration.finish(model)?.to_integer()?)
 }
 
 /// The time of each call in seconds, the shortest first.

@@ -35,16 +35,27 @@ pub(super) struct Chosen {
 
 impl Chosen {
     /// Where times are known, `peak` is what one thread can do at most, a second.
-    pub fn row(&self, layer: &str, weighted: &Weighted, to: &Layout, peak: f64) -> LayerRow {
+    pub fn row(
+        &self,
+        layer: &str,
+        weighted: &Weighted,
+        operands: &[Layout],
+        to: &Layout,
+        peak: f64,
+    ) -> LayerRow {
+        let cells = operands.iter().chain([to]).map(Layout::cells);
+        let bytes = self.product.records().bytes() + cells.sum::<usize>() * Cell::BYTES;
         let places = to.shape.rows * to.shape.columns * to.sites.images();
         let multiply_adds = (weighted.kept() * places) as u64;
         LayerRow {
             layer: layer.to_string(),
             kernel: self.kernel.to_string(),
             multiply_adds,
+            bytes: bytes as u64,
             kept_share: weighted.kept() as f64 / weighted.weights().max(1) as f64,
-            microseconds: self.time,
+            microseconds: None,
             limit: self.time.map(|_| multiply_adds as f64 / peak * 1e6),
+            tried: self.time,
             others: self.others.clone(),
         }
     }

@@ -1,7 +1,8 @@
 //! A plan: the operations of a pass of sixteen images, or of one, and the memory they share.
 
 use std::ops::Range;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::time::Instant;
 
 use super::EngineError;
 use super::build::{Begin, Builder};
@@ -33,9 +34,11 @@ pub(super) struct Plan {
     pub whole_input: bool,
     pub layers: Vec<LayerRow>,
     pub kept: Vec<Kept>,
-    /// How many operations there are after each stage, and the time of its product in microseconds.
-    pub ends: Vec<(usize, Option<f64>)>,
+    /// How many operations there are after each stage.
+    pub ends: Vec<usize>,
     pub owns: Vec<Own>,
+    /// Cells that another plan makes before.
+    made: usize,
 }
 
 /// A tensor as its stage makes it: how and where it lies, and the last operation that needs it there.
@@ -139,6 +142,7 @@ impl Plan {
                     last: buffers[buffer].last,
                 })
                 .collect(),
+            made: begin.map_or(0, |begin| begin.layout.cells() * Cell::SITES),
             operations: built.operations,
         })
     }
@@ -153,6 +157,52 @@ impl Plan {
     ) -> Result<bool, EngineError> {
         let (steps, shares) = if alone { &self.alone } else { &self.shared };
         self.run_steps(steps, shares, team, context, memory)
+    }
+
+    /// Takes the time of each operation in passes on one thread, where its kernels were tried: one after
+    /// the other they find other things near than each alone.
+    pub fn measure(&mut self, model: &IntegerModel, kernels: Kernels) -> Result<(), EngineError> {
+        const PASSES: usize = 3;
+        if self.layers.iter().all(|row| row.tried.is_none()) {
+            return Ok(());
+        }
+        let each: usize = model.input().iter().map(|dim| dim.at(1)).product();
+        let images = self.sites.images();
+        let input = vec![0.0; if self.made > 0 { 0 } else { each * images }];
+        let made = vec![Cell::default(); self.made];
+        let context = Context {
+            model,
+            kernels,
+            input: &input,
+            images,
+            made: &made,
+        };
+        let (steps, shares) = &self.alone;
+        let mut memory = vec![Cell::default(); self.cells];
+        let none = |_: &Operation| AtomicU64::new(u64::MAX);
+        let least: Vec<AtomicU64> = self.operations.iter().map(none).collect();
+        let work = |index: usize, _: usize, reads: &[&[Cell]], write: &mut [Cell]| {
+            let started = Instant::now();
+            self.operations[index].run_named(&context, shares[index][0].clone(), reads, write)?;
+            let time = started.elapsed().as_nanos() as u64;
+            least[index].fetch_min(time, Ordering::Relaxed);
+            Ok::<(), EngineError>(())
+        };
+        let team = Team::new(1);
+        for _ in 0..PASSES {
+            steps.run(&team, &mut memory, &work)?;
+        }
+        for (row, least) in self.layers.iter_mut().zip(least) {
+            row.microseconds = Some(least.into_inner() as f64 / 1e3);
+        }
+        Ok(())
+    }
+
+    /// Microseconds of the operations of some stages, where they were measured.
+    pub fn time(&self, stages: Range<usize>) -> f64 {
+        let end = |stages: usize| stages.checked_sub(1).map_or(0, |last| self.ends[last]);
+        let rows = &self.layers[end(stages.start)..end(stages.end)];
+        rows.iter().filter_map(|row| row.microseconds).sum()
     }
 
     /// The first operations of a pass, on one thread.

@@ -57,17 +57,19 @@ impl Plans {
         };
         let kept = known.map_or(&[][..], |known| &known.one);
         let chooser = Chooser::new(choice, kept);
-        let one = match Plan::new(part(Sites::Tiles), kernels, threads, chooser) {
+        let mut one = match Plan::new(part(Sites::Tiles), kernels, threads, chooser) {
             Ok(one) => one,
             Err(EngineError::TooLarge { .. }) => return Ok(None),
             Err(error) => return Err(error),
         };
+        one.measure(model, kernels)?;
         let each = one.cells * Cell::BYTES;
         let many = match each.saturating_mul(Cell::SITES) <= NEAR {
             true => {
                 let kept = known.map_or(&[][..], |known| &known.sixteen);
                 let chooser = Chooser::new(choice, kept);
-                let plan = Plan::new(part(Sites::Images), kernels, threads, chooser)?;
+                let mut plan = Plan::new(part(Sites::Images), kernels, threads, chooser)?;
+                plan.measure(model, kernels)?;
                 Some(Many::Whole(plan))
             }
             false => {

@@ -143,7 +143,9 @@ impl Inner {
             let now = left.min(images);
             let (here, after) = input.split_at(now * each);
             let (to, later) = output.split_at_mut(now * made);
-            let Workspace { memories, padded, .. } = &mut *workspace;
+            let Workspace {
+                memories, padded, ..
+            } = &mut *workspace;
             let memory = memories[0]
                 .get_mut()
                 .unwrap_or_else(PoisonError::into_inner);
@@ -181,9 +183,7 @@ impl Inner {
         let passes = input.chunks_exact(SITES * each);
         for (input, output) in passes.zip(output.chunks_exact_mut(SITES * made)) {
             let all_finite = AtomicBool::new(true);
-            let Workspace {
-                memories, made, ..
-            } = &mut *workspace;
+            let Workspace { memories, made, .. } = &mut *workspace;
             let tensors = &mut made[..split.cells()];
             let front = |alone: bool, tensors: &mut [Cell]| {
                 let (steps, shares) = if alone { &split.alone } else { &split.shared };
@@ -204,12 +204,18 @@ impl Inner {
             };
             or_alone(|alone| front(alone, tensors))?;
             finite(all_finite.into_inner())?;
-            let memory = memories[0].get_mut().unwrap_or_else(PoisonError::into_inner);
+            let memory = memories[0]
+                .get_mut()
+                .unwrap_or_else(PoisonError::into_inner);
             let context = Context {
                 made: &*tensors,
                 ..self.context(&[], SITES)
             };
-            or_alone(|alone| split.back.run(alone, &self.team, &context, &mut memory.cells))?;
+            or_alone(|alone| {
+                split
+                    .back
+                    .run(alone, &self.team, &context, &mut memory.cells)
+            })?;
             output.copy_from_slice(split.back.output(&memory.cells, output.len()));
         }
         Ok(())

@@ -11,7 +11,7 @@ use super::build::Begin;
 use super::choices::Chooser;
 use super::layout::{Layout, Sites};
 use super::plan::{Own, Part, Plan};
-use super::stage::{Shape, Stage};
+use super::stage::{Shape, Stage, StageWork};
 use super::{Choice, Choices, EngineError, LayerRow};
 use crate::graph::Value;
 use crate::graph::integer::IntegerModel;
@@ -22,7 +22,7 @@ use crate::kernel::{Access, Cell, KernelError, Kernels, Steps};
 const TRIED: usize = 16 << 20;
 const TAKEN: usize = 8 << 20;
 
-/// What it must bring, as a share of all products' time.
+/// What it must bring, as a share of all time.
 const GAIN: f64 = 0.03;
 
 #[derive(Debug)]
@@ -51,7 +51,8 @@ impl Split {
         known: Option<&Choices>,
     ) -> Result<Option<Self>, EngineError> {
         let cuts = cuts(model, stages, one);
-        let at = |cut: &Cut, chooser| Self::new(model, stages, one, cut, (kernels, threads), chooser);
+        let at =
+            |cut: &Cut, chooser| Self::new(model, stages, one, cut, (kernels, threads), chooser);
         if let Some(known) = known {
             let cut = cuts.iter().find(|cut| Some(cut.stages) == known.cut);
             let chooser = Chooser::new(choice, &known.sixteen);
@@ -71,25 +72,26 @@ impl Split {
         if choice == Choice::Estimated {
             return Ok(Some(split));
         }
-        // Of each cut: the products before it, one by one, and those after it, together.
-        let time = |ends: &[(usize, Option<f64>)]| ends.iter().filter_map(|end| end.1).sum::<f64>();
+        // Of each cut: the operations before it, of each image, and those after it, of all together.
         let cost = |cut: usize| {
-            let back = time(&split.back.ends[cut - earliest.stages..]);
-            time(&one.ends[..cut]) + back / Cell::SITES as f64
+            let back = split
+                .back
+                .time(cut - earliest.stages..split.back.ends.len());
+            one.time(0..cut) + back / Cell::SITES as f64
         };
-        let none = time(&one.ends);
+        let none = one.time(0..stages.len());
         let all = std::iter::once(earliest.clone()).chain(cuts);
         let best = all.min_by(|a, b| cost(a.stages).total_cmp(&cost(b.stages)));
         let best = best.filter(|best| cost(best.stages) < (1.0 - GAIN) * none);
         match best {
             Some(best) if best.stages > earliest.stages => {
-                let products = |ends: &[(usize, Option<f64>)]| ends.iter().filter(|e| e.1.is_some()).count();
-                let before = products(&split.back.ends[..best.stages - earliest.stages]);
-                let rows = split.back.layers.clone();
-                let chooser = Chooser::new(choice, &split.back.kept[before..]);
-                let mut split = at(&best, chooser)?;
-                split.take_times(&rows);
-                Ok(Some(split))
+                // The same kernels, from a later layer on.
+                let skipped = stages[earliest.stages..best.stages].iter();
+                let products = skipped.filter(|stage| matches!(stage.work, StageWork::Product(_)));
+                let kept = &split.back.kept[products.count()..];
+                let mut later = at(&best, Chooser::new(choice, kept))?;
+                later.take_times(&split.back.layers);
+                Ok(Some(later))
             }
             best => Ok(best.map(|_| split)),
         }
@@ -112,8 +114,9 @@ impl Split {
                 layout: cut.layout,
             }),
         };
-        let back = Plan::new(part, kernels, threads, chooser)?;
-        let operations = one.ends[cut.stages - 1].0;
+        let mut back = Plan::new(part, kernels, threads, chooser)?;
+        back.measure(model, kernels)?;
+        let operations = one.ends[cut.stages - 1];
         let layers = one.layers[..operations].iter().chain(&back.layers);
         Ok(Self {
             cut: cut.stages,
@@ -131,16 +134,11 @@ impl Split {
         self.place.len() * Cell::SITES
     }
 
-    // What was measured of layers that are known now.
+    // What was measured of the same layers: all but the first, which is the tensors' way over the cut.
     fn take_times(&mut self, rows: &[LayerRow]) {
-        let skipped = self.layers.len() - self.back.layers.len();
-        let known: HashMap<&str, &LayerRow> = (rows.iter())
-            .filter(|row| row.microseconds.is_some())
-            .map(|row| (row.layer.as_str(), row))
-            .collect();
-        for row in &mut self.layers[skipped..] {
-            if let Some(known) = known.get(row.layer.as_str()).filter(|k| k.kernel == row.kernel) {
-                *row = (*known).clone();
+        for (row, known) in self.layers.iter_mut().rev().zip(rows.iter().rev()) {
+            if (&row.layer, &row.kernel) == (&known.layer, &known.kernel) {
+                *row = known.clone();
             }
         }
     }
@@ -201,7 +199,7 @@ fn cuts(model: &IntegerModel, stages: &[Stage], one: &Plan) -> Vec<Cut> {
             continue;
         };
         // Where those who need it read a copy, it may be gone.
-        let there = |own: &&Own| own.value == value && own.last >= one.ends[cut - 1].0;
+        let there = |own: &&Own| own.value == value && own.last >= one.ends[cut - 1];
         if let Some(own) = one.owns.iter().find(there) {
             cuts.push(Cut {
                 stages: cut,

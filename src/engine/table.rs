@@ -9,12 +9,14 @@ use serde::{Deserialize, Serialize};
 ///     layer: "conv1".into(),
 ///     kernel: "sparse".into(),
 ///     multiply_adds: 1000,
+///     bytes: 400,
 ///     kept_share: 0.1,
 ///     microseconds: Some(2.5),
 ///     limit: Some(1.0),
-///     others: vec![],
+///     tried: Some(2.0),
+///     others: vec![("dense".into(), 5.0)],
 /// };
-/// assert_eq!(row.gain(), None);
+/// assert_eq!(row.gain(), Some(2.5));
 /// ```
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct LayerRow {
@@ -25,14 +27,18 @@ pub struct LayerRow {
     pub kernel: String,
     /// Multiply-adds of a pass with weights that are not zero; 0 for other operations.
     pub multiply_adds: u64,
+    /// Bytes of its records, operands and result in a pass; 0 for other operations.
+    pub bytes: u64,
     /// Share of the weights that are not zero; 1 for other operations.
     pub kept_share: f64,
-    /// Time of a pass on one thread, where it was measured.
+    /// Its time within a pass on one thread, where kernels were tried.
     pub microseconds: Option<f64>,
     /// The least time that its multiply-adds could take on this machine, in microseconds: what they are
     /// divided by what one thread can do at most.
     pub limit: Option<f64>,
-    /// The kernels that were slower, with their times.
+    /// The time of the kernel that was chosen when it was tried, alone and again and again.
+    pub tried: Option<f64>,
+    /// The kernels that were slower, with their times then.
     pub others: Vec<(String, f64)>,
 }
 
@@ -43,9 +49,11 @@ impl LayerRow {
             layer: layer.to_string(),
             kernel: kernel.to_string(),
             multiply_adds: 0,
+            bytes: 0,
             kept_share: 1.0,
             microseconds: None,
             limit: None,
+            tried: None,
             others: Vec::new(),
         }
     }
@@ -54,7 +62,7 @@ impl LayerRow {
     /// nothing.
     pub fn gain(&self) -> Option<f64> {
         let dense = self.others.iter().find(|(kernel, _)| kernel == "dense");
-        match (self.kernel.as_str(), dense, self.microseconds) {
+        match (self.kernel.as_str(), dense, self.tried) {
             ("dense", _, Some(_)) => Some(1.0),
             (_, Some((_, dense)), Some(chosen)) => Some(dense / chosen),
             _ => None,
@@ -74,7 +82,7 @@ pub(super) fn table(rows: &[LayerRow]) -> String {
         "GMAC/s",
         "of limit, %",
         "gain",
-        "instead of",
+        "tried",
     ]);
     for row in rows {
         let number = |value: Option<f64>, digits: usize| {
@@ -85,9 +93,11 @@ pub(super) fn table(rows: &[LayerRow]) -> String {
         let speed = speed.map(|time| row.multiply_adds as f64 / time / 1e3);
         let share = row.limit.zip(row.microseconds);
         let share = share.map(|(limit, time)| 100.0 * limit / time);
-        let others = row
-            .others
-            .iter()
+        let tried = row.tried.filter(|_| !row.others.is_empty());
+        let tried = tried.map(|time| (&row.kernel, time)).into_iter();
+        let others = row.others.iter().map(|(kernel, time)| (kernel, *time));
+        let others = tried
+            .chain(others)
             .map(|(kernel, time)| format!("{kernel} {time:.1}"));
         table.add_row([
             row.layer.clone(),

@@ -67,6 +67,22 @@ macro_rules! common {
             unsafe { _mm512_div_ps(a, b) }
         }
 
+        // A product, within 5e-5 of the quotient there; next to a tie, the quotient itself.
+        #[inline(always)]
+        unsafe fn divide_to_round(a: __m512, b: __m512, inverse: __m512) -> __m512 {
+            const NEAREST: i32 = _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC;
+            unsafe {
+                let product = _mm512_mul_ps(a, inverse);
+                let apart = _mm512_sub_ps(product, _mm512_roundscale_ps::<NEAREST>(product));
+                let apart = _mm512_abs_ps(apart);
+                let tie = _mm512_cmp_ps_mask::<_CMP_GT_OQ>(apart, _mm512_set1_ps(0.4998));
+                match tie {
+                    0 => product,
+                    _ => _mm512_div_ps(a, b),
+                }
+            }
+        }
+
         #[inline(always)]
         unsafe fn max(a: __m512, b: __m512) -> __m512 {
             unsafe { _mm512_max_ps(a, b) }

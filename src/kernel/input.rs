@@ -312,12 +312,18 @@ impl WriteFrame<'_> {
                 S::store(Cell::floats_mut(to).as_mut_ptr(), values!(0));
                 return;
             };
-            let scale = S::splat(grid.scale);
+            let (scale, inverse) = (S::splat(grid.scale), S::splat(1.0 / grid.scale));
+            let is_usual = (1e-30..1e30).contains(&grid.scale);
             let (low, high) = (S::splat(grid.low as f32), S::splat(grid.high as f32));
             macro_rules! channel {
-                ($c:literal) => {
-                    S::round(S::min(S::max(S::divide(values!($c), scale), low), high))
-                };
+                ($c:literal) => {{
+                    let values = values!($c);
+                    let quotient = match is_usual {
+                        true => S::divide_to_round(values, scale, inverse),
+                        false => S::divide(values, scale),
+                    };
+                    S::round(S::min(S::max(quotient, low), high))
+                }};
             }
             let first = S::pair(channel!(0), channel!(1));
             let second = S::pair(channel!(2), channel!(3));

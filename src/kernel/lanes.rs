@@ -54,6 +54,13 @@ pub(super) trait Lanes: Copy {
     /// `a b + c`, rounded once or twice.
     unsafe fn multiply_add(a: Self::Floats, b: Self::Floats, c: Self::Floats) -> Self::Floats;
     unsafe fn divide(a: Self::Floats, b: Self::Floats) -> Self::Floats;
+    /// What rounds, within 255 of zero, to the whole number that `a / b` does; `inverse` is `1 / b`,
+    /// normal and finite.
+    #[inline(always)]
+    unsafe fn divide_to_round(a: Self::Floats, b: Self::Floats, _: Self::Floats) -> Self::Floats {
+        // SAFETY: the machine has the set, by the caller.
+        unsafe { Self::divide(a, b) }
+    }
     unsafe fn max(a: Self::Floats, b: Self::Floats) -> Self::Floats;
     unsafe fn min(a: Self::Floats, b: Self::Floats) -> Self::Floats;
 

@@ -122,6 +122,14 @@ impl Records {
         }
     }
 
+    /// Bytes that the records take.
+    pub fn bytes(&self) -> usize {
+        match self {
+            Self::Filter { records, .. } => size_of_val(&records[..]),
+            Self::Shared { records, .. } => size_of_val(&records[..]),
+        }
+    }
+
     /// Records of each quad: what its time is in proportion to; of a quad that is not there, 0.
     pub fn cost(&self, quad: usize) -> usize {
         let (starts, filters, factor) = match self {

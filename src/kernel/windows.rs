@@ -161,20 +161,22 @@ impl Windows {
                 .zip(bytes)
                 .for_each(|(sum, &x)| *sum = sum.wrapping_add(i32::from(x)));
         }
-        if across {
-            for channel in 0..4 {
-                let sites = sums.iter().skip(channel).step_by(4);
-                let total = sites.fold(0i32, |total, &sum| total.wrapping_add(sum));
-                sums.iter_mut()
-                    .skip(channel)
-                    .step_by(4)
-                    .for_each(|sum| *sum = total);
-            }
-        }
-        let bytes = Cell::bytes_mut(to).iter_mut();
-        for (to, sum) in bytes.zip(sums) {
+        let of = |sum: i32| {
             let t = sum.wrapping_add(start) as f32 * multiplier;
-            *to = code(t, self.bounds, low);
+            code(t, self.bounds, low)
+        };
+        let to = Cell::bytes_mut(to);
+        if across {
+            let mut totals = [0i32; 4];
+            for site in sums.chunks_exact(4) {
+                let each = totals.iter_mut().zip(site);
+                each.for_each(|(total, &sum)| *total = total.wrapping_add(sum));
+            }
+            let codes = totals.map(of);
+            to.chunks_exact_mut(4)
+                .for_each(|to| to.copy_from_slice(&codes));
+        } else {
+            to.iter_mut().zip(sums).for_each(|(to, sum)| *to = of(sum));
         }
     }
 

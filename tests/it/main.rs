@@ -10,6 +10,7 @@ mod blocks;
 mod calibration;
 mod device;
 mod engine;
+mod engine_split;
 mod float_model;
 mod format;
 mod graph_capture;

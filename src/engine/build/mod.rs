@@ -46,8 +46,8 @@ pub(super) struct Built {
     pub whole_input: bool,
     pub layers: Vec<LayerRow>,
     pub kept: Vec<Kept>,
-    /// How many operations there are after each stage, and the time of its product in microseconds.
-    pub ends: Vec<(usize, Option<f64>)>,
+    /// How many operations there are after each stage.
+    pub ends: Vec<usize>,
     /// The tensors as their stages make them: value, buffer, layout.
     pub owns: Vec<(Value, usize, Layout)>,
 }
@@ -76,8 +76,8 @@ impl<'a> Builder<'a> {
 
     pub fn build(mut self, stages: &[Stage]) -> Result<Built, EngineError> {
         for stage in stages {
-            let time = self.stage(stage)?;
-            self.built.ends.push((self.built.operations.len(), time));
+            self.stage(stage)?;
+            self.built.ends.push(self.built.operations.len());
         }
         self.built.output = self.output()?;
         let all = self.tensors.all.iter().enumerate();
@@ -140,13 +140,10 @@ impl<'a> Builder<'a> {
         self.push(operation, row);
     }
 
-    // Tells the time of its product, where that was measured.
-    fn stage(&mut self, stage: &Stage) -> Result<Option<f64>, EngineError> {
+    fn stage(&mut self, stage: &Stage) -> Result<(), EngineError> {
         if !stage.is_on_cells() {
-            self.plain_stage(stage)?;
-            return Ok(None);
+            return self.plain_stage(stage);
         }
-        let mut time = None;
         let value = Value::Node(stage.output);
         let images = self.sites.images();
         let fault = || EngineError::TooLarge {
@@ -164,7 +161,7 @@ impl<'a> Builder<'a> {
                 Value::Input,
                 grid.map(|grid| (grid.scale(), grid.low(), grid.high())),
             );
-            return Ok(None);
+            return Ok(());
         }
         let mut inputs = Vec::new();
         for (place, &value) in stage.inputs.iter().enumerate() {
@@ -196,8 +193,7 @@ impl<'a> Builder<'a> {
                 })?;
                 let codes = matches!(layouts[0].shape.kind, Kind::Codes { .. });
                 let peak = self.chooser.peak(self.kernels, codes);
-                let row = chosen.row(&stage.layer, weighted, &layout, peak);
-                time = row.microseconds;
+                let row = chosen.row(&stage.layer, weighted, &layouts, &layout, peak);
                 let Chosen {
                     product,
                     kernel,
@@ -247,7 +243,7 @@ impl<'a> Builder<'a> {
             }
             StageWork::Quantize | StageWork::Plain => {}
         }
-        Ok(time)
+        Ok(())
     }
 }
 

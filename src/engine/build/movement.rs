@@ -77,7 +77,12 @@ impl Builder<'_> {
     }
 
     // The tensor of an operand in cells that meets a demand, made where it is not there.
-    pub(super) fn cells(&mut self, value: Value, demand: Demand, layer: &str) -> Result<usize, EngineError> {
+    pub(super) fn cells(
+        &mut self,
+        value: Value,
+        demand: Demand,
+        layer: &str,
+    ) -> Result<usize, EngineError> {
         let images = self.sites.images();
         let missing = || EngineError::TooLarge {
             layer: layer.to_string(),

@@ -109,7 +109,7 @@ proptest! {
     #[test]
     fn codes_are_written_and_read(images in images(), ends in [0..3usize, 0..3]) {
         let mut noise = Noise(images.seed);
-        let scale = noise.pick(&[0.5, 0.125, 1.0, 0.1, 0.037]);
+        let scale = noise.pick(&[0.5, 0.125, 1.0, 0.1, 0.037, 1e-35, 1e34]);
         let low = noise.within(-255, 0);
         let grid = InputGrid { scale, low, high: noise.within(0, low + 255) };
         let bounds = (grid.low as f32, grid.high as f32);

@@ -1,0 +1,193 @@
+//! A network whose images are too large for sixteen at once: its first layers run image by image, the
+//! others together.
+
+use burn::module::Module;
+use burn::nn::conv::{Conv2d, Conv2dConfig};
+use burn::nn::pool::{AdaptiveAvgPool2d, AdaptiveAvgPool2dConfig, MaxPool2d, MaxPool2dConfig};
+use burn::nn::{BatchNorm, BatchNormConfig, Linear, LinearConfig, PaddingConfig2d};
+use burn::tensor::activation::relu;
+use burn::tensor::{Device, Tensor};
+use burn_compress::engine::{Choice, Choices, EngineError, Options, Program};
+use burn_compress::graph::Graph;
+use burn_compress::graph::integer::IntegerModel;
+use burn_compress::kernel::Cell;
+
+use super::device::device;
+use super::engine::{images, isas, options};
+use super::graph_models::randomized;
+use super::quantized::{How, input, quantized};
+
+const SIDE: usize = 336;
+
+#[derive(Module, Debug)]
+struct Large {
+    pool: MaxPool2d,
+    conv1: Conv2d,
+    norm1: BatchNorm,
+    conv2: Conv2d,
+    conv3: Conv2d,
+    conv4: Conv2d,
+    mean: AdaptiveAvgPool2d,
+    linear: Linear,
+}
+
+impl Large {
+    fn new(device: &Device) -> Self {
+        let conv = |channels: [usize; 2], stride: usize| {
+            Conv2dConfig::new(channels, [3, 3])
+                .with_stride([stride; 2])
+                .with_padding(PaddingConfig2d::Explicit(1, 1, 1, 1))
+                .init(device)
+        };
+        Self {
+            pool: MaxPool2dConfig::new([8, 8]).with_strides([8, 8]).init(),
+            conv1: conv([3, 9], 2),
+            norm1: BatchNormConfig::new(9).init(device),
+            conv2: conv([9, 9], 1),
+            conv3: conv([9, 12], 2),
+            conv4: conv([12, 6], 1),
+            mean: AdaptiveAvgPool2dConfig::new([1, 1]).init(),
+            linear: LinearConfig::new(6, 5).init(device),
+        }
+    }
+
+    fn forward(&self, images: Tensor<4>) -> Tensor<2> {
+        let x = self.pool.forward(images);
+        let x = relu(self.norm1.forward(self.conv1.forward(x)));
+        let x = relu(self.conv2.forward(x.clone()) + x);
+        let x = relu(self.conv4.forward(relu(self.conv3.forward(x))));
+        self.linear.forward(self.mean.forward(x).flatten(1, 3))
+    }
+}
+
+fn integers() -> IntegerModel {
+    let device = device();
+    let batches = [input([2, 3, SIDE, SIDE], 5, &device)];
+    let module = randomized(Large::new(&device));
+    let (quantized, _) = quantized(
+        module,
+        How::bits(8, 8).pruned(0.6),
+        Large::forward,
+        &batches,
+    );
+    quantized.to_integer().unwrap()
+}
+
+fn is_split(program: &Program) -> bool {
+    let regroups = |batch| {
+        program
+            .layers(batch)
+            .iter()
+            .any(|row| row.kernel == "regroup")
+    };
+    assert!(!regroups(1), "one image is not regrouped");
+    regroups(Cell::SITES)
+}
+
+#[test]
+fn the_reference_bit_for_bit() {
+    let model = integers();
+    let input = images(&model, 35, 1);
+    let (expected, _) = model.run(&input, 35).unwrap();
+    let each = expected.len() / 35;
+    for isa in isas() {
+        for threads in [1, 2, 3] {
+            let program = Program::compile(&model, options(isa, threads)).unwrap();
+            assert!(is_split(&program));
+            for batch in [16, 19, 35] {
+                let input = &input[..input.len() / 35 * batch];
+                let found = program.run(input, batch).unwrap();
+                assert_eq!(found, expected[..each * batch], "{isa:?} {threads} {batch}");
+            }
+        }
+    }
+}
+
+#[test]
+fn measured_and_kept_cuts() {
+    let model = integers();
+    let program = Program::compile(&model, Options::default()).unwrap();
+    let input = images(&model, 16, 2);
+    let (expected, _) = model.run(&input, 16).unwrap();
+    assert_eq!(program.run(&input, 16).unwrap(), expected);
+    // Whether it pays is the machine's to say; every operation's time is told.
+    assert!(
+        program
+            .layers(16)
+            .iter()
+            .all(|row| row.microseconds.is_some())
+    );
+
+    let estimated = Options {
+        choice: Choice::Estimated,
+        ..Options::default()
+    };
+    for options in [Options::default(), estimated] {
+        let program = Program::compile(&model, options).unwrap();
+        let kept = serde_json::to_string(program.choices()).unwrap();
+        let kept: Choices = serde_json::from_str(&kept).unwrap();
+        let again = Program::compile_as(&model, options, &kept).unwrap();
+        assert_eq!(again.choices(), program.choices());
+        assert_eq!(is_split(&again), is_split(&program));
+        assert_eq!(again.run(&input, 16).unwrap(), expected);
+    }
+}
+
+#[test]
+fn floats_too() {
+    let device = device();
+    let module = randomized(Large::new(&device));
+    let graph = Graph::capture(&module, [1, 3, SIDE, SIDE], Large::forward).unwrap();
+    let model = graph.simplify().to_float_model(&module).unwrap();
+    let options = Options {
+        choice: Choice::Estimated,
+        threads: Some(2),
+        ..Options::default()
+    };
+    let program = Program::compile(&model, options).unwrap();
+    assert!(is_split(&program));
+    let input = images(&model, 16, 3);
+    let found = program.run(&input, 16).unwrap();
+    let (expected, _) = model.run(&input, 16).unwrap();
+    for (found, expected) in found.iter().zip(&expected) {
+        assert!((found - expected).abs() <= 1e-4 * expected.abs().max(1.0));
+    }
+}
+
+#[test]
+fn what_is_not_finite_is_found() {
+    let model = integers();
+    let options = Options {
+        choice: Choice::Estimated,
+        threads: Some(2),
+        ..Options::default()
+    };
+    let program = Program::compile(&model, options).unwrap();
+    let mut input = images(&model, 17, 4);
+    let place = input.len() / 17 * 9 + 1234;
+    input[place] = f32::INFINITY;
+    let found = program.run(&input, 17);
+    assert!(matches!(found, Err(EngineError::NotFinite { place: found, .. }) if found == place));
+}
+
+#[test]
+fn runs_at_once_share_the_threads() {
+    let model = integers();
+    let options = Options {
+        choice: Choice::Estimated,
+        threads: Some(2),
+        ..Options::default()
+    };
+    let program = Program::compile(&model, options).unwrap();
+    let input = images(&model, 16, 6);
+    let (expected, _) = model.run(&input, 16).unwrap();
+    std::thread::scope(|scope| {
+        for _ in 0..4 {
+            scope.spawn(|| {
+                for _ in 0..5 {
+                    assert_eq!(program.run(&input, 16).unwrap(), expected);
+                }
+            });
+        }
+    });
+}

@@ -11,9 +11,7 @@
 
 use std::error::Error;
 use std::fs;
-use std::hint::black_box;
 use std::path::{Path, PathBuf};
-use std::time::Instant;
 
 use burn::module::Module;
 use burn::tensor::{Device, Tensor};
@@ -89,7 +87,11 @@ fn main() -> Result<(), Box<dyn Error>> {
         ("second-level cache", 512 << 10),
         ("memory", 256 << 20),
     ];
-    let roofs = roofs.map(|(name, bytes)| (name, bandwidth(bytes)));
+    let kernels = Kernels::detect();
+    let roofs = roofs.map(|(name, bytes)| {
+        let cells = vec![Cell::of_floats(1.0); bytes / Cell::BYTES];
+        (name, kernels.bandwidth(&cells))
+    });
     for (name, speed) in roofs {
         println!("{name}: {:.0} GB/s", speed / 1e9);
     }
@@ -111,7 +113,7 @@ fn main() -> Result<(), Box<dyn Error>> {
             let title = format!("{network}, {numbers}, batch {}", arguments.batch);
             print(&title, &series);
             let file = format!("{network}-{}.svg", if integers { "int8" } else { "f32" });
-            let peak = Kernels::detect().peak(integers);
+            let peak = kernels.peak(integers);
             let path = arguments.out.join(file);
             draw(&path, &title, peak, &roofs, &series)?;
             println!("{}\n", path.display());
@@ -242,27 +244,4 @@ fn draw(
     }
     root.present()?;
     Ok(())
-}
-
-/// Bytes a second that one thread reads from so many, again and again.
-fn bandwidth(bytes: usize) -> f64 {
-    let cells = vec![Cell::of_floats(1.0); bytes / Cell::BYTES];
-    let values = Cell::integers(&cells);
-    let rounds = ((256 << 20) / bytes).max(2);
-    let mut least = f64::INFINITY;
-    for _ in 0..5 {
-        let started = Instant::now();
-        for _ in 0..rounds {
-            // Sums that do not wait for each other.
-            let mut sums = [0i32; 128];
-            for values in black_box(values).chunks_exact(128) {
-                for (sum, &value) in sums.iter_mut().zip(values) {
-                    *sum |= value;
-                }
-            }
-            black_box(sums);
-        }
-        least = least.min(started.elapsed().as_secs_f64());
-    }
-    (rounds * bytes) as f64 / least
 }

@@ -15,6 +15,9 @@ use crate::kernel::{
 /// Bytes of the input that a block of positions may read: half of a first-level cache.
 const NEAR: usize = 24 * 1024;
 
+/// Times as long as the best so far that end the trial of a kernel.
+const FAR: f64 = 2.0;
+
 /// How a layer's kernel is chosen.
 #[derive(Debug, Clone)]
 pub(super) enum How {
@@ -78,11 +81,11 @@ pub(super) fn choose(
         }
         _ => None,
     };
-    if matches!(choice, How::Estimated) && candidates.len() > 1 {
-        // A place of four filters costs about twice what one of one filter does.
-        let cost = |records: &Records| (0..records.quads()).map(|q| records.cost(q)).sum::<usize>();
-        let [sparse, dense] = [0, 1].map(|index: usize| cost(&candidates[index].1));
-        candidates.swap_remove(usize::from(sparse <= dense));
+    // A place of four filters costs about twice what one of one filter does. The likely best first.
+    let cost = |records: &Records| (0..records.quads()).map(|q| records.cost(q)).sum::<usize>();
+    candidates.sort_by_cached_key(|(_, records)| cost(records));
+    if matches!(choice, How::Estimated) {
+        candidates.truncate(1);
     }
     let epilogue = epilogue(weighted, from, to, residual);
     let product = |records: Records| {
@@ -96,22 +99,25 @@ pub(super) fn choose(
         Some(way) => vec![way],
         None => ways(weighted, from, to),
     };
+    let mut least = f64::INFINITY;
     for (name, records) in candidates {
-        let product = product(records)?;
-        let mut best = (None, ways[0], ways[0].of(product.clone()));
+        let mut product = product(records)?;
+        let mut best = (None, ways[0]);
         if matches!(choice, How::Measured) {
             let scratch = scratch.get_or_insert_with(|| Scratch::new(from, to, residual));
-            let mut least = f64::INFINITY;
             for way in &ways {
-                let product = way.of(product.clone());
-                let time = scratch.time(&product, kernels)?;
-                if time < least {
-                    least = time;
-                    best = (Some(time), *way, product);
+                product = way.of(product);
+                let time = scratch.time(&product, kernels, FAR * least)?;
+                if best.0.is_none_or(|best| time < best) {
+                    best = (Some(time), *way);
                 }
+                if time > FAR * least {
+                    break;
+                }
+                least = least.min(time);
             }
         }
-        timed.push((name, best.1, best.2, best.0));
+        timed.push((name, best.1, best.1.of(product), best.0));
     }
     timed.sort_by(|(.., a), (.., b)| a.partial_cmp(b).unwrap_or(std::cmp::Ordering::Equal));
     let mut timed = timed.into_iter();
@@ -231,8 +237,8 @@ impl Scratch {
         }
     }
 
-    // Seconds, the least of some runs.
-    fn time(&mut self, product: &Product, kernels: Kernels) -> Result<f64, KernelError> {
+    // Microseconds, the least of some runs; of few where that is more than `much`.
+    fn time(&mut self, product: &Product, kernels: Kernels, much: f64) -> Result<f64, KernelError> {
         const ENOUGH: Duration = Duration::from_micros(300);
         let quads = 0..product.records().quads();
         let started = Instant::now();
@@ -249,6 +255,12 @@ impl Scratch {
             )?;
             least = least.min(run.elapsed());
             runs += 1;
+            // The first run finds nothing near.
+            if runs > 1 && least.as_secs_f64() * 1e6 > much
+                || least.as_secs_f64() * 1e6 > FAR * much
+            {
+                break;
+            }
         }
         Ok(least.as_secs_f64() * 1e6)
     }

@@ -12,7 +12,7 @@ const ROUNDS: usize = 4096;
 
 impl Kernels {
     /// Multiply-adds a second of one thread, of bytes or of floats, where nothing waits for memory: what
-    /// a layer's speed is compared with. Takes less than a millisecond.
+    /// a layer's speed is compared with. Takes about a millisecond.
     ///
     /// ```
     /// use burn_compress::kernel::Kernels;
@@ -21,13 +21,61 @@ impl Kernels {
     /// ```
     pub fn peak(self, codes: bool) -> f64 {
         let mut least = f64::INFINITY;
-        for _ in 0..5 {
+        // A processor takes a while to its full speed.
+        for _ in 0..50 {
             let started = Instant::now();
             self.dispatch(Peak { codes });
             least = least.min(started.elapsed().as_secs_f64());
         }
         let each = if codes { Cell::BYTES } else { Cell::SITES };
         (APART * ROUNDS * each) as f64 / least.max(f64::MIN_POSITIVE)
+    }
+}
+
+impl Kernels {
+    /// Bytes a second that one thread reads from these cells, again and again for some milliseconds.
+    ///
+    /// ```
+    /// use burn_compress::kernel::{Cell, Kernels};
+    /// assert!(Kernels::detect().bandwidth(&vec![Cell::default(); 256]) > 1e6);
+    /// ```
+    pub fn bandwidth(self, cells: &[Cell]) -> f64 {
+        const BYTES: usize = 8 << 20;
+        let bytes = size_of_val(cells);
+        let rounds = BYTES.div_ceil(bytes.max(1)).min(BYTES);
+        let mut least = f64::INFINITY;
+        for _ in 0..10 {
+            let started = Instant::now();
+            self.dispatch(Read { cells, rounds });
+            least = least.min(started.elapsed().as_secs_f64());
+        }
+        (rounds * bytes) as f64 / least.max(f64::MIN_POSITIVE)
+    }
+}
+
+struct Read<'a> {
+    cells: &'a [Cell],
+    rounds: usize,
+}
+
+impl Work for Read<'_> {
+    #[inline(always)]
+    unsafe fn run<S: Lanes>(self) {
+        // SAFETY: a cell is aligned; the set is there by the contract of `Work`.
+        unsafe {
+            let mut sums = [S::splat_integer(0); APART];
+            for _ in 0..self.rounds {
+                for cells in black_box(self.cells).chunks_exact(APART) {
+                    for (sum, cell) in sums.iter_mut().zip(cells) {
+                        *sum = S::add_integers(
+                            *sum,
+                            S::load_integers(std::ptr::from_ref(cell).cast()),
+                        );
+                    }
+                }
+            }
+            black_box(sums);
+        }
     }
 }
 

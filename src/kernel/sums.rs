@@ -284,12 +284,20 @@ impl Task<'_> {
     ) {
         // SAFETY: by `Work::run`.
         unsafe {
-            if let Sink::Codes { low } = self.epilogue.sink {
-                for i in 0..P {
-                    let codes = S::quad(first[i], second[i], -low as i16);
-                    let place = chunk.get_unchecked(i).output as usize;
-                    S::store_integers(self.output.add(place).cast(), codes);
-                }
+            macro_rules! codes {
+                ($term:expr) => {
+                    for i in 0..P {
+                        let codes = S::quad(first[i], second[i], $term);
+                        let place = chunk.get_unchecked(i).output as usize;
+                        S::store_integers(self.output.add(place).cast(), codes);
+                    }
+                };
+            }
+            match self.epilogue.sink {
+                // Behind a ReLU: adding nothing is left out.
+                Sink::Codes { low: 0 } => codes!(0),
+                Sink::Codes { low } => codes!(-low as i16),
+                Sink::Floats => {}
             }
         }
     }

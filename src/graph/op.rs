@@ -200,7 +200,8 @@ pub enum Op {
         /// Groups of channels that do not mix.
         groups: usize,
     },
-    /// Input `[…, in]`, weight `[in, out]`.
+    /// Input `[…, in]`, weight `[in, out]` as the pass reads it: a parameter of `[out, in]` is
+    /// [transposed](super::Parameter::transposed).
     Linear,
     /// `[…, m, k]` times `[…, k, n]`, of two activations.
     MatMul,
@@ -396,3 +397,12 @@ impl Op {
         )
     }
 }
+    }
+
+    /// The axis of the output channels in the weight of a product that has one; of a transposed
+    /// convolution, those of a group.
+    pub(crate) fn weight_axis(&self) -> usize {
+        match self {
+            Self::Convolution { .. } => 0,
+            _ => 1,
+        }

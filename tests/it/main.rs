@@ -41,3 +41,4 @@ mod schedule;
 mod steer;
 mod study;
 mod work;
+mod transposed;

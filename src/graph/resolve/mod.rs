@@ -117,6 +117,7 @@ impl<'a> Resolver<'a> {
                 .of_parameters
                 .insert(value, layer_of(&parameter.path));
         }
+                transposed: false,
         resolver
     }
 

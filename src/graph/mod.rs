@@ -7,6 +7,7 @@ mod bound;
 mod capture;
 mod draw;
 mod error;
+mod float_op;
 pub mod integer;
 mod lower;
 mod node;
@@ -18,7 +19,9 @@ mod simulate;
 mod tensor;
 
 pub use activations::{Activations, Calibration, Calibrator, Form, Site};
+pub use capture::Fallback;
 pub use error::GraphError;
+pub use float_op::FloatOp;
 pub use node::{Constant, Dim, Epilogue, Graph, Node, Norm, Parameter, Value};
 pub use op::{Binary, Op, Unary, Window};
 pub use simulate::{Quantized, SiteRow, SiteTable};

@@ -1,5 +1,7 @@
 use serde::{Deserialize, Serialize};
 
+use super::FloatOp;
+
 /// Where the windows of a convolution or a pooling lie. In one dimension the first axis has length 1:
 /// kernel, stride and dilation 1, no padding.
 ///
@@ -95,6 +97,18 @@ pub enum Unary {
     Reciprocal,
     Erf,
     Abs,
+    /// `ln(1 + x)`.
+    LogOnePlus,
+    /// `ln(sigmoid(x))`.
+    LogSigmoid,
+    Sin,
+    Cos,
+    /// -1, 0 or 1.
+    Sign,
+    Floor,
+    Ceil,
+    /// To the nearest whole number, ties to even.
+    Round,
 }
 
 impl Unary {
@@ -126,6 +140,17 @@ impl Unary {
             Self::Reciprocal => 1.0 / x,
             Self::Erf => erf(x),
             Self::Abs => x.abs(),
+            Self::LogOnePlus => x.ln_1p(),
+            Self::LogSigmoid => x.min(0.0) - (-x.abs()).exp().ln_1p(),
+            Self::Sin => x.sin(),
+            Self::Cos => x.cos(),
+            Self::Sign => match x == 0.0 {
+                true => 0.0,
+                false => x.signum(),
+            },
+            Self::Floor => x.floor(),
+            Self::Ceil => x.ceil(),
+            Self::Round => x.round_ties_even(),
         }
     }
 }
@@ -302,6 +327,8 @@ pub enum Op {
         /// Whether the corners of input and output coincide.
         align_corners: bool,
     },
+    /// One that has no integer form; a capture admits it where it is told to.
+    Float(FloatOp),
 }
 
 impl Op {
@@ -335,6 +362,14 @@ impl Op {
                 Unary::Reciprocal => "reciprocal",
                 Unary::Erf => "erf",
                 Unary::Abs => "abs",
+                Unary::LogOnePlus => "log_one_plus",
+                Unary::LogSigmoid => "log_sigmoid",
+                Unary::Sin => "sin",
+                Unary::Cos => "cos",
+                Unary::Sign => "sign",
+                Unary::Floor => "floor",
+                Unary::Ceil => "ceil",
+                Unary::Round => "round",
             },
             Self::Binary(Binary::Add) => "add",
             Self::Binary(Binary::Subtract) => "subtract",
@@ -354,6 +389,7 @@ impl Op {
             Self::Expand => "expand",
             Self::UpsampleNearest => "upsample_nearest",
             Self::UpsampleBilinear { .. } => "upsample_bilinear",
+            Self::Float(op) => op.name(),
         }
     }
 
@@ -362,6 +398,15 @@ impl Op {
         match self {
             Self::Linear | Self::MatMul => rank.saturating_sub(1),
             _ => 1.min(rank.saturating_sub(1)),
+        }
+    }
+
+    /// The axis of the output channels in the weight of a product that has one; of a transposed
+    /// convolution, those of a group.
+    pub(crate) fn weight_axis(&self) -> usize {
+        match self {
+            Self::Convolution { .. } => 0,
+            _ => 1,
         }
     }
 
@@ -397,12 +442,3 @@ impl Op {
         )
     }
 }
-    }
-
-    /// The axis of the output channels in the weight of a product that has one; of a transposed
-    /// convolution, those of a group.
-    pub(crate) fn weight_axis(&self) -> usize {
-        match self {
-            Self::Convolution { .. } => 0,
-            _ => 1,
-        }

@@ -32,6 +32,7 @@ impl Resolver<'_> {
             From::PowiScalar(op) => {
                 self.unary(&op.lhs, &[Unary::Power(number(op.rhs))], &op.out)?
             }
+            From::Sign(op) => self.unary(&op.input, &[Unary::Sign], &op.out)?,
             From::Neg(op) => self.unary(&op.input, &[Unary::MulScalar(-1.0)], &op.out)?,
             From::Abs(op) => self.unary(&op.input, &[Unary::Abs], &op.out)?,
             From::Clamp(op) => {
@@ -82,6 +83,12 @@ impl Resolver<'_> {
             From::Log(op) => self.unary(&op.input, &[Unary::Log], &op.out)?,
             From::Sqrt(op) => self.unary(&op.input, &[Unary::Sqrt], &op.out)?,
             From::Recip(op) => self.unary(&op.input, &[Unary::Reciprocal], &op.out)?,
+            From::Log1p(op) => self.unary(&op.input, &[Unary::LogOnePlus], &op.out)?,
+            From::Sin(op) => self.unary(&op.input, &[Unary::Sin], &op.out)?,
+            From::Cos(op) => self.unary(&op.input, &[Unary::Cos], &op.out)?,
+            From::Floor(op) => self.unary(&op.input, &[Unary::Floor], &op.out)?,
+            From::Ceil(op) => self.unary(&op.input, &[Unary::Ceil], &op.out)?,
+            From::Round(op) => self.unary(&op.input, &[Unary::Round], &op.out)?,
             From::Erf(op) => self.unary(&op.input, &[Unary::Erf], &op.out)?,
             From::Tanh(op) => self.unary(&op.input, &[Unary::Tanh], &op.out)?,
             From::PowfScalar(op) => self.unary(&op.lhs, &[Unary::Power(op.rhs.elem())], &op.out)?,
@@ -102,6 +109,7 @@ impl Resolver<'_> {
             From::PRelu(op) => self.parametric_relu(op)?,
             From::Gelu(op) => self.unary(&op.input, &[Unary::Gelu], &op.out)?,
             From::Sigmoid(op) => self.unary(&op.input, &[Unary::Sigmoid], &op.out)?,
+            From::LogSigmoid(op) => self.unary(&op.input, &[Unary::LogSigmoid], &op.out)?,
             From::HardSigmoid(op) => {
                 let (alpha, beta) = (op.alpha.elem(), op.beta.elem());
                 self.unary(&op.tensor, &[Unary::HardSigmoid { alpha, beta }], &op.out)?

@@ -17,11 +17,13 @@ pub mod repair;
 mod resolve;
 mod simulate;
 mod tensor;
+mod unary;
 
 pub use activations::{Activations, Calibration, Calibrator, Form, Site};
 pub use capture::Fallback;
 pub use error::GraphError;
 pub use float_op::FloatOp;
 pub use node::{Constant, Dim, Epilogue, Graph, Node, Norm, Parameter, Value};
-pub use op::{Binary, Op, Unary, Window};
+pub use op::{Binary, Op, Window};
 pub use simulate::{Quantized, SiteRow, SiteTable};
+pub use unary::Unary;

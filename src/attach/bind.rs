@@ -44,11 +44,17 @@ impl Attached {
         self.scheme
     }
 
-    /// Whether the weight at this path has codes that integers can sum: a scale for each output channel
-    /// at most.
-    pub fn has_codes(&self, path: &str) -> bool {
-        let summable = |scheme: &Scheme| !matches!(scheme.granularity(), Granularity::Group(_));
-        self.layers.contains_key(path) && self.scheme.as_ref().is_some_and(summable)
+    /// Whether the weight at this path has codes that integers can sum, where its output channels lie
+    /// along this axis: a scale for each of them at most.
+    pub fn has_codes(&self, path: &str, output_axis: usize) -> bool {
+        let Some((view, scheme)) = self.layers.get(path).zip(self.scheme) else {
+            return false;
+        };
+        match scheme.granularity() {
+            Granularity::Tensor => true,
+            Granularity::Channel => view.output_axis() == output_axis,
+            Granularity::Group(_) => false,
+        }
     }
 }
 

@@ -20,7 +20,9 @@ use burn::module::Reparameterization;
 pub struct Layer {
     /// Path in the module, such as `layer1.0.conv1.weight`.
     pub path: String,
-    /// The parameter as a matrix of output channels.
+    /// The parameter as a matrix of output channels: axis 0 of a convolution, axis 1 of burn-nn's linear
+    /// layers and transposed convolutions. A parameter of neither counts axis 0, `[out, in]`, as
+    /// `x.matmul(w.transpose())` uses it.
     pub view: WeightView,
     /// Whether it is the weight of a convolution or a linear layer: what is compressed by default.
     pub is_weight: bool,

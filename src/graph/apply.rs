@@ -95,6 +95,7 @@ pub(crate) fn apply(op: &Op, inputs: Vec<AnyTensor>, dims: &[usize]) -> AnyTenso
         Op::UpsampleBilinear { align_corners } => {
             upsample(InterpolateMode::Bilinear, *align_corners, next(), dims)
         }
+        Op::Float(op) => op.apply(inputs, dims),
     }
 }
 
@@ -124,6 +125,14 @@ pub(crate) fn unary(function: Unary, input: AnyTensor) -> AnyTensor {
         Unary::Reciprocal => x.recip(),
         Unary::Erf => x.erf(),
         Unary::Abs => x.abs(),
+        Unary::LogOnePlus => x.log1p(),
+        Unary::LogSigmoid => activation::log_sigmoid(x),
+        Unary::Sin => x.sin(),
+        Unary::Cos => x.cos(),
+        Unary::Sign => x.sign(),
+        Unary::Floor => x.floor(),
+        Unary::Ceil => x.ceil(),
+        Unary::Round => x.round(),
     })
 }
 

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use burn::module::{Module, ModuleVisitor, Param};
 use burn::tensor::{Tensor, TensorData};
 use burn_ir::{NumericOperationIr, OperationIr, TensorId};
+use serde::{Deserialize, Serialize};
 
 use super::tensor::MAX_RANK;
 use super::{Graph, GraphError, resolve};
@@ -32,6 +33,28 @@ pub(super) struct Recorded {
     pub id: TensorId,
 }
 
+/// What becomes of an operation that no integer form exists for: of those that [`FloatOp`] lists.
+///
+/// [`FloatOp`]: super::FloatOp
+///
+/// ```
+/// use burn_compress::graph::Fallback;
+/// assert_eq!(serde_json::from_str::<Fallback>(r#""float""#)?, Fallback::Float);
+/// assert_eq!(Fallback::default(), Fallback::Refuse);
+/// # Ok::<(), serde_json::Error>(())
+/// ```
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Fallback {
+    /// The capture fails, and names the operation and its layer.
+    #[default]
+    Refuse,
+    /// It stays in float, between parts in integers, and [`Quantized::in_float`] lists it.
+    ///
+    /// [`Quantized::in_float`]: super::Quantized::in_float
+    Float,
+}
+
 impl Graph {
     /// Captures what `forward` computes with a module, at inputs of this shape. Axis 0 is the batch; the
     /// graph runs at any batch size, whatever its length here. The module is not changed, and may be in
@@ -40,8 +63,9 @@ impl Graph {
     ///
     /// Fails with [`GraphError::Capture`] where the pass panics or asks for the value of a tensor,
     /// [`GraphError::Varies`] where it does something else for another batch size,
-    /// [`GraphError::Unsupported`] for operations that are no [`Op`](super::Op), and
-    /// [`GraphError::Devices`] for a module on several devices.
+    /// [`GraphError::Unsupported`] for operations that are no [`Op`](super::Op) or have no integer form
+    /// ([`capture_with`](Self::capture_with) lets those stay in float), and [`GraphError::Devices`] for a
+    /// module on several devices.
     ///
     /// ```
     /// use burn::{nn::LinearConfig, tensor::{Device, activation::relu}};
@@ -56,6 +80,30 @@ impl Graph {
     pub fn capture<M: Module, const D: usize, const E: usize>(
         module: &M,
         shape: [usize; D],
+        forward: impl Fn(&M, Tensor<D>) -> Tensor<E>,
+    ) -> Result<Self, GraphError> {
+        Self::capture_with(module, shape, Fallback::Refuse, forward)
+    }
+
+    /// The same, with a choice of what becomes of operations that have no integer form.
+    ///
+    /// ```
+    /// use burn::{nn::LinearConfig, tensor::{Device, Tensor}};
+    /// use burn_compress::graph::{Fallback, Graph};
+    /// let model = LinearConfig::new(4, 2).init(&Device::default());
+    /// let forward = |model: &burn::nn::Linear, x: Tensor<2>| model.forward(x.cumsum(1));
+    /// let error = Graph::capture(&model, [1, 4], forward).unwrap_err();
+    /// assert!(error.to_string().starts_with("CumSum (operation 0, at input) is not supported"));
+    ///
+    /// let graph = Graph::capture_with(&model, [1, 4], Fallback::Float, forward)?;
+    /// let names: Vec<_> = graph.nodes().iter().map(|node| node.op.name()).collect();
+    /// assert_eq!(names, ["cumulative_sum", "linear"]);
+    /// # Ok::<(), burn_compress::graph::GraphError>(())
+    /// ```
+    pub fn capture_with<M: Module, const D: usize, const E: usize>(
+        module: &M,
+        shape: [usize; D],
+        fallback: Fallback,
         forward: impl Fn(&M, Tensor<D>) -> Tensor<E>,
     ) -> Result<Self, GraphError> {
         if D > MAX_RANK || E > MAX_RANK {
@@ -75,7 +123,7 @@ impl Graph {
             }
             record(module, shape, &forward)
         });
-        resolve::resolve(&first?, &second?)
+        resolve::resolve(&first?, &second?, fallback)
     }
 }
 

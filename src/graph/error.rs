@@ -6,6 +6,7 @@
 ///     op: "cumulative sum".into(),
 ///     layer: "encoder".into(),
 ///     place: 12,
+///     in_float: true,
 /// };
 /// assert!(error.to_string().contains("encoder"));
 /// ```
@@ -32,9 +33,10 @@ pub enum GraphError {
         /// What differs.
         what: String,
     },
-    /// An operation that the graph does not know.
+    /// An operation that has no integer form, or one that the graph does not know at all.
     #[error(
-        "{op} (operation {place}, at {layer}) is not supported; express it by operations of the list in `graph::Op`"
+        "{op} (operation {place}, at {layer}) is not supported; {}",
+        way_out(*in_float)
     )]
     Unsupported {
         /// The operation.
@@ -43,6 +45,8 @@ pub enum GraphError {
         layer: String,
         /// Number of the operation in the recording.
         place: usize,
+        /// Whether it can stay in float: a [`FloatOp`](super::FloatOp).
+        in_float: bool,
     },
     /// An input of other dimensions than the graph was recorded for.
     #[error("the input is {found:?}; the graph takes {expected}")]
@@ -115,4 +119,14 @@ pub enum GraphError {
     /// What is attached to the module.
     #[error(transparent)]
     Attach(#[from] crate::attach::AttachError),
+}
+
+fn way_out(in_float: bool) -> &'static str {
+    match in_float {
+        true => {
+            "let it stay in float (`Graph::capture_with` and `Fallback::Float`, in a recipe \
+             `fallback = \"float\"`), or express it by other operations of the list in `graph::Op`"
+        }
+        false => "express it by operations of the list in `graph::Op`",
+    }
 }

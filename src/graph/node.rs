@@ -175,15 +175,29 @@ impl Node {
 ///
 /// ```
 /// use burn_compress::graph::Parameter;
-/// let parameter = Parameter { path: "conv1.weight".into(), dims: vec![8, 3, 3, 3] };
-/// # let _ = parameter;
+/// let parameter = Parameter { path: "head".into(), dims: vec![10, 64], transposed: true };
+/// assert_eq!(parameter.read_dims(), [64, 10]); // `x.matmul(head.transpose())`
 /// ```
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Parameter {
     /// Path in the module, such as `layer1.0.conv1.weight`.
     pub path: String,
-    /// Its dimensions.
+    /// Its dimensions in the module.
     pub dims: Vec<usize>,
+    /// Whether the pass reads a matrix with its axes swapped, as `x.matmul(w.transpose())` does with
+    /// weights of `[out, in]`.
+    #[serde(default)]
+    pub transposed: bool,
+}
+
+impl Parameter {
+    /// Its dimensions as the pass reads it.
+    pub fn read_dims(&self) -> Vec<usize> {
+        match (self.transposed, self.dims.as_slice()) {
+            (true, &[rows, columns]) => vec![columns, rows],
+            _ => self.dims.clone(),
+        }
+    }
 }
 
 /// A tensor that the forward pass made itself.
@@ -245,7 +259,7 @@ impl Graph {
         match value {
             Value::Input => self.input.clone(),
             Value::Node(index) => self.nodes[index].dims.clone(),
-            Value::Parameter(index) => fixed(&self.parameters[index].dims),
+            Value::Parameter(index) => fixed(&self.parameters[index].read_dims()),
             Value::Constant(index) => fixed(&self.constants[index].dims),
         }
     }
@@ -293,6 +307,20 @@ impl Graph {
                 expected: format_dims(&self.input),
             }),
         }
+    }
+
+    /// Whether each node's result depends on the input, and not on parameters and constants alone.
+    pub(crate) fn depend_on_input(&self) -> Vec<bool> {
+        let mut depend: Vec<bool> = Vec::with_capacity(self.nodes.len());
+        for node in &self.nodes {
+            let depends = node.operands().any(|operand| match operand {
+                Value::Input => true,
+                Value::Node(index) => depend[index],
+                _ => false,
+            });
+            depend.push(depends);
+        }
+        depend
     }
 
     /// The indices of the nodes that use each node's result, or the input's (the last entry).

@@ -1,5 +1,7 @@
 use serde::{Deserialize, Serialize};
 
+use super::{FloatOp, Unary};
+
 /// Where the windows of a convolution or a pooling lie. In one dimension the first axis has length 1:
 /// kernel, stride and dilation 1, no padding.
 ///
@@ -43,102 +45,6 @@ impl Window {
         };
         Some([axis(0)?, axis(1)?])
     }
-}
-
-/// A function of one number, applied to each element.
-///
-/// ```
-/// use burn_compress::graph::Unary;
-/// assert_eq!(Unary::Relu.value(-1.0), 0.0);
-/// assert_eq!(Unary::Clamp { min: 0.0, max: 6.0 }.value(7.0), 6.0);
-/// assert_eq!(Unary::HardSwish.value(3.0), 3.0);
-/// ```
-#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-#[allow(missing_docs)] // each is a textbook's function of that name
-pub enum Unary {
-    Relu,
-    /// Between two bounds; ReLU6 is `0.0` to `6.0`. A bound may be infinite.
-    Clamp {
-        #[serde(with = "super::bound")]
-        min: f32,
-        #[serde(with = "super::bound")]
-        max: f32,
-    },
-    LeakyRelu {
-        slope: f32,
-    },
-    Sigmoid,
-    Tanh,
-    /// `x/2 (1 + erf(x/√2))`.
-    Gelu,
-    /// The approximation of GELU by the hyperbolic tangent.
-    GeluTanh,
-    /// `x sigmoid(x)`.
-    Silu,
-    /// `x clamp(x/6 + 1/2, 0, 1)`.
-    HardSwish,
-    /// `clamp(alpha x + beta, 0, 1)`.
-    HardSigmoid {
-        alpha: f32,
-        beta: f32,
-    },
-    /// `x + c`.
-    AddScalar(f32),
-    /// `x c`.
-    MulScalar(f32),
-    /// `x^c`.
-    Power(f32),
-    Exp,
-    Log,
-    Sqrt,
-    Reciprocal,
-    Erf,
-    Abs,
-}
-
-impl Unary {
-    /// The function's value.
-    pub fn value(self, x: f32) -> f32 {
-        match self {
-            Self::Relu => x.max(0.0),
-            Self::Clamp { min, max } => x.max(min).min(max),
-            Self::LeakyRelu { slope } => match x < 0.0 {
-                true => x * slope,
-                false => x,
-            },
-            Self::Sigmoid => 1.0 / (1.0 + (-x).exp()),
-            Self::Tanh => x.tanh(),
-            Self::Gelu => 0.5 * x * (1.0 + erf(x * std::f32::consts::FRAC_1_SQRT_2)),
-            Self::GeluTanh => {
-                let inner = (2.0 / std::f32::consts::PI).sqrt() * (x + 0.044715 * x * x * x);
-                0.5 * x * (1.0 + inner.tanh())
-            }
-            Self::Silu => x / (1.0 + (-x).exp()),
-            Self::HardSwish => x * (x / 6.0 + 0.5).clamp(0.0, 1.0),
-            Self::HardSigmoid { alpha, beta } => (alpha * x + beta).clamp(0.0, 1.0),
-            Self::AddScalar(c) => x + c,
-            Self::MulScalar(c) => x * c,
-            Self::Power(c) => x.powf(c),
-            Self::Exp => x.exp(),
-            Self::Log => x.ln(),
-            Self::Sqrt => x.sqrt(),
-            Self::Reciprocal => 1.0 / x,
-            Self::Erf => erf(x),
-            Self::Abs => x.abs(),
-        }
-    }
-}
-
-// Abramowitz and Stegun 7.1.26 in double precision: within 1.5e-7, the precision of f32.
-fn erf(x: f32) -> f32 {
-    let x = f64::from(x);
-    let t = 1.0 / (1.0 + 0.327_591_1 * x.abs());
-    let polynomial = t
-        * (0.254_829_592
-            + t * (-0.284_496_736
-                + t * (1.421_413_741 + t * (-1.453_152_027 + t * 1.061_405_429))));
-    (x.signum() * (1.0 - polynomial * (-x * x).exp())) as f32
 }
 
 /// An operation on two tensors, element by element; an axis of length 1 repeats.
@@ -200,7 +106,8 @@ pub enum Op {
         /// Groups of channels that do not mix.
         groups: usize,
     },
-    /// Input `[…, in]`, weight `[in, out]`.
+    /// Input `[…, in]`, weight `[in, out]` as the pass reads it: a parameter of `[out, in]` is
+    /// [transposed](super::Parameter::transposed).
     Linear,
     /// `[…, m, k]` times `[…, k, n]`, of two activations.
     MatMul,
@@ -301,6 +208,8 @@ pub enum Op {
         /// Whether the corners of input and output coincide.
         align_corners: bool,
     },
+    /// One that has no integer form; a capture admits it where it is told to.
+    Float(FloatOp),
 }
 
 impl Op {
@@ -315,26 +224,7 @@ impl Op {
             Self::BatchNorm { .. } => "batch_norm",
             Self::LayerNorm { .. } => "layer_norm",
             Self::GroupNorm { .. } => "group_norm",
-            Self::Unary(unary) => match unary {
-                Unary::Relu => "relu",
-                Unary::Clamp { .. } => "clamp",
-                Unary::LeakyRelu { .. } => "leaky_relu",
-                Unary::Sigmoid => "sigmoid",
-                Unary::Tanh => "tanh",
-                Unary::Gelu | Unary::GeluTanh => "gelu",
-                Unary::Silu => "silu",
-                Unary::HardSwish => "hard_swish",
-                Unary::HardSigmoid { .. } => "hard_sigmoid",
-                Unary::AddScalar(_) => "add_scalar",
-                Unary::MulScalar(_) => "multiply_scalar",
-                Unary::Power(_) => "power",
-                Unary::Exp => "exp",
-                Unary::Log => "log",
-                Unary::Sqrt => "sqrt",
-                Unary::Reciprocal => "reciprocal",
-                Unary::Erf => "erf",
-                Unary::Abs => "abs",
-            },
+            Self::Unary(unary) => unary.name(),
             Self::Binary(Binary::Add) => "add",
             Self::Binary(Binary::Subtract) => "subtract",
             Self::Binary(Binary::Multiply) => "multiply",
@@ -353,6 +243,7 @@ impl Op {
             Self::Expand => "expand",
             Self::UpsampleNearest => "upsample_nearest",
             Self::UpsampleBilinear { .. } => "upsample_bilinear",
+            Self::Float(op) => op.name(),
         }
     }
 
@@ -361,6 +252,15 @@ impl Op {
         match self {
             Self::Linear | Self::MatMul => rank.saturating_sub(1),
             _ => 1.min(rank.saturating_sub(1)),
+        }
+    }
+
+    /// The axis of the output channels in the weight of a product that has one; of a transposed
+    /// convolution, those of a group.
+    pub(crate) fn weight_axis(&self) -> usize {
+        match self {
+            Self::Convolution { .. } => 0,
+            _ => 1,
         }
     }
 

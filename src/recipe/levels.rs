@@ -3,7 +3,7 @@ use serde::{Deserialize, Serialize};
 use super::{Criterion, Ramp, Ranges};
 use crate::attach::Regrowth;
 use crate::format::{Granularity, Mapping};
-use crate::graph::Calibrator;
+use crate::graph::{Calibrator, Fallback};
 use crate::prune::{Pattern, Scope};
 
 /// The search for the highest sparsity that keeps the budget, by a steered threshold.
@@ -139,6 +139,8 @@ pub struct ActivationLevels {
     pub learned: bool,
     /// Epochs of aware training after which the statistics of batch norms are frozen.
     pub freeze_after: usize,
+    /// What becomes of operations that have no integer form.
+    pub fallback: Fallback,
 }
 
 impl Default for ActivationLevels {
@@ -150,6 +152,7 @@ impl Default for ActivationLevels {
             calibrator: Calibrator::default(),
             learned: true,
             freeze_after: 1,
+            fallback: Fallback::default(),
         }
     }
 }

@@ -39,6 +39,7 @@ impl Report {
             page.push_str("</div>\n");
         }
         table(self, &mut page);
+        in_float(self, &mut page);
         let recipe = serde_json::to_string_pretty(self.recipe())?;
         let _ = writeln!(
             page,
@@ -298,4 +299,24 @@ fn table(report: &Report, page: &mut String) {
     }
     page.push_str("</tbody>\n</table>\n</div>\n");
     let _ = writeln!(page, "<p class=\"legend\">{}</p>", escape(&report.legend()));
+}
+
+// What is computed in floats where activations are quantized, each layer once.
+fn in_float(report: &Report, page: &mut String) {
+    let mut layers: Vec<&str> = Vec::new();
+    for layer in report.rows().iter().flat_map(|row| &row.in_float) {
+        if !layers.contains(&layer.as_str()) {
+            layers.push(layer);
+        }
+    }
+    if layers.is_empty() {
+        return;
+    }
+    page.push_str("<h2>Left in float</h2>\n");
+    page.push_str("<p class=\"legend\">Layers that compute in floating point although activations are quantized, with their operation.</p>\n");
+    page.push_str("<ul class=\"notes\">\n");
+    for layer in layers {
+        let _ = writeln!(page, "<li>{}</li>", escape(layer));
+    }
+    page.push_str("</ul>\n");
 }

@@ -159,7 +159,7 @@ pub struct Row {
     /// Bits of activations; 32 where they are floats.
     #[serde(default = "float_bits")]
     pub activation_bits: u32,
-    /// Layers that stay in float although activations are quantized.
+    /// What stays in float although activations are quantized: each layer, with its operation in brackets.
     #[serde(default)]
     pub in_float: Vec<String>,
     /// The owner's score, more is better.

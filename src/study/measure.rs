@@ -30,7 +30,7 @@ pub(super) struct Candidate<M> {
     pub layers: Vec<LayerSummary>,
     /// The file of its integer form, where activations are quantized.
     pub integers: Option<Vec<u8>>,
-    /// Layers that stay in float although activations are quantized.
+    /// What stays in float although activations are quantized: each layer, with its operation.
     pub in_float: Vec<String>,
 }
 

@@ -22,7 +22,7 @@ use std::sync::Arc;
 use burn::module::Module;
 
 use crate::attach;
-use crate::graph::Graph;
+use crate::graph::{Fallback, Graph};
 use crate::prune::Pruner;
 use crate::quantize::Quantizer;
 use crate::recipe::{
@@ -219,7 +219,11 @@ impl<'a> Study<'a> {
         let module = model.valid();
         let device = module.devices().into_iter().next().unwrap_or_default();
         let example = Workload::<M>::example(workload, &device);
-        let graph = Graph::capture(&module, example.dims(), |module, input| {
+        let levels = self.recipe.quantize.as_ref();
+        let levels = levels.and_then(|quantize| quantize.activations.as_ref());
+        // With nothing quantized, all of it is in float.
+        let fallback = levels.map_or(Fallback::Float, |levels| levels.fallback);
+        let graph = Graph::capture_with(&module, example.dims(), fallback, |module, input| {
             Workload::<M>::forward(workload, module, input)
         });
         let Some(activations) = activations else {
@@ -236,8 +240,6 @@ impl<'a> Study<'a> {
             action: "giving batches for calibration",
             source,
         })?;
-        let levels = self.recipe.quantize.as_ref();
-        let levels = levels.and_then(|quantize| quantize.activations.as_ref());
         let treatment = Integers {
             graph,
             activations,

@@ -92,15 +92,16 @@ impl<M: Module, const I: usize> Treatment<M> for Integers<I> {
     ) -> Result<Candidate<Quantized<M>>, StudyError> {
         let model = compression.freeze(model.valid())?.freeze_statistics();
         let integers = model.to_integer()?.to_bytes()?;
-        let float = model.in_float().into_iter();
-        let float = float.map(|node| node.layer.clone()).collect();
+        let in_float = model.in_float().into_iter();
+        let in_float = in_float.map(|node| format!("{} ({})", node.layer, node.op.name()));
+        let in_float = in_float.collect();
         let compressed = compression.finish(model.module().valid())?;
         Ok(Candidate {
             module: model,
             layers: compressed.layers().to_vec(),
             archive: compressed.into_archive(),
             integers: Some(integers),
-            in_float: float,
+            in_float,
         })
     }
 }

@@ -58,7 +58,10 @@ impl ModuleMapper for Randomize {
         let salt = self.parameters * 7_000_003;
         let numbers = (0..count).map(|index| low + (high - low) * spread(salt + index));
         let data = TensorData::new(numbers.collect::<Vec<f32>>(), dims);
-        param.map(|tensor| Tensor::from_data(data, &tensor.device()))
+        param.map(|tensor| {
+            let required = tensor.is_require_grad();
+            Tensor::from_data(data, &tensor.device()).set_require_grad(required)
+        })
     }
 }
 

@@ -75,9 +75,21 @@ pub fn quantized<M: Module, const D: usize, const E: usize>(
     batches: &[Tensor<D>],
 ) -> (Quantized<M>, Compression) {
     let graph = Graph::capture(&module, batches[0].dims(), forward).unwrap();
-    let (module, compression) = how.plan().attach(module).unwrap();
+    calibrated(graph, module, how.plan(), how.activations, batches)
+}
+
+/// The same for a graph and a plan that exist.
+#[track_caller]
+pub fn calibrated<M: Module, const D: usize>(
+    graph: Graph,
+    module: M,
+    plan: Plan,
+    activations: Activations,
+    batches: &[Tensor<D>],
+) -> (Quantized<M>, Compression) {
+    let (module, compression) = plan.attach(module).unwrap();
     let graph = graph.simplify();
-    let mut calibration = Calibration::new(graph, &module, &compression, how.activations).unwrap();
+    let mut calibration = Calibration::new(graph, &module, &compression, activations).unwrap();
     for batch in batches {
         calibration.observe(&module, batch.clone()).unwrap();
     }

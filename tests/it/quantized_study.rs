@@ -5,7 +5,7 @@ use burn::nn::loss::CrossEntropyLossConfig;
 use burn::optim::{AdamConfig, GradientsParams, ModuleOptimizer};
 use burn::tensor::{Device, Tensor};
 use burn_compress::Study;
-use burn_compress::graph::{Calibrator, Quantized};
+use burn_compress::graph::{Calibrator, Fallback, GraphError, Quantized};
 use burn_compress::recipe::{ActivationLevels, PruneLevels, QuantizeLevels, Ranges, Recipe};
 use burn_compress::report::{Report, Row, Stage, Timed};
 use burn_compress::study::{Outcome, StudyError};
@@ -40,6 +40,8 @@ struct Task {
     epochs_done: usize,
     /// Whether the forward pass depends on values, so that it has no graph.
     reads: bool,
+    /// Whether the forward pass mirrors its images, for which there is no integer form.
+    mirrors: bool,
 }
 
 impl Task {
@@ -50,6 +52,7 @@ impl Task {
             scores_left: None,
             epochs_done: 0,
             reads: false,
+            mirrors: false,
         }
     }
 }
@@ -118,7 +121,10 @@ impl<P: Classify> Workload<P> for Task {
         if self.reads {
             let _ = images.clone().sum().into_scalar::<f32>();
         }
-        model.classify(images)
+        match self.mirrors {
+            true => model.classify(images.flip([3])),
+            false => model.classify(images),
+        }
     }
 }
 
@@ -162,6 +168,37 @@ fn net() -> Net {
 
 fn run(study: Study<'_>, task: &mut Task) -> Result<Outcome<Net>, StudyError> {
     study.run_quantized::<_, _, 4, 2>(net(), task)
+}
+
+#[test]
+fn operations_without_an_integer_form_are_refused_or_stay_in_float_as_the_recipe_says() {
+    let mut recipe = Recipe {
+        prune: None,
+        epochs: 0,
+        refine_epochs: 0,
+        ..recipe()
+    };
+    let task = || Task {
+        mirrors: true,
+        ..Task::new()
+    };
+    let Err(StudyError::Graph(error)) = run(Study::of(recipe.clone()), &mut task()) else {
+        panic!("no error of the graph")
+    };
+    let GraphError::Unsupported { op, layer, .. } = &error else {
+        panic!("{error}")
+    };
+    assert_eq!((op.as_str(), layer.as_str()), ("Flip", "input"));
+
+    let levels = recipe.quantize.as_mut().unwrap();
+    levels.activations.as_mut().unwrap().fallback = Fallback::Float;
+    let outcome = run(Study::of(recipe), &mut task()).unwrap();
+    let rows = outcome.report().rows();
+    for row in rows.iter().filter(|row| row.activation_bits < 32) {
+        assert_eq!(row.in_float, ["input (select)"], "{row:?}");
+        assert_eq!(row.timed, Timed::Engine);
+    }
+    assert!(rows[0].in_float.is_empty() && rows.len() == 3);
 }
 
 #[test]

@@ -2,6 +2,7 @@
 
 use burn_compress::attach::{Regrowth, Selection};
 use burn_compress::format::{FormatError, Granularity, Mapping};
+use burn_compress::graph::Fallback;
 use burn_compress::prune::{Pattern, Scope};
 use burn_compress::recipe::{
     ActivationLevels, Criterion, PruneLevels, QuantizeLevels, Ramp, Ranges, Recipe, RecipeError,
@@ -86,14 +87,17 @@ fn quantizations() -> impl Strategy<Value = QuantizeLevels> {
         Just(Granularity::Channel),
         (1usize..1000).prop_map(Granularity::Group),
     ];
-    let activations = prop::option::of((2u32..=16, 2u32..=16, any::<bool>(), 0usize..9));
+    let fallback = prop_oneof![Just(Fallback::Refuse), Just(Fallback::Float)];
+    let levels = (2u32..=16, 2u32..=16, any::<bool>(), 0usize..9, fallback);
+    let activations = prop::option::of(levels);
     let activations = activations.prop_map(|levels| {
         levels.map(
-            |(bits, input_bits, learned, freeze_after)| ActivationLevels {
+            |(bits, input_bits, learned, freeze_after, fallback)| ActivationLevels {
                 bits,
                 input_bits,
                 learned,
                 freeze_after,
+                fallback,
                 ..ActivationLevels::default()
             },
         )

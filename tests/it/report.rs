@@ -483,6 +483,30 @@ mod page {
     }
 
     #[test]
+    fn what_stays_in_float_is_listed_once() {
+        let mut rows = study();
+        for row in rows.iter_mut().filter(|row| row.weight_bits < 32) {
+            row.activation_bits = 8;
+            row.in_float = vec!["encoder.0 (layer_norm)".into(), "after <i>x (where)".into()];
+        }
+        let page = report(rows).to_html().unwrap();
+        let list = page.split("<h2>Left in float</h2>").nth(1).unwrap();
+        let list = list.split("</ul>").next().unwrap();
+        let items: Vec<&str> = list
+            .lines()
+            .filter(|line| line.starts_with("<li>"))
+            .collect();
+        assert_eq!(
+            items,
+            [
+                "<li>encoder.0 (layer_norm)</li>",
+                "<li>after &lt;i&gt;x (where)</li>"
+            ]
+        );
+        assert!(!report(study()).to_html().unwrap().contains("Left in float"));
+    }
+
+    #[test]
     fn a_lone_baseline_has_a_page() {
         let page = report(vec![baseline()]).to_html().unwrap();
         assert!(page.contains("nothing was compressed") && !page.contains("<figure"));

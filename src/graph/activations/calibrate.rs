@@ -55,7 +55,7 @@ impl Calibration {
         weights(&graph, module, &attached, |_| false)?;
         let placement = Placement::new(
             graph,
-            |path| attached.has_codes(path),
+            |path, output_axis| attached.has_codes(path, output_axis),
             activations.scheme,
             activations.input_scheme()?,
         );

@@ -67,19 +67,33 @@ pub(crate) struct Placement {
 }
 
 impl Placement {
-    /// `quantized` tells which parameters are the weights of integer products; `scheme` and
-    /// `input_scheme` are those of activations and of the graph's input.
+    /// `quantized` tells whether a parameter has codes for a product whose output channels lie along
+    /// this axis of it, as the module holds it; `scheme` and `input_scheme` are those of activations and
+    /// of the graph's input.
     pub fn new(
         graph: Graph,
-        quantized: impl Fn(&str) -> bool,
+        quantized: impl Fn(&str, usize) -> bool,
         scheme: Scheme,
         input_scheme: Scheme,
     ) -> Self {
         let only_summed = only_summed(&graph);
-        let quantized =
-            |index: usize| only_summed[index] && quantized(&graph.parameters[index].path);
+        let weight = |op: &Op, index: usize| {
+            let parameter = &graph.parameters[index];
+            let axis = match parameter.transposed {
+                true => 1 - op.weight_axis(),
+                false => op.weight_axis(),
+            };
+            only_summed[index] && quantized(&parameter.path, axis)
+        };
+        let depend = graph.depend_on_input();
+        let fixed = |value: Value| matches!(value, Value::Node(index) if !depend[index]);
         let nodes = graph.nodes.iter();
-        let mut forms: Vec<Form> = nodes.map(|node| form(&graph, node, &quantized)).collect();
+        let forms = nodes.map(|node| match form(&graph, node, &weight) {
+            // What is made of parameters has no codes of an activation.
+            Form::Product if node.inputs.iter().copied().any(fixed) => Form::Float,
+            form => form,
+        });
+        let mut forms: Vec<Form> = forms.collect();
         let count = graph.nodes.len();
         let slot = |value: Value| graph.slot(value);
         // Whether anyone needs the codes of a node's result; the last is the input.
@@ -234,10 +248,10 @@ fn only_summed(graph: &Graph) -> Vec<bool> {
 }
 
 // What a node can do if its operands are codes.
-fn form(graph: &Graph, node: &Node, quantized: &impl Fn(usize) -> bool) -> Form {
+fn form(graph: &Graph, node: &Node, quantized: &impl Fn(&Op, usize) -> bool) -> Form {
     let activations = node.inputs.iter().filter(|v| v.is_activation()).count();
     let weight = |value: Option<&Value>| match value {
-        Some(Value::Parameter(index)) => quantized(*index),
+        Some(Value::Parameter(index)) => quantized(&node.op, *index),
         _ => false,
     };
     if activations == 0 {

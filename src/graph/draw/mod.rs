@@ -5,7 +5,7 @@ mod words;
 use std::borrow::Cow;
 use std::fmt::{self, Display, Formatter, Write};
 
-use super::{Dim, Graph, Node, Op, Value};
+use super::{Dim, Graph, Node, Op, Parameter, Value};
 use words::{attributes, numbers};
 
 /// A line for each node: its number, its operation, operands, what is done to the result, dimensions
@@ -167,7 +167,12 @@ impl Graph {
             Value::Input => "input".into(),
             Value::Node(index) => format!("%{index}"),
             Value::Parameter(index) => match self.parameters.get(index) {
-                Some(parameter) => one_line(&parameter.path).into_owned(),
+                Some(Parameter {
+                    path,
+                    transposed: false,
+                    ..
+                }) => one_line(path).into_owned(),
+                Some(parameter) => format!("{} transposed", one_line(&parameter.path)),
                 None => format!("parameter {index}"),
             },
             Value::Constant(index) => match self.constants.get(index) {

@@ -2,7 +2,7 @@
 
 use std::fmt::Display;
 
-use crate::graph::{Node, Op, Unary, Window};
+use crate::graph::{FloatOp, Node, Op, Unary, Window};
 
 /// What the name of the operation leaves open.
 pub fn attributes(node: &Node) -> String {
@@ -66,6 +66,13 @@ pub fn attributes(node: &Node) -> String {
             format!("{}, value {value}", pairs.collect::<Vec<_>>().join(" "))
         }
         Op::UpsampleBilinear { align_corners } => flag(*align_corners, "align corners"),
+        Op::Float(op) => match (op, op.axis()) {
+            (FloatOp::Select { axis, indices }, _) => {
+                format!("axis {axis}, {} places", indices.len())
+            }
+            (_, Some(axis)) => format!("axis {axis}"),
+            _ => String::new(),
+        },
         Op::Linear
         | Op::MatMul
         | Op::Binary(_)

@@ -1,6 +1,6 @@
 //! What a model must hold to, so that running it cannot fail but for memory.
 
-use crate::graph::{Dim, GraphError, Op, Unary, Value};
+use crate::graph::{Dim, FloatOp, GraphError, Op, Unary, Value};
 
 use super::shape::{self, MAX_ELEMENTS};
 use super::window::largest;
@@ -114,6 +114,8 @@ fn operands_fit(model: &IntegerModel, step: &Step, inputs: &[Value]) -> Result<(
             | Op::Mean { .. }
             | Op::Sum { .. }
             | Op::UpsampleBilinear { .. } => true,
+            Op::Float(FloatOp::Gather { axis }) => places_exist(model, inputs, *axis),
+            Op::Float(_) => true,
             _ => false,
         },
         (IntegerOp::Quantize | IntegerOp::Dequantize | IntegerOp::Table(_), _) => false,
@@ -195,6 +197,20 @@ fn bounds(min: f32, max: f32) -> Result<()> {
         true => Ok(()),
         false => Err(format!("bounds {min} and {max}")),
     }
+}
+
+/// Whether the second operand is a constant of places on an axis of the first.
+fn places_exist(model: &IntegerModel, inputs: &[Value], axis: usize) -> bool {
+    let (Some(&input), Some(Value::Constant(places))) = (inputs.first(), inputs.get(1)) else {
+        return false;
+    };
+    let dims = model.dims(input);
+    let length = match dims.get(axis) {
+        Some(Dim::Fixed(length)) => *length,
+        _ => return false,
+    };
+    let exists = |place: &f32| place.fract() == 0.0 && *place >= 0.0 && (*place as usize) < length;
+    model.constants[*places].values.iter().all(exists)
 }
 
 fn unary_fits(unary: Unary) -> bool {
@@ -340,6 +356,7 @@ pub(super) fn keeps_images_apart(model: &IntegerModel) -> bool {
             Op::Softmax { axis } | Op::Concatenate { axis } => axis > 0,
             Op::Permute { axes } => axes.first() == Some(&0),
             Op::LayerNorm { .. } => step.dims.len() > 1,
+            Op::Float(op) => op.axis() != Some(0),
             _ => true,
         };
         let mixes = !apart || !leads(&step.dims);

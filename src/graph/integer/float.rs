@@ -151,6 +151,15 @@ pub(super) fn apply(
             bilinear(input, size(shape(0)), size(dims), *align_corners, row);
             Ok(())
         }
+        (Op::Float(op), values) => {
+            let operands: Vec<(&[f32], &[usize])> = values
+                .iter()
+                .enumerate()
+                .map(|(index, values)| (&values[..], shape(index)))
+                .collect();
+            row(&op.compute(&operands, dims)?);
+            Ok(())
+        }
         _ => Err(format!("{} is not computed in float", op.name())),
     }
 }

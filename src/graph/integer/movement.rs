@@ -87,7 +87,7 @@ fn nearest(place: usize, length: usize, places: usize) -> usize {
 }
 
 /// Axes of length 1 repeated; missing axes come first.
-pub(super) fn expand<'a, T: Copy + Clone>(
+pub(in crate::graph) fn expand<'a, T: Copy + Clone>(
     source: &'a [T],
     from: &[usize],
     to: &[usize],

@@ -1,5 +1,6 @@
 //! The dimensions of a result, from those of the operands.
 
+use crate::graph::float_op::broadcast;
 use crate::graph::tensor::MAX_RANK;
 use crate::graph::{Dim, Op, Window};
 
@@ -189,6 +190,7 @@ pub(super) fn result(op: &Op, operands: &[Vec<Dim>], declared: &[Dim]) -> Result
             let (_, _, size) = spatial(declared, 2)?;
             Ok(with_size(images, channels, size, 2))
         }
+        (Op::Float(op), operands) => op.dims(operands),
         _ => Err(format!(
             "{} does not take {operands:?} in this form",
             op.name()
@@ -335,20 +337,6 @@ fn norm(epsilon: f32, input: &[Dim], axis: usize, vectors: &[Vec<Dim>]) -> Resul
         true => Ok(input.to_vec()),
         false => Err(format!("{vectors:?} for {input:?}")),
     }
-}
-
-fn broadcast(left: &[Dim], right: &[Dim]) -> Result<Vec<Dim>> {
-    let rank = left.len().max(right.len());
-    let axis = |dims: &[Dim], axis: usize| match (axis + dims.len()).checked_sub(rank) {
-        Some(axis) => dims[axis],
-        None => Dim::Fixed(1),
-    };
-    let both = |i: usize| match (axis(left, i), axis(right, i)) {
-        (Dim::Fixed(1), dim) | (dim, Dim::Fixed(1)) => Ok(dim),
-        (a, b) if a == b => Ok(a),
-        _ => Err(format!("{left:?} and {right:?} do not broadcast")),
-    };
-    (0..rank).map(both).collect()
 }
 
 fn concatenate(operands: &[Vec<Dim>], axis: usize) -> Result<Vec<Dim>> {

@@ -62,7 +62,7 @@ impl<'a> Operand<'a> {
 }
 
 /// Room for elements, or an error where there is no memory for them.
-pub(super) fn reserve<T>(elements: usize) -> Result<Vec<T>, String> {
+pub(in crate::graph) fn reserve<T>(elements: usize) -> Result<Vec<T>, String> {
     let mut room = Vec::new();
     match room.try_reserve_exact(elements) {
         Ok(()) => Ok(room),
@@ -71,7 +71,7 @@ pub(super) fn reserve<T>(elements: usize) -> Result<Vec<T>, String> {
 }
 
 /// The same, filled.
-pub(super) fn filled<T: Copy>(elements: usize, value: T) -> Result<Vec<T>, String> {
+pub(in crate::graph) fn filled<T: Copy>(elements: usize, value: T) -> Result<Vec<T>, String> {
     let mut room = reserve(elements)?;
     room.resize(elements, value);
     Ok(room)

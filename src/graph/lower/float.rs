@@ -48,7 +48,7 @@ impl Graph {
                 let path = &parameter.path;
                 let values = weight.values.read(path)?;
                 finite(values, path).map(|values| Constant {
-                    dims: parameter.dims.clone(),
+                    dims: parameter.read_dims(),
                     values,
                 })
             })

@@ -30,6 +30,7 @@ impl Sample {
         self.0.parameters.push(Parameter {
             path: path.into(),
             dims: dims.to_vec(),
+            transposed: false,
         });
         Value::Parameter(self.0.parameters.len() - 1)
     }

@@ -4,7 +4,7 @@ use burn::module::{Module, ModuleMapper, Param};
 use burn::tensor::{Tensor, TensorData};
 
 use super::super::simulate::{Weight, weights};
-use super::super::{Graph, GraphError};
+use super::super::{Graph, GraphError, Parameter};
 use super::pairs::{Found, find};
 use super::scaling::Values;
 use crate::attach::{Attached, Compression};
@@ -100,7 +100,7 @@ pub fn equalize<M: Module>(graph: &Graph, module: M) -> Result<Equalized<M>, Gra
     let mut put = Put {
         path: Vec::new(),
         values: changed
-            .map(|((parameter, _), after)| (parameter.path.clone(), after))
+            .map(|((parameter, _), after)| (parameter.path.clone(), held(parameter, after)))
             .collect(),
     };
     let module = module.map(&mut put);
@@ -156,6 +156,16 @@ fn read<M: Module>(graph: &Graph, module: &M) -> Result<Vec<Vec<f64>>, GraphErro
             Ok(values.into_iter().map(f64::from).collect())
         })
         .collect()
+}
+
+// Values as the graph reads them, in the order in which the module holds them.
+fn held(parameter: &Parameter, values: Vec<f64>) -> Vec<f64> {
+    match (parameter.transposed, parameter.dims.as_slice()) {
+        (true, &[rows, columns]) => (0..values.len())
+            .map(|place| values[place % columns * rows + place / columns])
+            .collect(),
+        _ => values,
+    }
 }
 
 // Puts values in place; parameters train on as before.

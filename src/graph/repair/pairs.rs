@@ -1,5 +1,7 @@
 //! Products whose channels can be rescaled against those of the next one.
 
+use std::collections::HashMap;
+
 use super::super::{Graph, Node, Norm, Op, Unary, Value};
 
 /// A product, and the one that alone reads its result.
@@ -12,13 +14,15 @@ pub(super) struct Found {
 /// The pairs of a simplified graph, in order.
 pub(super) fn find(graph: &Graph) -> Vec<Found> {
     let users = graph.users();
-    let mut uses = vec![0; graph.parameters.len()];
+    // By path: a parameter may be read as it is and transposed.
+    let path = |index: usize| graph.parameters[index].path.as_str();
+    let mut uses: HashMap<&str, usize> = HashMap::new();
     for operand in graph.nodes.iter().flat_map(Node::operands) {
         if let Value::Parameter(index) = operand {
-            uses[index] += 1;
+            *uses.entry(path(index)).or_default() += 1;
         }
     }
-    let own = |value: Value| matches!(value, Value::Parameter(index) if uses[index] == 1);
+    let own = |value: Value| matches!(value, Value::Parameter(index) if uses.get(path(index)) == Some(&1));
     let firsts = (0..graph.nodes.len()).filter(|&index| begins(&graph.nodes[index], own));
     firsts
         .filter_map(|first| {

@@ -66,7 +66,9 @@ impl Resolver<'_> {
     }
 
     fn slice(&mut self, op: &SliceOpIr, other: &OperationIr) -> Result<bool, GraphError> {
-        let OperationIr::BaseFloat(BaseOperationIr::Slice(other)) = other else {
+        let (OperationIr::BaseFloat(BaseOperationIr::Slice(other))
+        | OperationIr::BaseBool(BaseOperationIr::Slice(other))) = other
+        else {
             return Ok(false);
         };
         let dims = self.dims(&op.tensor);
@@ -113,7 +115,8 @@ impl Resolver<'_> {
 
     fn repeat(&mut self, op: &RepeatDimOpIr, other: &OperationIr) -> Result<(), GraphError> {
         let times = match other {
-            OperationIr::BaseFloat(BaseOperationIr::RepeatDim(other)) => other.times,
+            OperationIr::BaseFloat(BaseOperationIr::RepeatDim(other))
+            | OperationIr::BaseBool(BaseOperationIr::RepeatDim(other)) => other.times,
             _ => op.times,
         };
         if self.dims(&op.tensor)[op.dim] == Dim::Fixed(1) {

@@ -122,7 +122,19 @@ impl Resolver<'_> {
         bias: &Option<TensorIr>,
         out: &TensorIr,
     ) -> Result<(), GraphError> {
-        let inputs = vec![self.value(input)?, self.value(weight)?];
+        let weight = self.value(weight)?;
+        self.weighted(op, input, weight, bias, out)
+    }
+
+    fn weighted(
+        &mut self,
+        op: Op,
+        input: &TensorIr,
+        weight: Value,
+        bias: &Option<TensorIr>,
+        out: &TensorIr,
+    ) -> Result<(), GraphError> {
+        let inputs = vec![self.value(input)?, weight];
         let bias = bias.as_ref().map(|bias| self.value(bias)).transpose()?;
         let epilogue = Epilogue {
             bias,
@@ -134,8 +146,12 @@ impl Resolver<'_> {
     // The weight may be an activation: then it is a product of two.
     fn linear(&mut self, op: &LinearOpIr) -> Result<(), GraphError> {
         let weight = self.value(&op.weight)?;
-        if self.of_parameters.contains_key(&weight) || matches!(weight, Value::Constant(_)) {
-            return self.product(Op::Linear, &op.x, &op.weight, &op.bias, &op.out);
+        let matrix = match weight {
+            Value::Constant(_) => Some(weight),
+            weight => self.matrix(weight),
+        };
+        if let Some(matrix) = matrix {
+            return self.weighted(Op::Linear, &op.x, matrix, &op.bias, &op.out);
         }
         let rank = op.x.shape.as_slice().len();
         let mut dims = self.dims(&op.weight);

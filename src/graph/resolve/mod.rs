@@ -3,6 +3,7 @@
 mod base;
 mod compare;
 mod constant;
+mod float_only;
 mod fold;
 mod layers;
 mod linear;
@@ -18,14 +19,18 @@ use burn_ir::{OperationIr, TensorId, TensorIr};
 use super::capture::Recording;
 use super::node::{Dim, Epilogue, Graph, Node, Parameter, Value};
 use super::tensor::MAX_RANK;
-use super::{GraphError, Op};
+use super::{Fallback, GraphError, Op};
 use compare::Comparison;
 use constant::Held;
 pub(super) use linear::restore;
 
 /// The graph that two recordings agree on.
-pub(super) fn resolve(first: &Recording, second: &Recording) -> Result<Graph, GraphError> {
-    let mut resolver = Resolver::new(first, second);
+pub(super) fn resolve(
+    first: &Recording,
+    second: &Recording,
+    fallback: Fallback,
+) -> Result<Graph, GraphError> {
+    let mut resolver = Resolver::new(first, second, fallback);
     let pairs = first.operations.iter().zip(&second.operations);
     for (place, (one, other)) in pairs.enumerate() {
         resolver.place = place;
@@ -57,6 +62,7 @@ enum Known {
 struct Resolver<'a> {
     first: &'a Recording,
     second: &'a Recording,
+    fallback: Fallback,
     comparison: Comparison,
     known: HashMap<TensorId, Known>,
     /// Constants that are in the graph.
@@ -72,7 +78,7 @@ struct Resolver<'a> {
 }
 
 impl<'a> Resolver<'a> {
-    fn new(first: &'a Recording, second: &'a Recording) -> Self {
+    fn new(first: &'a Recording, second: &'a Recording, fallback: Fallback) -> Self {
         let ids = |recording: &Recording| {
             let parameters = recording.parameters.iter().map(|parameter| parameter.id);
             let mut ids = vec![recording.input];
@@ -86,6 +92,7 @@ impl<'a> Resolver<'a> {
         let mut resolver = Self {
             first,
             second,
+            fallback,
             comparison: Comparison::new(&ids(first), &ids(second)),
             known: HashMap::from([(first.input, Known::Value(Value::Input))]),
             placed: HashMap::new(),
@@ -110,6 +117,7 @@ impl<'a> Resolver<'a> {
             resolver.graph.parameters.push(Parameter {
                 path: parameter.path.clone(),
                 dims: parameter.dims.clone(),
+                transposed: false,
             });
             let value = Value::Parameter(index);
             resolver.known.insert(parameter.id, Known::Value(value));
@@ -135,7 +143,7 @@ impl<'a> Resolver<'a> {
             OperationIr::Module(op) => self.module(op)?,
             _ => false,
         };
-        match lowered {
+        match lowered || self.float_only(one, other)? {
             true => Ok(()),
             false => Err(self.unsupported(compare::name(one))),
         }
@@ -250,6 +258,7 @@ impl<'a> Resolver<'a> {
             op,
             layer: self.layer.clone(),
             place: self.place,
+            in_float: false,
         }
     }
 

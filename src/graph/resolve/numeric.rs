@@ -32,6 +32,7 @@ impl Resolver<'_> {
             From::PowiScalar(op) => {
                 self.unary(&op.lhs, &[Unary::Power(number(op.rhs))], &op.out)?
             }
+            From::Sign(op) => self.unary(&op.input, &[Unary::Sign], &op.out)?,
             From::Neg(op) => self.unary(&op.input, &[Unary::MulScalar(-1.0)], &op.out)?,
             From::Abs(op) => self.unary(&op.input, &[Unary::Abs], &op.out)?,
             From::Clamp(op) => {
@@ -82,6 +83,12 @@ impl Resolver<'_> {
             From::Log(op) => self.unary(&op.input, &[Unary::Log], &op.out)?,
             From::Sqrt(op) => self.unary(&op.input, &[Unary::Sqrt], &op.out)?,
             From::Recip(op) => self.unary(&op.input, &[Unary::Reciprocal], &op.out)?,
+            From::Log1p(op) => self.unary(&op.input, &[Unary::LogOnePlus], &op.out)?,
+            From::Sin(op) => self.unary(&op.input, &[Unary::Sin], &op.out)?,
+            From::Cos(op) => self.unary(&op.input, &[Unary::Cos], &op.out)?,
+            From::Floor(op) => self.unary(&op.input, &[Unary::Floor], &op.out)?,
+            From::Ceil(op) => self.unary(&op.input, &[Unary::Ceil], &op.out)?,
+            From::Round(op) => self.unary(&op.input, &[Unary::Round], &op.out)?,
             From::Erf(op) => self.unary(&op.input, &[Unary::Erf], &op.out)?,
             From::Tanh(op) => self.unary(&op.input, &[Unary::Tanh], &op.out)?,
             From::PowfScalar(op) => self.unary(&op.lhs, &[Unary::Power(op.rhs.elem())], &op.out)?,
@@ -102,6 +109,7 @@ impl Resolver<'_> {
             From::PRelu(op) => self.parametric_relu(op)?,
             From::Gelu(op) => self.unary(&op.input, &[Unary::Gelu], &op.out)?,
             From::Sigmoid(op) => self.unary(&op.input, &[Unary::Sigmoid], &op.out)?,
+            From::LogSigmoid(op) => self.unary(&op.input, &[Unary::LogSigmoid], &op.out)?,
             From::HardSigmoid(op) => {
                 let (alpha, beta) = (op.alpha.elem(), op.beta.elem());
                 self.unary(&op.tensor, &[Unary::HardSigmoid { alpha, beta }], &op.out)?
@@ -194,36 +202,74 @@ impl Resolver<'_> {
     fn matmul(&mut self, op: &MatmulOpIr) -> Result<(), GraphError> {
         let left = self.value(&op.lhs)?;
         let right = self.value(&op.rhs)?;
-        let op_and_inputs = match self.matrix(right) {
-            Some(weight) if !self.of_parameters.contains_key(&left) => {
-                (Op::Linear, vec![left, weight])
-            }
-            _ => (Op::MatMul, vec![left, right]),
+        let weight = match self.of_parameters.contains_key(&left) {
+            true => None,
+            false => self.matrix(right),
         };
-        self.node(op_and_inputs.0, op_and_inputs.1, &op.out)
+        match weight {
+            Some(weight) => self.node(Op::Linear, vec![left, weight], &op.out),
+            None => self.node(Op::MatMul, vec![left, right], &op.out),
+        }
     }
 
-    // The matrix of parameters that this is, perhaps under leading axes that only repeat it.
-    fn matrix(&self, value: Value) -> Option<Value> {
+    /// The matrix of parameters that this is, perhaps under leading axes that only repeat it. A parameter
+    /// of a module whose axes were swapped is that parameter, read transposed.
+    pub(super) fn matrix(&mut self, value: Value) -> Option<Value> {
+        match self.source(value)? {
+            (source, false) => Some(source),
+            (Value::Parameter(index), true) => Some(self.transposed(index)),
+            // Computed from parameters: as it stands.
+            _ => (self.graph.dims(value).len() == 2).then_some(value),
+        }
+    }
+
+    // What a matrix of parameters is made of, and whether its axes are swapped.
+    fn source(&self, value: Value) -> Option<(Value, bool)> {
         if !self.of_parameters.contains_key(&value) {
             return None;
         }
         let dims = self.graph.dims(value);
-        if dims.len() == 2 {
-            return Some(value);
-        }
+        let leading = dims.len().checked_sub(2)?;
+        let whole = (leading == 0).then_some((value, false));
         let Value::Node(index) = value else {
-            return None;
+            return whole;
         };
         let node = &self.graph.nodes[index];
-        let same = match node.op {
-            Op::Reshape => dims[..dims.len() - 2].iter().all(|d| *d == Dim::Fixed(1)),
+        let input = node.inputs[0];
+        let from = self.graph.dims(input);
+        let keeps = match &node.op {
+            Op::Permute { axes } => {
+                let swaps = axes[..leading].iter().copied().eq(0..leading)
+                    && axes[leading..] == [leading + 1, leading];
+                return match swaps {
+                    true => self
+                        .source(input)
+                        .map(|(source, swapped)| (source, !swapped)),
+                    false => whole,
+                };
+            }
+            Op::Reshape => dims[..leading].iter().all(|dim| *dim == Dim::Fixed(1)),
             Op::Expand => true,
             _ => false,
         };
-        let source = self.graph.dims(node.inputs[0]);
-        let same = same && source.len() >= 2 && source.ends_with(&dims[dims.len() - 2..]);
-        same.then(|| self.matrix(node.inputs[0]))?
+        match keeps && from.len() >= 2 && from.ends_with(&dims[leading..]) {
+            true => self.source(input),
+            false => whole,
+        }
+    }
+
+    fn transposed(&mut self, index: usize) -> Value {
+        let mut parameter = self.graph.parameters[index].clone();
+        parameter.transposed = !parameter.transposed;
+        let known = self.graph.parameters.iter().position(|p| *p == parameter);
+        let value = Value::Parameter(known.unwrap_or_else(|| {
+            self.graph.parameters.push(parameter);
+            self.graph.parameters.len() - 1
+        }));
+        if let Some(layer) = self.of_parameters.get(&Value::Parameter(index)) {
+            self.of_parameters.insert(value, layer.clone());
+        }
+        value
     }
 
     fn reduce(&mut self, op: Op, input: &TensorIr, out: &TensorIr) -> Result<(), GraphError> {

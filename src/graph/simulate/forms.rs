@@ -237,9 +237,9 @@ impl Pass<'_> {
 
 // The axis of a weight's output channels, where all of them lie along one.
 fn weight_axis(op: &Op) -> Option<usize> {
-    match op {
-        Op::Convolution { .. } => Some(0),
-        Op::Linear | Op::TransposedConvolution { groups: 1, .. } => Some(1),
-        _ => None,
-    }
+    let along_one = match op {
+        Op::TransposedConvolution { groups, .. } => *groups == 1,
+        op => op.has_weights(),
+    };
+    along_one.then(|| op.weight_axis())
 }

@@ -47,6 +47,10 @@ pub(crate) fn weights<M: Module>(
                     parameter.dims
                 )));
             }
+            let as_read = |tensor: AnyTensor| match parameter.transposed {
+                true => tensor.permute(&[1, 0]),
+                false => tensor,
+            };
             let removed = reader.removed.get(path).cloned();
             let scale = reader.part(path, "scale");
             let scale = scale.zip(reader.part(path, "zero_point"));
@@ -56,7 +60,7 @@ pub(crate) fn weights<M: Module>(
                         "it carries a compression: use `forward_under`, or `materialize` the module".into(),
                     )),
                     false => Ok(Weight {
-                        values: base,
+                        values: as_read(base),
                         codes: None,
                     }),
                 };
@@ -74,6 +78,7 @@ pub(crate) fn weights<M: Module>(
                 let codes = map_rank!(base, base => {
                     effective_codes(base, view, removed, (scheme, parameters))
                 });
+                let codes = as_read(codes);
                 let [groups] = parameters.scale.dims();
                 let scale = match parameters.scale.is_tracked() {
                     true => step(parameters, scheme, view.len() / groups.max(1)),
@@ -87,7 +92,7 @@ pub(crate) fn weights<M: Module>(
             }
             let values = map_rank!(base, base => effective(base, view, removed, quantizer));
             Ok(Weight {
-                values,
+                values: as_read(values),
                 codes: None,
             })
         })

@@ -5,8 +5,8 @@ use burn::nn::conv::{Conv2d, Conv2dConfig};
 use burn::nn::{Linear, LinearConfig};
 use burn::tensor::Tensor;
 use burn::tensor::activation::{
-    gelu, gelu_approximate, hard_sigmoid, hard_swish, leaky_relu, relu, relu6, sigmoid, silu,
-    softmax, tanh,
+    gelu, gelu_approximate, hard_sigmoid, hard_swish, leaky_relu, log_sigmoid, relu, relu6,
+    sigmoid, silu, softmax, tanh,
 };
 use burn::tensor::module::adaptive_avg_pool2d;
 
@@ -117,7 +117,7 @@ fn functions_of_parameters_are_operands_too() {
 fn functions_become_tables() {
     let shape = [1, 3, 4];
     type Function = fn(Tensor<3>) -> Tensor<3>;
-    let functions: [(&str, Function); 14] = [
+    let functions: [(&str, Function); 22] = [
         ("relu", |x| relu(tanh(x))),
         ("clamp", |x| tanh(x).clamp(-0.3, 0.4)),
         ("leaky_relu", |x| leaky_relu(x, 0.1)),
@@ -131,6 +131,14 @@ fn functions_become_tables() {
         ("scalars", |x| x * 0.7 + 0.2),
         ("abs", |x| x.abs()),
         ("exp", |x| x.exp()),
+        ("sin", |x| (x * 2.0).sin()),
+        ("cos", |x| (x * 2.0).cos()),
+        ("sign", |x| x.sign()),
+        ("floor", |x| (x * 3.0).floor()),
+        ("ceil", |x| (x * 3.0).ceil()),
+        ("round", |x| (x * 3.0).round()),
+        ("log_one_plus", |x| x.abs().log1p()),
+        ("log_sigmoid", log_sigmoid),
         // Neither a number nor finite for half of the codes.
         ("logarithm", |x| (x.abs() + 0.01).log()),
     ];

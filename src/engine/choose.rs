@@ -15,6 +15,10 @@ use crate::kernel::{
 /// Bytes of the input that a block of positions may read: half of a first-level cache.
 const NEAR: usize = 24 * 1024;
 
+/// The kernels of a product: each filter with its own records, and four that share them.
+const SPARSE: &str = "sparse";
+const DENSE: &str = "dense";
+
 /// How a layer's kernel is chosen.
 #[derive(Debug, Clone)]
 pub(super) enum How {
@@ -29,20 +33,27 @@ pub(super) struct Chosen {
     pub product: Product,
     pub kernel: &'static str,
     pub way: Way,
+    /// Weights that are not zero.
+    kept: usize,
     time: Option<f64>,
     others: Vec<(String, f64)>,
 }
 
 impl Chosen {
+    /// Whether its kernel was timed.
+    pub fn is_timed(&self) -> bool {
+        self.time.is_some()
+    }
+
     /// Where times are known, `peak` is what one thread can do at most, a second.
     pub fn row(&self, layer: &str, weighted: &Weighted, to: &Layout, peak: f64) -> LayerRow {
         let places = to.shape.rows * to.shape.columns * to.sites.images();
-        let multiply_adds = (weighted.kept() * places) as u64;
+        let multiply_adds = (self.kept * places) as u64;
         LayerRow {
             layer: layer.to_string(),
             kernel: self.kernel.to_string(),
             multiply_adds,
-            kept_share: weighted.kept() as f64 / weighted.weights().max(1) as f64,
+            kept_share: self.kept as f64 / weighted.weights().max(1) as f64,
             microseconds: self.time,
             limit: self.time.map(|_| multiply_adds as f64 / peak * 1e6),
             others: self.others.clone(),
@@ -58,33 +69,39 @@ pub(super) fn choose(
     kernels: Kernels,
     choice: &How,
 ) -> Result<Chosen, KernelError> {
-    let mut candidates = vec![("sparse", weighted.by_filter(from))];
-    candidates.extend(weighted.shared(from).map(|records| ("dense", records)));
-    let known = match choice {
-        How::Known(kernel, way) => {
-            candidates.retain(|(name, _)| name == kernel);
-            Some(*way)
-        }
-        _ => None,
-    };
-    if matches!(choice, How::Estimated) && candidates.len() > 1 {
-        // A place of four filters costs about twice what one of one filter does.
-        let cost = |records: &Records| (0..records.quads()).map(|q| records.cost(q)).sum::<usize>();
-        let [sparse, dense] = [0, 1].map(|index: usize| cost(&candidates[index].1));
-        candidates.swap_remove(usize::from(sparse <= dense));
-    }
     let epilogue = epilogue(weighted, from, to, residual);
     let product = |records: Records| {
         let codes = matches!(from.shape.kind, Kind::Codes { .. });
         let (epilogue, positions) = (epilogue.clone(), positions.clone());
         Product::new(records, epilogue, positions, to.plane(), codes)
     };
+    let kept = weighted.kept();
+    if let How::Known(kernel, way) = choice {
+        let (kernel, records) = match &kernel[..] {
+            SPARSE => (SPARSE, Some(weighted.by_filter(from))),
+            DENSE => (DENSE, weighted.shared(from)),
+            _ => return Err(KernelError::Records),
+        };
+        return Ok(Chosen {
+            product: way.of(product(records.ok_or(KernelError::Records)?)?),
+            kernel,
+            way: *way,
+            kept,
+            time: None,
+            others: Vec::new(),
+        });
+    }
+    let mut candidates = vec![(SPARSE, weighted.by_filter(from))];
+    candidates.extend(weighted.shared(from).map(|records| (DENSE, records)));
+    if matches!(choice, How::Estimated) && candidates.len() > 1 {
+        // A place of four filters costs about twice what one of one filter does.
+        let cost = |records: &Records| (0..records.quads()).map(|q| records.cost(q)).sum::<usize>();
+        let [sparse, dense] = [0, 1].map(|index: usize| cost(&candidates[index].1));
+        candidates.swap_remove(usize::from(sparse <= dense));
+    }
     let mut timed = Vec::new();
     let mut scratch = None;
-    let ways = match known {
-        Some(way) => vec![way],
-        None => ways(weighted, from, to),
-    };
+    let ways = ways(weighted, from, to);
     for (name, records) in candidates {
         let product = product(records)?;
         let mut best = (None, ways[0], ways[0].of(product.clone()));
@@ -110,6 +127,7 @@ pub(super) fn choose(
         product,
         kernel,
         way,
+        kept,
         time,
         others: others.collect(),
     })

@@ -23,10 +23,12 @@ mod options;
 mod pack;
 mod plan;
 mod plans;
+mod prepare;
 mod program;
 mod rearrange;
 mod reorder;
 mod runner;
+mod sieve;
 mod stage;
 mod table;
 

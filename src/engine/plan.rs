@@ -10,6 +10,7 @@ use super::demand::Tensors;
 use super::layout::Sites;
 use super::memory::{self, Buffer};
 use super::operation::{Context, Operation};
+use super::prepare::prepare;
 use super::stage::Stage;
 use super::table::LayerRow;
 use crate::graph::integer::IntegerModel;
@@ -44,7 +45,8 @@ impl Plan {
         chooser: Chooser<'_>,
     ) -> Result<Self, EngineError> {
         let tensors = Tensors::of(model, stages, sites);
-        let builder = Builder::new(model, sites, kernels, chooser, tensors);
+        let prepared = prepare((model, stages, sites), &tensors, kernels, threads, &chooser)?;
+        let builder = Builder::new(model, sites, kernels, chooser, tensors).with(prepared);
         let built = builder.build(stages)?;
         let count = built.operations.len();
         let mut buffers: Vec<Buffer> = built

@@ -4,7 +4,7 @@ use super::choices::Chooser;
 use super::layout::Sites;
 use super::lower;
 use super::plan::Plan;
-use super::reorder::reorder;
+use super::reorder::{Order, reorder};
 use super::{Choice, Choices, EngineError};
 use crate::graph::integer::IntegerModel;
 use crate::kernel::{Cell, Kernels};
@@ -14,6 +14,7 @@ pub(super) struct Plans {
     pub one: Plan,
     // None where sixteen images do not stay near: then they run faster one by one.
     pub sixteen: Option<Plan>,
+    pub orders: Vec<Order>,
 }
 
 /// Cells of sixteen images' tensors that live together: more, and each layer waits for memory.
@@ -28,7 +29,7 @@ impl Plans {
         known: Option<&Choices>,
     ) -> Result<Option<Self>, EngineError> {
         let mut stages = lower::stages(model);
-        reorder(&mut stages);
+        let orders = reorder(&mut stages, known.map_or(&[], |known| &known.orders));
         let known = known.filter(|known| known.isa == kernels.isa());
         let plan = |sites| {
             let known = known.map_or(&[][..], |known| match sites {
@@ -48,7 +49,11 @@ impl Plans {
             true => Some(plan(Sites::Images)?),
             false => None,
         };
-        Ok(Some(Self { one, sixteen }))
+        Ok(Some(Self {
+            one,
+            sixteen,
+            orders,
+        }))
     }
 
     pub fn for_batch(&self, batch: usize) -> &Plan {

@@ -1,4 +1,5 @@
-//! How large the file of a pruned and quantized ResNet-50 is, and how long it takes to load.
+//! How large the file of a pruned and quantized ResNet-50 is, how long it takes to load, and until the
+//! engine is ready to run it.
 //!
 //! ```text
 //! cargo bench --bench file [-- --sparsity 0.9 --bits 8 --rounds 30]
@@ -13,6 +14,7 @@ use std::time::Instant;
 use burn::module::{Module, ModuleMapper, Param};
 use burn::tensor::{Device, Distribution, Tensor};
 use burn_compress::attach::{Plan, Pruning, Quantization};
+use burn_compress::engine::{Choices, Options, Program};
 use burn_compress::format::Scheme;
 use burn_compress::graph::integer::IntegerModel;
 use burn_compress::graph::{Activations, Calibration, Graph};
@@ -24,7 +26,7 @@ mod models;
 
 use models::resnet50::{ResNet50, ResNet50Config};
 
-const IMAGES: [usize; 4] = [1, 3, 64, 64];
+const IMAGES: [usize; 4] = [1, 3, 224, 224];
 
 #[derive(Parser)]
 struct Arguments {
@@ -94,21 +96,52 @@ fn main() -> Result<(), Box<dyn Error>> {
         "another model"
     );
 
+    let rounds = arguments.rounds;
+    let threads = std::thread::available_parallelism()?;
+    let model = time("its model loads", rounds, || {
+        IntegerModel::from_bytes(&bytes)
+    })?;
+    drop(model);
+
+    let folder = tempfile::tempdir()?;
+    let path = folder.path().join("model.bcm");
+    integers.save(&path)?;
+    let options = Options::default();
+    let start = Instant::now();
+    let program = Program::load(&path, options)?;
+    let first = start.elapsed().as_secs_f64() * 1e3;
+    println!("from the file until it is ready, kernels tried: {first:.0} ms");
+    let kept = serde_json::to_string(program.choices())?;
+    let choices: Choices = serde_json::from_str(&kept)?;
+    let again = time("the same with kernels kept", rounds, || {
+        Program::load_as(&path, options, &choices)
+    })?;
+    let image = vec![0.5; IMAGES.iter().product()];
+    assert!(
+        again.run(&image, 1)? == program.run(&image, 1)?,
+        "another program"
+    );
+    println!("({threads} threads; the choices take {} bytes)", kept.len());
+    Ok(())
+}
+
+/// Does it some times, and prints the median.
+fn time<T, E>(what: &str, rounds: usize, run: impl Fn() -> Result<T, E>) -> Result<T, E> {
     let mut milliseconds = Vec::new();
-    for _ in 0..arguments.rounds.max(1) {
+    let mut made = run()?;
+    for _ in 0..rounds.max(1) {
         let start = Instant::now();
-        let loaded = IntegerModel::from_bytes(&bytes)?;
+        let next = run()?;
         milliseconds.push(start.elapsed().as_secs_f64() * 1e3);
-        drop(loaded);
+        made = next;
     }
     milliseconds.sort_by(f64::total_cmp);
     println!(
-        "loads in {:.1} ms, the median of {} times ({:.1} to {:.1}), on {} threads",
+        "{what}: {:.1} ms, the median of {} times ({:.1} to {:.1})",
         milliseconds[milliseconds.len() / 2],
         milliseconds.len(),
         milliseconds[0],
         milliseconds[milliseconds.len() - 1],
-        std::thread::available_parallelism()?
     );
-    Ok(())
+    Ok(made)
 }

@@ -120,7 +120,7 @@ pub(super) fn elementwise(step: &PerElement, to: &Layout, from: &[Layout]) -> El
 pub(super) fn start(weighted: &Weighted, filter: usize, from: &Shape) -> i32 {
     match from.kind {
         // Byte 0 is the least code: what the sum of bytes has too much or too little.
+        Kind::Codes { low: 0 } | Kind::Floats => 0,
         Kind::Codes { low } => weighted.sum(filter).wrapping_mul(low),
-        Kind::Floats => 0,
     }
 }

@@ -2,6 +2,7 @@ use serde::{Deserialize, Serialize};
 
 use super::Choice;
 use super::choose::{How, Way};
+use super::reorder::Order;
 use crate::kernel::{Isa, Kernels};
 
 /// The kernels that were chosen for a model on a machine, to compile it again without trying them.
@@ -30,6 +31,9 @@ pub struct Choices {
     /// Where sixteen images are together only from this stage on, of one by one before it.
     #[serde(default)]
     pub(super) cut: Option<usize>,
+    /// How the channels of tensors are ordered.
+    #[serde(default)]
+    pub(super) orders: Vec<Order>,
 }
 
 /// The kernel of a layer.
@@ -62,12 +66,17 @@ impl<'a> Chooser<'a> {
 
     /// For the next layer: as it is known, where it is that layer.
     pub fn how(&self, layer: &str) -> How {
-        let known = self.known.get(self.kept.len());
-        match (known.filter(|kept| kept.layer == layer), self.choice) {
+        match (self.known(self.kept.len(), layer), self.choice) {
             (Some(kept), _) => How::Known(kept.kernel.clone(), kept.way),
             (None, Choice::Measured) => How::Measured,
             (None, Choice::Estimated) => How::Estimated,
         }
+    }
+
+    /// The kernel that is known of a product of this number and name.
+    pub fn known(&self, product: usize, layer: &str) -> Option<&'a Kept> {
+        let known = self.known.get(product);
+        known.filter(|kept| kept.layer == layer)
     }
 
     /// Multiply-adds a second of one thread; only measured where kernels are timed.

@@ -17,6 +17,9 @@ const NEAR: usize = 24 * 1024;
 
 /// Times as long as the best so far that end the trial of a kernel.
 const FAR: f64 = 2.0;
+/// The kernels of a product: each filter with its own records, and four that share them.
+const SPARSE: &str = "sparse";
+const DENSE: &str = "dense";
 
 /// How a layer's kernel is chosen.
 #[derive(Debug, Clone)]
@@ -32,11 +35,18 @@ pub(super) struct Chosen {
     pub product: Product,
     pub kernel: &'static str,
     pub way: Way,
+    /// Weights that are not zero.
+    kept: usize,
     time: Option<f64>,
     others: Vec<(String, f64)>,
 }
 
 impl Chosen {
+    /// Whether its kernel was timed.
+    pub fn is_timed(&self) -> bool {
+        self.time.is_some()
+    }
+
     /// Where times are known, `peak` is what one thread can do at most, a second.
     pub fn row(
         &self,
@@ -49,13 +59,13 @@ impl Chosen {
         let cells = operands.iter().chain([to]).map(Layout::cells);
         let bytes = self.product.records().bytes() + cells.sum::<usize>() * Cell::BYTES;
         let places = to.shape.rows * to.shape.columns * to.sites.images();
-        let multiply_adds = (weighted.kept() * places) as u64;
+        let multiply_adds = (self.kept * places) as u64;
         LayerRow {
             layer: layer.to_string(),
             kernel: self.kernel.to_string(),
             multiply_adds,
             bytes: bytes as u64,
-            kept_share: weighted.kept() as f64 / weighted.weights().max(1) as f64,
+            kept_share: self.kept as f64 / weighted.weights().max(1) as f64,
             microseconds: None,
             limit: self.time.map(|_| multiply_adds as f64 / peak * 1e6),
             tried: self.time,
@@ -72,33 +82,39 @@ pub(super) fn choose(
     kernels: Kernels,
     choice: &How,
 ) -> Result<Chosen, KernelError> {
-    let mut candidates = vec![("sparse", weighted.by_filter(from))];
-    candidates.extend(weighted.shared(from).map(|records| ("dense", records)));
-    let known = match choice {
-        How::Known(kernel, way) => {
-            candidates.retain(|(name, _)| name == kernel);
-            Some(*way)
-        }
-        _ => None,
-    };
-    // A place of four filters costs about twice what one of one filter does. The likely best first.
-    let cost = |records: &Records| (0..records.quads()).map(|q| records.cost(q)).sum::<usize>();
-    candidates.sort_by_cached_key(|(_, records)| cost(records));
-    if matches!(choice, How::Estimated) {
-        candidates.truncate(1);
-    }
     let epilogue = epilogue(weighted, from, to, residual);
     let product = |records: Records| {
         let codes = matches!(from.shape.kind, Kind::Codes { .. });
         let (epilogue, positions) = (epilogue.clone(), positions.clone());
         Product::new(records, epilogue, positions, to.plane(), codes)
     };
+    let kept = weighted.kept();
+    if let How::Known(kernel, way) = choice {
+        let (kernel, records) = match &kernel[..] {
+            SPARSE => (SPARSE, Some(weighted.by_filter(from))),
+            DENSE => (DENSE, weighted.shared(from)),
+            _ => return Err(KernelError::Records),
+        };
+        return Ok(Chosen {
+            product: way.of(product(records.ok_or(KernelError::Records)?)?),
+            kernel,
+            way: *way,
+            kept,
+            time: None,
+            others: Vec::new(),
+        });
+    }
+    let mut candidates = vec![(SPARSE, weighted.by_filter(from))];
+    candidates.extend(weighted.shared(from).map(|records| (DENSE, records)));
+    // A place of four filters costs about twice what one of one filter does. The likely best first.
+    let cost = |records: &Records| (0..records.quads()).map(|q| records.cost(q)).sum::<usize>();
+    candidates.sort_by_cached_key(|(_, records)| cost(records));
+    if matches!(choice, How::Estimated) {
+        candidates.truncate(1);
+    }
     let mut timed = Vec::new();
     let mut scratch = None;
-    let ways = match known {
-        Some(way) => vec![way],
-        None => ways(weighted, from, to),
-    };
+    let ways = ways(weighted, from, to);
     let mut least = f64::INFINITY;
     for (name, records) in candidates {
         let mut product = product(records)?;
@@ -127,6 +143,7 @@ pub(super) fn choose(
         product,
         kernel,
         way,
+        kept,
         time,
         others: others.collect(),
     })

@@ -111,7 +111,7 @@ impl Tensors {
     }
 }
 
-impl Stage {
+impl Stage<'_> {
     pub fn is_on_cells(&self) -> bool {
         !matches!(self.work, StageWork::Plain)
     }

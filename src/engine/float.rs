@@ -8,7 +8,11 @@ use crate::graph::{Binary, Op, Unary, Value, Window};
 const UNBOUNDED: (f32, f32) = (f32::NEG_INFINITY, f32::INFINITY);
 
 /// The stage of a float step; none where it runs plainly.
-pub(super) fn stage(lowering: &mut Lowering, index: usize, step: &Step) -> Option<Stage> {
+pub(super) fn stage<'m>(
+    lowering: &mut Lowering<'m>,
+    index: usize,
+    step: &'m Step,
+) -> Option<Stage<'m>> {
     let IntegerOp::Float(op) = &step.op else {
         return None;
     };
@@ -87,7 +91,7 @@ pub(super) fn stage(lowering: &mut Lowering, index: usize, step: &Step) -> Optio
     })
 }
 
-fn average(window: Option<Window>, count: usize) -> StageWork {
+fn average(window: Option<Window>, count: usize) -> StageWork<'static> {
     StageWork::Pool(Pool {
         window,
         sum: Some(1.0 / count.max(1) as f32),
@@ -109,13 +113,15 @@ fn product(
     filters: usize,
     channels: usize,
     weights: Vec<f32>,
-) -> Weighted {
+) -> Weighted<'static> {
     Weighted {
         window,
         groups,
         channels,
         weights: WeightValues::Floats(weights),
         filters: vec![(1.0, -0.0); filters],
+        filter_order: Vec::new(),
+        channel_order: Vec::new(),
         residual: None,
         bounds: UNBOUNDED,
     }
@@ -133,7 +139,12 @@ fn constant<'a>(
 
 // The product, and what follows it while nothing else needs what lies between: factors and terms of
 // each channel, then a residual, then bounds.
-fn joined(lowering: &mut Lowering, index: usize, input: Value, mut product: Weighted) -> Stage {
+fn joined<'m>(
+    lowering: &mut Lowering<'m>,
+    index: usize,
+    input: Value,
+    mut product: Weighted<'m>,
+) -> Stage<'m> {
     let model = lowering.model;
     let layer = model.steps()[index].layer.clone();
     let filters = product.filters.len();

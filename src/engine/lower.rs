@@ -1,5 +1,7 @@
 //! From the steps of a model to stages.
 
+use std::borrow::Cow;
+
 use super::float;
 use super::stage::{
     Kind, PerElement, Pool, Rearrange, Shape, Stage, StageWork, WeightValues, Weighted, image,
@@ -24,7 +26,7 @@ pub(super) struct Lowering<'a> {
 }
 
 /// The stages of a model, in order.
-pub(super) fn stages(model: &IntegerModel) -> Vec<Stage> {
+pub(super) fn stages(model: &IntegerModel) -> Vec<Stage<'_>> {
     let mut uses = vec![0; model.steps().len()];
     let outputs = std::iter::once(model.output());
     let values = model
@@ -55,7 +57,7 @@ pub(super) fn stages(model: &IntegerModel) -> Vec<Stage> {
 }
 
 // A reshaping that a linear layer looked through may be needed no longer.
-fn drop_unused(model: &IntegerModel, stages: Vec<Stage>) -> Vec<Stage> {
+fn drop_unused<'m>(model: &IntegerModel, stages: Vec<Stage<'m>>) -> Vec<Stage<'m>> {
     let mut needed: Vec<bool> = vec![false; model.steps().len()];
     if let Value::Node(index) = model.output() {
         needed[index] = true;
@@ -76,8 +78,8 @@ fn drop_unused(model: &IntegerModel, stages: Vec<Stage>) -> Vec<Stage> {
     kept
 }
 
-impl Lowering<'_> {
-    fn stage(&mut self, index: usize) -> Stage {
+impl<'m> Lowering<'m> {
+    fn stage(&mut self, index: usize) -> Stage<'m> {
         let step = &self.model.steps()[index];
         self.hot(index, step).unwrap_or_else(|| Stage {
             work: StageWork::Plain,
@@ -87,9 +89,9 @@ impl Lowering<'_> {
         })
     }
 
-    fn hot(&mut self, index: usize, step: &Step) -> Option<Stage> {
+    fn hot(&mut self, index: usize, step: &'m Step) -> Option<Stage<'m>> {
         Shape::of(self.model, Value::Node(index))?;
-        let stage = |work: StageWork, inputs: Vec<Value>, output: usize| Stage {
+        let stage = |work: StageWork<'m>, inputs: Vec<Value>, output: usize| Stage {
             work,
             inputs,
             output,
@@ -109,7 +111,15 @@ impl Lowering<'_> {
                 ..
             } => {
                 self.codes(first)?;
-                StageWork::Product(self.integers(step, *window, *groups, weights, rescale)?)
+                let codes = narrow(weights)?;
+                let shape = [weights.dims[0], weights.dims[1]];
+                StageWork::Product(self.integers(
+                    step,
+                    *window,
+                    *groups,
+                    (shape, codes),
+                    rescale,
+                )?)
             }
             IntegerOp::Linear { weights, rescale } => {
                 let source = self.linear_source(first)?;
@@ -118,15 +128,10 @@ impl Lowering<'_> {
                 let [inputs, outputs] = weights.dims[..] else {
                     return None;
                 };
-                let turned = Weights {
-                    dims: vec![outputs, inputs],
-                    codes: match &weights.codes {
-                        Codes::I8(codes) => Codes::I8(turned(codes, outputs)),
-                        codes => turned(&codes.widened(), outputs).into(),
-                    },
-                };
+                let codes = Cow::Owned(turned(&narrow(weights)?, outputs));
+                let turned = ([outputs, inputs], codes);
                 let window = whole(&shape);
-                let mut product = self.integers(step, window, 1, &turned, rescale)?;
+                let mut product = self.integers(step, window, 1, turned, rescale)?;
                 product.channels = shape.channels;
                 let mut inputs = step.inputs.clone();
                 inputs[0] = source;
@@ -219,27 +224,18 @@ impl Lowering<'_> {
         step: &Step,
         window: Window,
         groups: usize,
-        weights: &Weights,
+        ([filters, channels], codes): ([usize; 2], Cow<'m, [i8]>),
         rescale: &Rescale,
-    ) -> Option<Weighted> {
-        // Wider ones do not fit the kernels.
-        let codes = match &weights.codes {
-            Codes::I8(codes) => codes.clone(),
-            codes => {
-                let each = codes.widened();
-                each.iter()
-                    .map(|&code| i8::try_from(code).ok())
-                    .collect::<Option<_>>()?
-            }
-        };
-        let filters = weights.dims[0];
+    ) -> Option<Weighted<'m>> {
         let (filters, residual) = self.ends(step, filters, rescale)?;
         Some(Weighted {
             window,
             groups,
-            channels: weights.dims[1],
+            channels,
             weights: WeightValues::Codes(codes),
             filters,
+            filter_order: Vec::new(),
+            channel_order: Vec::new(),
             residual,
             bounds: bounds(step, rescale.activation),
         })
@@ -275,7 +271,7 @@ impl Lowering<'_> {
     }
 
     // Each channel by its own factor: a product of one weight of 1.
-    fn rescale(&self, step: &Step, rescale: &Rescale) -> Option<Weighted> {
+    fn rescale(&self, step: &Step, rescale: &Rescale) -> Option<Weighted<'m>> {
         let first = *step.inputs.first()?;
         self.codes(first)?;
         let shape = Shape::of(self.model, first)?;
@@ -287,8 +283,10 @@ impl Lowering<'_> {
             window: Window::default(),
             groups: shape.channels,
             channels: 1,
-            weights: WeightValues::Codes(vec![1; shape.channels]),
+            weights: WeightValues::Codes(vec![1; shape.channels].into()),
             filters,
+            filter_order: Vec::new(),
+            channel_order: Vec::new(),
             residual,
             bounds: bounds(step, rescale.activation),
         })
@@ -305,7 +303,7 @@ impl Lowering<'_> {
         window: Option<Window>,
         multiplier: f32,
         activation: Option<Activation>,
-    ) -> Option<StageWork> {
+    ) -> Option<StageWork<'m>> {
         self.codes(first)?;
         // Results in floats lie otherwise than codes.
         self.model.steps()[index].grid?;
@@ -327,7 +325,7 @@ impl Lowering<'_> {
         (rank > 2 && axes.iter().copied().eq(2..rank)).then_some(())
     }
 
-    fn moved(&self, index: usize, step: &Step, op: &Op) -> Option<StageWork> {
+    fn moved(&self, index: usize, step: &Step, op: &Op) -> Option<StageWork<'m>> {
         if let Op::MaxPool {
             window,
             ceil: false,
@@ -381,6 +379,17 @@ pub(super) fn whole(shape: &Shape) -> Window {
     Window {
         kernel: [shape.rows, shape.columns],
         ..Window::default()
+    }
+}
+
+/// Codes of a byte each; none where they take more, which kernels do not hold.
+fn narrow(weights: &Weights) -> Option<Cow<'_, [i8]>> {
+    match &weights.codes {
+        Codes::I8(codes) => Some(codes.into()),
+        codes => {
+            let each = codes.widened();
+            each.iter().map(|&code| i8::try_from(code).ok()).collect()
+        }
     }
 }
 

@@ -1,10 +1,18 @@
 //! Weights as records for a layout: the candidates among which a layer's kernel is chosen.
 
 use super::layout::Layout;
+use super::sieve::Sieve;
 use super::stage::{WeightValues, Weighted};
 use crate::kernel::{QUAD, Record, Records, SharedRecord};
 
-impl Weighted {
+/// A cell that a filter reads, from the start of its window, and where the weights of the cell's four
+/// channels (of floats, of its one) lie among the filter's; the place behind the last is zero.
+struct Place {
+    cell: u32,
+    weights: [u32; 4],
+}
+
+impl Weighted<'_> {
     pub fn filters(&self) -> usize {
         self.filters.len()
     }
@@ -17,7 +25,11 @@ impl Weighted {
     /// Weights that are not zero.
     pub fn kept(&self) -> usize {
         match &self.weights {
-            WeightValues::Codes(codes) => codes.iter().filter(|code| **code != 0).count(),
+            WeightValues::Codes(codes) => {
+                // As bytes, of which processors add many at once.
+                let few = |codes: &[i8]| codes.iter().map(|&code| u8::from(code != 0)).sum::<u8>();
+                codes.chunks(255).map(|codes| usize::from(few(codes))).sum()
+            }
             WeightValues::Floats(values) => values.iter().filter(|value| **value != 0.0).count(),
         }
     }
@@ -26,75 +38,107 @@ impl Weighted {
         self.filters() * self.channels * self.taps()
     }
 
+    // Where the weights of a filter begin.
+    fn first(&self, filter: usize) -> usize {
+        let stored = self.filter_order.get(filter).copied().unwrap_or(filter);
+        stored * self.channels * self.taps()
+    }
+
+    // Where those of a channel begin in its filter.
+    fn inner(&self, channel: usize) -> usize {
+        let stored = self.channel_order.get(channel).copied().unwrap_or(channel);
+        stored * self.taps()
+    }
+
     /// The sum of a filter's weights, of codes.
     pub fn sum(&self, filter: usize) -> i32 {
         let length = self.channels * self.taps();
         match &self.weights {
             WeightValues::Codes(codes) => {
-                let codes = &codes[filter * length..(filter + 1) * length];
+                let codes = &codes[self.first(filter)..][..length];
                 codes.iter().map(|&code| i32::from(code)).sum()
             }
             WeightValues::Floats(_) => 0,
         }
     }
 
-    // Calls `each` for every place of a filter, zeros included: with its cell and the weights of up to
-    // four channels, by number. In the order of channel groups, rows and columns.
-    fn places(
-        &self,
-        filter: usize,
-        layout: &Layout,
-        mut each: impl FnMut(u32, [Option<usize>; 4]),
-    ) {
+    // The places of a filter, zeros included, in the order of channel groups, rows and columns.
+    fn places(&self, filter: usize, layout: &Layout) -> Vec<Place> {
         let unit = layout.shape.kind.unit();
         let first = filter / (self.filters() / self.groups).max(1) * self.channels;
         let taps = self.taps();
         let [rows, columns] = self.window.kernel;
         let [row_step, column_step] = self.window.dilation;
-        let start = filter * self.channels * taps;
+        let mut places = Vec::new();
         for group in first / unit..(first + self.channels).div_ceil(unit) {
             // Of the group's channels those that the filter reads.
             let of = |place: usize| {
                 let channel = (group * unit + place).checked_sub(first)?;
-                (place < unit && channel < self.channels).then(|| start + channel * taps)
+                (place < unit && channel < self.channels).then(|| self.inner(channel))
             };
             let channels = [of(0), of(1), of(2), of(3)];
             for row in 0..rows {
                 for column in 0..columns {
                     let inner = row * row_step * layout.pitch() + column * column_step;
                     let tap = row * columns + column;
-                    let weights = channels.map(|first| first.map(|first| first + tap));
-                    each((group * layout.plane() + inner) as u32, weights);
+                    let weight = |first: Option<usize>| match first {
+                        Some(first) => first + tap,
+                        None => self.channels * taps,
+                    };
+                    places.push(Place {
+                        cell: (group * layout.plane() + inner) as u32,
+                        weights: channels.map(|first| weight(first) as u32),
+                    });
                 }
             }
         }
+        places
     }
 
     /// Each filter with its own places, those of zeros left out.
     pub fn by_filter(&self, layout: &Layout) -> Records {
-        let (mut records, mut starts) = (Vec::new(), vec![0]);
-        for filter in 0..self.filters().next_multiple_of(QUAD) {
-            if filter < self.filters() {
-                match &self.weights {
-                    WeightValues::Codes(codes) => self.places(filter, layout, |cell, weights| {
-                        let four = four(codes, weights);
-                        if four != [0; 4] {
-                            records.push(Record::of_bytes(cell, four));
-                        }
-                    }),
-                    WeightValues::Floats(values) => {
-                        self.places(filter, layout, |cell, [weight, ..]| {
-                            let value = weight.map_or(0.0, |weight| values[weight]);
-                            if value != 0.0 {
-                                records.push(Record::of_float(cell, value));
-                            }
-                        });
-                    }
-                }
+        match &self.weights {
+            WeightValues::Codes(codes) => self.records_by_filter(codes, layout, Record::of_bytes),
+            WeightValues::Floats(values) => {
+                self.records_by_filter(values, layout, |cell, [value, ..]| {
+                    Record::of_float(cell, value)
+                })
+            }
+        }
+    }
+
+    fn records_by_filter<T: Copy + Default + PartialEq>(
+        &self,
+        values: &[T],
+        layout: &Layout,
+        record: impl Fn(u32, [T; 4]) -> Record,
+    ) -> Records {
+        let each = self.filters() / self.groups;
+        let length = self.channels * self.taps();
+        let mut row = vec![T::default(); length + 1];
+        let mut places = Vec::new();
+        let mut records = Sieve::new(self.filters() * length.div_ceil(layout.shape.kind.unit()));
+        let mut starts = vec![0];
+        for filter in 0..self.filters() {
+            if filter % each.max(1) == 0 {
+                places = self.places(filter, layout);
+            }
+            row[..length].copy_from_slice(&values[self.first(filter)..][..length]);
+            for place in &places {
+                let weights = place.weights.map(|weight| row[weight as usize]);
+                let keep = weights != [T::default(); 4];
+                records.offer(record(place.cell, weights), keep);
             }
             starts.push(records.len() as u32);
         }
-        Records::Filter { records, starts }
+        starts.resize(
+            self.filters().next_multiple_of(QUAD) + 1,
+            records.len() as u32,
+        );
+        Records::Filter {
+            records: records.into_vec(),
+            starts,
+        }
     }
 
     /// Four filters with the places that any of them has; none where filters of a quad read other
@@ -104,38 +148,54 @@ impl Weighted {
         if self.groups > 1 && !each.is_multiple_of(QUAD) {
             return None;
         }
-        let (mut records, mut starts) = (Vec::new(), vec![0]);
-        // From a filter to the next of its quad; beyond the last there are none.
+        Some(match &self.weights {
+            WeightValues::Codes(codes) => {
+                self.records_by_quad(codes, layout, SharedRecord::of_bytes)
+            }
+            WeightValues::Floats(values) => self.records_by_quad(values, layout, |cell, all| {
+                SharedRecord::of_floats(cell, all.map(|[value, ..]| value))
+            }),
+        })
+    }
+
+    fn records_by_quad<T: Copy + Default + PartialEq>(
+        &self,
+        values: &[T],
+        layout: &Layout,
+        record: impl Fn(u32, [[T; 4]; QUAD]) -> SharedRecord,
+    ) -> Records {
+        let each = self.filters() / self.groups;
         let length = self.channels * self.taps();
+        // Beyond the last filter there is none: all zero.
+        let mut rows = [0; QUAD].map(|_| vec![T::default(); length + 1]);
+        let mut places = Vec::new();
+        let quads = self.filters().div_ceil(QUAD);
+        let mut records = Sieve::new(quads * length.div_ceil(layout.shape.kind.unit()));
+        let mut starts = vec![0];
         for first in (0..self.filters()).step_by(QUAD) {
-            let next = |weight: Option<usize>, filter: usize| {
-                let inside = first + filter < self.filters();
-                weight
-                    .filter(|_| inside)
-                    .map(|weight| weight + filter * length)
-            };
-            match &self.weights {
-                WeightValues::Codes(codes) => self.places(first, layout, |cell, weights| {
-                    let of = |filter: usize| four(codes, weights.map(|w| next(w, filter)));
-                    let all = [of(0), of(1), of(2), of(3)];
-                    if all != [[0; 4]; QUAD] {
-                        records.push(SharedRecord::of_bytes(cell, all));
+            if first % each.max(1) == 0 {
+                places = self.places(first, layout);
+            }
+            for (of, row) in rows.iter_mut().enumerate() {
+                match first + of < self.filters() {
+                    true => {
+                        row[..length].copy_from_slice(&values[self.first(first + of)..][..length])
                     }
-                }),
-                WeightValues::Floats(values) => self.places(first, layout, |cell, weights| {
-                    let of = |filter: usize| next(weights[0], filter).map_or(0.0, |w| values[w]);
-                    let all = [of(0), of(1), of(2), of(3)];
-                    if all != [0.0; QUAD] {
-                        records.push(SharedRecord::of_floats(cell, all));
-                    }
-                }),
+                    false => row.fill(T::default()),
+                }
+            }
+            for place in &places {
+                let of = |row: &Vec<T>| place.weights.map(|weight| row[weight as usize]);
+                let [a, b, c, d] = &rows;
+                let all = [of(a), of(b), of(c), of(d)];
+                let keep = all != [[T::default(); 4]; QUAD];
+                records.offer(record(place.cell, all), keep);
             }
             starts.push(records.len() as u32);
         }
-        Some(Records::Shared { records, starts })
+        Records::Shared {
+            records: records.into_vec(),
+            starts,
+        }
     }
-}
-
-fn four(codes: &[i8], weights: [Option<usize>; 4]) -> [i8; 4] {
-    weights.map(|weight| weight.map_or(0, |weight| codes[weight]))
 }

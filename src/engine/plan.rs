@@ -11,6 +11,7 @@ use super::demand::Tensors;
 use super::layout::{Layout, Sites};
 use super::memory::{self, Buffer};
 use super::operation::{Context, Operation};
+use super::prepare::prepare;
 use super::stage::Stage;
 use super::table::LayerRow;
 use crate::graph::Value;
@@ -54,7 +55,7 @@ pub(super) struct Own {
 #[derive(Clone, Copy)]
 pub(super) struct Part<'a> {
     pub model: &'a IntegerModel,
-    pub stages: &'a [Stage],
+    pub stages: &'a [Stage<'a>],
     pub sites: Sites,
     /// The tensor from which it goes on.
     pub begin: Option<Begin>,
@@ -74,7 +75,8 @@ impl Plan {
             begin,
         } = part;
         let tensors = Tensors::of(model, stages, sites);
-        let builder = Builder::new(model, sites, kernels, chooser, tensors, begin);
+        let prepared = prepare((model, stages, sites), &tensors, kernels, threads, &chooser)?;
+        let builder = Builder::new(model, sites, kernels, chooser, tensors, begin).with(prepared);
         let built = builder.build(stages)?;
         let count = built.operations.len();
         let mut buffers: Vec<Buffer> = built

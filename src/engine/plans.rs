@@ -4,7 +4,7 @@ use super::choices::Chooser;
 use super::layout::Sites;
 use super::lower;
 use super::plan::{Part, Plan};
-use super::reorder::reorder;
+use super::reorder::{Order, reorder};
 use super::split::Split;
 use super::{Choice, Choices, EngineError, LayerRow};
 use crate::graph::integer::IntegerModel;
@@ -15,6 +15,7 @@ pub(super) struct Plans {
     pub one: Plan,
     /// None where sixteen images run faster one by one.
     pub many: Option<Many>,
+    pub orders: Vec<Order>,
 }
 
 /// How sixteen images run together.
@@ -47,7 +48,7 @@ impl Plans {
         known: Option<&Choices>,
     ) -> Result<Option<Self>, EngineError> {
         let mut stages = lower::stages(model);
-        reorder(&mut stages);
+        let orders = reorder(&mut stages, known.map_or(&[], |known| &known.orders));
         let known = known.filter(|known| known.isa == kernels.isa());
         let part = |sites| Part {
             model,
@@ -77,7 +78,7 @@ impl Plans {
                 split.map(|split| Many::Split(Box::new(split)))
             }
         };
-        Ok(Some(Self { one, many }))
+        Ok(Some(Self { one, many, orders }))
     }
 
     /// What runs the layers of a batch.

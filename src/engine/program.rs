@@ -56,7 +56,7 @@ impl Program {
     /// Fails with [`EngineError::Threads`] and [`EngineError::Isa`] for options that the machine cannot
     /// meet.
     pub fn compile(model: &IntegerModel, options: Options) -> Result<Self, EngineError> {
-        Self::compile_with(model, options, None)
+        Self::compile_with(model.clone(), options, None)
     }
 
     /// The same with kernels that were chosen before. Where another instruction set is used now, or the
@@ -66,18 +66,37 @@ impl Program {
         options: Options,
         choices: &Choices,
     ) -> Result<Self, EngineError> {
-        Self::compile_with(model, options, Some(choices))
+        Self::compile_with(model.clone(), options, Some(choices))
     }
 
     /// Reads a file of an [`IntegerModel`], and compiles it. Fails as [`IntegerModel::load`] and
     /// [`compile`](Self::compile) do.
     pub fn load(path: impl AsRef<Path>, options: Options) -> Result<Self, EngineError> {
-        Self::compile(&IntegerModel::load(path)?, options)
+        Self::compile_with(IntegerModel::load(path)?, options, None)
     }
 
     /// The same from a file's bytes, which may be mapped memory.
     pub fn from_bytes(bytes: &[u8], options: Options) -> Result<Self, EngineError> {
-        Self::compile(&IntegerModel::from_bytes(bytes)?, options)
+        Self::compile_with(IntegerModel::from_bytes(bytes)?, options, None)
+    }
+
+    /// [`load`](Self::load) with kernels that were chosen before, as
+    /// [`compile_as`](Self::compile_as): nothing is timed.
+    ///
+    /// ```
+    /// # use burn_compress::engine::{Choices, Options, Program};
+    /// # fn again(choices: &str) -> Result<(), Box<dyn std::error::Error>> {
+    /// let choices: Choices = serde_json::from_str(choices)?;
+    /// let program = Program::load_as("model.bcm", Options::default(), &choices)?;
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn load_as(
+        path: impl AsRef<Path>,
+        options: Options,
+        choices: &Choices,
+    ) -> Result<Self, EngineError> {
+        Self::compile_with(IntegerModel::load(path)?, options, Some(choices))
     }
 
     /// Writes the model's file, which any machine can compile; returns its size in bytes. Fails as
@@ -87,7 +106,7 @@ impl Program {
     }
 
     fn compile_with(
-        model: &IntegerModel,
+        model: IntegerModel,
         options: Options,
         known: Option<&Choices>,
     ) -> Result<Self, EngineError> {
@@ -102,7 +121,7 @@ impl Program {
         }
         let team = Team::new(threads);
         let plans = match model.keeps_images_apart() {
-            true => Plans::new(model, kernels, team.threads(), options.choice, known)?,
+            true => Plans::new(&model, kernels, team.threads(), options.choice, known)?,
             false => None,
         };
         let many = plans.as_ref().and_then(|plans| plans.many.as_ref());
@@ -112,6 +131,9 @@ impl Program {
             alone: false,
             one: kept(plans.as_ref().map(|plans| &plans.one)),
             sixteen: kept(many.map(Many::plan)),
+            orders: plans
+                .as_ref()
+                .map_or(Vec::new(), |plans| plans.orders.clone()),
             cut: match many {
                 Some(Many::Split(split)) => Some(split.cut),
                 _ => None,
@@ -120,7 +142,7 @@ impl Program {
         let count = |dims: &[crate::graph::Dim]| dims.iter().map(|dim| dim.at(1)).product();
         let each = (count(model.input()), count(&model.output_dims()));
         let mut inner = Inner {
-            model: model.clone(),
+            model,
             kernels,
             team,
             plans,

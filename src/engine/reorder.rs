@@ -4,13 +4,39 @@
 //! Where a tensor lies between products alone, its channels may be in any order: the filters that make them are put in
 //! that order, and so are the weights that read them.
 
+use serde::{Deserialize, Serialize};
+
 use super::stage::{Stage, StageWork, WeightValues, Weighted};
 use crate::graph::Value;
 use crate::kernel::QUAD;
 
+/// The order of a tensor's channels: which comes first, and so on; empty where they stay as they are.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Order {
+    /// The step that makes it.
+    step: usize,
+    channels: Vec<usize>,
+}
+
+impl Order {
+    // Whether it is one of so many channels.
+    fn fits(&self, channels: usize) -> bool {
+        let mut seen = vec![false; channels];
+        let mut first = |&channel: &usize| {
+            let seen = seen.get_mut(channel);
+            seen.is_some_and(|seen| !std::mem::replace(seen, true))
+        };
+        let all = self.channels.len() == channels && self.channels.iter().all(&mut first);
+        self.channels.is_empty() || all
+    }
+}
+
 /// Puts the channels of each tensor that lies between products in the order that leaves the fewest
-/// groups alive, where that is fewer than now.
-pub(super) fn reorder(stages: &mut [Stage]) {
+/// groups alive, where that is fewer than now; what is known from another time is not searched for. Gives
+/// the orders.
+pub(super) fn reorder(stages: &mut [Stage], known: &[Order]) -> Vec<Order> {
+    let mut orders = Vec::new();
     for maker in 0..stages.len() {
         let value = Value::Node(stages[maker].output);
         let readers: Vec<usize> = (0..stages.len())
@@ -26,23 +52,42 @@ pub(super) fn reorder(stages: &mut [Stage]) {
         }
         let order = {
             let weights = readers.iter().filter_map(|&index| stages[index].weighted());
-            best_order(&weights.collect::<Vec<_>>())
+            let weights: Vec<_> = weights.collect();
+            let of = stages[maker]
+                .weighted()
+                .into_iter()
+                .chain(weights.iter().copied());
+            let output = stages[maker].output;
+            let fits = |order: &&Order| {
+                let mut counts = of.clone().enumerate().map(|(place, weighted)| match place {
+                    0 => weighted.filters(),
+                    _ => weighted.channels,
+                });
+                order.step == output && counts.all(|count| order.fits(count))
+            };
+            let kept = known.iter().find(fits).map(|order| order.channels.clone());
+            kept.unwrap_or_else(|| best_order(&weights).unwrap_or_default())
         };
-        if let Some(order) = order {
+        orders.push(Order {
+            step: stages[maker].output,
+            channels: order.clone(),
+        });
+        if !order.is_empty() {
             if let StageWork::Product(weighted) = &mut stages[maker].work {
                 weighted.order_filters(&order);
             }
             for index in readers {
                 if let StageWork::Product(weighted) = &mut stages[index].work {
-                    weighted.order_channels(&order);
+                    weighted.channel_order.clone_from(&order);
                 }
             }
         }
     }
+    orders
 }
 
-impl Stage {
-    fn weighted(&self) -> Option<&Weighted> {
+impl<'m> Stage<'m> {
+    fn weighted(&self) -> Option<&Weighted<'m>> {
         match &self.work {
             StageWork::Product(weighted) => Some(weighted),
             _ => None,
@@ -67,30 +112,10 @@ impl Stage {
     }
 }
 
-impl Weighted {
+impl Weighted<'_> {
     fn order_filters(&mut self, order: &[usize]) {
-        let length = self.channels * self.taps();
-        if let WeightValues::Codes(codes) = &mut self.weights {
-            let filters = order.iter();
-            let of = |&filter: &usize| codes[filter * length..(filter + 1) * length].to_vec();
-            *codes = filters.flat_map(of).collect();
-        }
+        self.filter_order = order.to_vec();
         self.filters = order.iter().map(|&filter| self.filters[filter]).collect();
-    }
-
-    fn order_channels(&mut self, order: &[usize]) {
-        let (taps, filters) = (self.taps(), self.filters());
-        let channels = self.channels;
-        if let WeightValues::Codes(codes) = &mut self.weights {
-            let mut ordered = Vec::with_capacity(codes.len());
-            for filter in 0..filters {
-                for channel in order {
-                    let first = (filter * channels + channel) * taps;
-                    ordered.extend_from_slice(&codes[first..first + taps]);
-                }
-            }
-            *codes = ordered;
-        }
     }
 
     // For each channel, a bit for each filter and tap where its weight is not zero.

@@ -43,7 +43,7 @@ impl Split {
     /// The best one; none where it brings nothing.
     pub fn find(
         model: &IntegerModel,
-        stages: &[Stage],
+        stages: &[Stage<'_>],
         one: &Plan,
         kernels: Kernels,
         threads: usize,
@@ -99,7 +99,7 @@ impl Split {
 
     fn new(
         model: &IntegerModel,
-        stages: &[Stage],
+        stages: &[Stage<'_>],
         one: &Plan,
         cut: &Cut,
         (kernels, threads): (Kernels, usize),
@@ -160,7 +160,7 @@ fn images(threads: usize, each: usize) -> Result<(Steps, Vec<Range<usize>>), Ker
 }
 
 // Bytes of a stage's operands and result, of sixteen images.
-fn bytes(model: &IntegerModel, stage: &Stage) -> usize {
+fn bytes(model: &IntegerModel, stage: &Stage<'_>) -> usize {
     let values = stage.inputs.iter().copied();
     let cells = values.chain([Value::Node(stage.output)]).map(|value| {
         let shape = Shape::of(model, value);
@@ -180,7 +180,7 @@ struct Cut {
     layout: Layout,
 }
 
-fn cuts(model: &IntegerModel, stages: &[Stage], one: &Plan) -> Vec<Cut> {
+fn cuts(model: &IntegerModel, stages: &[Stage<'_>], one: &Plan) -> Vec<Cut> {
     // Until which stage a value is needed.
     let mut last: HashMap<Value, usize> = HashMap::new();
     for (index, stage) in stages.iter().enumerate() {

@@ -1,12 +1,14 @@
 //! A model as the engine sees it: what it runs on cells, and what it runs plainly.
 
+use std::borrow::Cow;
+
 use crate::graph::integer::{Grid, IntegerModel};
 use crate::graph::{Dim, Value, Window};
 
 /// One step, or several that were joined.
 #[derive(Debug, Clone)]
-pub(super) struct Stage {
-    pub work: StageWork,
+pub(super) struct Stage<'m> {
+    pub work: StageWork<'m>,
     /// Operands on cells, or of the plain step.
     pub inputs: Vec<Value>,
     /// The step whose result it gives.
@@ -15,11 +17,11 @@ pub(super) struct Stage {
 }
 
 #[derive(Debug, Clone)]
-pub(super) enum StageWork {
+pub(super) enum StageWork<'m> {
     /// The model's input, to codes.
     Quantize,
     /// Sums of products; a residual comes last.
-    Product(Weighted),
+    Product(Weighted<'m>),
     /// The greatest or the sum of windows.
     Pool(Pool),
     /// A step on each element.
@@ -32,14 +34,18 @@ pub(super) enum StageWork {
 
 /// A convolution, or a linear layer as one.
 #[derive(Debug, Clone)]
-pub(super) struct Weighted {
+pub(super) struct Weighted<'m> {
     pub window: Window,
     pub groups: usize,
     /// Channels of the input in a group.
     pub channels: usize,
-    pub weights: WeightValues,
+    pub weights: WeightValues<'m>,
     /// Of each filter: the factor of its sum and what is added.
     pub filters: Vec<(f32, f32)>,
+    /// Which of the weights' filters comes first, and so on; empty: as they are.
+    pub filter_order: Vec<usize>,
+    /// The same of channels.
+    pub channel_order: Vec<usize>,
     /// The factor of the last operand, where that is a residual.
     pub residual: Option<f32>,
     /// Bounds in units of the result.
@@ -48,8 +54,8 @@ pub(super) struct Weighted {
 
 /// `[filter][channel][row][column]`.
 #[derive(Debug, Clone)]
-pub(super) enum WeightValues {
-    Codes(Vec<i8>),
+pub(super) enum WeightValues<'m> {
+    Codes(Cow<'m, [i8]>),
     Floats(Vec<f32>),
 }
 

@@ -95,8 +95,9 @@ impl Container {
                 return Err(FormatError::tensor(name, "a reserved name"));
             }
         }
-        let description = Part::bytes(DESCRIPTION, deflate(&self.description));
-        let parts = || self.parts.values().chain([&description]);
+        let described = !self.description.is_empty();
+        let description = described.then(|| Part::bytes(DESCRIPTION, deflate(&self.description)));
+        let parts = || self.parts.values().chain(&description);
         let pieces = parts().map(|part| {
             let piece = Piece {
                 dtype: part.dtype,
@@ -105,7 +106,7 @@ impl Container {
             };
             (part.name.clone(), piece)
         });
-        let checksum = Pieces(pieces.collect()).checksum(&self.kind, "");
+        let checksum = Pieces(pieces.collect()).checksum(VERSION, &self.kind, "");
         let metadata = BTreeMap::from([
             ("burn-compress", VERSION.to_string()),
             ("kind", self.kind.clone()),

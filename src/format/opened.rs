@@ -11,8 +11,9 @@ use super::FormatError;
 use super::elements::from_le_bytes;
 
 /// Written now; files since the first are read.
-pub(super) const VERSION: u32 = 2;
-/// The part that holds the description, deflated; in version 1 it was in the metadata as it is.
+pub(super) const VERSION: u32 = 3;
+/// The part that holds the description, deflated; in version 1 it was in the metadata as it is. From
+/// version 3 on there is none where there is nothing to describe.
 pub(super) const DESCRIPTION: &str = "__description__";
 /// Bytes of a description that a byte can stand for, at most.
 const MOST_IN_A_BYTE: usize = 1024;
@@ -69,11 +70,12 @@ impl<'a> Opened<'a> {
             1 => field(&mut fields, "description")?,
             _ => String::new(),
         };
-        if pieces.checksum(kind, &description) != checksum {
+        if pieces.checksum(version, kind, &description) != checksum {
             return Err(FormatError::corrupt("the checksum differs"));
         }
         let description = match version {
             1 => description,
+            3 if !pieces.0.contains_key(DESCRIPTION) => String::new(),
             _ => inflate(pieces.take("", DESCRIPTION, Some(Dtype::U8))?.bytes)?,
         };
         Ok(Self {
@@ -155,9 +157,13 @@ impl<'a> Pieces<'a> {
         }
     }
 
-    /// Over everything that means something: names, types and shapes as well as bytes.
-    pub fn checksum(&self, kind: &str, description: &str) -> String {
+    /// Over everything that means something: names, types and shapes as well as bytes, and, from version
+    /// 3 on, the version.
+    pub fn checksum(&self, version: u32, kind: &str, description: &str) -> String {
         let mut hasher = crc32fast::Hasher::new();
+        if version >= 3 {
+            hasher.update(&version.to_le_bytes());
+        }
         hasher.update(kind.as_bytes());
         hasher.update(description.as_bytes());
         for (name, piece) in &self.0 {

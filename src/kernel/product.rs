@@ -5,7 +5,7 @@
 
 use super::records::Slices;
 use super::sums::Run;
-use super::{Cell, Epilogue, KernelError, Kernels, QUAD, Records, Sink};
+use super::{Cell, Epilogue, Filter, KernelError, Kernels, QUAD, Records, Sink};
 
 /// A place in the output of a product, in cells.
 ///
@@ -214,11 +214,16 @@ fn clamps(records: &Records, epilogue: &Epilogue, codes: bool) -> bool {
     let residual = epilogue.residual.map_or(0.0, |residual| {
         residual.factor.abs() * (255 + residual.low.unsigned_abs()) as f32
     });
-    let filters = epilogue.filters.iter().enumerate();
-    let most = filters.map(|(index, filter)| {
-        let sum = records.most(index) + f64::from(filter.start.unsigned_abs());
-        sum as f32 * filter.multiplier.abs() + filter.offset.abs() + residual
-    });
     // NaN, too, is beyond.
-    !most.fold(0.0, f32::max).lt(&1e9) || epilogue.filters.iter().any(|f| f.multiplier.is_nan())
+    let mut filters = epilogue.filters.iter().enumerate();
+    let within = |(index, filter): (usize, &Filter)| {
+        let result = |sum: f64| {
+            let sum = sum + f64::from(filter.start.unsigned_abs());
+            sum as f32 * filter.multiplier.abs() + filter.offset.abs() + residual
+        };
+        // If all weights were the greatest, which takes no look at them.
+        let greatest = (records.of_filter(index) * 4 * 128 * 255) as f64;
+        result(greatest) < 1e9 || result(records.most(index)) < 1e9
+    };
+    !filters.all(within)
 }

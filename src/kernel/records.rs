@@ -17,7 +17,7 @@ fn offset(cell: u32) -> u32 {
 /// let float = Record::of_float(3, 0.5);
 /// assert_eq!(integer.cell(), float.cell());
 /// ```
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 #[repr(C)]
 pub struct Record {
     // In bytes.
@@ -55,7 +55,7 @@ impl Record {
 /// let record = SharedRecord::of_floats(3, [0.5, 0.0, 1.0, 0.0]);
 /// assert_eq!(record.cell(), 3);
 /// ```
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 #[repr(C)]
 pub struct SharedRecord {
     pub(super) offset: u32,
@@ -164,6 +164,15 @@ impl Records {
         }
     }
 
+    // Records of a filter.
+    pub(super) fn of_filter(&self, filter: usize) -> usize {
+        let (starts, list) = match self {
+            Self::Filter { starts, .. } => (starts, filter),
+            Self::Shared { starts, .. } => (starts, filter / QUAD),
+        };
+        (starts[list + 1] - starts[list]) as usize
+    }
+
     // The last cell that any record reads, or an error where the starts do not fit the records or a
     // cell does not fit its bits.
     pub(super) fn reach(&self) -> Result<usize, KernelError> {
@@ -201,27 +210,35 @@ pub(super) struct Slices {
 impl Slices {
     // None where there is one part, or cells do not rise.
     pub fn of(records: &Records, cells: usize) -> Option<Self> {
-        let (cells_of, starts): (Vec<usize>, &[u32]) = match records {
+        match records {
             Records::Filter { records, starts } => {
-                (records.iter().map(|r| r.cell() as usize).collect(), starts)
+                Self::split(records, starts, cells, |r| r.cell())
             }
             Records::Shared { records, starts } => {
-                (records.iter().map(|r| r.cell() as usize).collect(), starts)
+                Self::split(records, starts, cells, |r| r.cell())
             }
-        };
-        let count = cells_of.iter().max()? / cells + 1;
+        }
+    }
+
+    fn split<T>(
+        records: &[T],
+        starts: &[u32],
+        cells: usize,
+        cell: impl Fn(&T) -> u32,
+    ) -> Option<Self> {
+        let count = records.iter().map(&cell).max()? as usize / cells + 1;
         let mut splits = Vec::with_capacity((starts.len() - 1) * count + 1);
         for pair in starts.windows(2) {
-            let of = &cells_of[pair[0] as usize..pair[1] as usize];
-            if !of.is_sorted() {
+            let of = &records[pair[0] as usize..pair[1] as usize];
+            if !of.is_sorted_by_key(&cell) {
                 return None;
             }
             for slice in 0..count {
-                let before = of.partition_point(|&cell| cell < slice * cells);
+                let before = of.partition_point(|record| (cell(record) as usize) < slice * cells);
                 splits.push(pair[0] + before as u32);
             }
         }
-        splits.push(cells_of.len() as u32);
+        splits.push(records.len() as u32);
         (count > 1).then_some(Self { count, splits })
     }
 

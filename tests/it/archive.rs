@@ -255,6 +255,15 @@ fn a_container_knows_its_kind_and_version() {
     let container = Container::new("notes", "{}".into(), vec![Part::bytes("a", vec![1])]);
     let bytes = container.to_bytes().unwrap();
     assert_eq!(Container::from_bytes("notes", &bytes).unwrap(), container);
+    let silent = Container::new(
+        "notes",
+        String::new(),
+        container.clone().into_parts().into_values().collect(),
+    );
+    assert_eq!(
+        Container::from_bytes("notes", &silent.to_bytes().unwrap()).unwrap(),
+        silent
+    );
     let error = Container::from_bytes("model", &bytes).unwrap_err();
     assert!(error.to_string().contains("`notes`"), "{error}");
     assert!(Archive::from_bytes(&bytes).is_err());
@@ -265,12 +274,12 @@ fn a_container_knows_its_kind_and_version() {
         let view = safetensors::tensor::TensorView::new(Dtype::U8, vec![1], &[1]).unwrap();
         safetensors::serialize([("a", view)], Some(fields.collect())).unwrap()
     };
-    for version in ["3", "4294967295"] {
+    for version in ["4", "4294967295"] {
         let bytes = metadata(&[("burn-compress", version)]);
         match Container::from_bytes("notes", &bytes) {
             Err(FormatError::Version {
                 found,
-                supported: 2,
+                supported: 3,
             }) => {
                 assert_eq!(found.to_string(), version);
             }

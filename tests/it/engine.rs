@@ -6,6 +6,7 @@ use burn_compress::format::{Granularity, Mapping, Scheme};
 use burn_compress::graph::integer::{Grid, IntegerModel, IntegerOp, Rescale, Step, Weights};
 use burn_compress::graph::{Dim, Value};
 use burn_compress::kernel::{Isa, Kernels};
+use serde_json::json;
 
 use super::device::device;
 use super::graph_models::networks::resnet::ResNet;
@@ -265,6 +266,33 @@ fn files_and_kept_choices() {
     let again = Program::compile_as(&model, Options::default(), &kept).unwrap();
     assert_eq!(again.choices(), program.choices());
     assert!(again.layers(1).iter().all(|row| row.microseconds.is_none()));
+    assert_eq!(again.run(&input, 17).unwrap(), expected);
+    let again = Program::load_as(&path, Options::default(), &kept).unwrap();
+    assert_eq!(again.choices(), program.choices());
+    assert!(again.layers(1).iter().all(|row| row.microseconds.is_none()));
+    assert_eq!(again.run(&input, 17).unwrap(), expected);
+    // The orders of channels that they hold are those of the tensors, or not used.
+    let orders = serde_json::to_value(&kept).unwrap()["orders"].clone();
+    assert!(!orders.as_array().unwrap().is_empty());
+    for wrong in [json!([0]), json!(vec![0; 16]), json!([1e15 as usize])] {
+        let mut altered = serde_json::to_value(&kept).unwrap();
+        for order in altered["orders"].as_array_mut().unwrap() {
+            order["channels"] = wrong.clone();
+        }
+        let altered: Choices = serde_json::from_value(altered).unwrap();
+        let again = Program::compile_as(&model, Options::default(), &altered).unwrap();
+        assert_eq!(again.choices(), program.choices());
+        assert_eq!(again.run(&input, 17).unwrap(), expected);
+    }
+    let mut turned = serde_json::to_value(&kept).unwrap();
+    for order in turned["orders"].as_array_mut().unwrap() {
+        // Any order gives the same results.
+        let channels = order["channels"].as_array_mut().unwrap();
+        channels.reverse();
+    }
+    let turned: Choices = serde_json::from_value(turned).unwrap();
+    let again = Program::compile_as(&model, Options::default(), &turned).unwrap();
+    assert_eq!(again.choices(), &turned);
     assert_eq!(again.run(&input, 17).unwrap(), expected);
     // Those of another machine are not.
     let other = Program::compile_as(&model, options(Isa::Portable, 1), &kept).unwrap();

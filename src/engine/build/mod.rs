@@ -3,9 +3,9 @@
 use std::collections::HashMap;
 
 use super::EngineError;
-use super::arguments::{elementwise, positions, windows};
+use super::arguments::{elementwise, windows};
 use super::choices::{Chooser, Kept};
-use super::choose::{Chosen, choose};
+use super::choose::Chosen;
 use super::demand::Tensors;
 use super::layout::{Layout, Sites};
 use super::operation::{Operation, OperationWork, Rows};
@@ -34,6 +34,8 @@ pub(super) struct Builder<'a> {
     /// The buffer of each tensor in cells that was made, and of each plain one.
     made: HashMap<usize, usize>,
     plain: HashMap<Value, usize>,
+    /// Products that are made already, by step.
+    prepared: HashMap<usize, Chosen>,
     built: Built,
 }
 
@@ -70,8 +72,15 @@ impl<'a> Builder<'a> {
             begin,
             made: HashMap::new(),
             plain: HashMap::new(),
+            prepared: HashMap::new(),
             built: Built::default(),
         }
+    }
+
+    /// With products that were made before, by step.
+    pub fn with(mut self, prepared: HashMap<usize, Chosen>) -> Self {
+        self.prepared = prepared;
+        self
     }
 
     pub fn build(mut self, stages: &[Stage]) -> Result<Built, EngineError> {
@@ -178,21 +187,19 @@ impl<'a> Builder<'a> {
         let planes = vec![1; layout.planes()];
         match &stage.work {
             StageWork::Product(weighted) => {
-                let positions = positions(&weighted.window, &layout, &layouts[0], layouts.get(1));
-                let chosen = choose(
-                    weighted,
-                    [&layouts[0], &layout],
-                    layouts.get(1),
-                    positions,
-                    self.kernels,
-                    &self.chooser.how(&stage.layer),
-                )
-                .map_err(|source| EngineError::Kernel {
-                    layer: stage.layer.clone(),
-                    source,
-                })?;
+                let prepared = self.prepared.remove(&stage.output);
+                let chosen = prepared.map_or_else(
+                    || {
+                        let how = self.chooser.how(&stage.layer);
+                        stage.product(weighted, &layouts, &layout, self.kernels, &how)
+                    },
+                    Ok,
+                )?;
                 let codes = matches!(layouts[0].shape.kind, Kind::Codes { .. });
-                let peak = self.chooser.peak(self.kernels, codes);
+                let peak = match chosen.is_timed() {
+                    true => self.chooser.peak(self.kernels, codes),
+                    false => f64::INFINITY,
+                };
                 let row = chosen.row(&stage.layer, weighted, &layouts, &layout, peak);
                 let Chosen {
                     product,
@@ -247,7 +254,7 @@ impl<'a> Builder<'a> {
     }
 }
 
-impl Stage {
+impl Stage<'_> {
     fn work_loads(&self) -> bool {
         matches!(self.work, StageWork::Quantize)
     }

@@ -5,6 +5,7 @@
 //! they are the gaps between those that are not zero, and those; of numbers without, the two halves.
 //! Gaps take no more bits than a coded mask, and only as long to decode as there are numbers left.
 
+pub(crate) mod adaptive;
 mod floats;
 mod fold;
 mod model;

@@ -34,6 +34,20 @@ impl Share {
     }
 }
 
+impl Share {
+    /// Of a bit that is 1 with a probability of so many 4096ths, neither 0 nor all.
+    fn of_bit(bit: bool, one: u16) -> Self {
+        let (left, frequency) = match bit {
+            true => (0, one),
+            false => (one, (1 << PRECISION) - one),
+        };
+        Self {
+            left,
+            frequency: NonZeroU16::MIN.saturating_add(frequency - 1),
+        }
+    }
+}
+
 impl EntropyModel<PRECISION> for Share {
     type Symbol = ();
     type Probability = u16;
@@ -55,6 +69,11 @@ pub(super) struct Writer(Vec<Share>);
 impl Writer {
     pub fn push(&mut self, share: Share) {
         self.0.push(share);
+    }
+
+    /// A bit, 1 with a probability of so many 4096ths.
+    pub fn bit(&mut self, bit: bool, one: u16) {
+        self.push(Share::of_bit(bit, one));
     }
 
     /// A number of at most 32 bits as it is.
@@ -131,6 +150,23 @@ impl DecoderModel<PRECISION> for Bits {
     }
 }
 
+/// A bit that is 1 with a probability of so many 4096ths.
+struct Bit(u16);
+
+impl EntropyModel<PRECISION> for Bit {
+    type Symbol = bool;
+    type Probability = u16;
+}
+
+impl DecoderModel<PRECISION> for Bit {
+    #[inline(always)]
+    fn quantile_function(&self, quantile: u16) -> (bool, u16, NonZeroU16) {
+        let bit = quantile < self.0;
+        let share = Share::of_bit(bit, self.0);
+        (bit, share.left, share.frequency)
+    }
+}
+
 /// The bytes as words, the last first.
 struct Words<'a>(&'a [[u8; 4]]);
 
@@ -162,6 +198,13 @@ impl<'a> Reader<'a> {
     pub fn symbol(&mut self, slots: &Slots) -> u8 {
         let Ok(symbol) = self.0.decode_symbol(slots);
         symbol
+    }
+
+    /// A bit that is 1 with a probability of so many 4096ths, neither 0 nor all.
+    #[inline(always)]
+    pub fn bit(&mut self, one: u16) -> bool {
+        let Ok(bit) = self.0.decode_symbol(Bit(one));
+        bit
     }
 
     #[inline]

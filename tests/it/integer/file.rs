@@ -1,8 +1,9 @@
 use std::collections::BTreeMap;
+use std::sync::LazyLock;
 
 use burn_compress::format::{Container, FormatError, Part, Scheme, entropy_bits};
 use burn_compress::graph::integer::{Grid, IntegerModel, IntegerOp, Rescale, Step, Weights};
-use burn_compress::graph::{Constant, Dim, GraphError, Op, Unary, Value};
+use burn_compress::graph::{Constant, Dim, GraphError, Op, Unary, Value, Window};
 use proptest::prelude::*;
 
 use super::bad::steps;
@@ -97,6 +98,13 @@ fn linear(dims: [usize; 2], codes: Vec<i32>) -> IntegerModel {
 /// What a file takes beside the weights of one layer.
 const REST: usize = 900;
 
+/// The file of [`model`] in the form that large models have, as version 2 wrote it: its description can be
+/// altered as text.
+fn apart() -> Container {
+    let old = include_bytes!("../../data/version2-integers.bcm");
+    Container::from_bytes(KIND, old).unwrap()
+}
+
 #[test]
 fn weights_take_their_entropy() {
     for (bits, density) in [(2, 10), (4, 10), (8, 10), (2, 1), (4, 1), (8, 1)] {
@@ -175,9 +183,8 @@ fn zeros_alone_take_a_byte_for_1024() {
 
 #[test]
 fn a_file_that_contradicts_itself_is_refused() {
-    let bytes = model().to_bytes().unwrap();
     let change = |from: &str, to: &str| {
-        let container = Container::from_bytes(KIND, &bytes).unwrap();
+        let container = apart();
         let description = container.description().to_string();
         assert!(description.contains(from), "{from} in {description}");
         let description = description.replacen(from, to, 1);
@@ -208,25 +215,98 @@ fn a_file_that_contradicts_itself_is_refused() {
         }
     }
     // A part that is missing, or too much.
-    let container = || Container::from_bytes(KIND, &bytes).unwrap();
-    let refused = |parts: BTreeMap<String, Part>| {
-        let parts = parts.into_values().collect();
-        let altered = Container::new(KIND, container().description().into(), parts);
-        assert!(IntegerModel::from_bytes(&altered.to_bytes().unwrap()).is_err());
-    };
-    let names = container().into_parts().into_keys();
-    for name in names {
+    let small = || Container::from_bytes(KIND, &model().to_bytes().unwrap()).unwrap();
+    for container in [&apart as &dyn Fn() -> Container, &small] {
+        let refused = |description: &str, parts: BTreeMap<String, Part>| {
+            let parts = parts.into_values().collect();
+            let altered = Container::new(KIND, description.into(), parts);
+            assert!(IntegerModel::from_bytes(&altered.to_bytes().unwrap()).is_err());
+        };
+        let description = container().description().to_string();
+        for name in container().into_parts().into_keys() {
+            let mut parts = container().into_parts();
+            parts.remove(&name);
+            refused(&description, parts);
+            for more in [1, 4] {
+                let mut parts = container().into_parts();
+                let part = parts.get_mut(&name).unwrap();
+                part.bytes.extend(vec![0; more]);
+                part.shape[0] += more;
+                refused(&description, parts);
+            }
+        }
         let mut parts = container().into_parts();
-        parts.remove(&name);
-        refused(parts);
-        let mut parts = container().into_parts();
-        parts.get_mut(&name).unwrap().bytes.push(0);
-        parts.get_mut(&name).unwrap().shape[0] += 1;
-        refused(parts);
+        parts.insert("more".into(), Part::bytes("more", vec![1]));
+        refused(&description, parts);
+        refused("{}", container().into_parts());
     }
-    let mut parts = container().into_parts();
-    parts.insert("more".into(), Part::bytes("more", vec![1]));
-    refused(parts);
+}
+
+#[test]
+fn files_of_version_2_load() {
+    let container = apart();
+    let parts = container.clone().into_parts().into_values().collect();
+    let again = Container::new(KIND, container.description().into(), parts);
+    // As the third version writes that form, too.
+    for bytes in [
+        include_bytes!("../../data/version2-integers.bcm").to_vec(),
+        again.to_bytes().unwrap(),
+    ] {
+        assert_eq!(IntegerModel::from_bytes(&bytes).unwrap(), model());
+    }
+}
+
+#[test]
+fn what_is_alike_in_a_network_takes_less() {
+    // Kernels of one sign, and as many weights in each row as its number says.
+    let mut noise = Noise(7);
+    let mut codes = Vec::new();
+    for row in 0..40 {
+        for _ in 0..40 {
+            let sign = noise.within(0, 1) * 2 - 1;
+            let kernel = (0..9).map(|_| match noise.below(40) < row {
+                true => sign * noise.within(1, 127),
+                false => 0,
+            });
+            codes.extend(kernel);
+        }
+    }
+    let entropy = entropy_bits(codes.iter()) / 8.0;
+    let grid = Grid::new(Scheme::symmetric(8).unwrap(), 1.0, 0).unwrap();
+    let step = |op, input, channels: usize| Step {
+        op,
+        inputs: vec![input],
+        grid: Some(grid),
+        dims: per_image(&[channels, 5, 5]),
+        layer: "conv".into(),
+    };
+    let convolution = IntegerOp::Convolution {
+        rank: 2,
+        window: Window {
+            kernel: [3, 3],
+            padding: [(1, 1); 2],
+            ..Window::default()
+        },
+        groups: 1,
+        weights: Weights {
+            dims: vec![40, 40, 3, 3],
+            codes: codes.into(),
+        },
+        rescale: Rescale::by(0.1),
+    };
+    let steps = vec![
+        step(IntegerOp::Quantize, Value::Input, 40),
+        step(convolution, Value::Node(0), 40),
+    ];
+    let input = per_image(&[40, 5, 5]);
+    let model = IntegerModel::new(input, vec![], steps, Value::Node(1)).unwrap();
+    let bytes = model.to_bytes().unwrap();
+    assert!(
+        (bytes.len() as f64) < 0.93 * entropy,
+        "{} of {entropy}",
+        bytes.len()
+    );
+    assert_eq!(IntegerModel::from_bytes(&bytes).unwrap(), model);
 }
 
 #[test]
@@ -242,6 +322,8 @@ fn files_of_version_1_load() {
     }
 }
 
+static GOOD: LazyLock<Vec<u8>> = LazyLock::new(|| model().to_bytes().unwrap());
+
 /// Whether running it takes little.
 fn small(model: &IntegerModel) -> bool {
     let size = |dims: &[Dim]| dims.iter().map(|dim| dim.at(1)).product::<usize>();
@@ -254,20 +336,19 @@ proptest! {
 
     #[test]
     fn an_altered_file_is_refused(changes in prop::collection::vec((any::<prop::sample::Index>(), any::<u8>()), 1..4)) {
-        let good = model().to_bytes().unwrap();
+        let good = &*GOOD;
         let mut bytes = good.clone();
         for (place, byte) in changes {
             let place = place.index(bytes.len());
             bytes[place] = byte;
         }
-        prop_assert_eq!(IntegerModel::from_bytes(&bytes).is_ok(), bytes == good);
+        prop_assert_eq!(IntegerModel::from_bytes(&bytes).is_ok(), bytes == *good);
     }
 
     #[test]
     fn a_cut_file_is_refused(length in any::<prop::sample::Index>()) {
-        let good = model().to_bytes().unwrap();
-        let length = length.index(good.len());
-        prop_assert!(IntegerModel::from_bytes(&good[..length]).is_err());
+        let length = length.index(GOOD.len());
+        prop_assert!(IntegerModel::from_bytes(&GOOD[..length]).is_err());
     }
 
     // Whoever can alter a file can also set its checksum: what loads then also runs.
@@ -276,7 +357,7 @@ proptest! {
         changes in prop::collection::vec((any::<prop::sample::Index>(), "[0-9a-z\\[\\]{},:.\"-]{0,3}", 0usize..3), 1..4),
         edits in prop::collection::vec((any::<prop::sample::Index>(), any::<prop::sample::Index>(), prop::collection::vec(any::<u8>(), 0..4), 0usize..4), 0..3),
     ) {
-        let container = Container::from_bytes(KIND, &model().to_bytes().unwrap()).unwrap();
+        let container = apart();
         let mut description = container.description().to_string();
         for (place, text, removed) in changes {
             let place = place.index(description.len());
@@ -295,12 +376,31 @@ proptest! {
         run_if_it_loads(&Container::new(KIND, description, parts).to_bytes().unwrap());
     }
 
+    // One stream of all: what is altered at its front comes last, in tensors, and what is at its end in the
+    // description.
+    #[test]
+    fn a_forged_stream_never_panics(
+        edits in prop::collection::vec((any::<prop::sample::Index>(), prop::collection::vec(any::<u8>(), 0..6), 0usize..6), 1..4),
+    ) {
+        let container = Container::from_bytes(KIND, &GOOD).unwrap();
+        let mut parts: Vec<_> = container.into_parts().into_values().collect();
+        let bytes = &mut parts[0].bytes;
+        for (place, inserted, removed) in edits {
+            let place = place.index(bytes.len() + 1);
+            let end = (place + removed).min(bytes.len());
+            bytes.splice(place..end, inserted);
+        }
+        let length = bytes.len();
+        parts[0].shape = vec![length];
+        run_if_it_loads(&Container::new(KIND, String::new(), parts).to_bytes().unwrap());
+    }
+
     // Numbers alone: most such files are well-formed, and many load.
     #[test]
     fn a_file_of_other_numbers_never_panics(
         places in prop::collection::vec((any::<prop::sample::Index>(), prop_oneof![0u64..9, any::<u64>()]), 1..3),
     ) {
-        let container = Container::from_bytes(KIND, &model().to_bytes().unwrap()).unwrap();
+        let container = apart();
         let mut description = container.description().to_string();
         for (place, number) in places {
             let digits: Vec<(usize, char)> = description.char_indices().filter(|(_, c)| c.is_ascii_digit()).collect();
@@ -309,6 +409,27 @@ proptest! {
         }
         let parts = container.into_parts().into_values().collect();
         run_if_it_loads(&Container::new(KIND, description, parts).to_bytes().unwrap());
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(64))]
+
+    #[test]
+    fn tensors_of_any_shape_come_back(
+        dims in prop::collection::vec(1usize..7, 2),
+        width in prop::sample::select(vec![1, 2, 7, 127, 128, 300, 32_767, 65_535]),
+        density in 0i32..=10,
+        seed in any::<u64>(),
+    ) {
+        let mut noise = Noise(seed);
+        let codes = (0..dims[0] * dims[1]).map(|_| match noise.within(0, 9) < density {
+            true => noise.within(-width, width),
+            false => 0,
+        });
+        let model = linear([dims[0], dims[1]], codes.collect());
+        let bytes = model.to_bytes().unwrap();
+        prop_assert_eq!(IntegerModel::from_bytes(&bytes).unwrap(), model);
     }
 }
 

@@ -1,6 +1,8 @@
-//! The file of a model: the steps as JSON, weights coded near their entropy one after the other, and
-//! factors likewise, whose exponents alone are coded.
+//! The file of a model. Of a large one, steps as JSON, weights coded near their entropy, each tensor for
+//! itself, and factors, whose exponents alone are coded. A small one is one stream with probabilities
+//! that adapt: smaller, and slow to read, which matters little where there is little.
 
+mod small;
 mod threads;
 mod version1;
 
@@ -45,12 +47,14 @@ impl IntegerModel {
     ///
     /// Fails with [`GraphError::Format`] for what is no such file, or was cut or altered, and as
     /// [`new`](Self::new) does for one that contradicts itself. Takes memory for at most 1024 weights a
-    /// byte; files hold as many only where all weights are zero.
+    /// byte (files hold as many only where all weights are zero), or half a million weights.
     pub fn from_bytes(bytes: &[u8]) -> Result<Self, GraphError> {
         let opened = Opened::new(KIND, bytes)?;
         let model = match opened.version {
             1 => version1::model(opened),
-            _ => model(opened),
+            2 => large(opened),
+            _ if opened.pieces.0.contains_key(small::PART) => small::read(opened),
+            _ => large(opened),
         };
         Self::try_from(model?)
     }
@@ -68,9 +72,12 @@ impl IntegerModel {
 
     fn to_container(&self) -> Result<Container, FormatError> {
         let mut model = Unchecked::from(self.clone());
+        if let Some(container) = small::write(&mut model)? {
+            return Ok(container);
+        }
         let (mut integers, mut coded) = (Vec::new(), Vec::new());
         let (mut floats, mut values) = (Vec::new(), Vec::new());
-        each_tensor(&mut model, |_, tensor| {
+        each_tensor(&mut model, |_, _, tensor| {
             let numbers = match tensor {
                 Stored::Floats(factors) => {
                     floats.push(factors.len());
@@ -120,7 +127,7 @@ impl Coded<'_> {
     }
 }
 
-fn model(mut opened: Opened) -> Result<Unchecked, FormatError> {
+fn large(mut opened: Opened) -> Result<Unchecked, FormatError> {
     let contents: Contents = serde_json::from_str(&opened.description)
         .map_err(|error| FormatError::corrupt(error.to_string()))?;
     let mut bytes = opened.pieces.take("", INTEGERS, Some(Dtype::U8))?.bytes;
@@ -136,7 +143,7 @@ fn model(mut opened: Opened) -> Result<Unchecked, FormatError> {
     let (mut integers, mut floats) = (contents.integers.into_iter(), contents.floats.into_iter());
     let mut model = contents.model;
     let mut weights = Vec::new();
-    each_tensor(&mut model, |path, tensor| {
+    each_tensor(&mut model, |path, _, tensor| {
         let missing = || FormatError::tensor(&path, "missing");
         if let Stored::Floats(factors) = tensor {
             let length = floats.next().ok_or_else(missing)?;
@@ -173,16 +180,16 @@ fn model(mut opened: Opened) -> Result<Unchecked, FormatError> {
 
 fn each_tensor<'a>(
     model: &'a mut Unchecked,
-    mut each: impl FnMut(String, Stored<'a>) -> Result<(), FormatError>,
+    mut each: impl FnMut(String, &'static str, Stored<'a>) -> Result<(), FormatError>,
 ) -> Result<(), FormatError> {
     for (index, step) in model.steps.iter_mut().enumerate() {
         for (name, tensor) in step.op.stored() {
-            each(format!("{index}.{}.{name}", step.layer), tensor)?;
+            each(format!("{index}.{}.{name}", step.layer), name, tensor)?;
         }
     }
     for (index, constant) in model.constants.iter_mut().enumerate() {
         let tensor = Stored::Floats(&mut constant.values);
-        each(format!("constant.{index}"), tensor)?;
+        each(format!("constant.{index}"), "constant", tensor)?;
     }
     Ok(())
 }

@@ -26,7 +26,7 @@ pub(super) fn model(opened: Opened) -> Result<Unchecked, FormatError> {
     let entries = from_pieces(tensors, opened.pieces)?.into_iter();
     let mut entries: BTreeMap<String, Entry> =
         entries.map(|entry| (entry.path.clone(), entry)).collect();
-    each_tensor(&mut model, |path, tensor| {
+    each_tensor(&mut model, |path, _, tensor| {
         let entry = entries.remove(&path);
         let entry = entry.ok_or_else(|| FormatError::tensor(&path, "missing"))?;
         let other = || FormatError::tensor(&path, "of another form than its step says");

@@ -1,0 +1,120 @@
+//! Products whose kernels are known, made on several threads before the plan is built around them.
+
+use std::collections::HashMap;
+use std::sync::Mutex;
+use std::thread;
+
+use super::EngineError;
+use super::arguments::positions;
+use super::choices::Chooser;
+use super::choose::{Chosen, How, choose};
+use super::demand::Tensors;
+use super::layout::{Layout, Sites};
+use super::stage::{Stage, StageWork, Weighted};
+use crate::graph::Value;
+use crate::graph::integer::IntegerModel;
+use crate::kernel::Kernels;
+
+/// A product to be made.
+struct Job<'a, 'm> {
+    stage: &'a Stage<'m>,
+    weighted: &'a Weighted<'m>,
+    from: Vec<Layout>,
+    to: Layout,
+    how: How,
+}
+
+/// The products whose kernels are known, by step.
+///
+/// Fails with [`EngineError::Kernel`] where there is no such kernel for a layer.
+pub(super) fn prepare(
+    (model, stages, sites): (&IntegerModel, &[Stage<'_>], Sites),
+    tensors: &Tensors,
+    kernels: Kernels,
+    threads: usize,
+    chooser: &Chooser<'_>,
+) -> Result<HashMap<usize, Chosen>, EngineError> {
+    let mut jobs = Vec::new();
+    let mut products = 0;
+    for stage in stages {
+        let StageWork::Product(weighted) = &stage.work else {
+            continue;
+        };
+        let known = chooser.known(products, &stage.layer);
+        products += 1;
+        let own = Value::Node(stage.output);
+        let own = tensors
+            .all
+            .iter()
+            .find(|tensor| tensor.value == own && tensor.is_own);
+        let from = stage.inputs.iter().enumerate().map(|(place, &value)| {
+            let found = tensors.find(value, stage.demand(model, place, sites))?;
+            Some(tensors.all[found].layout)
+        });
+        let from: Option<Vec<Layout>> = from.collect();
+        if let (Some(kept), Some(own), Some(from)) = (known, own, from) {
+            jobs.push(Job {
+                stage,
+                weighted,
+                from,
+                to: own.layout,
+                how: How::Known(kept.kernel.clone(), kept.way),
+            });
+        }
+    }
+    // The largest are taken first, from the end.
+    jobs.sort_by_key(|job| job.weighted.weights());
+    let helpers = (threads - 1).min(jobs.len().saturating_sub(1));
+    let jobs = Mutex::new(jobs);
+    let next = || jobs.lock().map_or(None, |mut jobs| jobs.pop());
+    let work = || {
+        let mut made = Vec::new();
+        while let Some(job) = next() {
+            let product = (job.stage).product(job.weighted, &job.from, &job.to, kernels, &job.how);
+            made.push(product.map(|product| (job.stage.output, product)));
+        }
+        made
+    };
+    let all = thread::scope(|scope| {
+        // Where no thread can be had, this one does it all.
+        let spawn = |_| thread::Builder::new().spawn_scoped(scope, work).ok();
+        let helpers: Vec<_> = (0..helpers).filter_map(spawn).collect();
+        let mut all = work();
+        for helper in helpers {
+            match helper.join() {
+                Ok(made) => all.extend(made),
+                Err(panic) => std::panic::resume_unwind(panic),
+            }
+        }
+        all
+    });
+    all.into_iter().collect()
+}
+
+impl Stage<'_> {
+    /// The product of a stage, from operands that lie so.
+    ///
+    /// Fails with [`EngineError::Kernel`].
+    pub fn product(
+        &self,
+        weighted: &Weighted<'_>,
+        from: &[Layout],
+        to: &Layout,
+        kernels: Kernels,
+        how: &How,
+    ) -> Result<Chosen, EngineError> {
+        let positions = positions(&weighted.window, to, &from[0], from.get(1));
+        let chosen = choose(
+            weighted,
+            [&from[0], to],
+            from.get(1),
+            positions,
+            kernels,
+            how,
+        );
+        chosen.map_err(|source| EngineError::Kernel {
+            layer: self.layer.clone(),
+            source,
+        })
+    }
+}

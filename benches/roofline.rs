@@ -200,7 +200,7 @@ fn draw(
 ) -> Result<(), Box<dyn Error>> {
     let root = SVGBackend::new(path, (900, 560)).into_drawing_area();
     root.fill(&WHITE)?;
-    let (x, y) = (0.05..200.0f64, 1.0..2.0 * peak / 1e9);
+    let (x, y) = (0.1..1000.0f64, 1.0..2.0 * peak / 1e9);
     let mut chart = ChartBuilder::on(&root)
         .caption(title, ("sans-serif", 18))
         .margin(12)

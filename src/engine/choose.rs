@@ -17,6 +17,9 @@ const NEAR: usize = 24 * 1024;
 
 /// Times as long as the best so far that end the trial of a kernel.
 const FAR: f64 = 2.0;
+
+/// After which no more ways of a kernel are tried.
+const TRIAL: Duration = Duration::from_millis(10);
 /// The kernels of a product: each filter with its own records, and four that share them.
 const SPARSE: &str = "sparse";
 const DENSE: &str = "dense";
@@ -116,6 +119,7 @@ pub(super) fn choose(
     let mut scratch = None;
     let ways = ways(weighted, from, to);
     let mut least = f64::INFINITY;
+    let started = Instant::now();
     for (name, records) in candidates {
         let mut product = product(records)?;
         let mut best = (None, ways[0]);
@@ -127,7 +131,8 @@ pub(super) fn choose(
                 if best.0.is_none_or(|best| time < best) {
                     best = (Some(time), *way);
                 }
-                if time > FAR * least {
+                if time > FAR * least || started.elapsed() > TRIAL {
+                    least = least.min(time);
                     break;
                 }
                 least = least.min(time);

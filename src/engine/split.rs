@@ -17,10 +17,8 @@ use crate::graph::Value;
 use crate::graph::integer::IntegerModel;
 use crate::kernel::{Access, Cell, KernelError, Kernels, Steps};
 
-/// The most bytes that a layer's operands and result take together: where times are measured, and where
-/// they are not.
-const TRIED: usize = 16 << 20;
-const TAKEN: usize = 8 << 20;
+/// The most bytes that a layer's operands and result take together, of sixteen images.
+const NEAR: usize = 8 << 20;
 
 /// What it must bring, as a share of all time.
 const GAIN: f64 = 0.03;
@@ -58,11 +56,7 @@ impl Split {
             let chooser = Chooser::new(choice, &known.sixteen);
             return cut.map(|cut| at(cut, chooser)).transpose();
         }
-        let most = match choice {
-            Choice::Measured => TRIED,
-            Choice::Estimated => TAKEN,
-        };
-        let large = |stage: &Stage| bytes(model, stage) > most;
+        let large = |stage: &Stage<'_>| bytes(model, stage) > NEAR;
         let first = stages.iter().rposition(large).map_or(0, |last| last + 1);
         let mut cuts = cuts.into_iter().filter(|cut| cut.stages >= first);
         let Some(earliest) = cuts.next() else {

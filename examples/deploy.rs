@@ -108,8 +108,12 @@ fn main() -> Result<(), Box<dyn Error>> {
     );
 
     let folder = arguments.out.parent().unwrap_or(Path::new(""));
-    let before = Deployed::measure(&floats, &folder.join("original.bcm"), &test)?;
-    let after = Deployed::measure(&integers, &arguments.out, &test)?;
+    let original = folder.join("original.bcm");
+    let both = [
+        (&floats, original.as_path()),
+        (&integers, arguments.out.as_path()),
+    ];
+    let [before, after] = Deployed::measure(both, &test)?;
     println!("{}", integers.table(1));
     println!(
         "\n{} images, {} threads, {}",

@@ -12,7 +12,7 @@ use super::Dataset;
 use super::bars::Bars;
 
 /// For how long calls are timed.
-const TIMED: Duration = Duration::from_secs(1);
+const TIMED: Duration = Duration::from_secs(2);
 /// Images of a large call.
 pub const BATCH: usize = 64;
 
@@ -29,21 +29,30 @@ pub struct Deployed {
 }
 
 impl Deployed {
-    /// Writes a program's file, and measures the program on labelled images.
+    /// Writes the files of two programs, and measures both on labelled images; times in turns, so that a
+    /// busy machine slows both.
     pub fn measure(
-        program: &Program,
-        path: &Path,
+        programs: [(&Program, &Path); 2],
         data: &impl Dataset,
-    ) -> Result<Self, Box<dyn Error>> {
-        if let Some(folder) = path.parent() {
-            std::fs::create_dir_all(folder)?;
-        }
-        Ok(Self {
-            accuracy: accuracy(program, data)?,
-            bytes: program.save(path)?,
-            one: milliseconds(program, data, 1)?,
-            many: milliseconds(program, data, BATCH)?,
-        })
+    ) -> Result<[Self; 2], Box<dyn Error>> {
+        let both = programs.map(|(program, _)| program);
+        let (one, many) = (
+            milliseconds(both, data, 1)?,
+            milliseconds(both, data, BATCH)?,
+        );
+        let of = |place: usize| -> Result<Self, Box<dyn Error>> {
+            let (program, path) = programs[place];
+            if let Some(folder) = path.parent() {
+                std::fs::create_dir_all(folder)?;
+            }
+            Ok(Self {
+                accuracy: accuracy(program, data)?,
+                bytes: program.save(path)?,
+                one: one[place],
+                many: many[place],
+            })
+        };
+        Ok([of(0)?, of(1)?])
     }
 }
 
@@ -99,20 +108,26 @@ fn batch(data: &impl Dataset, indices: &[usize]) -> Result<(Vec<f32>, Vec<usize>
     Ok((images.try_into_vec_as()?, labels))
 }
 
+// The fastest call of each, in turns.
 fn milliseconds(
-    program: &Program,
+    programs: [&Program; 2],
     data: &impl Dataset,
     count: usize,
-) -> Result<f64, Box<dyn Error>> {
+) -> Result<[f64; 2], Box<dyn Error>> {
     let indices: Vec<usize> = (0..count).map(|index| index % data.len()).collect();
     let (images, _) = batch(data, &indices)?;
-    let mut output = program.run(&images, count)?; // warms up
     let started = Instant::now();
-    let mut least = f64::INFINITY;
+    let mut least = [f64::INFINITY; 2];
+    let mut outputs = [Vec::new(), Vec::new()];
+    for (program, output) in programs.iter().zip(&mut outputs) {
+        *output = program.run(&images, count)?; // warms up
+    }
     while started.elapsed() < TIMED {
-        let start = Instant::now();
-        program.run_into(&images, count, &mut output)?;
-        least = least.min(start.elapsed().as_secs_f64() * 1e3);
+        for ((program, output), least) in programs.iter().zip(&mut outputs).zip(&mut least) {
+            let start = Instant::now();
+            program.run_into(&images, count, output)?;
+            *least = least.min(start.elapsed().as_secs_f64() * 1e3);
+        }
     }
     Ok(least)
 }

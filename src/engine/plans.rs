@@ -22,7 +22,7 @@ pub(super) struct Plans {
 #[derive(Debug)]
 pub(super) enum Many {
     /// In the lanes from the first operation on.
-    Whole(Plan),
+    Whole(Box<Plan>),
     /// One by one as long as they are large.
     Split(Box<Split>),
 }
@@ -71,7 +71,7 @@ impl Plans {
                 let chooser = Chooser::new(choice, kept);
                 let mut plan = Plan::new(part(Sites::Images), kernels, threads, chooser)?;
                 plan.measure(model, kernels)?;
-                Some(Many::Whole(plan))
+                Some(Many::Whole(Box::new(plan)))
             }
             false => {
                 let split = Split::find(model, &stages, &one, kernels, threads, choice, known)?;

@@ -1,6 +1,6 @@
 use super::units::{Digits, label};
 use super::validate::{check_budget, check_rows};
-use super::{ReportError, Row, Stage, Summary, summaries};
+use super::{ReportError, Row, Stage, Summary, Timed, summaries};
 use serde::{Deserialize, Serialize};
 
 /// Sums of floats such as 90.01 - 89.71 must not miss a budget of 0.3 by their rounding.
@@ -47,7 +47,8 @@ pub struct Choice {
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
 #[non_exhaustive]
 pub struct Best {
-    /// The highest pruning level within the budget, else the one that loses least.
+    /// The highest pruning level within the budget, else the one that loses least. Of several patterns
+    /// that the engine timed, each with its highest level within the budget, the fastest.
     pub prune: Option<Choice>,
     /// The fewest bits within the budget, else those that lose least.
     pub quantize: Option<Choice>,
@@ -86,7 +87,7 @@ pub fn choose(rows: &[Row], budget: f64) -> Result<Best, ReportError> {
     check_rows(rows)?;
     let cells = summaries(rows);
     let of = |stage| -> Vec<&Summary> { cells.iter().filter(|c| c.stage == stage).collect() };
-    let prune = pick(&of(Stage::Prune), budget, |c| c.level);
+    let prune = pick_pattern(&of(Stage::Prune), budget);
     let quantize = pick(&of(Stage::Quantize), budget, |c| -f64::from(c.weight_bits));
     let combined = pick(&of(Stage::Combined), budget, |c| {
         -f64::from(c.weight_bits) * (1.0 - c.level)
@@ -130,6 +131,26 @@ fn pick<'a>(
         .filter(|cell| within(cell, budget))
         .min_by(|a, b| stronger(a, b).then(loses_less(a, b)))
         .or_else(|| all().min_by(|a, b| loses_less(a, b).then(stronger(a, b))))
+}
+
+/// The strongest cell, or that of another pattern which is faster: a share of weights in blocks is worth
+/// more than the same share of single weights.
+fn pick_pattern<'a>(cells: &[&'a Summary], budget: f64) -> Option<&'a Summary> {
+    let strongest = |of: &[&'a Summary]| pick(of, budget, |cell| cell.level);
+    let overall = strongest(cells)?;
+    if !within(overall, budget) || cells.iter().any(|cell| cell.timed != Timed::Engine) {
+        return Some(overall);
+    }
+    let own = cells.iter().filter_map(|cell| {
+        let same = cells.iter().filter(|other| other.pattern == cell.pattern);
+        strongest(&same.copied().collect::<Vec<_>>())
+    });
+    let fastest = own
+        .filter(|cell| within(cell, budget))
+        .min_by(|a, b| a.mean_ms.total_cmp(&b.mean_ms));
+    fastest
+        .filter(|fastest| fastest.mean_ms < overall.mean_ms)
+        .or(Some(overall))
 }
 
 fn note(what: &str, cell: &Summary, budget: f64, digits: Digits) -> Option<String> {

@@ -256,6 +256,50 @@ fn the_strongest_within_the_budget_is_chosen() {
 }
 
 #[test]
+fn of_patterns_the_fastest_is_chosen_where_the_engine_timed_them() {
+    let block = Pattern::Block { channels: 4 };
+    let cell = |level: f64, drop: f64, pattern: Pattern, ms: f64, timed: Timed| {
+        let mut row = prune(level, drop);
+        (row.pattern, row.ms, row.timed) = (pattern, ms, timed);
+        row.ms_range = [ms, ms];
+        row
+    };
+    let rows = |timed: Timed| {
+        [
+            cell(0.8, 0.1, Pattern::Unstructured, 0.30, timed),
+            cell(0.9, 0.3, Pattern::Unstructured, 0.20, timed),
+            cell(0.7, 0.2, block, 0.15, timed),
+            cell(0.8, 0.4, block, 0.10, timed),
+            cell(0.9, 1.5, block, 0.05, timed),
+        ]
+    };
+    let chosen = |rows: &[Row], budget: f64| {
+        let row = choose(rows, budget).unwrap().prune.unwrap().row;
+        (row.level, row.pattern)
+    };
+    assert_eq!(chosen(&rows(Timed::Engine), 0.5), (0.8, block));
+    // Burn computes densely: its times say nothing of what is left.
+    assert_eq!(
+        chosen(&rows(Timed::Module), 0.5),
+        (0.9, Pattern::Unstructured)
+    );
+    // Only one pattern has a level that keeps the budget; none has one.
+    assert_eq!(
+        chosen(&rows(Timed::Engine), 0.15),
+        (0.8, Pattern::Unstructured)
+    );
+    assert_eq!(
+        chosen(&rows(Timed::Engine), 0.05),
+        (0.8, Pattern::Unstructured)
+    );
+    // Blocks that are slower than single weights are not.
+    let mut slow = rows(Timed::Engine);
+    slow[3].ms = 0.25;
+    slow[3].ms_range = [0.25; 2];
+    assert_eq!(chosen(&slow, 0.5), (0.9, Pattern::Unstructured));
+}
+
+#[test]
 fn rounding_does_not_break_the_budget() {
     let drop = 90.04 - 89.74;
     assert!(drop > 0.3);

@@ -3,9 +3,10 @@
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::cell::Cell;
 
-use burn_compress::engine::{Options, Program};
+use burn_compress::engine::{Choice, Options, Program};
 
 use super::engine::{images, resnet};
+use super::engine_split;
 
 thread_local! {
     static COUNT: Cell<usize> = const { Cell::new(0) };
@@ -42,19 +43,22 @@ fn a_run_allocates_nothing() {
         return;
     }
     assert!(allocations(|| drop(std::hint::black_box(vec![0u8; 100]))) > 0);
-    let model = resnet();
-    let whole: usize = model.output_dims().iter().map(|dim| dim.at(1)).product();
-    for threads in [1, 2] {
-        let options = Options {
-            threads: Some(threads),
-            ..Options::default()
-        };
-        let program = Program::compile(&model, options).unwrap();
-        for batch in [1, 7, 16, 35] {
-            let input = images(&model, batch, 9);
-            let mut output = vec![0.0; batch * whole];
-            let count = allocations(|| program.run_into(&input, batch, &mut output).unwrap());
-            assert_eq!(count, 0, "{threads} threads, batch {batch}");
+    // One that fits the caches whole, one whose first layers run image by image.
+    for model in [resnet(), engine_split::integers()] {
+        let whole: usize = model.output_dims().iter().map(|dim| dim.at(1)).product();
+        for threads in [1, 2] {
+            let options = Options {
+                threads: Some(threads),
+                choice: Choice::Estimated,
+                ..Options::default()
+            };
+            let program = Program::compile(&model, options).unwrap();
+            for batch in [1, 7, 16, 35] {
+                let input = images(&model, batch, 9);
+                let mut output = vec![0.0; batch * whole];
+                let count = allocations(|| program.run_into(&input, batch, &mut output).unwrap());
+                assert_eq!(count, 0, "{threads} threads, batch {batch}");
+            }
         }
     }
 }

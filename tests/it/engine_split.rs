@@ -60,7 +60,7 @@ impl Large {
     }
 }
 
-fn integers() -> IntegerModel {
+pub fn integers() -> IntegerModel {
     let device = device();
     let batches = [input([2, 3, SIDE, SIDE], 5, &device)];
     let module = randomized(Large::new(&device));

@@ -6,8 +6,8 @@ use std::time::Instant;
 use super::lanes::Lanes;
 use super::{Cell, Kernels, Work};
 
-/// Sums that do not wait for each other.
-const APART: usize = 8;
+/// Cells that are read without waiting for each other.
+const CELLS: usize = 8;
 const ROUNDS: usize = 4096;
 
 impl Kernels {
@@ -20,11 +20,22 @@ impl Kernels {
     /// assert!(kernels.peak(true) > 1e6 && kernels.peak(false) > 1e6);
     /// ```
     pub fn peak(self, codes: bool) -> f64 {
+        // As many as hide how long a sum takes, of what the registers hold.
+        let speeds = [
+            self.speed::<4>(codes),
+            self.speed::<8>(codes),
+            self.speed::<12>(codes),
+        ];
+        speeds.into_iter().fold(0.0, f64::max)
+    }
+
+    // With so many sums that do not wait for each other.
+    fn speed<const APART: usize>(self, codes: bool) -> f64 {
         let mut least = f64::INFINITY;
         // A processor takes a while to its full speed.
         for _ in 0..50 {
             let started = Instant::now();
-            self.dispatch(Peak { codes });
+            self.dispatch(Peak::<APART> { codes });
             least = least.min(started.elapsed().as_secs_f64());
         }
         let each = if codes { Cell::BYTES } else { Cell::SITES };
@@ -63,9 +74,9 @@ impl Work for Read<'_> {
     unsafe fn run<S: Lanes>(self) {
         // SAFETY: a cell is aligned; the set is there by the contract of `Work`.
         unsafe {
-            let mut sums = [S::splat_integer(0); APART];
+            let mut sums = [S::splat_integer(0); CELLS];
             for _ in 0..self.rounds {
-                for cells in black_box(self.cells).chunks_exact(APART) {
+                for cells in black_box(self.cells).chunks_exact(CELLS) {
                     for (sum, cell) in sums.iter_mut().zip(cells) {
                         *sum = S::add_integers(
                             *sum,
@@ -79,11 +90,11 @@ impl Work for Read<'_> {
     }
 }
 
-struct Peak {
+struct Peak<const APART: usize> {
     codes: bool,
 }
 
-impl Work for Peak {
+impl<const APART: usize> Work for Peak<APART> {
     #[inline(always)]
     unsafe fn run<S: Lanes>(self) {
         let cell = black_box(Cell::of_bytes(1));

@@ -163,8 +163,8 @@ impl Gather {
         const SITES: i32 = Cell::SITES as i32;
         // Parts of a cell that take as long as its sites one by one.
         const FEW: usize = 3;
-        let furthest = map.iter().max().map_or(-1, |&place| place.max(-1));
-        let read = ((furthest + SITES) / SITES) as usize;
+        let furthest = map.iter().filter_map(|&place| usize::try_from(place).ok());
+        let read = furthest.max().map_or(0, |place| place / Cell::SITES + 1);
         self.needs.0 = self.needs.0.max(read);
         self.needs.1 = self.needs.1.max((to as usize).saturating_add(1));
         let first = map[0];

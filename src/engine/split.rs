@@ -84,7 +84,11 @@ impl Split {
                 let products = skipped.filter(|stage| matches!(stage.work, StageWork::Product(_)));
                 let kept = &split.back.kept[products.count()..];
                 let mut later = at(&best, Chooser::new(choice, kept))?;
-                later.take_times(&split.back.layers);
+                later.take_trials(&split.back.layers);
+                later.back.measure(model, kernels)?;
+                let before = later.layers.len() - later.back.layers.len();
+                later.layers.truncate(before);
+                later.layers.extend_from_slice(&later.back.layers);
                 Ok(Some(later))
             }
             best => Ok(best.map(|_| split)),
@@ -128,9 +132,9 @@ impl Split {
         self.place.len() * Cell::SITES
     }
 
-    // What was measured of the same layers: all but the first, which is the tensors' way over the cut.
-    fn take_times(&mut self, rows: &[LayerRow]) {
-        for (row, known) in self.layers.iter_mut().rev().zip(rows.iter().rev()) {
+    // What was tried for the same layers, which are the last ones.
+    fn take_trials(&mut self, rows: &[LayerRow]) {
+        for (row, known) in self.back.layers.iter_mut().rev().zip(rows.iter().rev()) {
             if (&row.layer, &row.kernel) == (&known.layer, &known.kernel) {
                 *row = known.clone();
             }

@@ -131,11 +131,10 @@ pub(super) fn choose(
                 if best.0.is_none_or(|best| time < best) {
                     best = (Some(time), *way);
                 }
+                least = least.min(time);
                 if time > FAR * least || started.elapsed() > TRIAL {
-                    least = least.min(time);
                     break;
                 }
-                least = least.min(time);
             }
         }
         timed.push((name, best.1, best.1.of(product), best.0));

@@ -68,16 +68,11 @@ impl Plan {
         threads: usize,
         chooser: Chooser<'_>,
     ) -> Result<Self, EngineError> {
-        let Part {
-            model,
-            stages,
-            sites,
-            begin,
-        } = part;
-        let tensors = Tensors::of(model, stages, sites);
-        let prepared = prepare((model, stages, sites), &tensors, kernels, threads, &chooser)?;
-        let builder = Builder::new(model, sites, kernels, chooser, tensors, begin).with(prepared);
-        let built = builder.build(stages)?;
+        let Part { sites, begin, .. } = part;
+        let tensors = Tensors::of(part.model, part.stages, sites);
+        let prepared = prepare(part, &tensors, kernels, threads, &chooser)?;
+        let builder = Builder::new(part, kernels, chooser, tensors, prepared);
+        let built = builder.build(part.stages)?;
         let count = built.operations.len();
         let mut buffers: Vec<Buffer> = built
             .buffers

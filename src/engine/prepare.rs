@@ -9,10 +9,10 @@ use super::arguments::positions;
 use super::choices::Chooser;
 use super::choose::{Chosen, How, choose};
 use super::demand::Tensors;
-use super::layout::{Layout, Sites};
+use super::layout::Layout;
+use super::plan::Part;
 use super::stage::{Stage, StageWork, Weighted};
 use crate::graph::Value;
-use crate::graph::integer::IntegerModel;
 use crate::kernel::Kernels;
 
 /// A product to be made.
@@ -28,7 +28,7 @@ struct Job<'a, 'm> {
 ///
 /// Fails with [`EngineError::Kernel`] where there is no such kernel for a layer.
 pub(super) fn prepare(
-    (model, stages, sites): (&IntegerModel, &[Stage<'_>], Sites),
+    part: Part<'_>,
     tensors: &Tensors,
     kernels: Kernels,
     threads: usize,
@@ -36,7 +36,7 @@ pub(super) fn prepare(
 ) -> Result<HashMap<usize, Chosen>, EngineError> {
     let mut jobs = Vec::new();
     let mut products = 0;
-    for stage in stages {
+    for stage in part.stages {
         let StageWork::Product(weighted) = &stage.work else {
             continue;
         };
@@ -48,7 +48,7 @@ pub(super) fn prepare(
             .iter()
             .find(|tensor| tensor.value == own && tensor.is_own);
         let from = stage.inputs.iter().enumerate().map(|(place, &value)| {
-            let found = tensors.find(value, stage.demand(model, place, sites))?;
+            let found = tensors.find(value, stage.demand(part.model, place, part.sites))?;
             Some(tensors.all[found].layout)
         });
         let from: Option<Vec<Layout>> = from.collect();

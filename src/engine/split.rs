@@ -49,12 +49,14 @@ impl Split {
         known: Option<&Choices>,
     ) -> Result<Option<Self>, EngineError> {
         let cuts = cuts(model, stages, one);
-        let at =
-            |cut: &Cut, chooser| Self::new(model, stages, one, cut, (kernels, threads), chooser);
+        let at = |cut: &Cut, chooser, tried: &[LayerRow]| {
+            let back = cut.back(model, stages, kernels, threads, chooser, tried)?;
+            Self::new(one, cut, back, threads)
+        };
         if let Some(known) = known {
             let cut = cuts.iter().find(|cut| Some(cut.stages) == known.cut);
             let chooser = Chooser::new(choice, &known.sixteen);
-            return cut.map(|cut| at(cut, chooser)).transpose();
+            return cut.map(|cut| at(cut, chooser, &[])).transpose();
         }
         let large = |stage: &Stage<'_>| bytes(model, stage) > NEAR;
         let first = stages.iter().rposition(large).map_or(0, |last| last + 1);
@@ -62,7 +64,7 @@ impl Split {
         let Some(earliest) = cuts.next() else {
             return Ok(None);
         };
-        let split = at(&earliest, Chooser::new(choice, &[]))?;
+        let split = at(&earliest, Chooser::new(choice, &[]), &[])?;
         if choice == Choice::Estimated {
             return Ok(Some(split));
         }
@@ -83,37 +85,14 @@ impl Split {
                 let skipped = stages[earliest.stages..best.stages].iter();
                 let products = skipped.filter(|stage| matches!(stage.work, StageWork::Product(_)));
                 let kept = &split.back.kept[products.count()..];
-                let mut later = at(&best, Chooser::new(choice, kept))?;
-                later.take_trials(&split.back.layers);
-                later.back.measure(model, kernels)?;
-                let before = later.layers.len() - later.back.layers.len();
-                later.layers.truncate(before);
-                later.layers.extend_from_slice(&later.back.layers);
-                Ok(Some(later))
+                let chooser = Chooser::new(choice, kept);
+                Ok(Some(at(&best, chooser, &split.back.layers)?))
             }
             best => Ok(best.map(|_| split)),
         }
     }
 
-    fn new(
-        model: &IntegerModel,
-        stages: &[Stage<'_>],
-        one: &Plan,
-        cut: &Cut,
-        (kernels, threads): (Kernels, usize),
-        chooser: Chooser<'_>,
-    ) -> Result<Self, EngineError> {
-        let part = Part {
-            model,
-            stages: &stages[cut.stages..],
-            sites: Sites::Images,
-            begin: Some(Begin {
-                value: cut.value,
-                layout: cut.layout,
-            }),
-        };
-        let mut back = Plan::new(part, kernels, threads, chooser)?;
-        back.measure(model, kernels)?;
+    fn new(one: &Plan, cut: &Cut, back: Plan, threads: usize) -> Result<Self, EngineError> {
         let operations = one.ends[cut.stages - 1];
         let layers = one.layers[..operations].iter().chain(&back.layers);
         Ok(Self {
@@ -130,15 +109,6 @@ impl Split {
     /// Cells of the tensors of sixteen images.
     pub fn cells(&self) -> usize {
         self.place.len() * Cell::SITES
-    }
-
-    // What was tried for the same layers, which are the last ones.
-    fn take_trials(&mut self, rows: &[LayerRow]) {
-        for (row, known) in self.back.layers.iter_mut().rev().zip(rows.iter().rev()) {
-            if (&row.layer, &row.kernel) == (&known.layer, &known.kernel) {
-                *row = known.clone();
-            }
-        }
     }
 }
 
@@ -176,6 +146,38 @@ struct Cut {
     value: Value,
     place: Range<usize>,
     layout: Layout,
+}
+
+impl Cut {
+    // What runs behind it, measured. `tried`: what was tried for its layers before, which are the last
+    // ones.
+    fn back(
+        &self,
+        model: &IntegerModel,
+        stages: &[Stage<'_>],
+        kernels: Kernels,
+        threads: usize,
+        chooser: Chooser<'_>,
+        tried: &[LayerRow],
+    ) -> Result<Plan, EngineError> {
+        let part = Part {
+            model,
+            stages: &stages[self.stages..],
+            sites: Sites::Images,
+            begin: Some(Begin {
+                value: self.value,
+                layout: self.layout,
+            }),
+        };
+        let mut back = Plan::new(part, kernels, threads, chooser)?;
+        for (row, known) in back.layers.iter_mut().rev().zip(tried.iter().rev()) {
+            if (&row.layer, &row.kernel) == (&known.layer, &known.kernel) {
+                *row = known.clone();
+            }
+        }
+        back.measure(model, kernels)?;
+        Ok(back)
+    }
 }
 
 fn cuts(model: &IntegerModel, stages: &[Stage<'_>], one: &Plan) -> Vec<Cut> {

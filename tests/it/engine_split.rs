@@ -151,12 +151,7 @@ fn floats_too() {
     let module = randomized(Large::new(&device));
     let graph = Graph::capture(&module, [1, 3, SIDE, SIDE], Large::forward).unwrap();
     let model = graph.simplify().to_float_model(&module).unwrap();
-    let options = Options {
-        choice: Choice::Estimated,
-        threads: Some(2),
-        ..Options::default()
-    };
-    let program = Program::compile(&model, options).unwrap();
+    let program = Program::compile(&model, options(Kernels::detect().isa(), 2)).unwrap();
     assert!(is_split(&program));
     let input = images(&model, 16, 3);
     let found = program.run(&input, 16).unwrap();
@@ -172,12 +167,7 @@ fn what_is_not_finite_is_found() {
         return;
     }
     let model = integers();
-    let options = Options {
-        choice: Choice::Estimated,
-        threads: Some(2),
-        ..Options::default()
-    };
-    let program = Program::compile(&model, options).unwrap();
+    let program = Program::compile(&model, options(Kernels::detect().isa(), 2)).unwrap();
     let mut input = images(&model, 17, 4);
     let place = input.len() / 17 * 9 + 1234;
     input[place] = f32::INFINITY;
@@ -191,12 +181,7 @@ fn runs_at_once_share_the_threads() {
         return;
     }
     let model = integers();
-    let options = Options {
-        choice: Choice::Estimated,
-        threads: Some(2),
-        ..Options::default()
-    };
-    let program = Program::compile(&model, options).unwrap();
+    let program = Program::compile(&model, options(Kernels::detect().isa(), 2)).unwrap();
     let input = images(&model, 16, 6);
     let (expected, _) = model.run(&input, 16).unwrap();
     std::thread::scope(|scope| {

@@ -9,6 +9,7 @@ use super::choose::Chosen;
 use super::demand::Tensors;
 use super::layout::{Layout, Sites};
 use super::operation::{Operation, OperationWork, Rows};
+use super::plan::Part;
 use super::stage::{Kind, Stage, StageWork};
 use super::table::LayerRow;
 use crate::graph::Value;
@@ -34,7 +35,6 @@ pub(super) struct Builder<'a> {
     /// The buffer of each tensor in cells that was made, and of each plain one.
     made: HashMap<usize, usize>,
     plain: HashMap<Value, usize>,
-    /// Products that are made already, by step.
     prepared: HashMap<usize, Chosen>,
     built: Built,
 }
@@ -55,32 +55,26 @@ pub(super) struct Built {
 }
 
 impl<'a> Builder<'a> {
+    /// `prepared`: products that were made before, by step.
     pub fn new(
-        model: &'a IntegerModel,
-        sites: Sites,
+        part: Part<'a>,
         kernels: Kernels,
         chooser: Chooser<'a>,
         tensors: Tensors,
-        begin: Option<Begin>,
+        prepared: HashMap<usize, Chosen>,
     ) -> Self {
         Self {
-            model,
-            sites,
+            model: part.model,
+            sites: part.sites,
             kernels,
             chooser,
             tensors,
-            begin,
+            begin: part.begin,
             made: HashMap::new(),
             plain: HashMap::new(),
-            prepared: HashMap::new(),
+            prepared,
             built: Built::default(),
         }
-    }
-
-    /// With products that were made before, by step.
-    pub fn with(mut self, prepared: HashMap<usize, Chosen>) -> Self {
-        self.prepared = prepared;
-        self
     }
 
     pub fn build(mut self, stages: &[Stage]) -> Result<Built, EngineError> {

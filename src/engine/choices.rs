@@ -50,8 +50,8 @@ pub(super) struct Chooser<'a> {
     choice: Choice,
     known: &'a [Kept],
     pub kept: Vec<Kept>,
-    /// Of bytes and of floats, once measured.
-    peaks: [Option<f64>; 2],
+    /// Of floats, of bytes and of bytes in tiles, once measured.
+    peaks: [Option<f64>; 3],
 }
 
 impl<'a> Chooser<'a> {
@@ -60,7 +60,7 @@ impl<'a> Chooser<'a> {
             choice,
             known,
             kept: Vec::new(),
-            peaks: [None; 2],
+            peaks: [None; 3],
         }
     }
 
@@ -81,11 +81,19 @@ impl<'a> Chooser<'a> {
 
     /// Multiply-adds a second of one thread; only measured where kernels are timed.
     pub fn peak(&mut self, kernels: Kernels, codes: bool) -> f64 {
+        self.measured(usize::from(codes), || kernels.peak(codes))
+    }
+
+    /// Those of its matrix unit, or of its lanes where it has none.
+    pub fn matrix_peak(&mut self, kernels: Kernels) -> f64 {
+        self.measured(2, || {
+            kernels.matrix_peak().unwrap_or_else(|| kernels.peak(true))
+        })
+    }
+
+    fn measured(&mut self, which: usize, peak: impl Fn() -> f64) -> f64 {
         match self.choice {
-            Choice::Measured => {
-                let peak = &mut self.peaks[usize::from(codes)];
-                *peak.get_or_insert_with(|| kernels.peak(codes))
-            }
+            Choice::Measured => *self.peaks[which].get_or_insert_with(peak),
             Choice::Estimated => f64::INFINITY,
         }
     }

@@ -20,9 +20,11 @@ const FAR: f64 = 2.0;
 
 /// After which no more ways of a kernel are tried.
 const TRIAL: Duration = Duration::from_millis(10);
-/// The kernels of a product: each filter with its own records, and four that share them.
+/// The kernels of a product: each filter with its own records, four that share them, and sixteen in
+/// tiles.
 const SPARSE: &str = "sparse";
 const DENSE: &str = "dense";
+const TILED: &str = "tiled";
 
 /// How a layer's kernel is chosen.
 #[derive(Debug, Clone)]
@@ -48,6 +50,11 @@ impl Chosen {
     /// Whether its kernel was timed.
     pub fn is_timed(&self) -> bool {
         self.time.is_some()
+    }
+
+    /// Whether a matrix unit may run it.
+    pub fn is_tiled(&self) -> bool {
+        self.kernel == TILED
     }
 
     /// Where times are known, `peak` is what one thread can do at most, a second.
@@ -96,6 +103,7 @@ pub(super) fn choose(
         let (kernel, records) = match &kernel[..] {
             SPARSE => (SPARSE, Some(weighted.by_filter(from))),
             DENSE => (DENSE, weighted.shared(from)),
+            TILED => (TILED, weighted.tiled(from)),
             _ => return Err(KernelError::Records),
         };
         return Ok(Chosen {
@@ -109,6 +117,9 @@ pub(super) fn choose(
     }
     let mut candidates = vec![(SPARSE, weighted.by_filter(from))];
     candidates.extend(weighted.shared(from).map(|records| (DENSE, records)));
+    if kernels.has_matrix_unit() {
+        candidates.extend(weighted.tiled(from).map(|records| (TILED, records)));
+    }
     // A place of four filters costs about twice what one of one filter does. The likely best first.
     let cost = |records: &Records| (0..records.quads()).map(|q| records.cost(q)).sum::<usize>();
     candidates.sort_by_cached_key(|(_, records)| cost(records));
@@ -125,6 +136,10 @@ pub(super) fn choose(
         let mut best = (None, ways[0]);
         if matches!(choice, How::Measured) {
             let scratch = scratch.get_or_insert_with(|| Scratch::new(from, to, residual));
+            let ways = match name {
+                TILED => tiled_ways(to),
+                _ => ways.clone(),
+            };
             for way in &ways {
                 product = way.of(product);
                 let time = scratch.time(&product, kernels, FAR * least)?;
@@ -236,6 +251,16 @@ fn ways(weighted: &Weighted, from: &Layout, to: &Layout) -> Vec<Way> {
     if codes && near_planes < planes && weighted.groups == 1 {
         ways.insert(0, Way::Slices(near_planes * from.plane()));
     }
+    ways.dedup();
+    ways
+}
+
+// For tiles, which take two positions at a time.
+fn tiled_ways(to: &Layout) -> Vec<Way> {
+    let all = (to.tile[0] * to.tile[1]).max(1);
+    let mut ways: Vec<_> = [32, 8, 4]
+        .map(|positions| Way::Blocks(positions.min(all)))
+        .into();
     ways.dedup();
     ways
 }

@@ -18,8 +18,9 @@ pub(super) struct Operation {
     pub write: usize,
     /// What makes written planes whole.
     pub edges: Edges,
-    /// The cost of each unit of the output.
+    /// The cost of each unit of the output, and how many units are better not parted.
     pub costs: Vec<usize>,
+    pub together: usize,
     /// Cells of a unit.
     pub unit: usize,
     pub layer: String,
@@ -121,9 +122,14 @@ impl Operation {
         for thread in 1..=threads {
             let goal = total * thread / threads;
             let mut end = start;
-            while end < self.units() && (thread == threads || spent + self.costs[end] / 2 < goal) {
-                spent += self.costs[end];
-                end += 1;
+            while end < self.units() {
+                let next = (end + self.together.max(1)).min(self.units());
+                let cost: usize = self.costs[end..next].iter().sum();
+                if thread < threads && spent + cost / 2 >= goal {
+                    break;
+                }
+                spent += cost;
+                end = next;
             }
             shares.push(start..end);
             start = end;

@@ -22,8 +22,9 @@ use serde::{Deserialize, Serialize};
 pub struct LayerRow {
     /// Path of the layer.
     pub layer: String,
-    /// What runs it: `sparse` (each filter its own places), `dense` (four filters share them), the name
-    /// of an operation on cells, or `plain NAME` for the reference's own code.
+    /// What runs it: `sparse` (each filter its own places), `dense` (four filters share them), `tiled`
+    /// (sixteen, in a matrix unit), the name of an operation on cells, or `plain NAME` for the reference's
+    /// own code.
     pub kernel: String,
     /// Multiply-adds of a pass with weights that are not zero; 0 for other operations.
     pub multiply_adds: u64,

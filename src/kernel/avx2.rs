@@ -111,17 +111,6 @@ macro_rules! common {
         }
 
         #[inline(always)]
-        unsafe fn byte<const SHIFT: i32>(a: [__m256i; 2]) -> [__m256i; 2] {
-            unsafe {
-                let (count, low) = (_mm_cvtsi32_si128(SHIFT), _mm256_set1_epi32(255));
-                [
-                    _mm256_and_si256(_mm256_srl_epi32(a[0], count), low),
-                    _mm256_and_si256(_mm256_srl_epi32(a[1], count), low),
-                ]
-            }
-        }
-
-        #[inline(always)]
         unsafe fn pair(first: [__m256i; 2], second: [__m256i; 2]) -> [__m256i; 2] {
             unsafe {
                 [
@@ -225,6 +214,12 @@ impl Lanes for AvxVnni {
     unsafe fn total(sums: [__m256i; 2]) -> [__m256i; 2] {
         sums
     }
+
+    #[inline(always)]
+    unsafe fn byte<const PLACE: i32>(a: [__m256i; 2], term: [__m256i; 2]) -> [__m256i; 2] {
+        // Once this byte, and nothing of the others.
+        unsafe { Self::dot(term, a, Self::weights(1 << (8 * PLACE))) }
+    }
 }
 
 // SAFETY: as above.
@@ -279,6 +274,18 @@ impl Lanes for Avx2 {
                 _mm256_permute4x64_epi64::<0b11_01_10_00>(_mm256_hadd_epi32(a, b))
             };
             [pair(sums[0], sums[1]), pair(sums[2], sums[3])]
+        }
+    }
+
+    #[inline(always)]
+    unsafe fn byte<const PLACE: i32>(a: [__m256i; 2], term: [__m256i; 2]) -> [__m256i; 2] {
+        unsafe {
+            let (count, mask) = (_mm_cvtsi32_si128(8 * PLACE), _mm256_set1_epi32(255));
+            let byte = |half: usize| {
+                let byte = _mm256_and_si256(_mm256_srl_epi32(a[half], count), mask);
+                _mm256_add_epi32(byte, term[half])
+            };
+            [byte(0), byte(1)]
         }
     }
 }

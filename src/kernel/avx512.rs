@@ -114,14 +114,6 @@ macro_rules! common {
         }
 
         #[inline(always)]
-        unsafe fn byte<const SHIFT: i32>(a: __m512i) -> __m512i {
-            unsafe {
-                let count = _mm_cvtsi32_si128(SHIFT);
-                _mm512_and_si512(_mm512_srl_epi32(a, count), _mm512_set1_epi32(255))
-            }
-        }
-
-        #[inline(always)]
         unsafe fn pair(first: __m512i, second: __m512i) -> __m512i {
             unsafe { _mm512_packs_epi32(first, second) }
         }
@@ -196,6 +188,12 @@ impl Lanes for Avx512Vnni {
     unsafe fn total(sums: __m512i) -> __m512i {
         sums
     }
+
+    #[inline(always)]
+    unsafe fn byte<const PLACE: i32>(a: __m512i, term: __m512i) -> __m512i {
+        // Once this byte, and nothing of the others.
+        unsafe { Self::dot(term, a, Self::weights(1 << (8 * PLACE))) }
+    }
 }
 
 // SAFETY: as above.
@@ -251,6 +249,15 @@ impl Lanes for Avx512 {
                 _mm512_permutex2var_epi32(sums[0], even, sums[1]),
                 _mm512_permutex2var_epi32(sums[0], odd, sums[1]),
             )
+        }
+    }
+
+    #[inline(always)]
+    unsafe fn byte<const PLACE: i32>(a: __m512i, term: __m512i) -> __m512i {
+        unsafe {
+            let count = _mm_cvtsi32_si128(8 * PLACE);
+            let byte = _mm512_and_si512(_mm512_srl_epi32(a, count), _mm512_set1_epi32(255));
+            _mm512_add_epi32(byte, term)
         }
     }
 }

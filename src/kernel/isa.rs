@@ -2,6 +2,8 @@ use serde::{Deserialize, Serialize};
 
 use super::Work;
 #[cfg(target_arch = "x86_64")]
+use super::amx;
+#[cfg(target_arch = "x86_64")]
 use super::avx2::{Avx2, AvxVnni};
 #[cfg(target_arch = "x86_64")]
 use super::avx512::{Avx512, Avx512Vnni};
@@ -27,16 +29,20 @@ pub enum Isa {
     Avx512,
     /// The same, and dot products of bytes.
     Avx512Vnni,
+    /// The same, and a matrix unit for bytes, AMX. Linux lets a process use it that asks, which looking
+    /// for it does.
+    Amx,
 }
 
 impl Isa {
     /// All of them, the plainest first.
-    pub const ALL: [Self; 5] = [
+    pub const ALL: [Self; 6] = [
         Self::Portable,
         Self::Avx2,
         Self::AvxVnni,
         Self::Avx512,
         Self::Avx512Vnni,
+        Self::Amx,
     ];
 
     /// Its name in reports.
@@ -47,6 +53,7 @@ impl Isa {
             Self::AvxVnni => "avx-vnni",
             Self::Avx512 => "avx512",
             Self::Avx512Vnni => "avx512-vnni",
+            Self::Amx => "amx",
         }
     }
 
@@ -66,6 +73,7 @@ impl Isa {
             Self::AvxVnni => avx2() && is_x86_feature_detected!("avxvnni"),
             Self::Avx512 => avx512(),
             Self::Avx512Vnni => avx512() && is_x86_feature_detected!("avx512vnni"),
+            Self::Amx => Self::Avx512Vnni.is_here() && amx::is_here(),
         }
     }
 
@@ -108,12 +116,23 @@ impl Kernels {
         self.isa
     }
 
+    /// Whether it has a matrix unit for bytes, for which [`Records::Tiles`](super::Records) are.
+    ///
+    /// ```
+    /// use burn_compress::kernel::{Isa, Kernels};
+    /// let best = Kernels::detect();
+    /// assert_eq!(best.has_matrix_unit(), best.isa() == Isa::Amx);
+    /// ```
+    pub fn has_matrix_unit(self) -> bool {
+        self.isa == Isa::Amx
+    }
+
     pub(super) fn dispatch(self, work: impl Work) {
         // SAFETY: a value of this type exists only where the machine has its set.
         unsafe {
             match self.isa {
                 #[cfg(target_arch = "x86_64")]
-                Isa::Avx512Vnni => with_avx512_vnni(work),
+                Isa::Amx | Isa::Avx512Vnni => with_avx512_vnni(work),
                 #[cfg(target_arch = "x86_64")]
                 Isa::Avx512 => with_avx512(work),
                 #[cfg(target_arch = "x86_64")]

@@ -68,8 +68,8 @@ pub(super) trait Lanes: Copy {
     unsafe fn load_integers(cell: *const i32) -> Self::Integers;
     unsafe fn store_integers(cell: *mut i32, values: Self::Integers);
     unsafe fn add_integers(a: Self::Integers, b: Self::Integers) -> Self::Integers;
-    /// The byte of each lane after so many bits, unsigned.
-    unsafe fn byte<const SHIFT: i32>(a: Self::Integers) -> Self::Integers;
+    /// The byte of each lane at a place from 0 to 3, unsigned, and a term.
+    unsafe fn byte<const PLACE: i32>(a: Self::Integers, term: Self::Integers) -> Self::Integers;
     unsafe fn pair(first: Self::Integers, second: Self::Integers) -> Self::Pairs;
     /// Four bytes for each site, of two pairs and a term; what does not fit becomes what is nearest.
     unsafe fn quad(first: Self::Pairs, second: Self::Pairs, term: i16) -> Self::Integers;

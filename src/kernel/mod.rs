@@ -5,6 +5,8 @@
 //! what the others are tested against: in whole numbers all give the same bits.
 
 #[cfg(target_arch = "x86_64")]
+mod amx;
+#[cfg(target_arch = "x86_64")]
 mod avx2;
 #[cfg(target_arch = "x86_64")]
 mod avx512;
@@ -23,6 +25,7 @@ mod records;
 mod sliced;
 mod sums;
 mod team;
+mod tiled;
 mod windows;
 
 pub use cell::Cell;
@@ -32,7 +35,7 @@ pub use input::{Element, Frame, InputGrid};
 pub use isa::{Isa, Kernels};
 pub use places::{Edges, Gather, Move, SiteMap};
 pub use product::{Position, Product};
-pub use records::{QUAD, Record, Records, SharedRecord};
+pub use records::{QUAD, Record, Records, SharedRecord, TILE};
 pub use team::{Access, StepWork, Steps, Team};
 pub use windows::{Pooling, Windows};
 
@@ -46,7 +49,8 @@ use lanes::Lanes;
 /// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum KernelError {
-    /// Starts of records that do not rise to their number, or a record of a cell from 2^26 on.
+    /// Starts of records that do not rise to their number, tiles that do not fit their weights or are of
+    /// floats, or what lies in a cell from 2^26 on.
     #[error(
         "the starts of a layer's records do not rise to their number, or a record lies too far"
     )]

@@ -3,8 +3,10 @@
 use std::hint::black_box;
 use std::time::Instant;
 
+#[cfg(target_arch = "x86_64")]
+use super::amx;
 use super::lanes::Lanes;
-use super::{Cell, Kernels, Work};
+use super::{Cell, Kernels, TILE, Work};
 
 /// Cells that are read without waiting for each other.
 const CELLS: usize = 8;
@@ -27,6 +29,31 @@ impl Kernels {
             self.speed::<12>(codes),
         ];
         speeds.into_iter().fold(0.0, f64::max)
+    }
+
+    /// Multiply-adds a second of one thread's matrix unit, of bytes; none where it has none. Takes less than
+    /// a millisecond.
+    ///
+    /// ```
+    /// use burn_compress::kernel::Kernels;
+    /// let kernels = Kernels::detect();
+    /// assert_eq!(kernels.matrix_peak().is_some(), kernels.has_matrix_unit());
+    /// ```
+    pub fn matrix_peak(self) -> Option<f64> {
+        #[cfg(target_arch = "x86_64")]
+        if self.has_matrix_unit() {
+            // SAFETY: the unit is there.
+            let unit = unsafe { amx::Unit::new(TILE) };
+            let mut least = f64::INFINITY;
+            for _ in 0..50 {
+                let started = Instant::now();
+                unit.multiply(ROUNDS);
+                least = least.min(started.elapsed().as_secs_f64());
+            }
+            let each = TILE * TILE * Cell::BYTES;
+            return Some((ROUNDS * each) as f64 / least.max(f64::MIN_POSITIVE));
+        }
+        None
     }
 
     // With so many sums that do not wait for each other.

@@ -126,8 +126,8 @@ impl Lanes for Portable {
     }
 
     #[inline(always)]
-    unsafe fn byte<const SHIFT: i32>(a: [i32; 16]) -> [i32; 16] {
-        a.map(|a| (a >> SHIFT) & 255)
+    unsafe fn byte<const PLACE: i32>(a: [i32; 16], term: [i32; 16]) -> [i32; 16] {
+        std::array::from_fn(|lane| ((a[lane] >> (8 * PLACE)) & 255) + term[lane])
     }
 
     #[inline(always)]

@@ -5,6 +5,7 @@
 
 use super::records::Slices;
 use super::sums::Run;
+use super::tiled::Tiled;
 use super::{Cell, Epilogue, Filter, KernelError, Kernels, QUAD, Records, Sink};
 
 /// A place in the output of a product, in cells.
@@ -74,8 +75,8 @@ impl Product {
     /// A layer whose output planes have `plane` cells; `codes`: whether the input is bytes. What is
     /// made of floats is floats.
     ///
-    /// Fails with [`KernelError::Records`] where starts do not rise to the number of records or a record
-    /// lies too far, and with [`KernelError::Epilogue`] where the filters are not four a quad, an output
+    /// Fails with [`KernelError::Records`] where starts do not rise to the number of records, tiles do not
+    /// fit their weights or read floats, or a record lies too far, and with [`KernelError::Epilogue`] where the filters are not four a quad, an output
     /// or a residual lies outside its plane, bounds of codes exceed what a byte holds, or codes are to be
     /// made of floats.
     pub fn new(
@@ -86,6 +87,10 @@ impl Product {
         codes: bool,
     ) -> Result<Self, KernelError> {
         let reach = records.reach()?;
+        let tiles = matches!(records, Records::Tiles { .. });
+        if tiles && !codes {
+            return Err(KernelError::Records);
+        }
         let last = |of: fn(&Position) -> u32| positions.iter().map(of).max().unwrap_or(0) as usize;
         let output = last(|position| position.output).saturating_add(1);
         let within =
@@ -121,7 +126,7 @@ impl Product {
     }
 
     /// The same, with sums that are made of so many cells of the input after the other, in this order;
-    /// of codes alone. Records of a filter that do not rise by cell are not split.
+    /// of codes alone. Tiles, and records of a filter that do not rise by cell, are not split.
     pub fn in_slices(mut self, cells: usize) -> Self {
         self.slices = Slices::of(&self.records, cells.max(1));
         self
@@ -192,13 +197,20 @@ impl Product {
         {
             return Err(KernelError::Memory);
         }
-        kernels.dispatch(Run {
+        let run = Run {
             product: self,
             quads,
             input,
             residual,
             output: output.as_mut_ptr(),
-        });
+        };
+        match &self.records {
+            Records::Tiles { .. } => {
+                let unit = kernels.has_matrix_unit();
+                kernels.dispatch(Tiled { run, unit });
+            }
+            _ => kernels.dispatch(run),
+        }
         Ok(())
     }
 }

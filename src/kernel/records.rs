@@ -2,6 +2,8 @@ use super::{Cell, KernelError};
 
 /// Filters that are made together: their codes share a cell.
 pub const QUAD: usize = 4;
+/// Filters, and at most cells, of a tile.
+pub const TILE: usize = 16;
 
 // A cell's place in bytes; beyond 32 bits what is no cell's place, which `Records::reach` refuses.
 fn offset(cell: u32) -> u32 {
@@ -111,6 +113,21 @@ pub enum Records {
         /// Where each quad's begin, and the end: one for each quad and one.
         starts: Vec<u32>,
     },
+    /// Sixteen filters at a time share their places, which lie evenly, and all have weights there, zero
+    /// or not: what a matrix unit multiplies. Of bytes alone.
+    Tiles {
+        /// Quads of filters.
+        quads: usize,
+        /// Cells that a tile reads, 1 to 16.
+        depth: usize,
+        /// How far they are apart, in cells.
+        apart: u32,
+        /// The first cell of each tile, from the start of a window: as a record's, below 2^26.
+        cells: Vec<u32>,
+        /// By sixteen filters (zeros beyond the last), tile, filter and cell, the weights of its four
+        /// channels.
+        weights: Vec<[i8; 4]>,
+    },
 }
 
 impl Records {
@@ -119,6 +136,7 @@ impl Records {
         match self {
             Self::Filter { starts, .. } => starts.len().saturating_sub(1) / QUAD,
             Self::Shared { starts, .. } => starts.len().saturating_sub(1),
+            Self::Tiles { quads, .. } => *quads,
         }
     }
 
@@ -127,6 +145,7 @@ impl Records {
         match self {
             Self::Filter { records, .. } => size_of_val(&records[..]),
             Self::Shared { records, .. } => size_of_val(&records[..]),
+            Self::Tiles { weights, .. } => size_of_val(&weights[..]),
         }
     }
 
@@ -135,11 +154,23 @@ impl Records {
         let (starts, filters, factor) = match self {
             Self::Filter { starts, .. } => (starts, QUAD, 1),
             Self::Shared { starts, .. } => (starts, 1, 2),
+            // Sixteen cycles for sixteen filters, of two records each.
+            Self::Tiles { quads, cells, .. } => {
+                return if quad < *quads { 8 * cells.len() } else { 0 };
+            }
         };
         let mut starts = starts.iter().skip(quad.saturating_mul(filters));
         match (starts.next(), starts.nth(filters - 1)) {
             (Some(first), Some(end)) => end.saturating_sub(*first) as usize * factor,
             _ => 0,
+        }
+    }
+
+    /// Quads that are made at a time: fewer cost a thread as much.
+    pub fn together(&self) -> usize {
+        match self {
+            Self::Filter { .. } | Self::Shared { .. } => 1,
+            Self::Tiles { .. } => TILE / QUAD,
         }
     }
 
@@ -161,6 +192,15 @@ impl Records {
                     .map(|record| four(record.bits[filter % QUAD]))
                     .sum()
             }
+            Self::Tiles { depth, weights, .. } => {
+                let tiles = weights.chunks_exact(TILE * depth);
+                let tiles = tiles.skip(filter / TILE * self.of_filter(filter) / depth);
+                let of = tiles
+                    .take(self.of_filter(filter) / depth)
+                    .flat_map(|tile| &tile[filter % TILE * depth..][..*depth]);
+                of.map(|&weights| four(u32::from_le_bytes(weights.map(|weight| weight as u8))))
+                    .sum()
+            }
         }
     }
 
@@ -169,6 +209,7 @@ impl Records {
         let (starts, list) = match self {
             Self::Filter { starts, .. } => (starts, filter),
             Self::Shared { starts, .. } => (starts, filter / QUAD),
+            Self::Tiles { depth, cells, .. } => return cells.len() * depth,
         };
         (starts[list + 1] - starts[list]) as usize
     }
@@ -190,6 +231,25 @@ impl Records {
                 rising(starts, records.len()),
                 records.iter().map(|record| record.offset).max(),
             ),
+            Self::Tiles {
+                quads,
+                depth,
+                apart,
+                cells,
+                weights,
+            } => {
+                let tiles = quads
+                    .checked_mul(QUAD)
+                    .map(|filters| filters.div_ceil(TILE));
+                let tiles = tiles.and_then(|tiles| tiles.checked_mul(cells.len()));
+                let fits = tiles.and_then(|tiles| tiles.checked_mul(TILE)?.checked_mul(*depth));
+                let behind = (*depth as u32).saturating_sub(1).saturating_mul(*apart);
+                let last = cells.iter().map(|cell| cell.saturating_add(behind)).max();
+                (
+                    (1..=TILE).contains(depth) && fits == Some(weights.len()),
+                    last.map(offset),
+                )
+            }
         };
         let last = last.unwrap_or(0) as usize;
         match fits && last.is_multiple_of(Cell::BYTES) {
@@ -217,6 +277,7 @@ impl Slices {
             Records::Shared { records, starts } => {
                 Self::split(records, starts, cells, |r| r.cell())
             }
+            Records::Tiles { .. } => None,
         }
     }
 

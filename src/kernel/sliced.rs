@@ -3,7 +3,7 @@
 
 use super::chunks::chunks;
 use super::lanes::Lanes;
-use super::sums::{Run, add, pair};
+use super::sums::{Run, add, pair, totals};
 use super::{Position, QUAD, Records, SharedRecord};
 
 /// Quads whose sums wait: with a slice of the input they fill the cache.
@@ -23,6 +23,7 @@ impl Run<'_> {
         match self.product.records {
             Records::Filter { .. } => chunks!(positions, S::POSITIONS, call),
             Records::Shared { .. } => chunks!(positions, S::SHARED_POSITIONS, call),
+            Records::Tiles { .. } => {}
         }
     }
 
@@ -75,19 +76,20 @@ impl Run<'_> {
                                 _ => add_shared::<S, 1, P>(records, &starts, sums),
                             }
                         }
+                        // They have no slices.
+                        Records::Tiles { .. } => {}
                     }
                 }
             }
             for (sums, quad) in waiting.iter().zip(quads) {
                 let task = self.task(quad);
-                let first = pair::<S, P>(
-                    task.finish::<S, 0, P>(sums[0], chunk),
-                    task.finish::<S, 1, P>(sums[1], chunk),
-                );
-                let second = pair::<S, P>(
-                    task.finish::<S, 2, P>(sums[2], chunk),
-                    task.finish::<S, 3, P>(sums[3], chunk),
-                );
+                macro_rules! end {
+                    ($f:literal) => {
+                        task.finish::<S, $f, P>(totals::<S, P>(sums[$f]), chunk)
+                    };
+                }
+                let first = pair::<S, P>(end!(0), end!(1));
+                let second = pair::<S, P>(end!(2), end!(3));
                 task.write::<S, P>(first, second, chunk);
             }
         }

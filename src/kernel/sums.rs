@@ -96,6 +96,8 @@ impl Task<'_> {
                         chunks!(block, S::FLOAT_POSITIONS, call);
                     }
                 }
+                // `Tiled` runs them.
+                (Records::Tiles { .. }, _) => {}
                 (Records::Shared { records, starts }, codes) => {
                     let at = |place: usize| *starts.get_unchecked(place) as usize;
                     let records = records.get_unchecked(at(quad)..at(quad + 1));
@@ -152,7 +154,7 @@ impl Task<'_> {
                 ($f:literal) => {{
                     let mut sums = [S::sums(filters[$f].start); P];
                     add::<S, P>(records[$f], &starts, &mut sums);
-                    self.finish::<S, $f, P>(sums, chunk)
+                    self.finish::<S, $f, P>(totals::<S, P>(sums), chunk)
                 }};
             }
             let first = pair::<S, P>(filter!(0), filter!(1));
@@ -189,7 +191,7 @@ impl Task<'_> {
             }
             macro_rules! end {
                 ($f:literal, $sums:expr) => {
-                    self.finish::<S, $f, P>($sums[$f % F], chunk)
+                    self.finish::<S, $f, P>(totals::<S, P>($sums[$f % F]), chunk)
                 };
             }
             // As many filters at a time as the registers hold.
@@ -218,7 +220,7 @@ impl Task<'_> {
     #[inline(always)]
     pub(super) unsafe fn finish<S: Lanes, const F: usize, const P: usize>(
         &self,
-        sums: [S::Sums; P],
+        sums: [S::Integers; P],
         chunk: &[Position],
     ) -> [S::Integers; P] {
         // SAFETY: by `Work::run`.
@@ -227,7 +229,7 @@ impl Task<'_> {
             let (multiplier, offset) = (S::splat(filter.multiplier), S::splat(filter.offset));
             let mut ends = [S::splat(0.0); P];
             for (t, sum) in ends.iter_mut().zip(sums) {
-                let scaled = S::multiply(S::to_floats(S::total(sum)), multiplier);
+                let scaled = S::multiply(S::to_floats(sum), multiplier);
                 *t = S::add(scaled, offset);
             }
             if let Some(residual) = self.epilogue.residual {
@@ -237,17 +239,12 @@ impl Task<'_> {
                     let cell = self.residual.add(chunk.get_unchecked(i).residual as usize);
                     let codes = S::load_integers(cell.cast());
                     let code = match F {
-                        0 => S::byte::<0>(codes),
-                        1 => S::byte::<8>(codes),
-                        2 => S::byte::<16>(codes),
-                        _ => S::byte::<24>(codes),
+                        0 => S::byte::<0>(codes, low),
+                        1 => S::byte::<1>(codes, low),
+                        2 => S::byte::<2>(codes, low),
+                        _ => S::byte::<3>(codes, low),
                     };
-                    let code = match residual.low {
-                        0 => code,
-                        _ => S::add_integers(code, low),
-                    };
-                    let code = S::to_floats(code);
-                    *t = S::add(*t, S::multiply(code, factor));
+                    *t = S::add(*t, S::multiply(S::to_floats(code), factor));
                 }
             }
             if self.clamps {
@@ -401,6 +398,18 @@ impl Task<'_> {
                 S::store(self.output.add(F * self.plane + place).cast(), t);
             }
         }
+    }
+}
+
+#[inline(always)]
+pub(super) unsafe fn totals<S: Lanes, const P: usize>(sums: [S::Sums; P]) -> [S::Integers; P] {
+    // SAFETY: the machine has the set, by the callers.
+    unsafe {
+        let mut totals = [S::splat_integer(0); P];
+        for (total, sum) in totals.iter_mut().zip(sums) {
+            *total = S::total(sum);
+        }
+        totals
     }
 }
 

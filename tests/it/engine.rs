@@ -303,3 +303,29 @@ fn files_and_kept_choices() {
     let other = Program::compile_as(&linear, Options::default(), &kept).unwrap();
     assert!(other.run(&[1.0, 2.0, 3.0], 1).is_ok());
 }
+
+#[test]
+fn tiles_run_with_and_without_a_matrix_unit() {
+    let model = resnet();
+    let input = images(&model, 17, 4);
+    let (expected, _) = model.run(&input, 17).unwrap();
+    for isa in isas() {
+        let program = Program::compile(&model, options(isa, 2)).unwrap();
+        let mut choices = serde_json::to_value(program.choices()).unwrap();
+        for pass in ["one", "sixteen"] {
+            for kept in choices[pass].as_array_mut().unwrap() {
+                kept["kernel"] = json!("tiled");
+            }
+        }
+        let choices: Choices = serde_json::from_value(choices).unwrap();
+        let tiled = Program::compile_as(&model, options(isa, 3), &choices).unwrap();
+        assert_eq!(tiled.choices(), &choices);
+        let products = |row: &&LayerRow| row.multiply_adds > 0;
+        let mut rows = tiled.layers(17).iter().filter(products);
+        assert!(rows.all(|row| row.kernel == "tiled"));
+        assert_eq!(tiled.run(&input, 17).unwrap(), expected, "{}", isa.name());
+        let one = &input[..input.len() / 17];
+        let found = tiled.run(one, 1).unwrap();
+        assert_eq!(found, expected[..found.len()], "{}", isa.name());
+    }
+}

@@ -131,12 +131,17 @@ impl<'a> Builder<'a> {
             true => Edges::none(),
             false => layout.edges(),
         };
+        let together = match &work {
+            OperationWork::Product(product) => product.records().together(),
+            _ => 1,
+        };
         let operation = Operation {
             work,
             reads,
             write,
             edges,
             costs,
+            together,
             unit,
             layer: layer.to_string(),
         };
@@ -191,6 +196,7 @@ impl<'a> Builder<'a> {
                 )?;
                 let codes = matches!(layouts[0].shape.kind, Kind::Codes { .. });
                 let peak = match chosen.is_timed() {
+                    true if chosen.is_tiled() => self.chooser.matrix_peak(self.kernels),
                     true => self.chooser.peak(self.kernels, codes),
                     false => f64::INFINITY,
                 };

@@ -187,6 +187,7 @@ impl Builder<'_> {
             write,
             edges: Edges::none(),
             costs: vec![1],
+            together: 1,
             unit: cells,
             layer: "unpack".to_string(),
         };
@@ -248,6 +249,7 @@ impl Builder<'_> {
             write,
             edges: Edges::none(),
             costs: vec![1],
+            together: 1,
             unit: cells,
             layer: stage.layer.clone(),
         };

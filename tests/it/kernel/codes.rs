@@ -5,7 +5,7 @@ use std::ops::Range;
 use burn_compress::kernel::{Cell, Epilogue, Filter, Product, QUAD, Residual, Sink};
 use proptest::prelude::*;
 
-use super::layer::{Layer, layers, sparse};
+use super::layer::{Form, Layer, layers, sparse};
 use super::{ALL, Noise, all, byte, marked, real, within};
 
 #[derive(Debug)]
@@ -68,8 +68,8 @@ impl Case {
         }
     }
 
-    fn product(&self, shared: bool) -> Product {
-        let records = self.layer.code_records(&self.weights, shared);
+    fn product(&self, form: Form) -> Product {
+        let records = self.layer.code_records(&self.weights, form);
         let positions = self.layer.positions();
         let plane = self.layer.to.cells;
         let product = Product::new(records, self.epilogue.clone(), positions, plane, true);
@@ -119,22 +119,22 @@ impl Case {
         }
     }
 
-    // For every instruction set: all quads, then some.
-    fn check(&self, some: Range<usize>) -> Result<(), TestCaseError> {
+    // For every instruction set and form: all quads, then some.
+    fn check(&self, forms: &[Form], some: Range<usize>) -> Result<(), TestCaseError> {
         let input = self.layer.input.bytes(&self.input, &self.layer.from);
         let added = self.layer.output.bytes(&self.added, &self.layer.residual);
         let expected = self.expected(&self.sums());
         let quads = self.layer.filters / QUAD;
         let quad = expected.len() / quads;
-        for shared in [false, true] {
-            let product = self.product(shared);
+        for &form in forms {
+            let product = self.product(form);
             prop_assert_eq!(product.planes() * product.plane(), quad);
             for kernels in all() {
                 let mut output = marked(expected.len());
                 product
                     .run(kernels, 0..quads, &input, &added, &mut output)
                     .unwrap();
-                prop_assert!(output == expected, "{:?}, shared: {shared}", kernels.isa());
+                prop_assert!(output == expected, "{:?}, {form:?}", kernels.isa());
 
                 let part = some.start * quad..some.end * quad;
                 let mut output = marked(expected.len());
@@ -144,11 +144,7 @@ impl Case {
                     .unwrap();
                 let mut only = marked(expected.len());
                 only[part.clone()].copy_from_slice(&expected[part]);
-                prop_assert!(
-                    output == only,
-                    "{:?}, shared: {shared}, {some:?}",
-                    kernels.isa()
-                );
+                prop_assert!(output == only, "{:?}, {form:?}, {some:?}", kernels.isa());
             }
         }
         Ok(())
@@ -173,13 +169,26 @@ proptest! {
 
     #[test]
     fn products_of_codes_are_exact(
-        layer in layers(4, 3),
+        layer in layers(3, 4, 3),
         residual in any::<bool>(),
         codes in any::<bool>(),
         ends in [0..4usize, 0..4],
     ) {
         let quads = layer.filters / QUAD;
         let (a, b) = (ends[0].min(quads), ends[1].min(quads));
-        Case::new(layer, residual, codes).check(a.min(b)..a.max(b))?;
+        let forms = [Form::Filter, Form::Shared];
+        Case::new(layer, residual, codes).check(&forms, a.min(b)..a.max(b))?;
+    }
+
+    #[test]
+    fn tiles_of_codes_are_exact(
+        layer in layers(11, 4, 20),
+        (residual, codes) in any::<(bool, bool)>(),
+        depth in 1..=16usize,
+        ends in [0..12usize, 0..12],
+    ) {
+        let quads = layer.filters / QUAD;
+        let (a, b) = (ends[0].min(quads), ends[1].min(quads));
+        Case::new(layer, residual, codes).check(&[Form::Tiles(depth)], a.min(b)..a.max(b))?;
     }
 }

@@ -1,6 +1,6 @@
 //! A convolution over sixteen images in plain arrays, and how it lies in cells.
 
-use burn_compress::kernel::{Cell, Position, QUAD, Record, Records, SharedRecord};
+use burn_compress::kernel::{Cell, Position, QUAD, Record, Records, SharedRecord, TILE};
 use proptest::prelude::*;
 
 use super::{Noise, marked};
@@ -91,6 +91,15 @@ impl Dims {
     }
 }
 
+/// How weights lie.
+#[derive(Debug, Clone, Copy)]
+pub enum Form {
+    Filter,
+    Shared,
+    /// Of so many cells.
+    Tiles(usize),
+}
+
 /// A convolution without padding: its weights are `[filter][channel][tap]`.
 #[derive(Debug, Clone)]
 pub struct Layer {
@@ -159,27 +168,60 @@ impl Layer {
         all.collect()
     }
 
-    /// Records of weights that are bytes, those of four zeros left out.
-    pub fn code_records(&self, weights: &[i8], shared: bool) -> Records {
+    /// Records of weights that are bytes, those of four zeros left out but in tiles.
+    pub fn code_records(&self, weights: &[i8], form: Form) -> Records {
         let four = |filter: usize, channel: usize, tap: usize| -> [i8; 4] {
             std::array::from_fn(|c| weights[self.weight(filter, channel + c, tap)])
         };
         let places = self.places(4);
-        match shared {
-            false => self.by_filter(|filter| {
+        match form {
+            Form::Filter => self.by_filter(|filter| {
                 let each = places.iter().map(|&(channel, tap, cell)| {
                     let four = four(filter, channel, tap);
                     (four != [0; 4]).then(|| Record::of_bytes(cell, four))
                 });
                 each.flatten().collect()
             }),
-            true => self.shared(|first| {
+            Form::Shared => self.shared(|first| {
                 let each = places.iter().map(|&(channel, tap, cell)| {
                     let all = std::array::from_fn(|f| four(first + f, channel, tap));
                     (all != [[0; 4]; QUAD]).then(|| SharedRecord::of_bytes(cell, all))
                 });
                 each.flatten().collect()
             }),
+            Form::Tiles(depth) => self.tiles(depth, four),
+        }
+    }
+
+    // Tiles of so many groups of channels, the last of them from where they end in time.
+    fn tiles(&self, depth: usize, four: impl Fn(usize, usize, usize) -> [i8; 4]) -> Records {
+        let groups = self.input.channels / 4;
+        let depth = depth.clamp(1, groups.min(TILE));
+        let parts = (0..groups).step_by(depth);
+        let all: Vec<(usize, usize)> = (0..self.taps())
+            .flat_map(|tap| parts.clone().map(move |part| (tap, part)))
+            .collect();
+        let first = |part: usize| part.min(groups - depth);
+        let mut weights = Vec::new();
+        for sixteen in (0..self.filters).step_by(TILE) {
+            for &(tap, part) in &all {
+                for filter in sixteen..sixteen + TILE {
+                    weights.extend((first(part)..first(part) + depth).map(|group| {
+                        match filter < self.filters && group >= part {
+                            true => four(filter, group * 4, tap),
+                            false => [0; 4],
+                        }
+                    }));
+                }
+            }
+        }
+        let cell = |&(tap, part): &(usize, usize)| first(part) * self.from.cells + self.tap(tap);
+        Records::Tiles {
+            quads: self.filters / QUAD,
+            depth,
+            apart: self.from.cells as u32,
+            cells: all.iter().map(|tile| cell(tile) as u32).collect(),
+            weights,
         }
     }
 
@@ -238,9 +280,9 @@ pub fn sparse<T: Default>(
 }
 
 prop_compose! {
-    /// Layers of up to three quads, whose input has so many channels at most.
-    pub fn layers(unit: usize, most: usize)(
-        (quads, groups) in (1..=3usize, 1..=most),
+    /// Layers of up to so many quads, whose input has so many times `unit` channels at most.
+    pub fn layers(quads: usize, unit: usize, most: usize)(
+        (quads, groups) in (1..=quads, 1..=most),
         (kernel, stride, dilation) in ([1..=3usize, 1..=3], [1..=2usize, 1..=2], [1..=2usize, 1..=2]),
         size in [1..=5usize, 1..=8],
         slack in [[0..3usize, 0..3, 0..3], [0..3, 0..3, 0..3], [0..3, 0..3, 0..3]],

@@ -1,8 +1,8 @@
 //! Products that do not fit are refused, and nothing is written.
 
 use burn_compress::kernel::{
-    Epilogue, Filter, KernelError, Position, Product, QUAD, Record, Records, Residual,
-    SharedRecord, Sink,
+    Cell, Epilogue, Filter, KernelError, Position, Product, QUAD, Record, Records, Residual,
+    SharedRecord, Sink, TILE,
 };
 
 use super::{ALL, HUGE, all, at, marked};
@@ -104,6 +104,61 @@ fn a_record_of_a_cell_beyond_32_bits_is_refused() {
     for kernels in all() {
         let run = product.run(kernels, 0..1, &marked(1000), &[], &mut marked(4));
         assert_eq!(run, Err(KernelError::Memory));
+    }
+}
+
+// Two quads that read one cell and the next.
+fn tiles(quads: usize, depth: usize, apart: u32, cells: &[u32], weights: usize) -> Records {
+    Records::Tiles {
+        quads,
+        depth,
+        apart,
+        cells: cells.to_vec(),
+        weights: vec![[1; 4]; weights],
+    }
+}
+
+#[test]
+fn tiles_fit_their_weights() {
+    let new = |records: &Records, codes| {
+        let epilogue = epilogue(2, Sink::Floats, ALL);
+        Product::new(records.clone(), epilogue, vec![at(0, 0, 0)], 1, codes)
+    };
+    let good = tiles(2, 2, 1, &[0, 5], 2 * 2 * TILE);
+    assert!(new(&good, true).is_ok());
+    let none = tiles(2, 2, 1, &[], 0);
+    assert!(new(&none, true).is_ok());
+    assert_eq!(new(&good, false).err(), Some(KernelError::Records));
+    for records in [
+        tiles(2, 2, 1, &[0, 5], 2 * 2 * TILE - 1),
+        tiles(2, 2, 1, &[0, 5], 2 * 2 * TILE + 1),
+        tiles(5, 2, 1, &[0, 5], 2 * 2 * TILE),
+        tiles(2, 0, 1, &[0, 5], 0),
+        tiles(2, 17, 1, &[0], 17 * TILE),
+        tiles(2, HUGE, 1, &[0], TILE),
+        tiles(HUGE, 2, 1, &[0], 2 * TILE),
+        tiles(HUGE, 2, 1, &[], 0),
+        tiles(2, 2, 1, &[0, 1 << 26], 2 * 2 * TILE),
+        tiles(2, 2, 1, &[0, (1 << 26) - 1], 2 * 2 * TILE),
+        tiles(2, 2, u32::MAX, &[0, 5], 2 * 2 * TILE),
+        tiles(2, 16, 1 << 23, &[0], 16 * TILE),
+    ] {
+        assert_eq!(new(&records, true).err(), Some(KernelError::Records));
+    }
+    // All cells of the last tile are needed.
+    let product = new(&good, true).unwrap();
+    for kernels in all() {
+        let run = |cells: usize| product.run(kernels, 0..2, &marked(cells), &[], &mut marked(8));
+        assert_eq!(run(6), Err(KernelError::Memory));
+        assert_eq!(run(7), Ok(()));
+        // No records, no sums.
+        let none = new(&none, true).unwrap();
+        let mut output = marked(8);
+        assert_eq!(
+            none.run(kernels, 0..2, &marked(1), &[], &mut output),
+            Ok(())
+        );
+        assert!(output.iter().all(|cell| *cell == Cell::of_floats(0.0)));
     }
 }
 

@@ -1,0 +1,233 @@
+//! A product whose weights lie in tiles, of sixteen filters each: what a matrix unit multiplies, or the
+//! lanes where there is none.
+
+use std::marker::PhantomData;
+use std::mem::MaybeUninit;
+use std::ops::Range;
+
+#[cfg(target_arch = "x86_64")]
+use super::amx;
+use super::lanes::Lanes;
+use super::sums::{Run, pair};
+use super::{Cell, Position, QUAD, Records, TILE, Work};
+
+/// Quads of a tile.
+const QUADS: usize = TILE / QUAD;
+/// Cells and, of each filter, groups of four weights that are worked through for all positions before the
+/// next ones: with their operands they fill half of a first-level cache.
+const SLICE: usize = 144;
+/// Pairs of positions whose sums wait meanwhile.
+const WAITING: usize = 16;
+
+/// Of sixteen filters the sums of sixteen sites.
+pub(super) type Sums = [Cell; TILE];
+
+/// `F` times sixteen filters at `P` positions.
+///
+/// Whoever makes one sees to it that, from every start and every one of `cells`, `depth` cells that may
+/// be read lie `apart` cells from each other, and that after each of `weights` there are `depth` times
+/// 64 bytes for every one of `cells`; `depth` is 1 to 16.
+pub(super) struct TileRun<'a, const F: usize, const P: usize> {
+    pub cells: &'a [u32],
+    /// Whether sums go on from what they are.
+    pub more: bool,
+    pub depth: usize,
+    pub apart: usize,
+    pub weights: [*const u8; F],
+    pub starts: [*const u8; P],
+}
+
+/// What multiplies tiles.
+pub(super) trait Multiply {
+    /// Sums of products, of 32 bits, that wrap: for each sixteen filters those of each position.
+    ///
+    /// # Safety
+    ///
+    /// `run` is as [`TileRun`] says, and `sums` leads to `F` times `P` of them, all of which are written;
+    /// they were before, where they go on.
+    unsafe fn sums<const F: usize, const P: usize>(&self, run: &TileRun<F, P>, sums: *mut Sums);
+}
+
+/// The lanes in place of a matrix unit.
+struct InLanes<S>(PhantomData<S>);
+
+impl<S: Lanes> Multiply for InLanes<S> {
+    #[inline(always)]
+    unsafe fn sums<const F: usize, const P: usize>(&self, run: &TileRun<F, P>, sums: *mut Sums) {
+        // SAFETY: by the contract; the machine has the set, as it runs `Tiled` by it.
+        unsafe {
+            for (place, filter) in (0..F * P).flat_map(|of| (0..TILE).map(move |f| (of, f))) {
+                let to: *mut Cell = (&raw mut (*sums.add(place))[filter]).cast();
+                let mut sum = S::sums(0);
+                for (tile, &cell) in run.cells.iter().enumerate() {
+                    for row in 0..run.depth {
+                        let cell = cell as usize + row * run.apart;
+                        let bytes = S::bytes(run.starts[place % P].add(cell * Cell::BYTES));
+                        let weights = run.weights[place / P].cast::<u32>();
+                        let weights = weights.add((tile * TILE + filter) * run.depth + row);
+                        sum = S::dot(sum, bytes, S::weights(weights.read()));
+                    }
+                }
+                let sum = match run.more {
+                    true => S::add_integers(S::load_integers(to.cast()), S::total(sum)),
+                    false => S::total(sum),
+                };
+                S::store_integers(to.cast(), sum);
+            }
+        }
+    }
+}
+
+/// A run of a product in tiles.
+pub(super) struct Tiled<'a> {
+    pub run: Run<'a>,
+    /// Whether there is a matrix unit.
+    pub unit: bool,
+}
+
+impl Work for Tiled<'_> {
+    #[inline(always)]
+    unsafe fn run<S: Lanes>(self) {
+        #[cfg(target_arch = "x86_64")]
+        if self.unit
+            && let Records::Tiles { depth, .. } = self.run.product.records
+        {
+            // SAFETY: the unit is there, and `Product::new` has checked the depth.
+            let unit = unsafe { amx::Unit::new(depth) };
+            // SAFETY: by `Work::run`.
+            return unsafe { self.by::<S, _>(&unit) };
+        }
+        // SAFETY: by `Work::run`.
+        unsafe { self.by::<S, _>(&InLanes::<S>(PhantomData)) }
+    }
+}
+
+impl Tiled<'_> {
+    #[inline(always)]
+    unsafe fn by<S: Lanes, M: Multiply>(&self, unit: &M) {
+        // SAFETY: by `Work::run`.
+        unsafe {
+            match self.run.product.positions.len() {
+                0 => {}
+                1 => self.run.tiled::<S, M, 1>(unit),
+                _ => self.run.tiled::<S, M, 2>(unit),
+            }
+        }
+    }
+}
+
+impl Run<'_> {
+    // SAFETY contract: as of `Work::run`, on codes; there are `P` positions, one or two.
+    #[inline(always)]
+    unsafe fn tiled<S: Lanes, M: Multiply, const P: usize>(&self, unit: &M) {
+        let Records::Tiles { depth, cells, .. } = &self.product.records else {
+            return;
+        };
+        let positions = &self.product.positions[..];
+        let slices = (cells.len() * depth).div_ceil(SLICE).max(1);
+        let slice = cells.len().div_ceil(slices);
+        let mut sums = [const { [const { MaybeUninit::<[Sums; 2]>::uninit() }; P] }; WAITING];
+        let most = self.product.block.min(WAITING * P);
+        for block in (0..positions.len()).step_by(most) {
+            let end = (block + most).min(positions.len());
+            // The last one again where they are odd.
+            let chunks = (block..end).step_by(P).map(|place| {
+                let place = place.min(positions.len() - P);
+                &positions[place..place + P]
+            });
+            let mut first = self.quads.start;
+            while first < self.quads.end {
+                // Sixteen filters, and the next sixteen with them; the first and the last may be cut.
+                let tile = |tiles: usize| (first / QUADS + tiles) * QUADS;
+                let quads = first..tile(2).min(self.quads.end);
+                for part in 0..slices {
+                    let cells = part * slice..((part + 1) * slice).min(cells.len());
+                    for (sums, chunk) in sums.iter_mut().zip(chunks.clone()) {
+                        let sums: *mut Sums = sums.as_mut_ptr().cast();
+                        // SAFETY: by the contract; the first part writes all sums before any are read.
+                        unsafe {
+                            match quads.end > tile(1) {
+                                true => self.multiply::<M, 2, P>(unit, first, chunk, &cells, sums),
+                                false => self.multiply::<M, 1, P>(unit, first, chunk, &cells, sums),
+                            }
+                            if part + 1 == slices {
+                                self.end::<S, P>(sums, quads.clone(), chunk);
+                            }
+                        }
+                    }
+                }
+                first = quads.end;
+            }
+        }
+    }
+
+    #[inline(always)]
+    unsafe fn multiply<M: Multiply, const F: usize, const P: usize>(
+        &self,
+        unit: &M,
+        quad: usize,
+        chunk: &[Position],
+        part: &Range<usize>,
+        sums: *mut Sums,
+    ) {
+        let Records::Tiles {
+            depth,
+            apart,
+            cells,
+            weights,
+            ..
+        } = &self.product.records
+        else {
+            return;
+        };
+        let tile = depth * TILE;
+        // SAFETY: quads and positions are those that `Product::run` has checked, tiles are as long as
+        // `Product::new` has, and the part is one of them.
+        unsafe {
+            let weights = |f: usize| {
+                let group = (quad / QUADS + f) * cells.len();
+                weights.as_ptr().add((group + part.start) * tile).cast()
+            };
+            let run = TileRun::<F, P> {
+                cells: cells.get_unchecked(part.clone()),
+                more: part.start > 0,
+                depth: *depth,
+                apart: *apart as usize,
+                weights: std::array::from_fn(weights),
+                starts: self.task(quad).starts::<P>(chunk),
+            };
+            unit.sums(&run, sums);
+        }
+    }
+
+    #[inline(always)]
+    unsafe fn end<S: Lanes, const P: usize>(
+        &self,
+        sums: *const Sums,
+        quads: Range<usize>,
+        chunk: &[Position],
+    ) {
+        let first = quads.start / QUADS;
+        for quad in quads {
+            // SAFETY: by the contract of `tiled`.
+            unsafe {
+                let task = self.task(quad);
+                let filters = &*task.filters;
+                let sums = sums.add((quad / QUADS - first) * P).cast::<Cell>();
+                macro_rules! end {
+                    ($f:literal) => {{
+                        let start = S::splat_integer(filters[$f].start);
+                        let mut ends = [start; P];
+                        for (p, end) in ends.iter_mut().enumerate() {
+                            let sum = sums.add(p * TILE + quad % QUADS * QUAD + $f);
+                            *end = S::add_integers(S::load_integers(sum.cast()), start);
+                        }
+                        task.finish::<S, $f, P>(ends, chunk)
+                    }};
+                }
+                let pairs = pair::<S, P>(end!(0), end!(1));
+                task.write::<S, P>(pairs, pair::<S, P>(end!(2), end!(3)), chunk);
+            }
+        }
+    }
+}

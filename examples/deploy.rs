@@ -53,6 +53,9 @@ struct Arguments {
     /// Takes out what quantization does to the channels' means, likewise
     #[arg(long)]
     bias_correction: bool,
+    /// Rounds the factors and offsets of the integer form to so many significant bits: a smaller file
+    #[arg(long)]
+    factor_bits: Option<u32>,
     /// Where the integer form goes; the original in floats goes beside it, as original.bcm
     #[arg(long, default_value = "target/deploy/model.bcm")]
     out: PathBuf,
@@ -87,6 +90,10 @@ fn main() -> Result<(), Box<dyn Error>> {
             };
             quantize(&arguments, model, &train)?
         }
+    };
+    let integers = match arguments.factor_bits {
+        Some(bits) => integers.with_factor_bits(bits)?,
+        None => integers,
     };
     if let Some(folder) = arguments.out.parent() {
         std::fs::create_dir_all(folder)?;

@@ -59,15 +59,17 @@ impl LayerRow {
         }
     }
 
-    /// How many times faster it is than its dense kernel, where both were measured: 1 where compression gained
-    /// nothing.
+    /// How many times faster it is than the faster of its kernels that take all weights (`dense`, `tiled`),
+    /// where both were measured: 1 where compression gained nothing.
     pub fn gain(&self) -> Option<f64> {
-        let dense = self.others.iter().find(|(kernel, _)| kernel == "dense");
-        match (self.kernel.as_str(), dense, self.tried) {
-            ("dense", _, Some(_)) => Some(1.0),
-            (_, Some((_, dense)), Some(chosen)) => Some(dense / chosen),
-            _ => None,
+        let full = |kernel: &str| matches!(kernel, "dense" | "tiled");
+        let chosen = self.tried?;
+        if full(&self.kernel) {
+            return Some(1.0);
         }
+        let others = self.others.iter().filter(|(kernel, _)| full(kernel));
+        let best = others.map(|(_, time)| *time).min_by(f64::total_cmp);
+        best.map(|best| best / chosen)
     }
 }
 

@@ -11,7 +11,7 @@ use super::FormatError;
 use super::elements::from_le_bytes;
 
 /// Written now; files since the first are read.
-pub(super) const VERSION: u32 = 3;
+pub(super) const VERSION: u32 = 4;
 /// The part that holds the description, deflated; in version 1 it was in the metadata as it is. From
 /// version 3 on there is none where there is nothing to describe.
 pub(super) const DESCRIPTION: &str = "__description__";
@@ -75,7 +75,7 @@ impl<'a> Opened<'a> {
         }
         let description = match version {
             1 => description,
-            3 if !pieces.0.contains_key(DESCRIPTION) => String::new(),
+            3.. if !pieces.0.contains_key(DESCRIPTION) => String::new(),
             _ => inflate(pieces.take("", DESCRIPTION, Some(Dtype::U8))?.bytes)?,
         };
         Ok(Self {

@@ -94,6 +94,12 @@ pub enum GraphError {
         /// What is wrong.
         what: String,
     },
+    /// Factors cannot be rounded to this number of bits.
+    #[error("factors have no {bits} significant bits: choose 1 to 24")]
+    FactorBits {
+        /// The bits.
+        bits: u32,
+    },
     /// An input with a number that is none, or infinite.
     #[error("element {place} of the input is {value}; it must be finite")]
     NotFinite {

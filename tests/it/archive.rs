@@ -274,12 +274,12 @@ fn a_container_knows_its_kind_and_version() {
         let view = safetensors::tensor::TensorView::new(Dtype::U8, vec![1], &[1]).unwrap();
         safetensors::serialize([("a", view)], Some(fields.collect())).unwrap()
     };
-    for version in ["4", "4294967295"] {
+    for version in ["5", "4294967295"] {
         let bytes = metadata(&[("burn-compress", version)]);
         match Container::from_bytes("notes", &bytes) {
             Err(FormatError::Version {
                 found,
-                supported: 3,
+                supported: 4,
             }) => {
                 assert_eq!(found.to_string(), version);
             }

@@ -13,7 +13,7 @@ use burn_compress::schedule::{Curve, Schedule};
 use burn_compress::train::Checkpoint;
 use proptest::prelude::*;
 
-use super::device::device;
+use super::device::{cases, device};
 use super::models::{
     Net, Seen, WEIGHTS, assert_same, gradients, outputs, seen, train_step, trained, values,
 };
@@ -455,7 +455,7 @@ fn scales_follow_the_weights_at_their_own_pace() {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(24))]
+    #![proptest_config(ProptestConfig::with_cases(cases(24)))]
 
     #[test]
     fn masks_found_on_the_device_hold_exactly_the_share(

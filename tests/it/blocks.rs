@@ -13,7 +13,7 @@ use burn_compress::schedule::Curve;
 use burn_compress::train::Checkpoint;
 use proptest::prelude::*;
 
-use super::device::device;
+use super::device::{cases, device};
 use super::models::{Net, assert_same_run, look, seen, spread, train_step, trained};
 
 /// Input channels of a filter, and taps, of each layer of [`Net`].
@@ -138,7 +138,7 @@ fn check_threshold(blocks: &Judged, level: f64) -> Result<(), TestCaseError> {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(64))]
+    #![proptest_config(ProptestConfig::with_cases(cases(64)))]
 
     #[test]
     fn whole_blocks_go_lowest_first_as_close_to_the_level_as_they_can(

@@ -37,3 +37,12 @@ pub fn leaves_out(network: &str) -> bool {
     }
     slow
 }
+
+/// Cases of a property whose shapes vary: in software Vulkan each new one is new shaders.
+pub fn cases(all: u32) -> u32 {
+    if name() == "wgpu" {
+        all.div_ceil(8)
+    } else {
+        all
+    }
+}

@@ -7,7 +7,7 @@ use burn_compress::quantize::{
 };
 use proptest::prelude::*;
 
-use super::device::device;
+use super::device::{cases, device};
 
 // A GPU divides to within a few units in the last place: a value next to a tie may get the other code.
 fn divides_exactly() -> bool {
@@ -57,11 +57,6 @@ fn ranges() -> impl Strategy<Value = Ranges> {
         Ranges::LeastSquares,
         Ranges::LearnedStep,
     ])
-}
-
-// Each new shape is a new shader there.
-fn cases() -> u32 {
-    if divides_exactly() { 64 } else { 6 }
 }
 
 // Equally long groups: usual, all of one sign, with an outlier, pruned, constant, nothing.
@@ -123,7 +118,7 @@ fn check_parameters(parameters: &Parameters, scheme: &Scheme, groups: usize) {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(cases()))]
+    #![proptest_config(ProptestConfig::with_cases(cases(64)))]
 
     #[test]
     fn the_device_computes_what_the_scheme_defines(

@@ -12,6 +12,7 @@
 mod check;
 mod codes;
 mod elementwise;
+mod factors;
 mod file;
 mod float;
 mod grid;

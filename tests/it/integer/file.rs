@@ -247,7 +247,7 @@ fn files_of_version_2_load() {
     let container = apart();
     let parts = container.clone().into_parts().into_values().collect();
     let again = Container::new(KIND, container.description().into(), parts);
-    // As the third version writes that form, too.
+    // As later versions write that form, too.
     for bytes in [
         include_bytes!("../../data/version2-integers.bcm").to_vec(),
         again.to_bytes().unwrap(),
@@ -272,6 +272,44 @@ fn what_is_alike_in_a_network_takes_less() {
         }
     }
     let entropy = entropy_bits(codes.iter()) / 8.0;
+    let model = convolution(codes);
+    let bytes = model.to_bytes().unwrap();
+    assert!(
+        (bytes.len() as f64) < 0.93 * entropy,
+        "{} of {entropy}",
+        bytes.len()
+    );
+    assert_eq!(IntegerModel::from_bytes(&bytes).unwrap(), model);
+}
+
+#[test]
+fn blocks_take_one_mask() {
+    // One of ten weights, alone or with those beside it.
+    let rest = convolution(vec![0; 40 * 40 * 9]).to_bytes().unwrap().len();
+    let sizes = [1, 2, 4].map(|block| {
+        let mut noise = Noise(8);
+        let mut codes = vec![0; 40 * 40 * 9];
+        for place in 0..codes.len() {
+            let (channel, tap) = (place / 9 % 40, place % 9);
+            if channel % block == 0 && noise.below(10) == 0 {
+                for channel in 0..block {
+                    codes[place / 9 * 9 + channel * 9 + tap] = noise.pick(&[-1, 1]);
+                }
+            }
+        }
+        let kept = codes.iter().filter(|code| **code != 0).count();
+        let model = convolution(codes);
+        let bytes = model.to_bytes().unwrap();
+        assert_eq!(IntegerModel::from_bytes(&bytes).unwrap(), model);
+        // But for signs, which are noise here.
+        8.0 * (bytes.len() - rest) as f64 - kept as f64
+    });
+    assert!(sizes[1] < 0.6 * sizes[0], "{sizes:?}");
+    assert!(sizes[2] < 0.6 * sizes[1], "{sizes:?}");
+}
+
+/// A convolution of 40 channels, three by three.
+fn convolution(codes: Vec<i32>) -> IntegerModel {
     let grid = Grid::new(Scheme::symmetric(8).unwrap(), 1.0, 0).unwrap();
     let step = |op, input, channels: usize| Step {
         op,
@@ -298,15 +336,65 @@ fn what_is_alike_in_a_network_takes_less() {
         step(IntegerOp::Quantize, Value::Input, 40),
         step(convolution, Value::Node(0), 40),
     ];
-    let input = per_image(&[40, 5, 5]);
-    let model = IntegerModel::new(input, vec![], steps, Value::Node(1)).unwrap();
-    let bytes = model.to_bytes().unwrap();
-    assert!(
-        (bytes.len() as f64) < 0.93 * entropy,
-        "{} of {entropy}",
-        bytes.len()
-    );
-    assert_eq!(IntegerModel::from_bytes(&bytes).unwrap(), model);
+    IntegerModel::new(per_image(&[40, 5, 5]), vec![], steps, Value::Node(1)).unwrap()
+}
+
+#[test]
+fn factors_of_fewer_bits() {
+    let factors = |model: &IntegerModel| -> Vec<f32> {
+        let of = |step: &Step| match &step.op {
+            IntegerOp::Linear { rescale, .. } => rescale.multiplier.clone(),
+            _ => vec![],
+        };
+        model.steps().iter().flat_map(of).collect()
+    };
+    let with = |multiplier: Vec<f32>| {
+        let model = linear([2, multiplier.len()], vec![1; 2 * multiplier.len()]);
+        let mut steps = model.steps().to_vec();
+        if let IntegerOp::Linear { rescale, .. } = &mut steps[1].op {
+            rescale.offset = Some(multiplier.iter().map(|m| -m).collect());
+            rescale.multiplier = multiplier;
+        }
+        IntegerModel::new(per_image(&[2]), vec![], steps, Value::Node(1)).unwrap()
+    };
+    let mut noise = Noise(5);
+    let numbers: Vec<f32> = (0..500)
+        .map(|_| noise.within(1, 1 << 24) as f32 * 2.0f32.powi(noise.within(-60, 20)))
+        .collect();
+    let model = with(numbers.clone());
+    let mut least = model.to_bytes().unwrap().len();
+    for bits in (1..=24).rev() {
+        let shorter = model.with_factor_bits(bits).unwrap();
+        for (found, number) in factors(&shorter).into_iter().zip(&numbers) {
+            // By double precision: half to even at the last bit that stays.
+            let number = f64::from(*number);
+            let unit = 2.0f64.powi(number.log2().floor() as i32 + 1 - bits as i32);
+            let expected = (number / unit).round_ties_even() * unit;
+            assert_eq!(f64::from(found), expected, "{number} in {bits} bits");
+        }
+        assert_eq!(shorter.with_factor_bits(bits).unwrap(), shorter);
+        let bytes = shorter.to_bytes().unwrap();
+        assert_eq!(IntegerModel::from_bytes(&bytes).unwrap(), shorter);
+        // A bit less for each of a thousand, but for what sign and exponent are predicted from.
+        assert!(
+            bytes.len() <= least,
+            "{bits}: {} after {least}",
+            bytes.len()
+        );
+        least = bytes.len();
+    }
+    assert_eq!(model.with_factor_bits(24).unwrap(), model);
+    let twelve = model.with_factor_bits(12).unwrap().to_bytes().unwrap();
+    let saved = model.to_bytes().unwrap().len() - twelve.len();
+    assert!((1400..1600).contains(&saved), "{saved}");
+    let odd = with(vec![0.0, -0.0, f32::MAX, -3.0, 1.0e-45]);
+    let three = odd.with_factor_bits(3).unwrap();
+    assert_eq!(factors(&three)[..2], [0.0, -0.0]);
+    assert_eq!(factors(&three)[2], f32::MAX);
+    for bits in [0, 25, u32::MAX] {
+        let error = model.with_factor_bits(bits).unwrap_err();
+        assert!(matches!(error, GraphError::FactorBits { bits: found } if found == bits));
+    }
 }
 
 #[test]

@@ -9,6 +9,7 @@ use burn::tensor::activation::{relu, relu6, tanh};
 use burn_compress::format::{Granularity, Mapping};
 use proptest::prelude::*;
 
+use super::super::device::cases;
 use super::super::models::values;
 use super::*;
 
@@ -294,7 +295,7 @@ fn how() -> impl Strategy<Value = How> {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(40))]
+    #![proptest_config(ProptestConfig::with_cases(cases(40)))]
 
     #[test]
     fn any_convolution(geometry in geometry(), how in how()) {

@@ -13,7 +13,7 @@ const CLASSES: usize = 32;
 
 /// Models of vectors, one after the other.
 pub(crate) struct Floats {
-    predictor: Predictor,
+    predictor: Predictor<4>,
     // The vector before.
     before: Vec<f32>,
 }
@@ -31,6 +31,13 @@ impl Floats {
     /// Codes a vector of a kind. A reader fills it in.
     pub fn code(&mut self, coding: &mut impl Coding, kind: usize, numbers: &mut [f32]) {
         self.predictor.forget(0, NODES);
+        // Bits at the end that are zero in all, as in numbers that were rounded, take no room.
+        let zeros = numbers
+            .iter()
+            .map(|number| number.to_bits().trailing_zeros());
+        let zeros = coding
+            .plain(zeros.min().unwrap_or(0).min(PLAIN), 5)
+            .min(PLAIN);
         let is_like = self.before.len() == numbers.len();
         let mut last = 0;
         for (place, number) in numbers.iter_mut().enumerate() {
@@ -59,7 +66,7 @@ impl Floats {
             let is_round = self.predictor.code(coding, rest == 0, 0, places(0), 1);
             let rest = match is_round {
                 true => 0,
-                false => coding.plain(rest, PLAIN),
+                false => coding.plain(rest >> zeros, PLAIN - zeros) << zeros,
             };
             *number = f32::from_bits(head << PLAIN | rest);
             last = class(*number);

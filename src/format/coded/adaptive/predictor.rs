@@ -3,16 +3,13 @@
 use super::bits::{Coding, share};
 use super::logistic::{UNIT, squash, stretch};
 
-/// Contexts beside the base.
-pub(super) const CONTEXTS: usize = 4;
-
 /// How often a chance's bits were seen, at most: later ones move it by as much as the one that made this
 /// number.
 const MOST_SEEN: usize = 255;
 /// What a chance counts as seen that starts from the base's.
 const AT_FIRST: u32 = 1;
-/// Weights of a mix are in 65536ths. The base's is 1 at first, those of the others' differences:
-const OTHERS: i32 = 13_000;
+/// Weights of a mix are in 65536ths. The base's is 1 at first, those of the others' differences together:
+const OTHERS: i32 = 52_000;
 const LARGEST_WEIGHT: i32 = 1 << 24;
 /// How fast weights move: by the error times the input, divided by two to this power.
 const SPEED: u32 = 15;
@@ -55,19 +52,27 @@ impl Chance {
 }
 
 /// Predicts bits from a base and contexts that refine it. Each learns what follows it; a context that is
-/// new says what the base says.
-pub(super) struct Predictor {
+/// new says what the base says. There are `N` kinds of contexts beside the base.
+pub(super) struct Predictor<const N: usize> {
     base: Vec<Chance>,
-    contexts: [Vec<Chance>; CONTEXTS],
-    /// Of the base's logarithm of odds, and of the contexts' differences from it.
-    mixes: Vec<[i32; 1 + CONTEXTS]>,
+    contexts: [Vec<Chance>; N],
+    mixes: Vec<Mix<N>>,
 }
 
-impl Predictor {
+/// Weights of the base's logarithm of odds, and of the contexts' differences from it.
+#[derive(Clone, Copy)]
+struct Mix<const N: usize> {
+    base: i32,
+    others: [i32; N],
+}
+
+impl<const N: usize> Predictor<N> {
     /// With so many bases, contexts of each kind, and mixes.
-    pub fn new(base: usize, contexts: [usize; CONTEXTS], mixes: usize) -> Self {
-        let mut mix = [OTHERS; 1 + CONTEXTS];
-        mix[0] = 1 << 16;
+    pub fn new(base: usize, contexts: [usize; N], mixes: usize) -> Self {
+        let mix = Mix {
+            base: 1 << 16,
+            others: [OTHERS / N as i32; N],
+        };
         Self {
             base: vec![Chance::HALF; base],
             contexts: contexts.map(|count| vec![Chance::default(); count]),
@@ -87,7 +92,7 @@ impl Predictor {
     }
 
     /// How many of these contexts something followed before.
-    pub fn known(&self, places: [usize; CONTEXTS]) -> usize {
+    pub fn known(&self, places: [usize; N]) -> usize {
         let contexts = self.contexts.iter().zip(places);
         contexts.filter(|(of, place)| of[*place].0 != 0).count()
     }
@@ -99,29 +104,31 @@ impl Predictor {
         coding: &mut impl Coding,
         bit: bool,
         base: usize,
-        places: [usize; CONTEXTS],
+        places: [usize; N],
         mix: usize,
     ) -> bool {
         let of_base = self.base[base];
         let first = of_base.logarithm();
-        let mut inputs = [first; 1 + CONTEXTS];
+        let mut inputs = [0; N];
         for (kind, &place) in places.iter().enumerate() {
             let chance = &mut self.contexts[kind][place];
             if chance.0 == 0 {
                 chance.0 = (of_base.0 & !Chance::SEEN) | AT_FIRST;
             }
-            inputs[kind + 1] = chance.logarithm() - first;
+            inputs[kind] = chance.logarithm() - first;
         }
-        let weights = &mut self.mixes[mix];
-        let pairs = weights.iter().zip(inputs);
-        let sum: i64 = pairs.map(|(&w, x)| i64::from(w) * i64::from(x)).sum();
+        let mix = &mut self.mixes[mix];
+        let pairs = mix.others.iter().zip(inputs);
+        let others: i64 = pairs.map(|(&w, x)| i64::from(w) * i64::from(x)).sum();
+        let sum = i64::from(mix.base) * i64::from(first) + others;
         let most = i64::from(16 * UNIT);
         let probability = squash((sum >> 16).clamp(-most, most) as i32);
         let bit = coding.bit(bit, share(probability));
 
         let goal = if bit { 1 << 16 } else { 0 };
         let error = goal - i32::from(probability);
-        for (weight, input) in weights.iter_mut().zip(inputs) {
+        let others = mix.others.iter_mut().zip(inputs);
+        for (weight, input) in others.chain([(&mut mix.base, first)]) {
             let step = (error * input + (1 << (SPEED - 1))) >> SPEED;
             *weight = (*weight + step).clamp(-LARGEST_WEIGHT, LARGEST_WEIGHT);
         }

@@ -1,8 +1,10 @@
 //! The description of a model, which repeats itself, and others.
 
 use super::bits::{Coding, Decoder, Encoder};
-use super::predictor::{CONTEXTS, Predictor};
+use super::predictor::Predictor;
 
+/// Kinds of contexts.
+const CONTEXTS: usize = 4;
 /// Bytes before a byte that it is predicted from, beside the last alone.
 const ORDERS: [usize; CONTEXTS] = [3, 5, 8, 16];
 /// Contexts of each order; texts that differ may share one.
@@ -15,7 +17,7 @@ const LENGTH: u32 = 32;
 const PRIMER: &[u8] = include_bytes!("primer.json");
 
 /// A model of a text.
-pub(crate) struct Text(Predictor);
+pub(crate) struct Text(Predictor<CONTEXTS>);
 
 impl Text {
     /// Of the description of a model: it has read another.

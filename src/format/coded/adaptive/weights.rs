@@ -7,17 +7,20 @@ use super::predictor::Predictor;
 const PREDICTED: u32 = 8;
 /// Classes of sizes.
 const CLASSES: usize = 40;
+/// Channels of a block, and 8 for whether each of the three before is zero.
+const CHANNELS: usize = 4 * 8;
 /// Positions of a kernel that are told apart.
 const TAPS: usize = 16;
 
 /// Models of weights, tensor after tensor: what is alike in layers of a model is learned once.
 ///
 /// In a pruned network filters and input channels differ in how many weights are left and how large they
-/// are. Neighbours in a kernel are alike: in whether they are zero, in size, and most of all in sign.
+/// are. Neighbours in a kernel are alike: in whether they are zero, in size, and most of all in sign. Where
+/// blocks of input channels were removed together, so are neighbouring channels at one tap.
 pub(crate) struct Weights {
-    zero: Predictor,
-    sign: Predictor,
-    size: Predictor,
+    zero: Predictor<5>,
+    sign: Predictor<4>,
+    size: Predictor<4>,
 }
 
 /// Dimensions as rows, columns, and rows and columns of a kernel; of more than four, the last are one.
@@ -133,7 +136,7 @@ impl Weights {
     pub fn new() -> Self {
         let nodes = 1 << PREDICTED;
         Self {
-            zero: Predictor::new(1, [0, 0, TAPS * TAPS * 4, TAPS * CLASSES], 2),
+            zero: Predictor::new(1, [0, 0, TAPS * TAPS * 4, TAPS * CLASSES, CHANNELS * 4], 5),
             sign: Predictor::new(1, [81, 81, 2 * CLASSES, 2 * TAPS], 1),
             size: Predictor::new(nodes + 2, [0, 0, 0, nodes * CLASSES], PREDICTED as usize),
         }
@@ -158,7 +161,9 @@ impl Weights {
         let bits = coding.plain(bits, 5);
         let mut of_columns = vec![Mean::default(); columns];
         let mut of_row = Mean::default();
-        for (place, kernel) in numbers.chunks_exact_mut(taps.max(1)).enumerate() {
+        for place in 0..numbers.len() / taps {
+            let (before, kernel) = numbers.split_at_mut(place * taps);
+            let kernel = &mut kernel[..taps];
             let (row, column) = (place / columns, place % columns);
             if column == 0 {
                 of_row = Mean::default();
@@ -169,15 +174,21 @@ impl Weights {
                 let near = around.size();
                 let beside = usize::from(around.above != 0) * 2 + usize::from(around.left != 0);
                 let at = tap.min(TAPS - 1);
+                let channel = |back: usize| {
+                    let kept = column >= back && before[(place - back) * taps + tap] != 0;
+                    usize::from(kept)
+                };
+                let channels = channel(1) * 4 + channel(2) * 2 + channel(3);
                 let places = [
                     row,
                     column,
                     (kept * TAPS + at) * 4 + beside,
                     at * CLASSES + near,
+                    (column % 4 * 8 + channels) * 4 + beside,
                 ];
                 let number = kernel[tap];
-                let is_first = usize::from(tap == 0);
-                let is_kept = self.zero.code(coding, number != 0, 0, places, is_first);
+                let mix = if tap == 0 { 4 } else { beside };
+                let is_kept = self.zero.code(coding, number != 0, 0, places, mix);
                 if !is_kept {
                     kernel[tap] = 0;
                     continue;

@@ -10,7 +10,8 @@ use super::super::model::Unchecked;
 use super::super::op::Stored;
 use super::{KIND, each_tensor};
 
-pub(super) const PART: &str = "model";
+/// Version 3, which was never released, had another stream in `model`.
+pub(super) const PART: &str = "numbers";
 
 /// Weights, factors and bytes of the description, at most: what takes some hundredths of a second to read.
 const MOST: usize = 1 << 19;

@@ -7,7 +7,8 @@
 //!
 //! A point is a layer: multiply-adds with weights that are not zero for each byte of its records,
 //! operands and result, against such multiply-adds a second within a pass. Above it lie the processor's
-//! peak in dot products of bytes (or of floats) and what its caches and its memory bring.
+//! peaks in products of bytes (or of floats), by vectors and by a matrix unit, and what its caches and its
+//! memory bring. A layer's limit is that of the unit that runs it.
 
 use std::error::Error;
 use std::fs;
@@ -113,9 +114,16 @@ fn main() -> Result<(), Box<dyn Error>> {
             let title = format!("{network}, {numbers}, batch {}", arguments.batch);
             print(&title, &series);
             let file = format!("{network}-{}.svg", if integers { "int8" } else { "f32" });
-            let peak = kernels.peak(integers);
+            let vectors = kernels.peak(integers);
+            let peaks = match kernels.matrix_peak().filter(|_| integers) {
+                Some(tiles) => vec![("matrix unit", tiles), ("vectors", vectors)],
+                None => vec![("vectors", vectors)],
+            };
+            for (name, peak) in &peaks {
+                println!("{name}: {:.0} billion multiply-adds a second", peak / 1e9);
+            }
             let path = arguments.out.join(file);
-            draw(&path, &title, peak, &roofs, &series)?;
+            draw(&path, &title, &peaks, &roofs, &series)?;
             println!("{}\n", path.display());
         }
     }
@@ -194,10 +202,11 @@ fn print(title: &str, series: &[Series]) {
 fn draw(
     path: &Path,
     title: &str,
-    peak: f64,
+    peaks: &[(&str, f64)],
     roofs: &[(&str, f64)],
     series: &[Series],
 ) -> Result<(), Box<dyn Error>> {
+    let peak = peaks.iter().map(|of| of.1).fold(1e9, f64::max);
     let root = SVGBackend::new(path, (900, 560)).into_drawing_area();
     root.fill(&WHITE)?;
     let (x, y) = (0.1..1000.0f64, 1.0..2.0 * peak / 1e9);
@@ -224,14 +233,19 @@ fn draw(
         let at = (start * 1.15, start * 1.15 * bytes / 1e9);
         chart.draw_series([Text::new(name.to_string(), at, label.clone())])?;
     }
-    chart.draw_series([PathElement::new(
-        vec![(x.start, peak), (x.end, peak)],
-        BLACK.stroke_width(2),
-    )])?;
-    let half = vec![(x.start, peak / 2.0), (x.end, peak / 2.0)];
-    chart.draw_series([PathElement::new(half, gray)])?;
-    let at = (x.start * 1.1, peak / 2.0 * 0.94);
-    chart.draw_series([Text::new("half the peak".to_string(), at, label.clone())])?;
+    for (name, peak) in peaks {
+        let peak = peak / 1e9;
+        let line = vec![(x.start, peak), (x.end, peak)];
+        chart.draw_series([PathElement::new(line, BLACK.stroke_width(2))])?;
+        let half = vec![(x.start, peak / 2.0), (x.end, peak / 2.0)];
+        chart.draw_series([PathElement::new(half, gray)])?;
+        for (text, height) in [
+            (name.to_string(), peak * 0.94),
+            ("half of it".to_string(), peak / 2.0 * 0.94),
+        ] {
+            chart.draw_series([Text::new(text, (x.start * 1.1, height), label.clone())])?;
+        }
+    }
     for (place, of) in series.iter().enumerate() {
         let points = of.rows.iter().map(|row| {
             let each = row.multiply_adds as f64 / row.bytes.max(1) as f64;

@@ -33,6 +33,7 @@ mod sieve;
 mod split;
 mod stage;
 mod table;
+mod tile;
 
 pub use choices::Choices;
 pub use error::EngineError;

@@ -3,7 +3,7 @@
 use super::layout::Layout;
 use super::sieve::Sieve;
 use super::stage::{WeightValues, Weighted};
-use crate::kernel::{QUAD, Record, Records, SharedRecord, TILE};
+use crate::kernel::{QUAD, Record, Records, SharedRecord};
 
 /// A cell that a filter reads, from the start of its window, and where the weights of the cell's four
 /// channels (of floats, of its one) lie among the filter's; the place behind the last is zero.
@@ -39,13 +39,13 @@ impl Weighted<'_> {
     }
 
     // Where the weights of a filter begin.
-    fn first(&self, filter: usize) -> usize {
+    pub(super) fn first(&self, filter: usize) -> usize {
         let stored = self.filter_order.get(filter).copied().unwrap_or(filter);
         stored * self.channels * self.taps()
     }
 
     // Where those of a channel begin in its filter.
-    fn inner(&self, channel: usize) -> usize {
+    pub(super) fn inner(&self, channel: usize) -> usize {
         let stored = self.channel_order.get(channel).copied().unwrap_or(channel);
         stored * self.taps()
     }
@@ -197,81 +197,5 @@ impl Weighted<'_> {
             records: records.into_vec(),
             starts,
         }
-    }
-
-    /// Sixteen filters with all places, in tiles; none for floats and for filters in groups.
-    pub fn tiled(&self, layout: &Layout) -> Option<Records> {
-        let WeightValues::Codes(codes) = &self.weights else {
-            return None;
-        };
-        if self.groups > 1 {
-            return None;
-        }
-        let [rows, columns] = self.window.kernel;
-        let [row_step, column_step] = self.window.dilation;
-        let axes = [
-            (self.channels.div_ceil(QUAD), layout.plane()),
-            (rows, row_step * layout.pitch()),
-            (columns, column_step),
-        ];
-        // A tile costs as much however few cells it reads: along the axis that leaves the fewest.
-        let all: usize = axes.iter().map(|axis| axis.0).product();
-        let tiles = |axis: usize| {
-            let parts = axes[axis].0.div_ceil(TILE);
-            (parts, all / axes[axis].0.max(1) * parts)
-        };
-        let along = (0..3).min_by_key(|&axis| tiles(axis).1)?;
-        let (length, apart) = axes[along];
-        let parts = tiles(along).0.max(1);
-        let depth = length.div_ceil(parts).max(1);
-        let mut cells = Vec::new();
-        // Where the weights of a tile's cells lie among a filter's; the place behind the last is zero.
-        let mut places: Vec<[u32; 4]> = Vec::new();
-        let row_length = self.channels * self.taps();
-        let mut sizes = axes.map(|axis| axis.0);
-        sizes[along] = parts;
-        for part in (0..sizes[0]).flat_map(|a| (0..sizes[1]).map(move |b| [a, b])) {
-            for column in 0..sizes[2] {
-                let mut first = [part[0], part[1], column];
-                // The last one starts early enough to end in time, its first cells with zeros.
-                let fresh = first[along] * depth;
-                first[along] = fresh.min(length - depth);
-                let cell: usize = (0..3).map(|axis| first[axis] * axes[axis].1).sum();
-                cells.push(cell as u32);
-                for place in first[along]..first[along] + depth {
-                    let mut at = first;
-                    at[along] = place;
-                    places.push(std::array::from_fn(|channel| {
-                        let channel = at[0] * QUAD + channel;
-                        let weight = self.inner(channel) + at[1] * columns + at[2];
-                        match place >= fresh && channel < self.channels {
-                            true => weight as u32,
-                            false => row_length as u32,
-                        }
-                    }));
-                }
-            }
-        }
-        let mut row = vec![0; row_length + 1];
-        let each = TILE * places.len();
-        let mut weights = vec![[0; 4]; self.filters().div_ceil(TILE) * each];
-        for filter in 0..self.filters() {
-            row[..row_length].copy_from_slice(&codes[self.first(filter)..][..row_length]);
-            let to = &mut weights[filter / TILE * each..][..each];
-            let to = to.chunks_exact_mut(TILE * depth);
-            for (to, places) in to.zip(places.chunks_exact(depth)) {
-                let to = &mut to[filter % TILE * depth..][..depth];
-                for (to, place) in to.iter_mut().zip(places) {
-                    *to = place.map(|weight| row[weight as usize]);
-                }
-            }
-        }
-        Some(Records::Tiles {
-            quads: self.filters().div_ceil(QUAD),
-            depth,
-            apart: apart as u32,
-            cells,
-            weights,
-        })
     }
 }

@@ -13,7 +13,8 @@ pub(super) fn is_here() -> bool {
     const OSXSAVE: u32 = 1 << 27;
     const TILES_AND_BYTES: u32 = 1 << 24 | 1 << 25;
     const STATE: u64 = 1 << 17 | 1 << 18;
-    if __cpuid(0).eax < 7 || __cpuid(1).ecx & OSXSAVE == 0 {
+    // An interpreter of Rust has no such instructions.
+    if cfg!(miri) || __cpuid(0).eax < 7 || __cpuid(1).ecx & OSXSAVE == 0 {
         return false;
     }
     if __cpuid_count(7, 0).edx & TILES_AND_BYTES != TILES_AND_BYTES {
@@ -119,7 +120,7 @@ impl Multiply for Unit {
         // `sums`; tiles are registers that compiled code does not use.
         unsafe {
             if run.cells.is_empty() {
-                // None are left out but of a product without weights.
+                // Only a product without weights has none.
                 return sums.write_bytes(0, F * P);
             }
             match (F, P) {

@@ -124,8 +124,10 @@ impl Run<'_> {
             return;
         };
         let positions = &self.product.positions[..];
+        // Of about the same length; none is empty where there are any tiles.
         let slices = (cells.len() * depth).div_ceil(SLICE).max(1);
-        let slice = cells.len().div_ceil(slices);
+        let slice = cells.len().div_ceil(slices).max(1);
+        let slices = cells.len().div_ceil(slice).max(1);
         let mut sums = [const { [const { MaybeUninit::<[Sums; 2]>::uninit() }; P] }; WAITING];
         let most = self.product.block.min(WAITING * P);
         for block in (0..positions.len()).step_by(most) {

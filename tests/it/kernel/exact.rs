@@ -3,10 +3,10 @@
 
 use burn_compress::kernel::{
     Cell, Epilogue, Filter, Kernels, Position, Product, QUAD, Record, Records, Residual,
-    SharedRecord, Sink,
+    SharedRecord, Sink, TILE,
 };
 
-use super::{ALL, all, at, byte, marked};
+use super::{ALL, Noise, all, at, byte, marked};
 
 // Four filters of the same records, which read cells from a window's start.
 fn records(weights: &[(u32, [i8; 4])], shared: bool) -> Records {
@@ -177,6 +177,63 @@ fn sums_of_extremes_wrap() {
                 );
             },
         );
+    }
+}
+
+#[test]
+fn any_number_of_tiles() {
+    let positions: Vec<Position> = [7, 0, 3].map(|at| super::at(at, at, 0)).into();
+    let filter = Filter {
+        start: -5,
+        multiplier: 1.0,
+        offset: -0.0,
+    };
+    for depth in [1, 7, 15, 16] {
+        for count in [1, 8, 9, 10, 18, 19, 97, 100, 145, 300] {
+            let input = marked(count + 2 * depth + 8);
+            let mut noise = Noise(count as u64);
+            // Four filters, and what makes them sixteen.
+            let weight = |noise: &mut Noise| [(); 4].map(|_| noise.within(-128, 127) as i8);
+            let mut weights = vec![[0; 4]; count * TILE * depth];
+            for tile in weights.chunks_exact_mut(TILE * depth) {
+                tile[..QUAD * depth].fill_with(|| weight(&mut noise));
+            }
+            let of = |f: usize, tile: usize, row: usize| {
+                let cell = (tile + 2 * row) as u32;
+                Record::of_bytes(cell, weights[(tile * TILE + f) * depth + row])
+            };
+            let all = |f: usize| {
+                let tiles = (0..count).flat_map(|tile| (0..depth).map(move |row| (tile, row)));
+                tiles.map(move |(tile, row)| of(f, tile, row))
+            };
+            let each = (count * depth) as u32;
+            let singly = Records::Filter {
+                records: (0..QUAD).flat_map(all).collect(),
+                starts: (0..=QUAD as u32).map(|f| f * each).collect(),
+            };
+            let tiles = Records::Tiles {
+                quads: 1,
+                depth,
+                apart: 2,
+                cells: (0..count as u32).collect(),
+                weights: weights.clone(),
+            };
+            let epilogue = end(filter, ALL, Sink::Floats);
+            let run = |records: Records, kernels: Kernels| {
+                let positions = positions.clone();
+                let product = Product::new(records, epilogue.clone(), positions, 8, true).unwrap();
+                let mut output = marked(32);
+                product
+                    .run(kernels, 0..1, &input, &[], &mut output)
+                    .unwrap();
+                output
+            };
+            for kernels in super::all() {
+                let expected = run(singly.clone(), kernels);
+                let found = run(tiles.clone(), kernels);
+                assert!(found == expected, "{:?}: {count} of {depth}", kernels.isa());
+            }
+        }
     }
 }
 

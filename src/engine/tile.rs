@@ -1,0 +1,111 @@
+//! Weights as tiles of sixteen filters, which a matrix unit multiplies.
+
+use super::layout::Layout;
+use super::stage::{WeightValues, Weighted};
+use crate::kernel::{QUAD, Records, TILE};
+
+/// The tiles of a filter: cells that lie evenly, so many of them at a time.
+struct Tiles {
+    depth: usize,
+    /// Cells from one to the next.
+    apart: usize,
+    /// The first cell of each tile, from the start of a window.
+    cells: Vec<u32>,
+    /// Of every tile's cells, where the weights of their four channels lie among a filter's; the place
+    /// behind the last is zero.
+    places: Vec<[u32; QUAD]>,
+}
+
+impl Tiles {
+    /// Of a filter that reads all channels.
+    fn of(weighted: &Weighted<'_>, layout: &Layout) -> Self {
+        let [rows, columns] = weighted.window.kernel;
+        let [row_step, column_step] = weighted.window.dilation;
+        // Groups of channels, rows and columns of the kernel: how many there are, and how far apart.
+        let axes = [
+            (weighted.channels.div_ceil(QUAD), layout.plane()),
+            (rows, row_step * layout.pitch()),
+            (columns, column_step),
+        ];
+        // A tile takes as long however few cells it has: along the axis that makes the fewest.
+        let all: usize = axes.iter().map(|axis| axis.0).product();
+        let parts = |axis: &usize| axes[*axis].0.div_ceil(TILE);
+        let tiles = |axis: &usize| all / axes[*axis].0.max(1) * parts(axis);
+        let along = (0..axes.len()).min_by_key(tiles).unwrap_or(0);
+        let (length, apart) = axes[along];
+        let depth = length.div_ceil(parts(&along).max(1)).max(1);
+
+        let mut sizes = axes.map(|axis| axis.0);
+        sizes[along] = parts(&along);
+        let [parts, rows, columns] = sizes;
+        let outer = (0..parts).flat_map(|part| (0..rows).map(move |row| [part, row]));
+        let starts = outer.flat_map(|[part, row]| (0..columns).map(move |c| [part, row, c]));
+        let mut of = Self {
+            depth,
+            apart,
+            cells: Vec::new(),
+            places: Vec::new(),
+        };
+        for mut at in starts {
+            // The last tile starts early enough to end in time: its first cells are another's too, and
+            // have no weights here.
+            let fresh = at[along] * depth;
+            let first = fresh.min(length - depth);
+            at[along] = first;
+            let cell: usize = at.iter().zip(axes).map(|(at, axis)| at * axis.1).sum();
+            of.cells.push(cell as u32);
+            for place in first..first + depth {
+                at[along] = place;
+                of.places.push(weighted.places_at(at, place >= fresh));
+            }
+        }
+        of
+    }
+}
+
+impl Weighted<'_> {
+    // Where the weights of a cell lie, at a group of channels, a row and a column.
+    fn places_at(&self, [group, row, column]: [usize; 3], kept: bool) -> [u32; QUAD] {
+        let none = self.channels * self.taps();
+        std::array::from_fn(|place| {
+            let channel = group * QUAD + place;
+            match kept && channel < self.channels {
+                true => (self.inner(channel) + row * self.window.kernel[1] + column) as u32,
+                false => none as u32,
+            }
+        })
+    }
+
+    /// Sixteen filters with all their weights; none for floats and for filters in groups.
+    pub fn tiled(&self, layout: &Layout) -> Option<Records> {
+        let WeightValues::Codes(codes) = &self.weights else {
+            return None;
+        };
+        if self.groups > 1 {
+            return None;
+        }
+        let tiles = Tiles::of(self, layout);
+        let length = self.channels * self.taps();
+        let mut row = vec![0; length + 1];
+        let each = TILE * tiles.places.len();
+        let mut weights = vec![[0; QUAD]; self.filters().div_ceil(TILE) * each];
+        for filter in 0..self.filters() {
+            row[..length].copy_from_slice(&codes[self.first(filter)..][..length]);
+            let to = &mut weights[filter / TILE * each..][..each];
+            let to = to.chunks_exact_mut(TILE * tiles.depth);
+            for (to, places) in to.zip(tiles.places.chunks_exact(tiles.depth)) {
+                let to = &mut to[filter % TILE * tiles.depth..][..tiles.depth];
+                for (to, place) in to.iter_mut().zip(places) {
+                    *to = place.map(|weight| row[weight as usize]);
+                }
+            }
+        }
+        Some(Records::Tiles {
+            quads: self.filters().div_ceil(QUAD),
+            depth: tiles.depth,
+            apart: tiles.apart as u32,
+            cells: tiles.cells,
+            weights,
+        })
+    }
+}

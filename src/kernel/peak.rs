@@ -6,7 +6,7 @@ use std::time::Instant;
 #[cfg(target_arch = "x86_64")]
 use super::amx;
 use super::lanes::Lanes;
-use super::{Cell, Kernels, TILE, Work};
+use super::{Cell, Kernels, Work};
 
 /// Cells that are read without waiting for each other.
 const CELLS: usize = 8;
@@ -42,6 +42,7 @@ impl Kernels {
     pub fn matrix_peak(self) -> Option<f64> {
         #[cfg(target_arch = "x86_64")]
         if self.has_matrix_unit() {
+            use super::TILE;
             // SAFETY: the unit is there.
             let unit = unsafe { amx::Unit::new(TILE) };
             let mut least = f64::INFINITY;

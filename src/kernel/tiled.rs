@@ -65,7 +65,7 @@ impl<S: Lanes> Multiply for InLanes<S> {
                         let bytes = S::bytes(run.starts[place % P].add(cell * Cell::BYTES));
                         let weights = run.weights[place / P].cast::<u32>();
                         let weights = weights.add((tile * TILE + filter) * run.depth + row);
-                        sum = S::dot(sum, bytes, S::weights(weights.read()));
+                        sum = S::dot(sum, bytes, S::weights(weights.read_unaligned()));
                     }
                 }
                 let sum = match run.more {
@@ -82,6 +82,7 @@ impl<S: Lanes> Multiply for InLanes<S> {
 pub(super) struct Tiled<'a> {
     pub run: Run<'a>,
     /// Whether there is a matrix unit.
+    #[cfg_attr(not(target_arch = "x86_64"), allow(dead_code))]
     pub unit: bool,
 }
 

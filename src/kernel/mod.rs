@@ -14,6 +14,7 @@ mod cell;
 mod chunks;
 mod elementwise;
 mod epilogue;
+mod float_sums;
 mod input;
 mod isa;
 mod lanes;

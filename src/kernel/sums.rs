@@ -61,11 +61,11 @@ impl Run<'_> {
 // One quad over one block.
 #[derive(Clone, Copy)]
 pub(super) struct Task<'a> {
-    input: *const u8,
-    residual: *const Cell,
-    output: *mut Cell,
-    epilogue: &'a Epilogue,
-    plane: usize,
+    pub(super) input: *const u8,
+    pub(super) residual: *const Cell,
+    pub(super) output: *mut Cell,
+    pub(super) epilogue: &'a Epilogue,
+    pub(super) plane: usize,
     clamps: bool,
     pub(super) filters: *const [Filter; QUAD],
 }
@@ -295,107 +295,6 @@ impl Task<'_> {
                 Sink::Codes { low: 0 } => codes!(0),
                 Sink::Codes { low } => codes!(-low as i16),
                 Sink::Floats => {}
-            }
-        }
-    }
-
-    #[cfg_attr(not(debug_assertions), inline(always))]
-    unsafe fn floats_by_filter<S: Lanes, const P: usize>(
-        &self,
-        records: [&[Record]; QUAD],
-        chunk: &[Position],
-    ) {
-        // SAFETY: by `Work::run`.
-        unsafe {
-            let starts = self.starts::<P>(chunk);
-            macro_rules! filter {
-                ($f:literal) => {
-                    let mut sums = [S::splat((&*self.filters)[$f].offset); P];
-                    for record in records[$f] {
-                        let weight = S::splat(f32::from_bits(record.bits));
-                        for (sum, start) in sums.iter_mut().zip(starts) {
-                            let x = S::load(start.add(record.offset as usize).cast());
-                            *sum = S::multiply_add(x, weight, *sum);
-                        }
-                    }
-                    self.finish_floats::<S, $f, P>(sums, chunk);
-                };
-            }
-            filter!(0);
-            filter!(1);
-            filter!(2);
-            filter!(3);
-        }
-    }
-
-    #[cfg_attr(not(debug_assertions), inline(always))]
-    unsafe fn floats_shared<S: Lanes, const F: usize, const P: usize>(
-        &self,
-        records: &[SharedRecord],
-        chunk: &[Position],
-    ) {
-        // SAFETY: by `Work::run`.
-        unsafe {
-            let starts = self.starts::<P>(chunk);
-            macro_rules! filters {
-                ($first:literal) => {
-                    let mut sums: [[S::Floats; P]; F] = std::array::from_fn(|f| {
-                        [S::splat((&*self.filters)[($first + f) % QUAD].offset); P]
-                    });
-                    for record in records {
-                        for (i, start) in starts.iter().enumerate() {
-                            let x = S::load(start.add(record.offset as usize).cast());
-                            for (f, sums) in sums.iter_mut().enumerate() {
-                                let weight =
-                                    S::splat(f32::from_bits(record.bits[($first + f) % QUAD]));
-                                sums[i] = S::multiply_add(x, weight, sums[i]);
-                            }
-                        }
-                    }
-                    macro_rules! end {
-                        ($f:literal) => {
-                            if $f >= $first && $f < $first + F {
-                                self.finish_floats::<S, $f, P>(sums[($f - $first) % F], chunk);
-                            }
-                        };
-                    }
-                    end!(0);
-                    end!(1);
-                    end!(2);
-                    end!(3);
-                };
-            }
-            filters!(0usize);
-            if F == 2 {
-                filters!(2usize);
-            }
-        }
-    }
-
-    #[inline(always)]
-    unsafe fn finish_floats<S: Lanes, const F: usize, const P: usize>(
-        &self,
-        sums: [S::Floats; P],
-        chunk: &[Position],
-    ) {
-        // SAFETY: by `Work::run`.
-        unsafe {
-            let (least, most) = self.epilogue.bounds;
-            let (least, most) = (S::splat(least), S::splat(most));
-            for (i, sum) in sums.into_iter().enumerate() {
-                let position = chunk.get_unchecked(i);
-                let place = position.output as usize;
-                let t = match self.epilogue.residual {
-                    Some(residual) => {
-                        let from = position.residual as usize;
-                        let cell = self.residual.add(F * residual.plane + from);
-                        let factor = S::splat(residual.factor);
-                        S::multiply_add(S::load(cell.cast()), factor, sum)
-                    }
-                    None => sum,
-                };
-                let t = S::min(S::max(t, least), most);
-                S::store(self.output.add(F * self.plane + place).cast(), t);
             }
         }
     }

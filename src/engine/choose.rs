@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 use super::arguments::{sink, start};
 use super::layout::Layout;
 use super::stage::{Kind, Weighted};
-use super::table::LayerRow;
+use super::table::{DENSE, LayerRow, SPARSE, TILED};
 use crate::kernel::{
     Cell, Epilogue, Filter, KernelError, Kernels, Position, Product, QUAD, Records, Residual,
 };
@@ -20,11 +20,6 @@ const FAR: f64 = 2.0;
 
 /// After which no more ways of a kernel are tried.
 const TRIAL: Duration = Duration::from_millis(10);
-/// The kernels of a product: each filter with its own records, four that share them, and sixteen in
-/// tiles.
-const SPARSE: &str = "sparse";
-const DENSE: &str = "dense";
-const TILED: &str = "tiled";
 
 /// How a layer's kernel is chosen.
 #[derive(Debug, Clone)]
@@ -128,18 +123,17 @@ pub(super) fn choose(
     }
     let mut timed = Vec::new();
     let mut scratch = None;
-    let ways = ways(weighted, from, to);
     let mut least = f64::INFINITY;
     let started = Instant::now();
     for (name, records) in candidates {
         let mut product = product(records)?;
+        let ways = match name {
+            TILED => tiled_ways(to),
+            _ => ways(weighted, from, to),
+        };
         let mut best = (None, ways[0]);
         if matches!(choice, How::Measured) {
             let scratch = scratch.get_or_insert_with(|| Scratch::new(from, to, residual));
-            let ways = match name {
-                TILED => tiled_ways(to),
-                _ => ways.clone(),
-            };
             for way in &ways {
                 product = way.of(product);
                 let time = scratch.time(&product, kernels, FAR * least)?;

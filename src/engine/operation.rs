@@ -18,9 +18,8 @@ pub(super) struct Operation {
     pub write: usize,
     /// What makes written planes whole.
     pub edges: Edges,
-    /// The cost of each unit of the output, and how many units are better not parted.
+    /// The cost of each unit of the output.
     pub costs: Vec<usize>,
-    pub together: usize,
     /// Cells of a unit.
     pub unit: usize,
     pub layer: String,
@@ -114,6 +113,14 @@ impl Operation {
         self.costs.len()
     }
 
+    // Units that are made at a time.
+    fn together(&self) -> usize {
+        match &self.work {
+            OperationWork::Product(product) => product.records().together(),
+            _ => 1,
+        }
+    }
+
     /// The units of each of so many threads, of about the same cost.
     pub fn shares(&self, threads: usize) -> Vec<Range<usize>> {
         let total: usize = self.costs.iter().sum();
@@ -123,7 +130,7 @@ impl Operation {
             let goal = total * thread / threads;
             let mut end = start;
             while end < self.units() {
-                let next = (end + self.together.max(1)).min(self.units());
+                let next = (end + self.together()).min(self.units());
                 let cost: usize = self.costs[end..next].iter().sum();
                 if thread < threads && spent + cost / 2 >= goal {
                     break;

@@ -7,9 +7,9 @@ use crate::kernel::{QUAD, Record, Records, SharedRecord};
 
 /// A cell that a filter reads, from the start of its window, and where the weights of the cell's four
 /// channels (of floats, of its one) lie among the filter's; the place behind the last is zero.
-struct Place {
-    cell: u32,
-    weights: [u32; 4],
+pub(super) struct Place {
+    pub cell: u32,
+    pub weights: [u32; 4],
 }
 
 impl Weighted<'_> {
@@ -45,7 +45,7 @@ impl Weighted<'_> {
     }
 
     // Where those of a channel begin in its filter.
-    pub(super) fn inner(&self, channel: usize) -> usize {
+    fn inner(&self, channel: usize) -> usize {
         let stored = self.channel_order.get(channel).copied().unwrap_or(channel);
         stored * self.taps()
     }
@@ -63,7 +63,7 @@ impl Weighted<'_> {
     }
 
     // The places of a filter, zeros included, in the order of channel groups, rows and columns.
-    fn places(&self, filter: usize, layout: &Layout) -> Vec<Place> {
+    pub(super) fn places(&self, filter: usize, layout: &Layout) -> Vec<Place> {
         let unit = layout.shape.kind.unit();
         let first = filter / (self.filters() / self.groups).max(1) * self.channels;
         let taps = self.taps();

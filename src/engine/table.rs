@@ -1,6 +1,12 @@
 use comfy_table::{CellAlignment, Table, presets};
 use serde::{Deserialize, Serialize};
 
+/// The kernels of a product: each filter with its own records, four that share them, and sixteen in
+/// tiles.
+pub(super) const SPARSE: &str = "sparse";
+pub(super) const DENSE: &str = "dense";
+pub(super) const TILED: &str = "tiled";
+
 /// What was chosen for a layer, and what it costs, for one pass: sixteen images, or one.
 ///
 /// ```
@@ -62,7 +68,7 @@ impl LayerRow {
     /// How many times faster it is than the faster of its kernels that take all weights (`dense`, `tiled`),
     /// where both were measured: 1 where compression gained nothing.
     pub fn gain(&self) -> Option<f64> {
-        let full = |kernel: &str| matches!(kernel, "dense" | "tiled");
+        let full = |kernel: &str| matches!(kernel, DENSE | TILED);
         let chosen = self.tried?;
         if full(&self.kernel) {
             return Some(1.0);

@@ -28,9 +28,9 @@ impl Tiles {
             (columns, column_step),
         ];
         // A tile takes as long however few cells it has: along the axis that makes the fewest.
-        let all: usize = axes.iter().map(|axis| axis.0).product();
+        let count: usize = axes.iter().map(|axis| axis.0).product();
         let parts = |axis: &usize| axes[*axis].0.div_ceil(TILE);
-        let tiles = |axis: &usize| all / axes[*axis].0.max(1) * parts(axis);
+        let tiles = |axis: &usize| count / axes[*axis].0.max(1) * parts(axis);
         let along = (0..axes.len()).min_by_key(tiles).unwrap_or(0);
         let (length, apart) = axes[along];
         let depth = length.div_ceil(parts(&along).max(1)).max(1);
@@ -46,17 +46,24 @@ impl Tiles {
             cells: Vec::new(),
             places: Vec::new(),
         };
+        let none = (weighted.channels * weighted.taps()) as u32;
+        let all = weighted.places(0, layout);
         for mut at in starts {
             // The last tile starts early enough to end in time: its first cells are another's too, and
             // have no weights here.
             let fresh = at[along] * depth;
             let first = fresh.min(length - depth);
-            at[along] = first;
-            let cell: usize = at.iter().zip(axes).map(|(at, axis)| at * axis.1).sum();
-            of.cells.push(cell as u32);
             for place in first..first + depth {
                 at[along] = place;
-                of.places.push(weighted.places_at(at, place >= fresh));
+                let [group, row, column] = at;
+                let cell = &all[(group * axes[1].0 + row) * axes[2].0 + column];
+                if place == first {
+                    of.cells.push(cell.cell);
+                }
+                of.places.push(match place >= fresh {
+                    true => cell.weights,
+                    false => [none; QUAD],
+                });
             }
         }
         of
@@ -64,18 +71,6 @@ impl Tiles {
 }
 
 impl Weighted<'_> {
-    // Where the weights of a cell lie, at a group of channels, a row and a column.
-    fn places_at(&self, [group, row, column]: [usize; 3], kept: bool) -> [u32; QUAD] {
-        let none = self.channels * self.taps();
-        std::array::from_fn(|place| {
-            let channel = group * QUAD + place;
-            match kept && channel < self.channels {
-                true => (self.inner(channel) + row * self.window.kernel[1] + column) as u32,
-                false => none as u32,
-            }
-        })
-    }
-
     /// Sixteen filters with all their weights; none for floats and for filters in groups.
     pub fn tiled(&self, layout: &Layout) -> Option<Records> {
         let WeightValues::Codes(codes) = &self.weights else {

@@ -53,7 +53,8 @@ pub enum KernelError {
     /// Starts of records that do not rise to their number, tiles that do not fit their weights or are of
     /// floats, or what lies in a cell from 2^26 on.
     #[error(
-        "the starts of a layer's records do not rise to their number, or a record lies too far"
+        "the starts of a layer's records do not rise to their number, tiles do not fit their weights, \
+         or a record lies too far"
     )]
     Records,
     /// An epilogue that does not fit its layer.

@@ -45,29 +45,17 @@ impl Kernels {
             use super::TILE;
             // SAFETY: the unit is there.
             let unit = unsafe { amx::Unit::new(TILE) };
-            let mut least = f64::INFINITY;
-            for _ in 0..50 {
-                let started = Instant::now();
-                unit.multiply(ROUNDS);
-                least = least.min(started.elapsed().as_secs_f64());
-            }
             let each = TILE * TILE * Cell::BYTES;
-            return Some((ROUNDS * each) as f64 / least.max(f64::MIN_POSITIVE));
+            return Some((ROUNDS * each) as f64 / least(50, || unit.multiply(ROUNDS)));
         }
         None
     }
 
     // With so many sums that do not wait for each other.
     fn speed<const APART: usize>(self, codes: bool) -> f64 {
-        let mut least = f64::INFINITY;
-        // A processor takes a while to its full speed.
-        for _ in 0..50 {
-            let started = Instant::now();
-            self.dispatch(Peak::<APART> { codes });
-            least = least.min(started.elapsed().as_secs_f64());
-        }
+        let least = least(50, || self.dispatch(Peak::<APART> { codes }));
         let each = if codes { Cell::BYTES } else { Cell::SITES };
-        (APART * ROUNDS * each) as f64 / least.max(f64::MIN_POSITIVE)
+        (APART * ROUNDS * each) as f64 / least
     }
 }
 
@@ -82,14 +70,19 @@ impl Kernels {
         const BYTES: usize = 8 << 20;
         let bytes = size_of_val(cells);
         let rounds = BYTES.div_ceil(bytes.max(1)).min(BYTES);
-        let mut least = f64::INFINITY;
-        for _ in 0..10 {
-            let started = Instant::now();
-            self.dispatch(Read { cells, rounds });
-            least = least.min(started.elapsed().as_secs_f64());
-        }
-        (rounds * bytes) as f64 / least.max(f64::MIN_POSITIVE)
+        let least = least(10, || self.dispatch(Read { cells, rounds }));
+        (rounds * bytes) as f64 / least
     }
+}
+
+// Seconds of the fastest of some runs: a processor takes a while to its full speed.
+fn least(times: usize, run: impl Fn()) -> f64 {
+    let timed = (0..times).map(|_| {
+        let started = Instant::now();
+        run();
+        started.elapsed().as_secs_f64()
+    });
+    timed.fold(f64::INFINITY, f64::min).max(f64::MIN_POSITIVE)
 }
 
 struct Read<'a> {

@@ -76,9 +76,9 @@ impl Product {
     /// made of floats is floats.
     ///
     /// Fails with [`KernelError::Records`] where starts do not rise to the number of records, tiles do not
-    /// fit their weights or read floats, or a record lies too far, and with [`KernelError::Epilogue`] where the filters are not four a quad, an output
-    /// or a residual lies outside its plane, bounds of codes exceed what a byte holds, or codes are to be
-    /// made of floats.
+    /// fit their weights or read floats, or a record lies too far, and with [`KernelError::Epilogue`] where
+    /// the filters are not four a quad, an output or a residual lies outside its plane, bounds of codes
+    /// exceed what a byte holds, or codes are to be made of floats.
     pub fn new(
         records: Records,
         epilogue: Epilogue,

@@ -8,7 +8,7 @@ use burn_compress::format::{Granularity, Mapping, Scheme};
 use burn_compress::graph::{Activations, Calibration, Calibrator, Graph, GraphError};
 use proptest::prelude::*;
 
-use super::device::{cases, device};
+use super::device::device;
 use super::graph_models::networks::mlp::{Mlp, MlpConfig};
 use super::graph_models::randomized;
 use super::models::spread;
@@ -228,7 +228,7 @@ fn the_order_of_batches_does_not_matter() {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(cases(60)))]
+    #![proptest_config(ProptestConfig::with_cases(60))]
 
     #[test]
     fn least_squares_are_no_worse_than_the_whole_range(

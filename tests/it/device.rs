@@ -3,7 +3,7 @@
 
 use burn::tensor::Device;
 
-fn name() -> String {
+pub fn name() -> String {
     std::env::var("BURN_COMPRESS_DEVICE").unwrap_or_else(|_| "flex".into())
 }
 

@@ -14,7 +14,7 @@ use burn::tensor::{Device, Int, Tensor};
 use burn_compress::work::{Work, measure};
 use proptest::prelude::*;
 
-use super::device::{cases, device};
+use super::device::device;
 
 fn of<M: Module, const D: usize>(
     model: &M,
@@ -32,7 +32,7 @@ fn total(work: &Work) -> u64 {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(cases(40)))]
+    #![proptest_config(ProptestConfig::with_cases(40))]
 
     #[test]
     fn convolutions_of_any_shape(

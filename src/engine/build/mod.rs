@@ -131,17 +131,12 @@ impl<'a> Builder<'a> {
             true => Edges::none(),
             false => layout.edges(),
         };
-        let together = match &work {
-            OperationWork::Product(product) => product.records().together(),
-            _ => 1,
-        };
         let operation = Operation {
             work,
             reads,
             write,
             edges,
             costs,
-            together,
             unit,
             layer: layer.to_string(),
         };

@@ -187,7 +187,6 @@ impl Builder<'_> {
             write,
             edges: Edges::none(),
             costs: vec![1],
-            together: 1,
             unit: cells,
             layer: "unpack".to_string(),
         };
@@ -249,7 +248,6 @@ impl Builder<'_> {
             write,
             edges: Edges::none(),
             costs: vec![1],
-            together: 1,
             unit: cells,
             layer: stage.layer.clone(),
         };

@@ -115,9 +115,19 @@ fn show(name: &str, seconds: &[f64], plain: &[f64]) {
     );
 }
 
-/// W8A8: a scale for each weight tensor, learned ones for activations.
-fn quantized(device: &Device, batches: &[Tensor<4>]) -> Result<Quantized<ResNet>, Box<dyn Error>> {
+/// A network whose running statistics are those of its batches, as a trained one's are: ranges that are
+/// calibrated by others would cut off half of all activations.
+fn settled(device: &Device, images: &Tensor<4>) -> Result<ResNet, Box<dyn Error>> {
     let model = ResNet::new(20, device)?;
+    let few = images.clone().narrow(0, 0, images.dims()[0].min(16));
+    for _ in 0..30 {
+        drop(model.forward(few.clone()));
+    }
+    Ok(model)
+}
+
+/// W8A8: a scale for each weight tensor, learned ones for activations.
+fn quantized(model: ResNet, batches: &[Tensor<4>]) -> Result<Quantized<ResNet>, Box<dyn Error>> {
     let graph = Graph::capture(&model, [1, 3, 32, 32], ResNet::forward)?.simplify();
     let weights = Plan::new().quantize(Quantization::to(Scheme::symmetric(8)?));
     let (model, compression) = weights.attach(model)?;
@@ -134,8 +144,8 @@ fn training_step(device: &Device, arguments: &Arguments) -> Result<(), Box<dyn E
     let batch = arguments.batch;
     let images = Tensor::<4>::random([batch, 3, 32, 32], Distribution::Default, &device);
     let labels = Tensor::<1, Int>::zeros([batch], &device);
-    let model = || quantized(&device, std::slice::from_ref(&images));
-    let mut plain = Run::new("plain", ResNet::new(20, &device)?);
+    let model = || quantized(settled(&device, &images)?, std::slice::from_ref(&images));
+    let mut plain = Run::new("plain", settled(&device, &images)?);
     let mut runs = [
         Run::new("quantized, statistics of the batch", model()?),
         Run::new("quantized, frozen statistics", model()?.freeze_statistics()),

@@ -83,3 +83,17 @@ pub(crate) fn effective_codes<const D: usize>(
     let codes = fake_codes(grouped, parameters, scheme).reshape([height, width]);
     from_rows(codes, view)
 }
+
+/// What codes in a parameter's layout stand for: each times the scale of its group.
+pub(crate) fn scaled<const D: usize>(
+    codes: Tensor<D>,
+    view: &WeightView,
+    scale: &Tensor<1>,
+) -> Tensor<D> {
+    let rows = to_rows(codes, view);
+    let [height, width] = rows.dims();
+    let [groups] = scale.dims();
+    let grouped = rows.reshape([groups, height * width / groups.max(1)]);
+    let scale = scale.clone().reshape([groups, 1]);
+    from_rows((grouped * scale).reshape([height, width]), view)
+}

@@ -21,7 +21,7 @@ mod selection;
 mod snapshot;
 mod weights;
 
-pub(crate) use bind::{Attached, effective, effective_codes};
+pub(crate) use bind::{Attached, effective, effective_codes, scaled};
 pub use compression::{Compression, LayerSummary, State};
 pub use error::AttachError;
 pub(crate) use layer::attached_part;

@@ -25,5 +25,5 @@ pub use error::GraphError;
 pub use float_op::FloatOp;
 pub use node::{Constant, Dim, Epilogue, Graph, Node, Norm, Parameter, Value};
 pub use op::{Binary, Op, Window};
-pub use simulate::{Quantized, SiteRow, SiteTable};
+pub use simulate::{Packed, Quantized, SiteRow, SiteTable};
 pub use unary::Unary;

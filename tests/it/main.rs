@@ -26,6 +26,7 @@ mod learned;
 #[cfg(feature = "learner")]
 mod learner;
 mod models;
+mod packed;
 mod pattern_study;
 mod prune;
 mod quantize;

@@ -46,7 +46,7 @@ impl Graph {
         let parameters: Result<Vec<Constant>, GraphError> = parameters
             .map(|(parameter, weight)| {
                 let path = &parameter.path;
-                let values = weight.values.read(path)?;
+                let values = weight.values().read(path)?;
                 finite(values, path).map(|values| Constant {
                     dims: parameter.read_dims(),
                     values,

@@ -115,13 +115,12 @@ impl Lowering<'_> {
         let mut inputs = vec![self.codes(node.inputs[0])];
         let weights = match node.inputs[1] {
             Value::Parameter(weight) => {
-                let codes = self.weights[weight].codes.as_ref();
-                let (codes, _) = codes.unwrap_or_else(|| unreachable!("an integer product"));
+                let codes = self.weights[weight].codes();
+                let codes = codes.unwrap_or_else(|| unreachable!("an integer product"));
                 let path = &self.setting.placement.graph.parameters[weight].path;
                 Some(Weights {
                     dims: codes.dims(),
                     codes: codes
-                        .clone()
                         .read(path)?
                         .into_iter()
                         .map(|code| code as i32)
@@ -346,7 +345,7 @@ impl Lowering<'_> {
         match value {
             Value::Parameter(index) => {
                 let path = &placement.graph.parameters[index].path;
-                let values = self.weights[index].values.clone();
+                let values = self.weights[index].values();
                 let dims = values.dims();
                 let values = values.read(path)?;
                 Ok(self.steps.constant(dims, values))

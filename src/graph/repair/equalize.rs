@@ -3,7 +3,7 @@ use std::collections::HashMap;
 use burn::module::{Module, ModuleMapper, Param};
 use burn::tensor::{Tensor, TensorData};
 
-use super::super::simulate::{Weight, weights};
+use super::super::simulate::weights;
 use super::super::{Graph, GraphError, Parameter};
 use super::pairs::{Found, find};
 use super::scaling::Values;
@@ -145,8 +145,8 @@ fn read<M: Module>(graph: &Graph, module: &M) -> Result<Vec<Vec<f64>>, GraphErro
     let weights = weights(graph, &plain, &Attached::default(), |_| false)?;
     let parameters = graph.parameters.iter().zip(weights);
     parameters
-        .map(|(parameter, Weight { values, .. })| {
-            let values = values.read(&parameter.path)?;
+        .map(|(parameter, weight)| {
+            let values = weight.values().read(&parameter.path)?;
             if let Some(value) = values.iter().find(|value| !value.is_finite()) {
                 return Err(GraphError::Parameter {
                     path: parameter.path.clone(),

@@ -59,18 +59,15 @@ impl Graph {
 /// Input and parameters, both with gradients if one of them is; fails where they are on two devices.
 pub(crate) fn agree(
     input: AnyTensor,
-    mut weights: Vec<Weight>,
+    weights: Vec<Weight>,
 ) -> Result<(AnyTensor, Vec<Weight>), GraphError> {
-    let elsewhere = |weight: &Weight| weight.values.device() != input.device();
+    let elsewhere = |weight: &Weight| weight.device() != input.device();
     if weights.iter().any(elsewhere) {
         return Err(GraphError::Devices { count: 2 });
     }
-    let tracks = |weight: &Weight| weight.values.is_autodiff();
-    let autodiff = input.is_autodiff() || weights.iter().any(tracks);
-    for weight in &mut weights {
-        weight.values = weight.values.clone().tracked(autodiff);
-    }
-    Ok((input.tracked(autodiff), weights))
+    let autodiff = input.is_autodiff() || weights.iter().any(Weight::is_autodiff);
+    let weights = weights.into_iter().map(|weight| weight.tracked(autodiff));
+    Ok((input.tracked(autodiff), weights.collect()))
 }
 
 /// An input, of a rank that graphs know.

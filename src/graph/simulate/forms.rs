@@ -54,10 +54,8 @@ impl Pass<'_> {
     }
 
     fn weight_codes(&self, weight: usize) -> AnyTensor {
-        match &self.weights[weight].codes {
-            Some((codes, _)) => codes.clone(),
-            None => unreachable!("weights of products have codes"),
-        }
+        let codes = self.weights[weight].codes();
+        codes.unwrap_or_else(|| unreachable!("weights of products have codes"))
     }
 
     // A product under a batch norm by the batch's own statistics. No integer form has those, so that the

@@ -203,6 +203,10 @@ impl<M: Module> Quantized<M> {
         &self.setting
     }
 
+    pub(super) fn shared_setting(&self) -> Arc<Setting> {
+        self.setting.clone()
+    }
+
     pub(crate) fn correction(&self) -> Option<Tensor<1>> {
         self.correction.as_ref().map(Param::val)
     }
@@ -307,7 +311,7 @@ impl<M: Module> Module for Quantized<M> {
 }
 
 // The same on another device, which is yet to be asked.
-fn elsewhere(mut setting: Arc<Setting>) -> Arc<Setting> {
+pub(super) fn elsewhere(mut setting: Arc<Setting>) -> Arc<Setting> {
     Arc::make_mut(&mut setting).rounds_by_addition = OnceLock::new();
     setting
 }

@@ -195,7 +195,7 @@ impl<'a> Pass<'a> {
     // A tensor's real values.
     pub(super) fn float(&self, value: Value, held: &[Option<Held>]) -> AnyTensor {
         match value {
-            Value::Parameter(index) => self.weights[index].values.clone(),
+            Value::Parameter(index) => self.weights[index].values(),
             Value::Constant(index) => {
                 let constant = &self.graph.constants[index];
                 AnyTensor::from_values(&constant.values, &constant.dims, &self.device)

@@ -33,7 +33,7 @@ impl Source<'_> {
     pub fn vector(&self, value: Value) -> Tensor<1> {
         match value {
             Value::Parameter(index) => {
-                let values = self.weights[index].values.clone();
+                let values = self.weights[index].values();
                 let length = values.dims().iter().product();
                 values.reshape(&[length]).rank()
             }
@@ -60,9 +60,9 @@ impl Source<'_> {
         let scale = self.operand_scale(node.inputs[0]);
         match node.inputs[1] {
             Value::Parameter(weight) => {
-                let codes = self.weights[weight].codes.as_ref();
-                let (_, of_weight) = codes.unwrap_or_else(|| unreachable!("an integer product"));
-                let mut of_weight = of_weight.clone();
+                let of_weight = self.weights[weight].scale().cloned();
+                let mut of_weight = of_weight.unwrap_or_else(|| unreachable!("an integer product"));
+
                 if let Op::TransposedConvolution { groups, .. } = node.op {
                     let [rows] = of_weight.dims();
                     if rows > 1 && groups > 1 {
@@ -165,7 +165,7 @@ impl Source<'_> {
         let node = &self.placement.graph.nodes[index];
         let constant = node.inputs.iter().find(|value| !value.is_activation())?;
         let values = match constant {
-            Value::Parameter(index) => self.weights[*index].values.clone(),
+            Value::Parameter(index) => self.weights[*index].values(),
             Value::Constant(index) => {
                 let constant = &self.placement.graph.constants[*index];
                 let device = self.scales[0].device();

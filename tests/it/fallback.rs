@@ -97,6 +97,23 @@ fn along_an_axis() {
 }
 
 #[test]
+fn in_the_order_of_their_size() {
+    let shape = [1, 5, 4];
+    check(shape, "Sort", &["sort"], |x| x.sort(1));
+    check(shape, "Sort", &["sort_descending"], |x| {
+        x.sort_descending(2)
+    });
+    let greatest = ["sort_descending", "select"];
+    check(shape, "TopK", &greatest, |x| x.topk(3, 1));
+    check([1, 6], "TopKWithIndices", &greatest, |x| {
+        x.topk_with_indices(2, 1).0
+    });
+    check([1, 6], "SortWithIndices", &["sort"], |x| {
+        x.sort_with_indices(1).0
+    });
+}
+
+#[test]
 fn elements_in_other_places() {
     let shape = [1, 3, 4];
     check(shape, "Flip", &["select", "select"], |x| x.flip([1, 2]));
@@ -265,12 +282,12 @@ fn functions_of_one_number_need_no_choice() {
 #[test]
 fn what_has_no_form_in_float_either_is_refused_all_the_same() {
     let module = Nothing::new();
-    let sorted = |_: &Nothing, x: Tensor<2>| x.sort(1);
-    let error = Graph::capture_with(&module, [1, 4], Fallback::Float, sorted).unwrap_err();
+    let order = |_: &Nothing, x: Tensor<2>| x.argsort(1).float();
+    let error = Graph::capture_with(&module, [1, 4], Fallback::Float, order).unwrap_err();
     let GraphError::Unsupported { op, in_float, .. } = &error else {
         panic!("{error}")
     };
-    assert_eq!((op.as_str(), *in_float), ("Sort", false));
+    assert_eq!((op.as_str(), *in_float), ("ArgSort", false));
     // The places of the greatest are no floats.
     let places = |_: &Nothing, x: Tensor<2>| x.max_dim_with_indices(1).1.float();
     let error = Graph::capture_with(&module, [1, 4], Fallback::Float, places).unwrap_err();

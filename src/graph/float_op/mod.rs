@@ -55,6 +55,10 @@ pub enum FloatOp {
     CumulativeMin { axis: usize },
     /// The logarithm of the softmax along an axis.
     LogSoftmax { axis: usize },
+    /// The elements of an axis in the order of their size, the least first.
+    Sort { axis: usize },
+    /// The same, the greatest first.
+    SortDescending { axis: usize },
     /// Elements of an axis, by their places.
     Select {
         axis: usize,
@@ -86,6 +90,8 @@ impl FloatOp {
             Self::CumulativeMax { .. } => "cumulative_max",
             Self::CumulativeMin { .. } => "cumulative_min",
             Self::LogSoftmax { .. } => "log_softmax",
+            Self::Sort { .. } => "sort",
+            Self::SortDescending { .. } => "sort_descending",
             Self::Select { .. } => "select",
             Self::Gather { .. } => "gather",
         }
@@ -102,6 +108,8 @@ impl FloatOp {
             | Self::CumulativeMax { axis }
             | Self::CumulativeMin { axis }
             | Self::LogSoftmax { axis }
+            | Self::Sort { axis }
+            | Self::SortDescending { axis }
             | Self::Select { axis, .. }
             | Self::Gather { axis } => Some(*axis),
             _ => None,

@@ -78,6 +78,7 @@ impl FloatOp {
         };
         let outer = input.len() / (length * inner).max(1);
         let mut result = filled(outer * kept * inner, 0.0)?;
+        let mut sorted = Vec::new();
         for block in 0..outer {
             for lane in 0..inner {
                 let value = |row: usize| input[(block * length + row) * inner + lane];
@@ -86,6 +87,16 @@ impl FloatOp {
                     let greatest = (0..length).map(value).fold(f32::NEG_INFINITY, f32::max);
                     let sum: f32 = (0..length).map(|row| (value(row) - greatest).exp()).sum();
                     (0..length).for_each(|row| result[at(row)] = value(row) - greatest - sum.ln());
+                    continue;
+                }
+                if let Self::Sort { .. } | Self::SortDescending { .. } = self {
+                    sorted.clear();
+                    sorted.extend((0..length).map(value));
+                    sorted.sort_unstable_by(f32::total_cmp);
+                    if let Self::SortDescending { .. } = self {
+                        sorted.reverse();
+                    }
+                    (0..length).for_each(|row| result[at(row)] = sorted[row]);
                     continue;
                 }
                 let mut joined = value(0);

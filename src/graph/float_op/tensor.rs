@@ -83,6 +83,8 @@ fn along<const D: usize>(op: &FloatOp, x: Tensor<D>) -> Tensor<D> {
         FloatOp::CumulativeMax { axis } => x.cummax(*axis),
         FloatOp::CumulativeMin { axis } => x.cummin(*axis),
         FloatOp::LogSoftmax { axis } => activation::log_softmax(x, *axis),
+        FloatOp::Sort { axis } => x.sort(*axis),
+        FloatOp::SortDescending { axis } => x.sort_descending(*axis),
         FloatOp::Select { axis, indices } => {
             let indices: Vec<i64> = indices.iter().map(|place| *place as i64).collect();
             let device = x.device();

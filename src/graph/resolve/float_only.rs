@@ -85,6 +85,10 @@ impl Resolver<'_> {
             From::CumProd(op) => self.along(FloatOp::CumulativeProduct { axis: op.axis }, op)?,
             From::CumMax(op) => self.along(FloatOp::CumulativeMax { axis: op.axis }, op)?,
             From::CumMin(op) => self.along(FloatOp::CumulativeMin { axis: op.axis }, op)?,
+            From::Sort(op) => self.sorted(op.dim, op.descending, &op.input, &op.out)?,
+            From::SortWithIndices(op) => self.sorted(op.dim, op.descending, &op.input, &op.out)?,
+            From::TopK(op) => return self.greatest(op.axis, &op.input, &op.out),
+            From::TopKWithIndices(op) => return self.greatest(op.dim, &op.tensor, &op.out),
             From::Pad(op) => {
                 let mut places = Vec::new();
                 for (axis, &(before, after)) in op.padding.iter().enumerate() {
@@ -281,6 +285,41 @@ impl Resolver<'_> {
             false => self.node(Op::Reshape, vec![value], out)?,
         }
         Ok(())
+    }
+
+    fn sorted(
+        &mut self,
+        axis: usize,
+        descending: bool,
+        input: &TensorIr,
+        out: &TensorIr,
+    ) -> Result<(), GraphError> {
+        let sort = match descending {
+            true => FloatOp::SortDescending { axis },
+            false => FloatOp::Sort { axis },
+        };
+        let input = self.value(input)?;
+        self.node(Op::Float(sort), vec![input], out)
+    }
+
+    // As many of an axis as the result has, the greatest first.
+    fn greatest(
+        &mut self,
+        axis: usize,
+        input: &TensorIr,
+        out: &TensorIr,
+    ) -> Result<bool, GraphError> {
+        let Dim::Fixed(count) = self.dims(out)[axis] else {
+            return Ok(false);
+        };
+        let dims = self.dims(input);
+        let value = self.value(input)?;
+        let sort = Op::Float(FloatOp::SortDescending { axis });
+        let sorted = self.push(sort, vec![value], Epilogue::default(), dims)?;
+        let indices = (0..count).collect();
+        let select = Op::Float(FloatOp::Select { axis, indices });
+        self.node(select, vec![sorted], out)?;
+        Ok(true)
     }
 
     fn over_all(

@@ -118,8 +118,12 @@ impl Layout {
     /// Cells of a plane: an odd number, since planes a power of two apart would share few sets of a
     /// cache.
     pub fn plane(&self) -> usize {
-        let rows = self.tile[0] + self.halo.rows[0] + self.halo.rows[1];
-        (rows * self.pitch()) | 1
+        (self.lines() * self.pitch()) | 1
+    }
+
+    /// Rows of a plane, those of the halo included.
+    pub fn lines(&self) -> usize {
+        self.tile[0] + self.halo.rows[0] + self.halo.rows[1]
     }
 
     /// Planes; of floats, as many as whole quads have.

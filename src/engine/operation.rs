@@ -31,7 +31,11 @@ pub(super) enum OperationWork {
     Load {
         frames: Vec<Frame>,
         grid: Option<InputGrid>,
+        /// Whether units are lines of the one plane, not planes.
+        by_line: bool,
     },
+    /// Nothing but what makes planes whole, which units that are no planes cannot do.
+    Edges,
     /// Tensors of another plan, of sixteen images.
     Regroup(Regroup),
     Product(Product),
@@ -171,10 +175,18 @@ impl Operation {
     ) -> Result<(), EngineError> {
         let kernels = context.kernels;
         match &self.work {
-            OperationWork::Load { frames, grid } => {
+            OperationWork::Load {
+                frames,
+                grid,
+                by_line,
+            } => {
                 let frame = &frames[context.images.clamp(1, frames.len()) - 1];
-                *finite = frame.write(kernels, context.input, *grid, units, write)?;
+                *finite = match by_line {
+                    true => frame.write_lines(kernels, context.input, *grid, units, write)?,
+                    false => frame.write(kernels, context.input, *grid, units, write)?,
+                };
             }
+            OperationWork::Edges => {}
             OperationWork::Regroup(regroup) => regroup.run(context.made, units, write),
             OperationWork::Product(product) => {
                 let residual = reads.get(1).copied().unwrap_or(&[]);

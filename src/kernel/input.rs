@@ -89,21 +89,69 @@ impl Frame {
         if images.len() < needed || written.is_none_or(|written| cells.len() < written) {
             return Err(KernelError::Memory);
         }
+        let part = Part {
+            groups,
+            rows: 0..self.rows,
+            skipped: 0,
+        };
+        self.write_part(kernels, images, grid, part, cells)
+    }
+
+    /// The same for some lines of the first plane alone, which are as many cells as the pitch each, those
+    /// before the first row included: `cells` holds these lines.
+    ///
+    /// Fails as [`write`](Self::write), and with [`KernelError::Memory`] where a row does not lie in one
+    /// line.
+    pub fn write_lines(
+        &self,
+        kernels: Kernels,
+        images: &[f32],
+        grid: Option<InputGrid>,
+        lines: std::ops::Range<usize>,
+        cells: &mut [Cell],
+    ) -> Result<bool, KernelError> {
+        let needed = self.fits().ok_or(KernelError::Memory)?;
+        let pitch = self.pitch.max(1);
+        let (above, before) = (self.first / pitch, self.first % pitch);
+        let skipped = lines.start.checked_mul(pitch);
+        let written = lines.len().checked_mul(pitch);
+        let (Some(skipped), Some(written)) = (skipped, written) else {
+            return Err(KernelError::Memory);
+        };
+        if images.len() < needed || cells.len() < written || before + self.columns > pitch {
+            return Err(KernelError::Memory);
+        }
+        let row = |line: usize| line.saturating_sub(above).min(self.rows);
+        let part = Part {
+            groups: 0..1,
+            rows: row(lines.start)..row(lines.end),
+            skipped,
+        };
+        self.write_part(kernels, images, grid, part, cells)
+    }
+
+    fn write_part(
+        &self,
+        kernels: Kernels,
+        images: &[f32],
+        grid: Option<InputGrid>,
+        part: Part,
+        cells: &mut [Cell],
+    ) -> Result<bool, KernelError> {
         if grid.is_some_and(|grid| !grid.fits()) {
             return Err(KernelError::Epilogue);
         }
         let mut finite = true;
-        if self.rows == 0 || self.columns == 0 {
-            return Ok(finite);
+        if self.columns > 0 {
+            kernels.dispatch(WriteFrame {
+                frame: self,
+                images,
+                grid,
+                part,
+                cells,
+                finite: &mut finite,
+            });
         }
-        kernels.dispatch(WriteFrame {
-            frame: self,
-            images,
-            grid,
-            groups,
-            cells,
-            finite: &mut finite,
-        });
         Ok(finite)
     }
 
@@ -129,15 +177,19 @@ impl Frame {
         if self.rows == 0 || self.columns == 0 {
             return Ok(());
         }
+        // The sites that hold something: of one number for each channel only the first.
+        let mut used = [(0, 0, (0, 0)); Cell::SITES];
+        let mut count = 0;
+        for (site, place) in self.sites.iter().enumerate() {
+            let (start, (rows, columns)) = place.unwrap_or_default();
+            if rows > 0 && columns > 0 {
+                used[count] = (site, start, (rows, columns));
+                count += 1;
+            }
+        }
         for channel in 0..self.channels {
             let plane = &cells[channel / unit * self.plane..][..self.plane];
-            for (site, (start, (rows, columns))) in self
-                .sites
-                .iter()
-                .enumerate()
-                .filter_map(|(i, s)| Some((i, (*s)?)))
-                .filter(|(_, (_, (rows, columns)))| *rows > 0 && *columns > 0)
-            {
+            for &(site, start, (rows, columns)) in &used[..count] {
                 for y in 0..rows {
                     let row = &plane[self.first + y * self.pitch..][..columns];
                     let place = start + channel * self.channel + y * self.row;
@@ -197,11 +249,18 @@ impl InputGrid {
     }
 }
 
+// What is written: rows of planes, into cells of which so many at the start of a plane are left out.
+struct Part {
+    groups: std::ops::Range<usize>,
+    rows: std::ops::Range<usize>,
+    skipped: usize,
+}
+
 struct WriteFrame<'a> {
     frame: &'a Frame,
     images: &'a [f32],
     grid: Option<InputGrid>,
-    groups: std::ops::Range<usize>,
+    part: Part,
     cells: &'a mut [Cell],
     finite: &'a mut bool,
 }
@@ -214,11 +273,11 @@ impl Work for WriteFrame<'_> {
         // Zero while all is finite: NaN, and infinity times zero, stay.
         // SAFETY: by the contract of this method.
         let mut check = unsafe { S::splat(0.0) };
-        for (place, group) in self.groups.enumerate() {
-            let plane = &mut self.cells[place * frame.plane..][..frame.plane];
+        for (place, group) in self.part.groups.enumerate() {
+            let plane = &mut self.cells[place * frame.plane..];
             let channel = group.saturating_mul(unit);
             let channels = frame.channels.saturating_sub(channel).min(unit);
-            for y in 0..frame.rows {
+            for y in self.part.rows.clone() {
                 for x in (0..frame.columns).step_by(Cell::SITES) {
                     let width = (frame.columns - x).min(Cell::SITES);
                     let mut columns = [[Cell::default()]; Cell::SITES];
@@ -249,7 +308,8 @@ impl Work for WriteFrame<'_> {
                         }
                     }
                     // From a cell for each site to a cell for each column.
-                    let to = &mut plane[frame.first + y * frame.pitch + x..][..width];
+                    let first = frame.first + y * frame.pitch + x - self.part.skipped;
+                    let to = &mut plane[first..][..width];
                     let to = Cell::integers_mut(to);
                     for (site, from) in columns.iter().enumerate() {
                         let from = Cell::integers(from);

@@ -167,12 +167,15 @@ impl Windows {
         };
         let to = Cell::bytes_mut(to);
         if across {
-            let mut totals = [0i32; 4];
-            for site in sums.chunks_exact(4) {
-                let each = totals.iter_mut().zip(site);
-                each.for_each(|(total, &sum)| *total = total.wrapping_add(sum));
+            // Halves onto each other, until the four of a site are left.
+            let mut length = Cell::BYTES;
+            while length > 4 {
+                length /= 2;
+                let (to, from) = sums.split_at_mut(length);
+                let pairs = to.iter_mut().zip(&from[..length]);
+                pairs.for_each(|(to, from)| *to = to.wrapping_add(*from));
             }
-            let codes = totals.map(of);
+            let codes = [of(sums[0]), of(sums[1]), of(sums[2]), of(sums[3])];
             to.chunks_exact_mut(4)
                 .for_each(|to| to.copy_from_slice(&codes));
         } else {

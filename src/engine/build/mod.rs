@@ -124,10 +124,13 @@ impl<'a> Builder<'a> {
         let write = self.buffer(layout.cells());
         // Units are alike: planes, quads of them, or all.
         let unit = layout.cells().checked_div(costs.len()).unwrap_or(0);
-        let whole = matches!(work, OperationWork::Rearrange { .. });
+        let whole = matches!(
+            work,
+            OperationWork::Rearrange { .. } | OperationWork::Load { by_line: true, .. }
+        );
         self.made.insert(tensor, write);
         let edges = match whole {
-            // It has written halos too.
+            // It has written halos too, or another operation does.
             true => Edges::none(),
             false => layout.edges(),
         };

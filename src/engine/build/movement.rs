@@ -13,6 +13,9 @@ use crate::graph::integer::IntegerOp;
 use crate::graph::{Dim, Value};
 use crate::kernel::{Cell, Edges, InputGrid};
 
+/// Cells of an input that threads share out.
+const LARGE: usize = 512;
+
 impl Builder<'_> {
     // Floats of all images of a pass.
     pub(super) fn output(&mut self) -> Result<usize, EngineError> {
@@ -38,16 +41,36 @@ impl Builder<'_> {
     pub(super) fn load(&mut self, to: usize, value: Value, grid: Option<(f32, i32, i32)>) {
         let layout = self.tensors.all[to].layout;
         let grid = grid.map(|(scale, low, high)| InputGrid { scale, low, high });
-        let costs = vec![1; layout.planes()];
         match value {
             Value::Input => {
                 let frames = (1..=self.sites.images()).map(|images| layout.frame(images));
+                // A small one is loaded sooner than threads meet again.
+                let by_line = layout.planes() == 1 && layout.cells() >= LARGE;
+                let costs = match by_line {
+                    true => vec![1; layout.lines()],
+                    false => vec![1; layout.planes()],
+                };
                 let work = OperationWork::Load {
                     frames: frames.collect(),
                     grid,
+                    by_line,
                 };
                 let row = LayerRow::named("input", "load");
                 self.on_cells(work, Vec::new(), to, costs, "input", row);
+                if by_line && !layout.edges().is_empty() {
+                    self.push(
+                        Operation {
+                            work: OperationWork::Edges,
+                            reads: Vec::new(),
+                            write: self.made[&to],
+                            edges: layout.edges(),
+                            costs: vec![1],
+                            unit: layout.cells(),
+                            layer: "input".to_string(),
+                        },
+                        LayerRow::named("input", "edges"),
+                    );
+                }
             }
             value => {
                 let from = self.plain[&value];

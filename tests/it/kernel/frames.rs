@@ -178,6 +178,35 @@ proptest! {
     }
 
     #[test]
+    fn lines_together_are_their_plane(
+        images in images(),
+        codes in any::<bool>(),
+        ends in [0..30usize, 0..30],
+    ) {
+        let mut noise = Noise(images.seed);
+        let values = numbers(&mut noise, images.count(), 1.0);
+        let grid = codes.then_some(InputGrid { scale: 0.5, low: -128, high: 127 });
+        let (mut frame, plane) = (images.frame(), images.plane);
+        // Where rows begin, and how many lines there are.
+        let before = plane.first.min(plane.pitch - images.tile[1]);
+        frame.first = before + ends[0] % 3 * plane.pitch;
+        let lines = ends[0] % 3 + images.tile[0] + ends[1] % 2;
+        frame.plane = lines * plane.pitch;
+        let cut = ends[1] % (lines + 1) * plane.pitch;
+        for kernels in all() {
+            let mut expected = marked(frame.plane);
+            frame.write(kernels, &values, grid, 0..1, &mut expected).unwrap();
+            let mut cells = marked(frame.plane);
+            let (head, tail) = cells.split_at_mut(cut);
+            let middle = cut / plane.pitch;
+            let head = frame.write_lines(kernels, &values, grid, 0..middle, head);
+            let tail = frame.write_lines(kernels, &values, grid, middle..lines, tail);
+            prop_assert_eq!((head, tail), (Ok(true), Ok(true)));
+            prop_assert!(cells == expected, "{:?}", kernels.isa());
+        }
+    }
+
+    #[test]
     fn what_is_not_finite_is_reported_by_those_who_read_it(
         images in images(),
         bad in prop::sample::select(vec![f32::NAN, f32::INFINITY, f32::NEG_INFINITY]),

@@ -159,6 +159,45 @@ fn frames_lie_in_their_images_and_cells() {
 }
 
 #[test]
+fn lines_lie_in_their_cells() {
+    let grid = InputGrid {
+        scale: 1.0,
+        low: -1,
+        high: 1,
+    };
+    let images = [1.0; 30];
+    let aligned = Frame {
+        first: 3,
+        plane: 9,
+        ..frame()
+    };
+    for kernels in all() {
+        let write = |frame: &Frame, lines, count| {
+            let mut cells = marked(count);
+            let wrote = frame.write_lines(kernels, &images, Some(grid), lines, &mut cells);
+            (wrote, cells == marked(count))
+        };
+        assert_eq!(write(&aligned, 1..3, 6), (Ok(true), false));
+        // The first line is before the first row, and after the last there are none.
+        assert_eq!(write(&aligned, 0..1, 3), (Ok(true), true));
+        assert_eq!(write(&aligned, 3..5, 6), (Ok(true), true));
+        let refused = (Err(KernelError::Memory), true);
+        assert_eq!(write(&aligned, 1..3, 5), refused);
+        assert_eq!(write(&aligned, 0..HUGE, 6), refused);
+        assert_eq!(write(&aligned, HUGE - 1..HUGE, 6), refused);
+        // Rows that lie in two lines.
+        assert_eq!(write(&frame(), 0..2, 16), refused);
+        let torn = Frame {
+            row: 40,
+            ..aligned.clone()
+        };
+        assert_eq!(write(&torn, 0..3, 9), refused);
+        let few = aligned.write_lines(kernels, &images[..29], None, 0..3, &mut marked(9));
+        assert_eq!(few, Err(KernelError::Memory));
+    }
+}
+
+#[test]
 fn frames_read_from_all_their_planes() {
     let never = |at: usize, _| panic!("{at}");
     let codes = Sink::Codes { low: i32::MAX };

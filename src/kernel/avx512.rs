@@ -140,6 +140,15 @@ macro_rules! common {
         }
 
         #[inline(always)]
+        unsafe fn gather(from: *const i32, places: &[i32; 16], fill: __m512i) -> __m512i {
+            unsafe {
+                let places = _mm512_loadu_si512(places.as_ptr().cast());
+                let named = _mm512_cmpge_epi32_mask(places, _mm512_setzero_si512());
+                _mm512_mask_i32gather_epi32::<4>(fill, named, places, from)
+            }
+        }
+
+        #[inline(always)]
         unsafe fn to_floats(a: __m512i) -> __m512 {
             unsafe { _mm512_cvtepi32_ps(a) }
         }

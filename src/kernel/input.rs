@@ -279,6 +279,8 @@ impl Work for WriteFrame<'_> {
             let channels = frame.channels.saturating_sub(channel).min(unit);
             for y in self.part.rows.clone() {
                 for x in (0..frame.columns).step_by(Cell::SITES) {
+                    // The last columns with those before them, where there are as many: they are made twice.
+                    let x = x.min(frame.columns.saturating_sub(Cell::SITES));
                     let width = (frame.columns - x).min(Cell::SITES);
                     let mut columns = [[Cell::default()]; Cell::SITES];
                     for (site, to) in frame.sites.iter().zip(&mut columns) {
@@ -311,10 +313,9 @@ impl Work for WriteFrame<'_> {
                     let first = frame.first + y * frame.pitch + x - self.part.skipped;
                     let to = &mut plane[first..][..width];
                     let to = Cell::integers_mut(to);
-                    for (site, from) in columns.iter().enumerate() {
-                        let from = Cell::integers(from);
-                        for (column, &from) in from[..width].iter().enumerate() {
-                            to[column * Cell::SITES + site] = from;
+                    for (column, to) in to.chunks_exact_mut(Cell::SITES).enumerate() {
+                        for (to, from) in to.iter_mut().zip(&columns) {
+                            *to = Cell::integers(from)[column];
                         }
                     }
                 }
@@ -350,40 +351,42 @@ impl WriteFrame<'_> {
         unsafe {
             let zero = S::splat(0.0);
             macro_rules! values {
-                ($c:literal) => {
-                    if $c < channels {
-                        let row = row($c);
-                        let values = match row.len() {
-                            Cell::SITES => S::load_unaligned(row.as_ptr()),
-                            _ => {
-                                let mut few = [Cell::default()];
-                                Cell::floats_mut(&mut few)[..row.len()].copy_from_slice(row);
-                                S::load(Cell::floats(&few).as_ptr())
-                            }
-                        };
-                        *check = S::multiply_add(values, zero, *check);
-                        values
-                    } else {
-                        zero
-                    }
-                };
+                ($c:literal) => {{
+                    let row = row($c);
+                    let values = match row.len() {
+                        Cell::SITES => S::load_unaligned(row.as_ptr()),
+                        _ => {
+                            let mut few = [Cell::default()];
+                            Cell::floats_mut(&mut few)[..row.len()].copy_from_slice(row);
+                            S::load(Cell::floats(&few).as_ptr())
+                        }
+                    };
+                    *check = S::multiply_add(values, zero, *check);
+                    values
+                }};
             }
             let Some(grid) = grid else {
-                S::store(Cell::floats_mut(to).as_mut_ptr(), values!(0));
+                if channels > 0 {
+                    S::store(Cell::floats_mut(to).as_mut_ptr(), values!(0));
+                }
                 return;
             };
             let (scale, inverse) = (S::splat(grid.scale), S::splat(1.0 / grid.scale));
             let is_usual = (1e-30..1e30).contains(&grid.scale);
             let (low, high) = (S::splat(grid.low as f32), S::splat(grid.high as f32));
             macro_rules! channel {
-                ($c:literal) => {{
-                    let values = values!($c);
-                    let quotient = match is_usual {
-                        true => S::divide_to_round(values, scale, inverse),
-                        false => S::divide(values, scale),
-                    };
-                    S::round(S::min(S::max(quotient, low), high))
-                }};
+                ($c:literal) => {
+                    if $c < channels {
+                        let values = values!($c);
+                        let quotient = match is_usual {
+                            true => S::divide_to_round(values, scale, inverse),
+                            false => S::divide(values, scale),
+                        };
+                        S::round(S::min(S::max(quotient, low), high))
+                    } else {
+                        S::splat_integer(0)
+                    }
+                };
             }
             let first = S::pair(channel!(0), channel!(1));
             let second = S::pair(channel!(2), channel!(3));

@@ -1,5 +1,7 @@
 //! What a kernel needs of an instruction set, over the sixteen sites of a cell.
 
+use super::Cell;
+
 /// Sixteen lanes. Kernels are written once over this trait and compiled for each set.
 ///
 /// # Safety
@@ -75,6 +77,22 @@ pub(super) trait Lanes: Copy {
     unsafe fn quad(first: Self::Pairs, second: Self::Pairs, term: i16) -> Self::Integers;
     /// Each lane that `map` names; where it names none (a negative number), the fill.
     unsafe fn permute(a: Self::Integers, map: &[i32; 16], fill: Self::Integers) -> Self::Integers;
+    /// Each lane from the number of that place, which must be there; where it is negative, the fill.
+    #[inline(always)]
+    unsafe fn gather(from: *const i32, places: &[i32; 16], fill: Self::Integers) -> Self::Integers {
+        let mut cell = [Cell::default()];
+        // SAFETY: a cell is aligned; what places name is there, by the caller.
+        unsafe {
+            let to = Cell::integers_mut(&mut cell);
+            Self::store_integers(to.as_mut_ptr(), fill);
+            for (to, &place) in to.iter_mut().zip(places) {
+                if place >= 0 {
+                    *to = from.add(place as usize).read();
+                }
+            }
+            Self::load_integers(to.as_ptr())
+        }
+    }
     unsafe fn to_floats(a: Self::Integers) -> Self::Floats;
     /// Half to even; within the range of i32, or below it.
     unsafe fn round(a: Self::Floats) -> Self::Integers;

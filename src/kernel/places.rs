@@ -255,14 +255,14 @@ impl Work for RunGather<'_> {
                 S::store_integers(to, S::permute(S::load_integers(from), map, others));
             }
         }
-        let (from, fill) = (Cell::integers(from), std::slice::from_ref(fill));
+        let from = Cell::integers(from);
         for (place, map) in &gather.scattered {
-            let to = Cell::integers_mut(&mut to[*place as usize..][..1]);
-            for ((to, &source), &fill) in to.iter_mut().zip(map).zip(Cell::integers(fill)) {
-                *to = match usize::try_from(source) {
-                    Ok(source) => from[source],
-                    Err(_) => fill,
-                };
+            let to = std::ptr::from_mut(&mut to[*place as usize]);
+            // SAFETY: both are whole aligned cells; `Gather::run` has checked what is read against the
+            // furthest place of all maps.
+            unsafe {
+                let fill = S::load_integers(std::ptr::from_ref(fill).cast());
+                S::store_integers(to.cast(), S::gather(from.as_ptr(), map, fill));
             }
         }
     }

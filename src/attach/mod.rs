@@ -19,10 +19,11 @@ mod rows;
 mod saved;
 mod selection;
 mod snapshot;
+mod state;
 mod weights;
 
 pub(crate) use bind::{Attached, effective, effective_codes, scaled};
-pub use compression::{Compression, LayerSummary, State};
+pub use compression::Compression;
 pub use error::AttachError;
 pub(crate) use layer::attached_part;
 pub use layer::{Layer, layers};
@@ -31,4 +32,5 @@ pub use plan::{Plan, Pruning, Quantization, Regrowth};
 pub use reparameterization::CompressedWeight;
 pub use saved::{Compressed, archive};
 pub use selection::Selection;
+pub use state::{LayerSummary, State};
 pub use weights::weights;

@@ -1,7 +1,7 @@
 //! Runs of a program: which images are a pass, and whose threads make it.
 
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use super::operation::Context;
@@ -10,7 +10,7 @@ use super::plans::{Many, Plans};
 use super::split::Split;
 use super::{Choices, EngineError};
 use crate::graph::integer::IntegerModel;
-use crate::kernel::{Cell, KernelError, Kernels, Team};
+use crate::kernel::{Cell, KernelError, Kernels, Team, lock};
 
 #[derive(Debug)]
 pub(super) struct Inner {
@@ -290,10 +290,6 @@ impl Inner {
     pub fn give_back(&self, workspace: Workspace) {
         lock(&self.free).push(workspace);
     }
-}
-
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 // On all threads; on this one where another run has them.

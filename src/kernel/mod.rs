@@ -24,6 +24,7 @@ mod portable;
 mod product;
 mod records;
 mod sliced;
+mod steps;
 mod sums;
 mod team;
 mod tiled;
@@ -37,7 +38,9 @@ pub use isa::{Isa, Kernels};
 pub use places::{Edges, Gather, Move, SiteMap};
 pub use product::{Position, Product};
 pub use records::{QUAD, Record, Records, SharedRecord, TILE};
-pub use team::{Access, StepWork, Steps, Team};
+pub use steps::{Access, StepWork, Steps};
+pub use team::Team;
+pub(crate) use team::lock;
 pub use windows::{Pooling, Windows};
 
 use lanes::Lanes;

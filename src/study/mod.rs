@@ -7,6 +7,8 @@ mod measure;
 mod outcome;
 mod progress;
 mod run;
+mod sensitivity;
+mod steer;
 mod store;
 mod timing;
 mod treatment;

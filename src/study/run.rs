@@ -8,15 +8,12 @@ use super::progress::Clock;
 use super::store::{Store, unfit};
 use super::treatment::{Treatment, Weights};
 use super::{Cell, StudyError};
-use crate::attach::{
-    AttachError, Compression, Layer, Plan, Pruning, Quantization, Selection, unpack,
-};
-use crate::prune::{Pattern, Pruner};
+use crate::attach::{Compression, Layer, Plan, Pruning, Quantization, unpack};
+use crate::prune::Pruner;
 use crate::quantize::Quantizer;
-use crate::recipe::{PruneLevels, QuantizeLevels, Recipe, Steer};
-use crate::report::{Choice, Mode, Row, Sensitivity, Stage, choose};
-use crate::schedule::Steered;
-use crate::train::{FineTune, Round, Steering, Workload, checked_score};
+use crate::recipe::{PruneLevels, QuantizeLevels, Recipe};
+use crate::report::{Choice, Mode, Row, Stage, choose};
+use crate::train::{FineTune, Workload};
 
 /// Goes through a recipe, cell by cell.
 pub(super) struct Runner<'a, M, W, T> {
@@ -37,10 +34,10 @@ pub(super) struct Runner<'a, M, W, T> {
 
 // What a cell compresses to.
 #[derive(Clone, Copy)]
-struct Target {
-    cell: Cell,
+pub(super) struct Target {
+    pub cell: Cell,
     /// The weights come pruned already: keep their zeros.
-    existing: bool,
+    pub existing: bool,
 }
 
 impl<M, W, T> Runner<'_, M, W, T>
@@ -292,95 +289,6 @@ where
         Ok(())
     }
 
-    /// The highest sparsity that keeps the budget, found by a steered threshold.
-    fn steer(&mut self, steer: &Steer, pattern: Pattern, seed: u64) -> Result<(), StudyError> {
-        let mut cell = Cell {
-            stage: Stage::Prune,
-            mode: Mode::Aware,
-            steered: true,
-            pattern,
-            ..Cell::baseline(seed)
-        };
-        let epochs = self.recipe.epochs;
-        if epochs == 0 || self.found(cell, steer.rounds * epochs) {
-            return Ok(());
-        }
-        let started = Instant::now();
-        let floor = self.yardstick.score.unwrap_or_default() - self.recipe.max_drop;
-        let steered = Steered::new(steer.start, steer.increment, steer.resolution, floor);
-        let steered = steered.map_err(AttachError::from)?;
-        let steering = Steering {
-            learning_rate: self.recipe.learning_rate,
-            epochs,
-            rounds: steer.rounds,
-            seed,
-        };
-        let target = Target {
-            cell,
-            existing: false,
-        };
-        let plan = self.plan(target, None)?;
-        let (module, mut compression) = plan.attach(self.module.valid().train())?;
-        let clock = &mut self.clock;
-        let steps = Workload::<M>::steps_per_epoch(self.workload);
-        let on_round = |round: Round| {
-            clock.trained_many(epochs);
-            clock.train(cell, (round.index, steer.rounds), (steps, steps));
-        };
-        let (module, steered) =
-            steering.run(module, &mut compression, self.workload, steered, on_round)?;
-        cell.level = steered.best().unwrap_or(0.0);
-        self.finish(cell, compression.finish(module)?.into(), started)
-    }
-
-    /// What the score loses when each layer alone is compressed as the best levels would.
-    pub fn sensitivity(&mut self) -> Result<Vec<Sensitivity>, StudyError> {
-        let best = choose(&self.rows, self.recipe.max_drop)?;
-        let base = self.yardstick.score.unwrap_or_default();
-        let cells = [best.prune, best.quantize].map(|choice| choice.map(|c| Cell::of(&c.row)));
-        let [prune, quantize] = cells;
-        let mut found = self.store.sensitivity()?;
-        // The best levels of a study that was interrupted here are the same.
-        found.truncate(self.layers.len());
-        for index in found.len()..self.layers.len() {
-            let path = self.layers[index].path.clone();
-            let mut drop = |cell: Option<Cell>| -> Result<Option<f64>, StudyError> {
-                let Some(cell) = cell else {
-                    return Ok(None);
-                };
-                self.clock.measure(cell);
-                let target = Target {
-                    cell: Cell {
-                        steered: false,
-                        ..cell
-                    },
-                    existing: false,
-                };
-                let plan = self.plan(target, None)?.select(Selection::only([&path]));
-                if cell.activation_bits < 32 {
-                    // The layer's own input is quantized with it.
-                    let (module, compression) = plan.attach(self.module.valid())?;
-                    let alone = self.treatment.begin(module, &compression)?;
-                    return Ok(Some(base - checked_score(self.workload, &alone)?));
-                }
-                let compressed = plan.apply(self.module.valid())?;
-                Ok(Some(
-                    base - checked_score(self.workload, &compressed.module)?,
-                ))
-            };
-            let (prune_drop, quantize_drop) = (drop(prune)?, drop(quantize)?);
-            found.push(Sensitivity {
-                path,
-                level: prune.map_or(0.0, |cell| cell.level),
-                prune_drop,
-                weight_bits: quantize.map_or(32, |cell| cell.bits),
-                quantize_drop,
-            });
-            self.store.keep_sensitivity(&found)?;
-        }
-        Ok(found)
-    }
-
     fn train<C: Treatment<M>>(
         &mut self,
         treatment: &C,
@@ -408,7 +316,7 @@ where
     }
 
     // What a cell does to the model; aware training takes this many steps.
-    fn plan(&self, target: Target, steps: Option<usize>) -> Result<Plan, StudyError> {
+    pub(super) fn plan(&self, target: Target, steps: Option<usize>) -> Result<Plan, StudyError> {
         let cell = target.cell;
         let mut plan = Plan::new().select(self.recipe.selection.clone());
         if target.existing {
@@ -445,7 +353,7 @@ where
     }
 
     // Takes a finished cell over; whether there is one.
-    fn found(&mut self, cell: Cell, epochs: usize) -> bool {
+    pub(super) fn found(&mut self, cell: Cell, epochs: usize) -> bool {
         let Some(row) = self.store.row(&cell) else {
             return false;
         };
@@ -454,7 +362,7 @@ where
         true
     }
 
-    fn finish<N: Module>(
+    pub(super) fn finish<N: Module>(
         &mut self,
         cell: Cell,
         candidate: Candidate<N>,

@@ -1,0 +1,65 @@
+//! Each layer compressed alone.
+
+use burn::module::Module;
+
+use super::run::{Runner, Target};
+use super::treatment::Treatment;
+use super::{Cell, StudyError};
+use crate::attach::Selection;
+use crate::report::{Sensitivity, choose};
+use crate::train::{Workload, checked_score};
+
+impl<M, W, T> Runner<'_, M, W, T>
+where
+    M: Module,
+    T: Treatment<M>,
+    W: Workload<M> + Workload<T::Model>,
+{
+    /// What the score loses when each layer alone is compressed as the best levels would.
+    pub fn sensitivity(&mut self) -> Result<Vec<Sensitivity>, StudyError> {
+        let best = choose(&self.rows, self.recipe.max_drop)?;
+        let base = self.yardstick.score.unwrap_or_default();
+        let cells = [best.prune, best.quantize].map(|choice| choice.map(|c| Cell::of(&c.row)));
+        let [prune, quantize] = cells;
+        let mut found = self.store.sensitivity()?;
+        // The best levels of a study that was interrupted here are the same.
+        found.truncate(self.layers.len());
+        for index in found.len()..self.layers.len() {
+            let path = self.layers[index].path.clone();
+            let mut drop = |cell: Option<Cell>| -> Result<Option<f64>, StudyError> {
+                let Some(cell) = cell else {
+                    return Ok(None);
+                };
+                self.clock.measure(cell);
+                let target = Target {
+                    cell: Cell {
+                        steered: false,
+                        ..cell
+                    },
+                    existing: false,
+                };
+                let plan = self.plan(target, None)?.select(Selection::only([&path]));
+                if cell.activation_bits < 32 {
+                    // The layer's own input is quantized with it.
+                    let (module, compression) = plan.attach(self.module.valid())?;
+                    let alone = self.treatment.begin(module, &compression)?;
+                    return Ok(Some(base - checked_score(self.workload, &alone)?));
+                }
+                let compressed = plan.apply(self.module.valid())?;
+                Ok(Some(
+                    base - checked_score(self.workload, &compressed.module)?,
+                ))
+            };
+            let (prune_drop, quantize_drop) = (drop(prune)?, drop(quantize)?);
+            found.push(Sensitivity {
+                path,
+                level: prune.map_or(0.0, |cell| cell.level),
+                prune_drop,
+                weight_bits: quantize.map_or(32, |cell| cell.bits),
+                quantize_drop,
+            });
+            self.store.keep_sensitivity(&found)?;
+        }
+        Ok(found)
+    }
+}

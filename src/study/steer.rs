@@ -1,0 +1,68 @@
+//! The highest sparsity that keeps the budget, by a threshold that training moves.
+
+use std::time::Instant;
+
+use burn::module::Module;
+
+use super::run::{Runner, Target};
+use super::treatment::Treatment;
+use super::{Cell, StudyError};
+use crate::attach::AttachError;
+use crate::prune::Pattern;
+use crate::recipe::Steer;
+use crate::report::{Mode, Stage};
+use crate::schedule::Steered;
+use crate::train::{Round, Steering, Workload};
+
+impl<M, W, T> Runner<'_, M, W, T>
+where
+    M: Module,
+    T: Treatment<M>,
+    W: Workload<M> + Workload<T::Model>,
+{
+    /// The highest sparsity that keeps the budget, found by a steered threshold.
+    pub(super) fn steer(
+        &mut self,
+        steer: &Steer,
+        pattern: Pattern,
+        seed: u64,
+    ) -> Result<(), StudyError> {
+        let mut cell = Cell {
+            stage: Stage::Prune,
+            mode: Mode::Aware,
+            steered: true,
+            pattern,
+            ..Cell::baseline(seed)
+        };
+        let epochs = self.recipe.epochs;
+        if epochs == 0 || self.found(cell, steer.rounds * epochs) {
+            return Ok(());
+        }
+        let started = Instant::now();
+        let floor = self.yardstick.score.unwrap_or_default() - self.recipe.max_drop;
+        let steered = Steered::new(steer.start, steer.increment, steer.resolution, floor);
+        let steered = steered.map_err(AttachError::from)?;
+        let steering = Steering {
+            learning_rate: self.recipe.learning_rate,
+            epochs,
+            rounds: steer.rounds,
+            seed,
+        };
+        let target = Target {
+            cell,
+            existing: false,
+        };
+        let plan = self.plan(target, None)?;
+        let (module, mut compression) = plan.attach(self.module.valid().train())?;
+        let clock = &mut self.clock;
+        let steps = Workload::<M>::steps_per_epoch(self.workload);
+        let on_round = |round: Round| {
+            clock.trained_many(epochs);
+            clock.train(cell, (round.index, steer.rounds), (steps, steps));
+        };
+        let (module, steered) =
+            steering.run(module, &mut compression, self.workload, steered, on_round)?;
+        cell.level = steered.best().unwrap_or(0.0);
+        self.finish(cell, compression.finish(module)?.into(), started)
+    }
+}

@@ -11,9 +11,10 @@ use crate::attach::{Attached, Compression};
 /// A model for inference on a Burn device whose quantized weights stay there in as many bits as their
 /// codes take, several to a word, and become numbers only while an operation reads them.
 ///
-/// It takes a quarter (8 bits) or an eighth (4 bits) of the memory of floats and computes the same, to
-/// the last bit, as the model that it was packed from. It is no faster: unpacking is work that floats
-/// do without. Weights that are zero take as much as others.
+/// It takes a quarter (8 bits) or an eighth (4 bits) of the memory of floats and computes the same as the
+/// model that it was packed from: on a processor to the last bit; a GPU that fuses operations otherwise
+/// may round a last bit otherwise. It is no faster: unpacking is work that floats do without. Weights
+/// that are zero take as much as others.
 ///
 /// ```
 /// use burn::{nn::LinearConfig, tensor::{Device, Tensor}};

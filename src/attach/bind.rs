@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use burn::tensor::{Bool, Tensor};
 
 use super::Compression;
-use super::rows::{from_rows, to_rows};
+use super::rows::{from_rows, in_groups, to_rows};
 use crate::format::{Granularity, Scheme, WeightView};
 use crate::quantize::{Parameters, fake_codes};
 
@@ -77,11 +77,9 @@ pub(crate) fn effective_codes<const D: usize>(
     (scheme, parameters): (&Scheme, &Parameters),
 ) -> Tensor<D> {
     let rows = super::reparameterization::effective(to_rows(base, view), removed, None);
-    let [height, width] = rows.dims();
-    let [groups] = parameters.scale.dims();
-    let grouped = rows.reshape([groups, height * width / groups.max(1)]);
-    let codes = fake_codes(grouped, parameters, scheme).reshape([height, width]);
-    from_rows(codes, view)
+    let dims = rows.dims();
+    let codes = fake_codes(in_groups(rows, &parameters.scale), parameters, scheme);
+    from_rows(codes.reshape(dims), view)
 }
 
 /// What codes in a parameter's layout stand for: each times the scale of its group.
@@ -91,9 +89,8 @@ pub(crate) fn scaled<const D: usize>(
     scale: &Tensor<1>,
 ) -> Tensor<D> {
     let rows = to_rows(codes, view);
-    let [height, width] = rows.dims();
-    let [groups] = scale.dims();
-    let grouped = rows.reshape([groups, height * width / groups.max(1)]);
-    let scale = scale.clone().reshape([groups, 1]);
-    from_rows((grouped * scale).reshape([height, width]), view)
+    let dims = rows.dims();
+    let grouped = in_groups(rows, scale);
+    let column = scale.clone().reshape([grouped.dims()[0], 1]);
+    from_rows((grouped * column).reshape(dims), view)
 }

@@ -1,7 +1,7 @@
 use burn::module::{Module, Param, Reparameterization};
 use burn::tensor::{Bool, Tensor};
 
-use super::rows::{from_rows, to_rows};
+use super::rows::{from_rows, in_groups, to_rows};
 use crate::format::{Scheme, WeightView};
 use crate::quantize::{Parameters, fake_quantize};
 
@@ -90,8 +90,7 @@ pub(super) fn effective(
         return rows;
     };
     let dims = rows.dims();
-    let [groups] = parameters.scale.dims();
-    let grouped = rows.reshape([groups, dims[0] * dims[1] / groups]);
+    let grouped = in_groups(rows, &parameters.scale);
     fake_quantize(grouped, parameters, scheme).reshape(dims)
 }
 

@@ -13,6 +13,13 @@ pub(super) fn to_rows<const D: usize>(weight: Tensor<D>, view: &WeightView) -> T
     weight.reshape([view.rows(), view.columns()])
 }
 
+/// `[groups, weights of a group]`: those that share each of these scales.
+pub(super) fn in_groups(rows: Tensor<2>, scale: &Tensor<1>) -> Tensor<2> {
+    let [height, width] = rows.dims();
+    let [groups] = scale.dims();
+    rows.reshape([groups, height * width / groups.max(1)])
+}
+
 /// Back to the weight's own dimensions.
 pub(super) fn from_rows<const D: usize>(rows: Tensor<2>, view: &WeightView) -> Tensor<D> {
     let mut dims = [1; D];

@@ -57,13 +57,14 @@ impl Builder<'_> {
                 };
                 let row = LayerRow::named("input", "load");
                 self.on_cells(work, Vec::new(), to, costs, "input", row);
-                if by_line && !layout.edges().is_empty() {
+                let edges = layout.edges();
+                if by_line && !edges.is_empty() {
                     self.push(
                         Operation {
                             work: OperationWork::Edges,
                             reads: Vec::new(),
                             write: self.made[&to],
-                            edges: layout.edges(),
+                            edges,
                             costs: vec![1],
                             unit: layout.cells(),
                             layer: "input".to_string(),

@@ -7,46 +7,40 @@ use super::super::tensor::{AnyTensor, map_rank};
 use super::super::{Graph, GraphError, Parameter};
 use super::packed_codes::PackedCodes;
 use crate::attach::{Attached, attached_part, effective, effective_codes};
-use crate::format::{Scheme, WeightView};
+use crate::format::WeightView;
 use crate::quantize::{Parameters, step};
 
 /// A parameter as the graph computes with it, gradients included.
 #[derive(Debug, Clone)]
 pub(crate) struct Weight {
     stored: Stored,
-    /// Of codes: of each output channel, or one.
+    /// Of each output channel, or one; of integers alone.
     scale: Option<Tensor<1>>,
+    /// Whether it is read as integers: as the weight of an integer product.
+    as_integers: bool,
 }
 
 #[derive(Debug, Clone)]
 enum Stored {
-    /// Removed ones zero, the others quantized.
-    Values(AnyTensor),
-    /// Integers: of the weight of an integer product.
-    Codes(AnyTensor),
-    /// The same in few bits.
-    PackedCodes(PackedCodes),
-    /// Integers in few bits, whose values are read.
-    PackedValues(PackedCodes),
+    /// Integers, or values: removed ones zero, the others quantized.
+    Whole(AnyTensor),
+    /// Integers in few bits.
+    Packed(PackedCodes),
 }
 
 impl Weight {
-    /// Its values; of the weight of an integer product, which nothing reads so, its codes.
+    /// Its values; of the weight of an integer product, which nothing reads so, its integers.
     pub fn values(&self) -> AnyTensor {
         match (&self.stored, &self.scale) {
-            (Stored::Values(values) | Stored::Codes(values), _) => values.clone(),
-            (Stored::PackedValues(codes), Some(scale)) => codes.values(scale),
-            (Stored::PackedCodes(codes) | Stored::PackedValues(codes), _) => codes.codes(),
+            (Stored::Whole(tensor), _) => tensor.clone(),
+            (Stored::Packed(codes), Some(scale)) if !self.as_integers => codes.values(scale),
+            (Stored::Packed(codes), _) => codes.codes(),
         }
     }
 
     /// Integers; none of another than the weight of an integer product.
     pub fn codes(&self) -> Option<AnyTensor> {
-        match &self.stored {
-            Stored::Codes(codes) => Some(codes.clone()),
-            Stored::PackedCodes(codes) => Some(codes.codes()),
-            _ => None,
-        }
+        self.as_integers.then(|| self.values())
     }
 
     /// The scale of its integers.
@@ -57,24 +51,24 @@ impl Weight {
     /// Where it is.
     pub fn device(&self) -> Device {
         match &self.stored {
-            Stored::Values(tensor) | Stored::Codes(tensor) => tensor.device(),
-            Stored::PackedCodes(codes) | Stored::PackedValues(codes) => codes.device(),
+            Stored::Whole(tensor) => tensor.device(),
+            Stored::Packed(codes) => codes.device(),
         }
     }
 
     /// Whether it is on a device that can track gradients.
     pub fn is_autodiff(&self) -> bool {
         match &self.stored {
-            Stored::Values(tensor) | Stored::Codes(tensor) => tensor.is_autodiff(),
-            Stored::PackedCodes(_) | Stored::PackedValues(_) => false,
+            Stored::Whole(tensor) => tensor.is_autodiff(),
+            Stored::Packed(_) => false,
         }
     }
 
     /// The same on a device that tracks gradients, if it must be.
     pub fn tracked(self, autodiff: bool) -> Self {
         let stored = match self.stored {
-            Stored::Values(tensor) => Stored::Values(tensor.tracked(autodiff)),
-            stored => stored,
+            Stored::Whole(tensor) => Stored::Whole(tensor.tracked(autodiff)),
+            packed => packed,
         };
         Self { stored, ..self }
     }
@@ -83,25 +77,67 @@ impl Weight {
     pub fn bytes(&self) -> usize {
         let floats = |dims: &[usize]| 4 * dims.iter().product::<usize>();
         let stored = match &self.stored {
-            Stored::Values(tensor) | Stored::Codes(tensor) => floats(&tensor.dims()),
-            Stored::PackedCodes(codes) | Stored::PackedValues(codes) => codes.bytes(),
+            Stored::Whole(tensor) => floats(&tensor.dims()),
+            Stored::Packed(codes) => codes.bytes(),
         };
         stored + self.scale.as_ref().map_or(0, |scale| floats(&scale.dims()))
     }
 
     /// The same on another device.
     pub fn moved(self, device: &Device) -> Self {
-        let moved = |tensor: AnyTensor| map_rank!(tensor, tensor => tensor.to_device(device));
         Self {
             stored: match self.stored {
-                Stored::Values(tensor) => Stored::Values(moved(tensor)),
-                Stored::Codes(tensor) => Stored::Codes(moved(tensor)),
-                Stored::PackedCodes(codes) => Stored::PackedCodes(codes.moved(device)),
-                Stored::PackedValues(codes) => Stored::PackedValues(codes.moved(device)),
+                Stored::Whole(tensor) => {
+                    Stored::Whole(map_rank!(tensor, tensor => tensor.to_device(device)))
+                }
+                Stored::Packed(codes) => Stored::Packed(codes.moved(device)),
             },
             scale: self.scale.map(|scale| scale.to_device(device)),
+            ..self
         }
     }
+
+    // Without gradients; integers in as many bits as they take.
+    fn packed(
+        self,
+        parameter: &Parameter,
+        view: Option<&WeightView>,
+        as_integers: bool,
+    ) -> Result<Self, GraphError> {
+        let tensor = self.values();
+        let tensor = map_rank!(tensor, tensor => tensor.without_autodiff());
+        let stored = match view.filter(|_| self.as_integers) {
+            None => Stored::Whole(tensor),
+            Some(view) => {
+                // In the parameter's own layout again.
+                let codes = as_read(tensor, parameter.transposed);
+                Stored::Packed(PackedCodes::new(codes, view.clone(), parameter)?)
+            }
+        };
+        Ok(Self {
+            as_integers: as_integers && self.as_integers,
+            stored,
+            scale: self.scale.map(Tensor::without_autodiff),
+        })
+    }
+}
+
+/// The graph's parameters for inference, those that are quantized in as many bits as their codes take.
+/// Reads all of these from the device.
+pub(crate) fn packed_weights<M: Module>(
+    graph: &Graph,
+    module: &M,
+    attached: &Attached,
+    integers: impl Fn(usize) -> bool,
+) -> Result<Vec<Weight>, GraphError> {
+    let weights = weights(graph, module, attached, |_| true)?;
+    let weights = graph.parameters.iter().zip(weights).enumerate();
+    weights
+        .map(|(index, (parameter, weight))| {
+            let view = attached.view(&parameter.path);
+            weight.packed(parameter, view, integers(index))
+        })
+        .collect()
 }
 
 /// The graph's parameters, from a module that may carry a compression.
@@ -111,47 +147,15 @@ pub(crate) fn weights<M: Module>(
     attached: &Attached,
     integers: impl Fn(usize) -> bool,
 ) -> Result<Vec<Weight>, GraphError> {
-    let found = found(graph, module, attached)?;
-    let weight = |(index, found): (usize, Found<'_>)| found.weight(integers(index));
-    Ok(found.into_iter().enumerate().map(weight).collect())
-}
-
-/// The same for inference: those that are quantized in as many bits as their codes take. Reads all of
-/// them from the device.
-pub(crate) fn packed_weights<M: Module>(
-    graph: &Graph,
-    module: &M,
-    attached: &Attached,
-    integers: impl Fn(usize) -> bool,
-) -> Result<Vec<Weight>, GraphError> {
-    let found = found(graph, module, attached)?;
-    let weight = |(index, found): (usize, Found<'_>)| found.packed(integers(index));
-    found.into_iter().enumerate().map(weight).collect()
-}
-
-// A parameter of the graph in a module, with what is attached to it.
-struct Found<'a> {
-    parameter: &'a Parameter,
-    base: AnyTensor,
-    view: Option<&'a WeightView>,
-    removed: Option<Tensor<2, Bool>>,
-    quantizer: Option<(Scheme, Parameters)>,
-}
-
-fn found<'a, M: Module>(
-    graph: &'a Graph,
-    module: &M,
-    attached: &'a Attached,
-) -> Result<Vec<Found<'a>>, GraphError> {
     let count = module.devices().len();
     if count > 1 {
         return Err(GraphError::Devices { count });
     }
     let mut reader = Reader::default();
     module.visit(&mut reader);
-    let parameters = graph.parameters.iter();
+    let parameters = graph.parameters.iter().enumerate();
     parameters
-        .map(|parameter| {
+        .map(|(index, parameter)| {
             let path = &parameter.path;
             let wrong = |what: String| GraphError::Parameter {
                 path: path.clone(),
@@ -168,93 +172,47 @@ fn found<'a, M: Module>(
                     parameter.dims
                 )));
             }
+            let whole = |tensor: AnyTensor, scale: Option<Tensor<1>>| Weight {
+                stored: Stored::Whole(as_read(tensor, parameter.transposed)),
+                as_integers: scale.is_some(),
+                scale,
+            };
             let removed = reader.removed.get(path).cloned();
             let scale = reader.part(path, "scale");
             let scale = scale.zip(reader.part(path, "zero_point"));
-            let view = attached.view(path);
-            if view.is_none() && (removed.is_some() || scale.is_some()) {
-                return Err(wrong(
-                    "it carries a compression: use `forward_under`, or `materialize` the module"
-                        .into(),
-                ));
-            }
+            let Some(view) = attached.view(path) else {
+                return match removed.is_some() || scale.is_some() {
+                    true => Err(wrong(
+                        "it carries a compression: use `forward_under`, or `materialize` the module"
+                            .into(),
+                    )),
+                    false => Ok(whole(base, None)),
+                };
+            };
             let parameters = scale.map(|(scale, zero_point)| Parameters::stored(scale, zero_point));
-            let scheme = attached.scheme().filter(|_| view.is_some());
-            if scheme.is_some() && parameters.is_none() {
+            if attached.scheme().is_some() && parameters.is_none() {
                 return Err(wrong("its scale is gone".into()));
             }
-            let rows = |view: &WeightView| [view.rows(), view.columns()];
-            Ok(Found {
-                parameter,
-                base,
-                view,
-                removed: removed
-                    .zip(view)
-                    .map(|(mask, view)| mask.reshape(rows(view))),
-                quantizer: scheme.zip(parameters),
-            })
-        })
-        .collect()
-}
-
-impl Found<'_> {
-    fn weight(self, as_integers: bool) -> Weight {
-        let transposed = self.parameter.transposed;
-        let values = |values| Weight {
-            stored: Stored::Values(as_read(values, transposed)),
-            scale: None,
-        };
-        let Some(view) = self.view else {
-            return values(self.base);
-        };
-        match &self.quantizer {
-            Some((scheme, parameters)) if as_integers => {
+            let removed = removed.map(|mask| mask.reshape([view.rows(), view.columns()]));
+            let quantizer = attached.scheme();
+            let quantizer = quantizer.as_ref().zip(parameters.as_ref());
+            if let Some((scheme, parameters)) = quantizer
+                && integers(index)
+            {
+                let codes = map_rank!(base, base => {
+                    effective_codes(base, view, removed, (scheme, parameters))
+                });
                 let [groups] = parameters.scale.dims();
                 let scale = match parameters.scale.is_tracked() {
                     true => step(parameters, scheme, view.len() / groups.max(1)),
                     false => parameters.scale.clone().detach(),
                 };
-                let codes = map_rank!(self.base, base => {
-                    effective_codes(base, view, self.removed, (scheme, parameters))
-                });
-                Weight {
-                    stored: Stored::Codes(as_read(codes, transposed)),
-                    scale: Some(scale),
-                }
+                return Ok(whole(codes, Some(scale)));
             }
-            quantizer => {
-                let quantizer = quantizer.as_ref().map(|(scheme, of)| (scheme, of));
-                values(map_rank!(self.base, base => effective(base, view, self.removed, quantizer)))
-            }
-        }
-    }
-
-    fn packed(self, as_integers: bool) -> Result<Weight, GraphError> {
-        let (Some(view), Some((_, parameters))) = (self.view, &self.quantizer) else {
-            let values = self.weight(as_integers).values();
-            return Ok(Weight {
-                stored: Stored::Values(plain(values)),
-                scale: None,
-            });
-        };
-        let scale = parameters.scale.clone().without_autodiff();
-        let (view, parameter) = (view.clone(), self.parameter);
-        // In the parameter's own layout again.
-        let codes = as_read(self.weight(true).values(), parameter.transposed);
-        let codes = PackedCodes::new(plain(codes), view, parameter)?;
-        let stored = match as_integers {
-            true => Stored::PackedCodes(codes),
-            false => Stored::PackedValues(codes),
-        };
-        Ok(Weight {
-            stored,
-            scale: Some(scale),
+            let values = map_rank!(base, base => effective(base, view, removed, quantizer));
+            Ok(whole(values, None))
         })
-    }
-}
-
-fn plain(tensor: AnyTensor) -> AnyTensor {
-    map_rank!(tensor, tensor => tensor.without_autodiff())
+        .collect()
 }
 
 /// As the forward pass reads it; or back.

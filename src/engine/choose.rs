@@ -224,11 +224,12 @@ impl Way {
 fn ways(weighted: &Weighted, from: &Layout, to: &Layout) -> Vec<Way> {
     let planes = from.planes() / weighted.groups.min(from.planes()).max(1);
     let step = weighted.window.stride;
-    let row = planes * from.pitch() * step[0] * Cell::BYTES;
+    let row = planes * from.width() * step[0] * Cell::BYTES;
     let all = (to.tile[0] * to.tile[1]).max(1);
     // Cells of a plane that the positions of a register's worth read.
     let [rows, columns] = weighted.window.kernel;
-    let window = (rows * (8 * step[1] + columns)).min(from.plane()).max(1);
+    let window = rows * (8 * step[1] + columns);
+    let window = window.min(from.lines() * from.width()).max(1);
     let near = match NEAR / row.max(1) {
         0 => NEAR / (planes * step[1] * rows * Cell::BYTES).max(1),
         rows => rows * to.tile[1].max(1),

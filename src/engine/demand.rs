@@ -1,6 +1,7 @@
 //! What each stage needs of its operands' layouts, and the tensors that follow from it.
 
 use super::layout::{Fill, Halo, Layout, Sites};
+use super::lines;
 use super::stage::{Pool, Shape, Stage, StageWork, Weighted};
 use crate::graph::integer::IntegerModel;
 use crate::graph::{Value, Window};
@@ -29,7 +30,7 @@ pub(super) struct Tensors {
 }
 
 impl Tensors {
-    pub fn of(model: &IntegerModel, stages: &[Stage], sites: Sites) -> Self {
+    pub fn of(model: &IntegerModel, stages: &[Stage], sites: Sites, threads: usize) -> Self {
         let mut tensors = Self::default();
         // A stage's own result first, so that copies are the exception.
         let on_cells = stages.iter().filter(|stage| stage.is_on_cells());
@@ -43,6 +44,7 @@ impl Tensors {
                 tensors.meet(stage.inputs[place], demand);
             }
         }
+        lines::lay(&mut tensors, model, stages, threads);
         tensors
     }
 
@@ -64,6 +66,7 @@ impl Tensors {
                 tile: sites.tile([shape.rows, shape.columns]),
                 halo: Halo::default(),
                 fill: Fill::Any,
+                by_line: false,
             },
             is_own: true,
         });

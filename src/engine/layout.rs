@@ -108,20 +108,35 @@ pub(super) struct Layout {
     pub tile: [usize; 2],
     pub halo: Halo,
     pub fill: Fill,
+    /// Whether the first lines of all planes come first, then the second ones, and so on; else plane
+    /// comes after plane.
+    pub by_line: bool,
 }
 
 impl Layout {
-    pub fn pitch(&self) -> usize {
+    /// Cells of a line of one plane.
+    pub fn width(&self) -> usize {
         self.tile[1] + self.halo.columns[0] + self.halo.columns[1]
     }
 
-    /// Cells of a plane: an odd number, since planes a power of two apart would share few sets of a
-    /// cache.
-    pub fn plane(&self) -> usize {
-        (self.lines() * self.pitch()) | 1
+    /// Cells from a line of a plane to its next.
+    pub fn pitch(&self) -> usize {
+        match self.by_line {
+            true => self.planes() * self.plane(),
+            false => self.width(),
+        }
     }
 
-    /// Rows of a plane, those of the halo included.
+    /// Cells from a plane to the next: an odd number, since planes a power of two apart would share few
+    /// sets of a cache.
+    pub fn plane(&self) -> usize {
+        match self.by_line {
+            true => self.width() | 1,
+            false => (self.lines() * self.width()) | 1,
+        }
+    }
+
+    /// Lines of a plane, those of the halo included.
     pub fn lines(&self) -> usize {
         self.tile[0] + self.halo.rows[0] + self.halo.rows[1]
     }
@@ -135,7 +150,10 @@ impl Layout {
     }
 
     pub fn cells(&self) -> usize {
-        self.planes() * self.plane()
+        match self.by_line {
+            true => self.lines() * self.pitch(),
+            false => self.planes() * self.plane(),
+        }
     }
 
     /// The cell of an inner row and column; they may lie in the halo.
@@ -176,15 +194,64 @@ impl Layout {
     /// All rows and columns of a plane, the halo included.
     fn all(&self) -> impl Iterator<Item = (isize, isize)> + '_ {
         let rows = -(self.halo.rows[0] as isize)..(self.tile[0] + self.halo.rows[1]) as isize;
-        let columns =
-            -(self.halo.columns[0] as isize)..(self.tile[1] + self.halo.columns[1]) as isize;
-        rows.flat_map(move |row| columns.clone().map(move |column| (row, column)))
+        rows.flat_map(|row| self.line(row))
     }
 
-    /// What makes a plane whole after its inner cells were written.
+    /// All columns of a row, the halo included.
+    fn line(&self, row: isize) -> impl Iterator<Item = (isize, isize)> + use<> {
+        let [before, after] = self.halo.columns;
+        let columns = -(before as isize)..(self.tile[1] + after) as isize;
+        columns.map(move |column| (row, column))
+    }
+
+    /// What makes a plane whole after its inner cells were written; not of one line by line.
     pub fn edges(&self) -> Edges {
+        self.edges_of(self.all(), self.plane(), 0)
+    }
+
+    /// What makes a line of all planes whole, for each that is no halo, after its inner cells were written.
+    pub fn line_edges(&self) -> Vec<Edges> {
+        let rows = 0..self.tile[0] as isize;
+        let edges = rows.map(|row| {
+            let first = self.cell(row, -(self.halo.columns[0] as isize));
+            self.edges_of(self.line(row), self.plane(), first)
+        });
+        edges.collect()
+    }
+
+    /// What makes the lines of the halo of all planes, line by line, after all others are whole.
+    pub fn halo_edges(&self) -> Edges {
+        let rows = -(self.halo.rows[0] as isize)..(self.tile[0] + self.halo.rows[1]) as isize;
+        let halo = rows.filter(|row| !(0..self.tile[0] as isize).contains(row));
+        let one = self.edges_of(halo.flat_map(|row| self.line(row)), self.cells(), 0);
+        let starts = (0..self.planes()).map(|plane| (plane * self.plane()) as u32);
+        let moves = starts.clone().flat_map(|start| {
+            one.moves.iter().map(move |of| Move {
+                to: of.to + start,
+                from: of.from + start,
+                ..*of
+            })
+        });
+        let fills = starts.flat_map(|start| {
+            let fills = one.fills.iter();
+            fills.map(move |of| of.start + start..of.end + start)
+        });
+        Edges {
+            moves: moves.collect(),
+            fills: fills.collect(),
+            ..one
+        }
+    }
+
+    // What makes these places of a plane whole; cells are counted from the first one.
+    fn edges_of(
+        &self,
+        places: impl Iterator<Item = (isize, isize)>,
+        plane: usize,
+        first: usize,
+    ) -> Edges {
         let mut edges = Edges {
-            plane: self.plane(),
+            plane,
             moves: Vec::new(),
             maps: Vec::new(),
             fills: Vec::new(),
@@ -194,8 +261,8 @@ impl Layout {
         if any {
             return edges;
         }
-        for (row, column) in self.all() {
-            let cell = self.cell(row, column) as u32;
+        for (row, column) in places {
+            let cell = (self.cell(row, column) - first) as u32;
             let inner = (0..self.tile[0] as isize).contains(&row)
                 && (0..self.tile[1] as isize).contains(&column);
             let mut from = None;
@@ -204,7 +271,7 @@ impl Layout {
                     return -1;
                 };
                 let (site, cell) = self.holder(site, place);
-                from = Some(cell as u32);
+                from = Some((cell - first) as u32);
                 site as i32
             });
             match from {

@@ -16,6 +16,7 @@ mod demand;
 mod error;
 mod float;
 mod layout;
+mod lines;
 mod lower;
 mod memory;
 mod operation;

@@ -39,6 +39,7 @@ pub(super) enum OperationWork {
     /// Tensors of another plan, of sixteen images.
     Regroup(Regroup),
     Product(Product),
+    ProductByLine(ProductByLine),
     Pool(Windows),
     /// Row by row.
     Elementwise {
@@ -50,7 +51,7 @@ pub(super) enum OperationWork {
         gathers: Vec<Gather>,
         /// Operand and plane of each plane.
         planes: Vec<Option<(usize, usize)>>,
-        /// Cells of a plane of each operand.
+        /// Cells from a plane of each operand to the next.
         sizes: Vec<usize>,
         fill: Cell,
     },
@@ -72,6 +73,19 @@ pub(super) enum OperationWork {
         operands: Vec<PlainOperand>,
         images: usize,
     },
+}
+
+/// A product whose output lies line by line. Units are the planes of a quad in a line, those of the halo
+/// included.
+#[derive(Debug)]
+pub(super) struct ProductByLine {
+    pub product: Product,
+    /// Lines of the halo that come first.
+    pub before: usize,
+    /// Positions of a line.
+    pub columns: usize,
+    /// What makes each line whole that is no halo.
+    pub edges: Vec<Edges>,
 }
 
 /// Rows of planes: where the first begins in each operand and in the output, and how far apart they and
@@ -192,6 +206,9 @@ impl Operation {
                 let residual = reads.get(1).copied().unwrap_or(&[]);
                 product.run(kernels, units, reads[0], residual, write)?;
             }
+            OperationWork::ProductByLine(by_line) => {
+                by_line.run(kernels, units, reads, (write, self.unit))?;
+            }
             OperationWork::Pool(windows) => {
                 let first = units.start * windows.planes.0;
                 windows.run(kernels, &reads[0][first..], write)?;
@@ -209,8 +226,7 @@ impl Operation {
                     match planes[plane] {
                         None => write.fill(*fill),
                         Some((operand, plane)) => {
-                            let size = sizes[operand];
-                            let from = &reads[operand][plane * size..(plane + 1) * size];
+                            let from = &reads[operand][plane * sizes[operand]..];
                             gathers[operand].run(kernels, from, write, fill)?;
                         }
                     }
@@ -266,6 +282,50 @@ impl Operation {
                     }
                 }
             }
+        }
+        Ok(())
+    }
+}
+
+impl ProductByLine {
+    fn run(
+        &self,
+        kernels: Kernels,
+        units: Range<usize>,
+        reads: &[&[Cell]],
+        (write, cells): (&mut [Cell], usize),
+    ) -> Result<(), EngineError> {
+        let quads = self.product.records().quads();
+        let residual = reads.get(1).copied().unwrap_or(&[]);
+        let row = |line: usize| line.saturating_sub(self.before).min(self.edges.len());
+        let mut start = units.start;
+        while start < units.end {
+            // Whole lines together; at both ends maybe a part of one.
+            let (line, quad) = (start / quads, start % quads);
+            let left = units.end - start;
+            let (lines, of) = match quad == 0 && left >= quads {
+                true => (left / quads, 0..quads),
+                false => (1, quad..quads.min(quad + left)),
+            };
+            let end = start + (lines - 1) * quads + of.len();
+            let rows = row(line)..row(line + lines);
+            let write = &mut write[(start - units.start) * cells..(end - units.start) * cells];
+            self.product.run_part(
+                kernels,
+                (of, rows.start * self.columns..rows.end * self.columns),
+                reads[0],
+                residual,
+                (&mut *write, line * quads * cells),
+            )?;
+            let lines = (line..line + lines).zip(write.chunks_mut(quads * cells));
+            for (line, write) in lines {
+                // None of the halo's, which others make.
+                let edges = line.checked_sub(self.before);
+                if let Some(edges) = edges.and_then(|row| self.edges.get(row)) {
+                    edges.run(kernels, write)?;
+                }
+            }
+            start = end;
         }
         Ok(())
     }

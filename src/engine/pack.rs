@@ -62,6 +62,15 @@ impl Weighted<'_> {
         }
     }
 
+    // The places of a filter in the order of their cells.
+    fn rising_places(&self, filter: usize, layout: &Layout) -> Vec<Place> {
+        let mut places = self.places(filter, layout);
+        if layout.by_line {
+            places.sort_by_key(|place| place.cell);
+        }
+        places
+    }
+
     // The places of a filter, zeros included, in the order of channel groups, rows and columns.
     pub(super) fn places(&self, filter: usize, layout: &Layout) -> Vec<Place> {
         let unit = layout.shape.kind.unit();
@@ -121,7 +130,7 @@ impl Weighted<'_> {
         let mut starts = vec![0];
         for filter in 0..self.filters() {
             if filter % each.max(1) == 0 {
-                places = self.places(filter, layout);
+                places = self.rising_places(filter, layout);
             }
             row[..length].copy_from_slice(&values[self.first(filter)..][..length]);
             for place in &places {
@@ -174,7 +183,7 @@ impl Weighted<'_> {
         let mut starts = vec![0];
         for first in (0..self.filters()).step_by(QUAD) {
             if first % each.max(1) == 0 {
-                places = self.places(first, layout);
+                places = self.rising_places(first, layout);
             }
             for (of, row) in rows.iter_mut().enumerate() {
                 match first + of < self.filters() {

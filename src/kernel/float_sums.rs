@@ -90,7 +90,7 @@ impl Task<'_> {
             let (least, most) = (S::splat(least), S::splat(most));
             for (i, sum) in sums.into_iter().enumerate() {
                 let position = chunk.get_unchecked(i);
-                let place = position.output as usize;
+                let place = position.output as usize - self.first;
                 let t = match self.epilogue.residual {
                     Some(residual) => {
                         let from = position.residual as usize;

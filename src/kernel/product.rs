@@ -3,12 +3,15 @@
 //! Weights are lists of records, an offset into the input and what to multiply with: any kernel,
 //! stride, dilation, grouping and sparsity is the same loop.
 
+use std::ops::Range;
+
 use super::records::Slices;
 use super::sums::Run;
 use super::tiled::Tiled;
 use super::{Cell, Epilogue, Filter, KernelError, Kernels, QUAD, Records, Sink};
 
-/// A place in the output of a product, in cells.
+/// A place in the output of a product, in cells. Planes may lie one after the other, or in turns, line by
+/// line: then a place lies beyond the cells from its plane to the next.
 ///
 /// ```
 /// use burn_compress::kernel::Position;
@@ -19,9 +22,9 @@ use super::{Cell, Epilogue, Filter, KernelError, Kernels, QUAD, Records, Sink};
 pub struct Position {
     /// Where its window starts, from the start of the input.
     pub input: u32,
-    /// Where its result goes, from the start of an output plane.
+    /// Where its result goes, from the first cell of an output plane.
     pub output: u32,
-    /// Where what is added to it lies, from the start of a residual's plane.
+    /// Where what is added to it lies, from the first cell of a residual's plane.
     pub residual: u32,
 }
 
@@ -65,20 +68,19 @@ pub struct Product {
     pub(super) block: usize,
     // Where the records of each filter, or quad, are split.
     pub(super) slices: Option<Slices>,
-    // Cells that an input must have, and a plane of the output and of the residual.
+    // Cells that an input must have, and the residual from the first cell of its last plane on.
     input: usize,
-    output: usize,
     residual: usize,
 }
 
 impl Product {
-    /// A layer whose output planes have `plane` cells; `codes`: whether the input is bytes. What is
-    /// made of floats is floats.
+    /// A layer with `plane` cells from one output plane to the next; `codes`: whether the input is bytes.
+    /// What is made of floats is floats.
     ///
     /// Fails with [`KernelError::Records`] where starts do not rise to the number of records, tiles do not
     /// fit their weights or read floats, or a record lies too far, and with [`KernelError::Epilogue`] where
-    /// the filters are not four a quad, an output or a residual lies outside its plane, bounds of codes
-    /// exceed what a byte holds, or codes are to be made of floats.
+    /// the filters are not four a quad, bounds of codes exceed what a byte holds, or codes are to be made
+    /// of floats.
     pub fn new(
         records: Records,
         epilogue: Epilogue,
@@ -92,12 +94,10 @@ impl Product {
             return Err(KernelError::Records);
         }
         let last = |of: fn(&Position) -> u32| positions.iter().map(of).max().unwrap_or(0) as usize;
-        let output = last(|position| position.output).saturating_add(1);
         let within =
             epilogue.sink.holds(epilogue.bounds) && (codes || epilogue.sink == Sink::Floats);
         let residual = last(|position| position.residual).saturating_add(1);
-        let fits = epilogue.residual.is_none_or(|of| of.plane >= residual);
-        if epilogue.filters.len() != records.quads() * QUAD || !within || !fits || output > plane {
+        if epilogue.filters.len() != records.quads() * QUAD || !within {
             return Err(KernelError::Epilogue);
         }
         let clamps = clamps(&records, &epilogue, codes);
@@ -112,7 +112,6 @@ impl Product {
             clamps,
             codes,
             input,
-            output,
             residual,
         })
     }
@@ -158,7 +157,7 @@ impl Product {
         }
     }
 
-    /// Cells of an output plane.
+    /// Cells from one output plane to the next.
     pub fn plane(&self) -> usize {
         self.plane
     }
@@ -171,14 +170,56 @@ impl Product {
     pub fn run(
         &self,
         kernels: Kernels,
-        quads: std::ops::Range<usize>,
+        quads: Range<usize>,
         input: &[Cell],
         residual: &[Cell],
         output: &mut [Cell],
     ) -> Result<(), KernelError> {
-        if quads.is_empty() {
+        let all = 0..self.positions.len();
+        self.run_part(kernels, (quads, all), input, residual, (output, 0))
+    }
+
+    /// Makes some positions of the output of some quads, the first of whose planes has `first` cells before
+    /// the first one of `output`.
+    ///
+    /// Fails with [`KernelError::Memory`] where there are no such quads or positions, one lies before the
+    /// first cell, or input, residual or output are too short.
+    ///
+    /// ```
+    /// use burn_compress::kernel::{
+    ///     Cell, Epilogue, Filter, Kernels, Position, Product, Record, Records, Sink,
+    /// };
+    /// # let records = Records::Filter {
+    /// #     records: vec![Record::of_float(0, 2.0)],
+    /// #     starts: vec![0, 1, 1, 1, 1],
+    /// # };
+    /// # let epilogue = Epilogue {
+    /// #     filters: vec![Filter { start: 0, multiplier: 1.0, offset: 0.5 }; 4],
+    /// #     residual: None,
+    /// #     bounds: (f32::NEG_INFINITY, f32::INFINITY),
+    /// #     sink: Sink::Floats,
+    /// # };
+    /// // Two lines, each of four planes of one cell.
+    /// let lines = [0, 1].map(|line| Position { input: line, output: 4 * line, residual: 0 });
+    /// let product = Product::new(records, epilogue, lines.to_vec(), 1, false)?;
+    /// let input = [1.0, 3.0].map(Cell::of_floats);
+    /// let mut second = [Cell::default(); 4];
+    /// product.run_part(Kernels::detect(), (0..1, 1..2), &input, &[], (&mut second, 4))?;
+    /// assert_eq!(second[0], Cell::of_floats(6.5));
+    /// # Ok::<(), burn_compress::kernel::KernelError>(())
+    /// ```
+    pub fn run_part(
+        &self,
+        kernels: Kernels,
+        (quads, positions): (Range<usize>, Range<usize>),
+        input: &[Cell],
+        residual: &[Cell],
+        (output, first): (&mut [Cell], usize),
+    ) -> Result<(), KernelError> {
+        if quads.is_empty() || positions.is_empty() {
             return Ok(());
         }
+        let positions = self.positions.get(positions).ok_or(KernelError::Memory)?;
         if quads.end > self.records.quads() {
             return Err(KernelError::Memory);
         }
@@ -190,19 +231,30 @@ impl Product {
             Some(of) => cells(quads.end * self.residual_planes(), of.plane, self.residual),
             None => Some(0),
         };
-        let written = cells(quads.len() * self.planes(), self.plane, self.output);
+        let outputs = positions.iter().map(|position| position.output as usize);
+        let (least, last) = outputs.fold((usize::MAX, 0), |(least, last), output| {
+            (least.min(output), last.max(output))
+        });
+        let written = cells(
+            quads.len() * self.planes(),
+            self.plane,
+            last.saturating_add(1),
+        );
         if input.len() < self.input
             || read.is_none_or(|read| residual.len() < read)
-            || written.is_none_or(|written| output.len() < written)
+            || least < first
+            || written.is_none_or(|written| output.len() < written.saturating_sub(first))
         {
             return Err(KernelError::Memory);
         }
         let run = Run {
             product: self,
             quads,
+            positions,
             input,
             residual,
             output: output.as_mut_ptr(),
+            first,
         };
         match &self.records {
             Records::Tiles { .. } => {

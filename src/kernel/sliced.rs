@@ -13,7 +13,7 @@ impl Run<'_> {
     // SAFETY contract: as of `Work::run`, on codes.
     #[inline(always)]
     pub(super) unsafe fn sliced<S: Lanes>(&self) {
-        let positions = &self.product.positions[..];
+        let positions = self.positions;
         macro_rules! call {
             ($p:literal, $chunk:expr) => {
                 // SAFETY: by the contract.

@@ -9,10 +9,12 @@ use super::{
 pub(super) struct Run<'a> {
     pub product: &'a Product,
     pub quads: std::ops::Range<usize>,
+    pub positions: &'a [Position],
     pub input: &'a [Cell],
     pub residual: &'a [Cell],
-    // Of a slice that is the run's alone.
+    // Of a slice that is the run's alone: the output's cells from this one on.
     pub output: *mut Cell,
+    pub first: usize,
 }
 
 impl Work for Run<'_> {
@@ -25,7 +27,7 @@ impl Work for Run<'_> {
             if product.slices.is_some() && product.codes {
                 return self.sliced::<S>();
             }
-            for block in product.positions.chunks(product.block) {
+            for block in self.positions.chunks(product.block) {
                 for quad in self.quads.clone() {
                     self.task(quad).quad::<S>(product, quad, block);
                 }
@@ -49,6 +51,7 @@ impl Run<'_> {
                 output: self
                     .output
                     .add((quad - self.quads.start) * product.planes() * product.plane),
+                first: self.first,
                 epilogue,
                 plane: product.plane,
                 clamps: product.clamps,
@@ -64,6 +67,7 @@ pub(super) struct Task<'a> {
     pub(super) input: *const u8,
     pub(super) residual: *const Cell,
     pub(super) output: *mut Cell,
+    pub(super) first: usize,
     pub(super) epilogue: &'a Epilogue,
     pub(super) plane: usize,
     clamps: bool,
@@ -263,7 +267,7 @@ impl Task<'_> {
                 }
                 Sink::Floats => {
                     for (i, t) in ends.into_iter().enumerate() {
-                        let place = chunk.get_unchecked(i).output as usize;
+                        let place = chunk.get_unchecked(i).output as usize - self.first;
                         S::store(self.output.add(F * self.plane + place).cast(), t);
                     }
                 }
@@ -285,7 +289,7 @@ impl Task<'_> {
                 ($term:expr) => {
                     for i in 0..P {
                         let codes = S::quad(first[i], second[i], $term);
-                        let place = chunk.get_unchecked(i).output as usize;
+                        let place = chunk.get_unchecked(i).output as usize - self.first;
                         S::store_integers(self.output.add(place).cast(), codes);
                     }
                 };

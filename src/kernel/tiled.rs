@@ -108,7 +108,7 @@ impl Tiled<'_> {
     unsafe fn by<S: Lanes, M: Multiply>(&self, unit: &M) {
         // SAFETY: by `Work::run`.
         unsafe {
-            match self.run.product.positions.len() {
+            match self.run.positions.len() {
                 0 => {}
                 1 => self.run.tiled::<S, M, 1>(unit),
                 _ => self.run.tiled::<S, M, 2>(unit),
@@ -124,7 +124,7 @@ impl Run<'_> {
         let Records::Tiles { depth, cells, .. } = &self.product.records else {
             return;
         };
-        let positions = &self.product.positions[..];
+        let positions = self.positions;
         // Of about the same length; none is empty where there are any tiles.
         let slices = (cells.len() * depth).div_ceil(SLICE).max(1);
         let slice = cells.len().div_ceil(slices).max(1);

@@ -10,6 +10,7 @@ mod blocks;
 mod calibration;
 mod device;
 mod engine;
+mod engine_lines;
 mod engine_split;
 mod fallback;
 mod float_model;

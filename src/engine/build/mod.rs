@@ -8,13 +8,13 @@ use super::choices::{Chooser, Kept};
 use super::choose::Chosen;
 use super::demand::Tensors;
 use super::layout::{Layout, Sites};
-use super::operation::{Operation, OperationWork, Rows};
+use super::operation::{Operation, OperationWork, ProductByLine, Rows};
 use super::plan::Part;
 use super::stage::{Kind, Stage, StageWork};
 use super::table::LayerRow;
 use crate::graph::Value;
 use crate::graph::integer::IntegerModel;
-use crate::kernel::{Cell, Edges, Kernels};
+use crate::kernel::{Cell, Edges, Kernels, Product};
 
 mod movement;
 
@@ -122,11 +122,13 @@ impl<'a> Builder<'a> {
     ) {
         let layout = self.tensors.all[tensor].layout;
         let write = self.buffer(layout.cells());
-        // Units are alike: planes, quads of them, or all.
+        // Units are alike: planes, quads of them, those of a line, or all.
         let unit = layout.cells().checked_div(costs.len()).unwrap_or(0);
         let whole = matches!(
             work,
-            OperationWork::Rearrange { .. } | OperationWork::Load { by_line: true, .. }
+            OperationWork::Rearrange { .. }
+                | OperationWork::Load { by_line: true, .. }
+                | OperationWork::ProductByLine(_)
         );
         self.made.insert(tensor, write);
         let edges = match whole {
@@ -144,6 +146,57 @@ impl<'a> Builder<'a> {
             layer: layer.to_string(),
         };
         self.push(operation, row);
+    }
+
+    // By quads of filters, or by lines.
+    fn product(
+        &mut self,
+        product: Product,
+        reads: Vec<usize>,
+        to: usize,
+        layer: &str,
+        row: LayerRow,
+    ) {
+        let layout = self.tensors.all[to].layout;
+        if !layout.by_line {
+            let quads = 0..product.records().quads();
+            // An epilogue costs about as much as three records for each filter.
+            let costs = quads.map(|quad| product.records().cost(quad) + 12);
+            let costs = costs.collect();
+            let work = OperationWork::Product(product);
+            return self.on_cells(work, reads, to, costs, layer, row);
+        }
+        let [before, after] = layout.halo.rows;
+        let quads = product.records().quads();
+        let costs = [(before, 0), (layout.tile[0], 1), (after, 0)];
+        let costs = costs
+            .map(|(lines, cost)| vec![cost; lines * quads])
+            .concat();
+        let work = OperationWork::ProductByLine(ProductByLine {
+            product,
+            before,
+            columns: layout.tile[1],
+            edges: layout.line_edges(),
+        });
+        self.on_cells(work, reads, to, costs, layer, row);
+        self.edges(to, layout.halo_edges(), layer);
+    }
+
+    // What makes a tensor whole that threads have made line by line.
+    fn edges(&mut self, tensor: usize, edges: Edges, layer: &str) {
+        if edges.is_empty() {
+            return;
+        }
+        let operation = Operation {
+            work: OperationWork::Edges,
+            reads: Vec::new(),
+            write: self.made[&tensor],
+            edges,
+            costs: vec![1],
+            unit: self.tensors.all[tensor].layout.cells(),
+            layer: layer.to_string(),
+        };
+        self.push(operation, LayerRow::named(layer, "edges"));
     }
 
     fn stage(&mut self, stage: &Stage) -> Result<(), EngineError> {
@@ -210,13 +263,7 @@ impl<'a> Builder<'a> {
                     kernel: kernel.to_string(),
                     way,
                 });
-                let quads = 0..product.records().quads();
-                // An epilogue costs about as much as three records for each filter.
-                let costs = quads
-                    .map(|quad| product.records().cost(quad) + 12)
-                    .collect();
-                let work = OperationWork::Product(product);
-                self.on_cells(work, reads, to, costs, &stage.layer, row);
+                self.product(product, reads, to, &stage.layer, row);
             }
             StageWork::Pool(pool) => {
                 let windows = windows(pool, &layout, &layouts[0], self.sites);

@@ -57,20 +57,8 @@ impl Builder<'_> {
                 };
                 let row = LayerRow::named("input", "load");
                 self.on_cells(work, Vec::new(), to, costs, "input", row);
-                let edges = layout.edges();
-                if by_line && !edges.is_empty() {
-                    self.push(
-                        Operation {
-                            work: OperationWork::Edges,
-                            reads: Vec::new(),
-                            write: self.made[&to],
-                            edges,
-                            costs: vec![1],
-                            unit: layout.cells(),
-                            layer: "input".to_string(),
-                        },
-                        LayerRow::named("input", "edges"),
-                    );
+                if by_line {
+                    self.edges(to, layout.edges(), "input");
                 }
             }
             value => {

@@ -170,27 +170,10 @@ fn an_epilogue_fits_its_layer() {
     let refusal = Some(KernelError::Epilogue);
     let here = || vec![at(0, 0, 0)];
     let floats = |quads| epilogue(quads, Sink::Floats, ALL);
-    // Filters, planes.
+    // Filters.
     assert_eq!(new(floats(1), here(), 1, true), None);
     assert_eq!(new(floats(0), here(), 1, true), refusal);
     assert_eq!(new(floats(2), here(), 1, true), refusal);
-    assert_eq!(new(floats(1), vec![at(0, 1, 0)], 1, true), refusal);
-    assert_eq!(new(floats(1), vec![at(0, u32::MAX, 0)], 1, true), refusal);
-    // Residuals.
-    let with = |plane| {
-        let residual = Some(Residual {
-            factor: 1.0,
-            low: 0,
-            plane,
-        });
-        Epilogue {
-            residual,
-            ..floats(1)
-        }
-    };
-    assert_eq!(new(with(3), vec![at(0, 0, 2)], 1, true), None);
-    assert_eq!(new(with(2), vec![at(0, 0, 2)], 1, true), refusal);
-    assert_eq!(new(with(2), vec![at(0, 0, u32::MAX)], 1, true), refusal);
     // Bounds.
     let codes = |low, least: f32, most: f32| epilogue(1, Sink::Codes { low }, (least, most));
     assert_eq!(new(codes(-10, -10.0, 245.0), here(), 1, true), None);
@@ -296,6 +279,45 @@ fn a_product_needs_all_cells_that_it_touches() {
             assert_eq!(run(quads), Ok(()));
         }
         assert!(output == marked(100));
+    }
+}
+
+#[test]
+fn a_part_needs_the_cells_of_its_own_positions() {
+    let records = Records::Shared {
+        records: vec![],
+        starts: vec![0; 3],
+    };
+    let positions = vec![at(0, 5, 0), at(0, 2, 0), at(0, 9, 0)];
+    let epilogue = epilogue(2, Sink::Codes { low: 0 }, (0.0, 255.0));
+    let product = Product::new(records, epilogue, positions, 4, true).unwrap();
+    for kernels in all() {
+        let run = |quads, positions, cells: usize, first: usize| {
+            let mut output = marked(cells);
+            let ran = product.run_part(
+                kernels,
+                (quads, positions),
+                &marked(1),
+                &[],
+                (&mut output, first),
+            );
+            assert!(ran.is_ok() || output == marked(cells));
+            ran
+        };
+        let refusal = Err(KernelError::Memory);
+        // The last cell is that of the last plane, from the first one's of those before.
+        assert_eq!(run(0..2, 0..2, 4 + 5 + 1, 0), Ok(()));
+        assert_eq!(run(0..2, 0..2, 4 + 5, 0), refusal);
+        assert_eq!(run(1..2, 0..2, 5 + 1 - 2, 2), Ok(()));
+        assert_eq!(run(1..2, 0..2, 5 - 2, 2), refusal);
+        assert_eq!(run(1..2, 0..2, 100, 3), refusal);
+        assert_eq!(run(1..2, 2..3, 1, 9), Ok(()));
+        assert_eq!(run(1..2, 2..3, 100, HUGE), refusal);
+        for (quads, positions) in [(0..3, 0..1), (2..3, 0..1), (0..1, 2..4), (0..1, 3..HUGE)] {
+            assert_eq!(run(quads, positions, 100, 0), refusal);
+        }
+        assert_eq!(run(0..1, 3..3, 0, 0), Ok(()));
+        assert_eq!(run(0..0, 0..3, 0, 0), Ok(()));
     }
 }
 

@@ -1,0 +1,188 @@
+//! Which tensors of one image lie line by line, and are made so.
+//!
+//! Threads that share out a layer by its filters read all of its input, of which another core has just
+//! written a part: large tensors cross between the cores' caches at every layer. Threads that share out
+//! lines read again what they have written, but for the lines next to another thread's. They read all
+//! weights, though, and meet once more where a halo is made of others' lines.
+
+use super::demand::Tensors;
+use super::layout::{Layout, Sites};
+use super::stage::{Stage, StageWork};
+use crate::graph::Value;
+use crate::graph::integer::{IntegerModel, IntegerOp};
+use crate::kernel::Cell;
+
+/// Positions of each thread: fewer do not fill the registers.
+const LEAST: usize = 8;
+/// Bytes that another core's cache gives while threads meet.
+const MEETING: f64 = 24.0 * 1024.0;
+/// What a byte of weights costs, of another core's tensor one: they come from memory in order, and of
+/// sparse ones there are few.
+const WEIGHT: f64 = 0.25;
+
+/// Lays tensors line by line where that saves more than it costs.
+pub(super) fn lay(
+    tensors: &mut Tensors,
+    model: &IntegerModel,
+    stages: &[Stage<'_>],
+    threads: usize,
+) {
+    if threads < 2 {
+        return;
+    }
+    let candidates: Vec<usize> = (0..tensors.all.len())
+        .filter(|&tensor| can_lie_by_line(tensors, tensor, model, stages, threads))
+        .collect();
+    let crossings = crossings(tensors, model, stages, threads);
+    let mut by_line = vec![false; tensors.all.len()];
+    let cost = |by_line: &[bool]| crossings.iter().map(|of| of.cost(by_line)).sum::<f64>();
+    let by_plane = cost(&by_line);
+    for &tensor in &candidates {
+        by_line[tensor] = true;
+    }
+    let mut least = cost(&by_line);
+    loop {
+        let before = least;
+        for &tensor in &candidates {
+            by_line[tensor] ^= true;
+            match cost(&by_line) {
+                less if less < least => least = less,
+                _ => by_line[tensor] ^= true,
+            }
+        }
+        if least >= before {
+            break;
+        }
+    }
+    if least < by_plane {
+        for (tensor, by_line) in tensors.all.iter_mut().zip(by_line) {
+            tensor.layout.by_line = by_line;
+        }
+    }
+}
+
+// Whether the stage that makes it and those that read it can do so by lines.
+fn can_lie_by_line(
+    tensors: &Tensors,
+    tensor: usize,
+    model: &IntegerModel,
+    stages: &[Stage<'_>],
+    threads: usize,
+) -> bool {
+    let of = &tensors.all[tensor];
+    let Layout {
+        sites, tile, halo, ..
+    } = of.layout;
+    let made = |stage: &Stage<'_>| {
+        let product = matches!(stage.work, StageWork::Product(_));
+        product && Value::Node(stage.output) == of.value
+    };
+    let read = |stage: &Stage<'_>| match stage.work {
+        StageWork::Product(_) | StageWork::Elementwise(_) | StageWork::Rearrange(_) => true,
+        StageWork::Pool(_) | StageWork::Plain | StageWork::Quantize => false,
+    };
+    let mut readers = stages.iter().filter(|s| s.inputs.contains(&of.value));
+    let given = model.output() == of.value
+        || model.steps().iter().any(|step| {
+            matches!(step.op, IntegerOp::Dequantize) && step.inputs.contains(&of.value)
+        });
+    of.is_own
+        && sites == Sites::Tiles
+        && tile[0] / threads * tile[1] >= LEAST
+        && halo.rows.iter().all(|&rows| rows <= tile[0])
+        && stages.iter().any(made)
+        && readers.all(read)
+        && !given
+}
+
+/// What a stage reads of other cores' caches, in bytes for each thread.
+struct Crossing {
+    output: Option<usize>,
+    /// By operand.
+    operands: Vec<Operand>,
+    /// Where its output lies by line.
+    weights: f64,
+    meeting: f64,
+}
+
+struct Operand {
+    tensor: usize,
+    /// What threads that share out lines read of others' lines.
+    next: f64,
+    /// What others have made of it, if they share it out by other units.
+    others: f64,
+    /// Whether a part of the output's planes needs only that part of its planes.
+    by_plane: bool,
+}
+
+impl Crossing {
+    fn cost(&self, by_line: &[bool]) -> f64 {
+        let lines = self.output.is_some_and(|output| by_line[output]);
+        let operands = self
+            .operands
+            .iter()
+            .map(|of| match (lines, by_line[of.tensor]) {
+                (true, true) => of.next,
+                (false, false) if of.by_plane => 0.0,
+                _ => of.others,
+            });
+        let more = if lines {
+            self.weights + self.meeting
+        } else {
+            0.0
+        };
+        operands.sum::<f64>() + more
+    }
+}
+
+fn crossings(
+    tensors: &Tensors,
+    model: &IntegerModel,
+    stages: &[Stage<'_>],
+    threads: usize,
+) -> Vec<Crossing> {
+    let others = (threads - 1) as f64 / threads as f64;
+    let on_cells = stages.iter().filter(|stage| stage.is_on_cells());
+    let of = |stage: &Stage<'_>| {
+        let own = |tensor: &super::demand::CellTensor| {
+            tensor.is_own && tensor.value == Value::Node(stage.output)
+        };
+        let output = tensors.all.iter().position(own);
+        let halo = output.map(|output| tensors.all[output].layout.halo.rows);
+        let weighted = match &stage.work {
+            StageWork::Product(weighted) => Some(weighted),
+            _ => None,
+        };
+        let operand = |(place, &value): (usize, &Value)| {
+            let demand = stage.demand(model, place, Sites::Tiles);
+            let tensor = tensors.find(value, demand)?;
+            let layout = &tensors.all[tensor].layout;
+            let line = (layout.planes() * layout.tile[1] * Cell::BYTES) as f64;
+            let all = line * layout.tile[0] as f64;
+            let next = line * demand.halo.rows.iter().sum::<usize>() as f64;
+            let dense = weighted.is_some_and(|weighted| weighted.groups == 1);
+            Some(Operand {
+                tensor,
+                next: next.min(others * all),
+                others: others * all,
+                by_plane: place > 0 || !dense,
+            })
+        };
+        Crossing {
+            output,
+            operands: stage
+                .inputs
+                .iter()
+                .enumerate()
+                .filter_map(operand)
+                .collect(),
+            weights: weighted.map_or(0.0, |of| WEIGHT * others * of.weights() as f64),
+            meeting: if halo.is_some_and(|rows| rows != [0, 0]) {
+                MEETING
+            } else {
+                0.0
+            },
+        }
+    };
+    on_cells.map(of).collect()
+}

@@ -1,0 +1,145 @@
+//! A network whose tensors are large enough to lie line by line, so that threads share out lines.
+
+use burn::module::Module;
+use burn::nn::conv::{Conv2d, Conv2dConfig};
+use burn::nn::pool::{AdaptiveAvgPool2d, AdaptiveAvgPool2dConfig};
+use burn::nn::{Linear, LinearConfig, PaddingConfig2d};
+use burn::tensor::activation::relu;
+use burn::tensor::{Device, Tensor};
+use burn_compress::engine::Program;
+use burn_compress::graph::Graph;
+use burn_compress::graph::integer::IntegerModel;
+use burn_compress::kernel::Kernels;
+
+use super::device::{device, leaves_out};
+use super::engine::{images, isas, options};
+use super::graph_models::randomized;
+use super::quantized::{How, input, quantized};
+
+/// Rows and columns, of which tiles do not come out even.
+const SIZES: [[usize; 2]; 2] = [[40, 37], [29, 51]];
+
+/// Two bottlenecks between tensors of many channels, the second of which halves them.
+#[derive(Module, Debug)]
+struct Bottlenecks {
+    first: Conv2d,
+    reduce: Conv2d,
+    near: Conv2d,
+    depthwise: Conv2d,
+    expand: Conv2d,
+    reduce2: Conv2d,
+    half: Conv2d,
+    expand2: Conv2d,
+    skip2: Conv2d,
+    mean: AdaptiveAvgPool2d,
+    linear: Linear,
+}
+
+impl Bottlenecks {
+    fn new(device: &Device) -> Self {
+        let conv = |channels: [usize; 2], kernel: usize, stride: usize, groups: usize| {
+            let padding = kernel / 2;
+            Conv2dConfig::new(channels, [kernel; 2])
+                .with_stride([stride; 2])
+                .with_groups(groups)
+                .with_padding(PaddingConfig2d::Explicit(
+                    padding, padding, padding, padding,
+                ))
+                .init(device)
+        };
+        Self {
+            first: conv([3, 94], 3, 1, 1),
+            reduce: conv([94, 8], 1, 1, 1),
+            near: conv([8, 8], 3, 1, 1),
+            depthwise: conv([8, 8], 5, 1, 8),
+            expand: conv([8, 94], 1, 1, 1),
+            reduce2: conv([94, 10], 1, 1, 1),
+            half: conv([10, 10], 3, 2, 1),
+            expand2: conv([10, 20], 1, 1, 1),
+            skip2: conv([94, 20], 1, 2, 1),
+            mean: AdaptiveAvgPool2dConfig::new([1, 1]).init(),
+            linear: LinearConfig::new(20, 5).init(device),
+        }
+    }
+
+    fn forward(&self, images: Tensor<4>) -> Tensor<2> {
+        let x = relu(self.first.forward(images));
+        let y = relu(self.near.forward(relu(self.reduce.forward(x.clone()))));
+        let y = relu(self.depthwise.forward(y));
+        let x = relu(self.expand.forward(y) + x);
+        let y = relu(self.half.forward(relu(self.reduce2.forward(x.clone()))));
+        let x = relu(self.expand2.forward(y) + self.skip2.forward(x));
+        self.linear.forward(self.mean.forward(x).flatten(1, 3))
+    }
+}
+
+fn integers([rows, columns]: [usize; 2]) -> IntegerModel {
+    let device = device();
+    let batches = [input([2, 3, rows, columns], 5, &device)];
+    let module = randomized(Bottlenecks::new(&device));
+    let how = How::bits(8, 8).pruned(0.6);
+    let (quantized, _) = quantized(module, how, Bottlenecks::forward, &batches);
+    quantized.to_integer().unwrap()
+}
+
+// Whether threads share out lines: then what lies at a tile's upper and lower edge is made at once.
+fn by_line(program: &Program) -> Vec<String> {
+    let rows = program.layers(1).iter();
+    let edges = rows.filter(|row| row.kernel == "edges" && row.layer != "input");
+    edges.map(|row| row.layer.clone()).collect()
+}
+
+#[test]
+fn the_reference_bit_for_bit() {
+    if leaves_out("the_reference_bit_for_bit") {
+        return;
+    }
+    for size in SIZES {
+        let model = integers(size);
+        let input = images(&model, 3, 1);
+        let (expected, _) = model.run(&input, 3).unwrap();
+        let each = expected.len() / 3;
+        let best = Kernels::detect().isa();
+        for isa in isas() {
+            let threads: &[usize] = if isa == best { &[1, 2, 3, 5] } else { &[2] };
+            for &threads in threads {
+                let program = Program::compile(&model, options(isa, threads)).unwrap();
+                let layers = by_line(&program);
+                assert_eq!(layers.is_empty(), threads == 1, "{layers:?}");
+                // Alone, and several that have a thread each.
+                for batch in [1, 3] {
+                    let input = &input[..input.len() / 3 * batch];
+                    let found = program.run(input, batch).unwrap();
+                    let expected = &expected[..each * batch];
+                    assert_eq!(found, expected, "{isa:?} {threads} {batch} {size:?}");
+                }
+            }
+        }
+    }
+}
+
+#[test]
+fn floats_too() {
+    let device = device();
+    let module = randomized(Bottlenecks::new(&device));
+    let [rows, columns] = SIZES[0];
+    let graph = Graph::capture(&module, [1, 3, rows, columns], Bottlenecks::forward).unwrap();
+    let model = graph.simplify().to_float_model(&module).unwrap();
+    let input = images(&model, 1, 3);
+    let (expected, _) = model.run(&input, 1).unwrap();
+    for isa in isas() {
+        let run = |threads: usize| {
+            let program = Program::compile(&model, options(isa, threads)).unwrap();
+            assert_eq!(by_line(&program).is_empty(), threads == 1);
+            program.run(&input, 1).unwrap()
+        };
+        let alone = run(1);
+        for (found, expected) in alone.iter().zip(&expected) {
+            assert!((found - expected).abs() <= 1e-4 * expected.abs().max(1.0));
+        }
+        // The same sums in the same order, but for those that lie line by line.
+        for (found, expected) in run(2).iter().zip(&alone) {
+            assert!((found - expected).abs() <= 1e-4 * expected.abs().max(1.0));
+        }
+    }
+}

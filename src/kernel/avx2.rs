@@ -160,6 +160,11 @@ macro_rules! common {
         }
 
         #[inline(always)]
+        unsafe fn as_floats(a: [__m256i; 2]) -> [__m256; 2] {
+            unsafe { [_mm256_castsi256_ps(a[0]), _mm256_castsi256_ps(a[1])] }
+        }
+
+        #[inline(always)]
         unsafe fn round(a: [__m256; 2]) -> [__m256i; 2] {
             const NEAREST: i32 = _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC;
             unsafe {

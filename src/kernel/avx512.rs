@@ -154,6 +154,11 @@ macro_rules! common {
         }
 
         #[inline(always)]
+        unsafe fn as_floats(a: __m512i) -> __m512 {
+            unsafe { _mm512_castsi512_ps(a) }
+        }
+
+        #[inline(always)]
         unsafe fn round(a: __m512) -> __m512i {
             const NEAREST: i32 = _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC;
             unsafe { _mm512_cvt_roundps_epi32::<NEAREST>(a) }

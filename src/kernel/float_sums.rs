@@ -16,7 +16,7 @@ impl Task<'_> {
             let starts = self.starts::<P>(chunk);
             macro_rules! filter {
                 ($f:literal) => {
-                    let mut sums = [S::splat((&*self.filters)[$f].offset); P];
+                    let mut sums = [S::splat((&*self.filters)[$f].filter.offset); P];
                     for record in records[$f] {
                         let weight = S::splat(f32::from_bits(record.bits));
                         for (sum, start) in sums.iter_mut().zip(starts) {
@@ -46,7 +46,7 @@ impl Task<'_> {
             macro_rules! filters {
                 ($first:literal) => {
                     let mut sums: [[S::Floats; P]; F] = std::array::from_fn(|f| {
-                        [S::splat((&*self.filters)[($first + f) % QUAD].offset); P]
+                        [S::splat((&*self.filters)[($first + f) % QUAD].filter.offset); P]
                     });
                     for record in records {
                         for (i, start) in starts.iter().enumerate() {

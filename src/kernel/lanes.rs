@@ -53,6 +53,8 @@ pub(super) trait Lanes: Copy {
     unsafe fn store(cell: *mut f32, values: Self::Floats);
     unsafe fn add(a: Self::Floats, b: Self::Floats) -> Self::Floats;
     unsafe fn multiply(a: Self::Floats, b: Self::Floats) -> Self::Floats;
+    /// Whether [`multiply_add`](Self::multiply_add) rounds once.
+    const FUSED: bool = true;
     /// `a b + c`, rounded once or twice.
     unsafe fn multiply_add(a: Self::Floats, b: Self::Floats, c: Self::Floats) -> Self::Floats;
     unsafe fn divide(a: Self::Floats, b: Self::Floats) -> Self::Floats;
@@ -94,6 +96,8 @@ pub(super) trait Lanes: Copy {
         }
     }
     unsafe fn to_floats(a: Self::Integers) -> Self::Floats;
+    /// The floats of these bits.
+    unsafe fn as_floats(a: Self::Integers) -> Self::Floats;
     /// Half to even; within the range of i32, or below it.
     unsafe fn round(a: Self::Floats) -> Self::Integers;
 }

@@ -13,6 +13,7 @@ mod avx512;
 mod cell;
 mod chunks;
 mod elementwise;
+mod ends;
 mod epilogue;
 mod float_sums;
 mod input;

@@ -85,6 +85,8 @@ impl Lanes for Portable {
         each(a, b, |a, b| a * b)
     }
 
+    const FUSED: bool = false;
+
     #[inline(always)]
     unsafe fn multiply_add(a: [f32; 16], b: [f32; 16], c: [f32; 16]) -> [f32; 16] {
         each(each(a, b, |a, b| a * b), c, |product, c| product + c)
@@ -156,6 +158,11 @@ impl Lanes for Portable {
     #[inline(always)]
     unsafe fn to_floats(a: [i32; 16]) -> [f32; 16] {
         a.map(|a| a as f32)
+    }
+
+    #[inline(always)]
+    unsafe fn as_floats(a: [i32; 16]) -> [f32; 16] {
+        a.map(|a| f32::from_bits(a as u32))
     }
 
     #[inline(always)]

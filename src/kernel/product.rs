@@ -5,6 +5,7 @@
 
 use std::ops::Range;
 
+use super::ends::Ends;
 use super::records::Slices;
 use super::sums::Run;
 use super::tiled::Tiled;
@@ -58,6 +59,7 @@ pub struct Position {
 pub struct Product {
     pub(super) records: Records,
     pub(super) epilogue: Epilogue,
+    pub(super) ends: Ends,
     pub(super) positions: Vec<Position>,
     pub(super) plane: usize,
     // Whether bounds must be kept by comparing, as writing bytes does not keep them.
@@ -103,6 +105,7 @@ impl Product {
         let clamps = clamps(&records, &epilogue, codes);
         let input = last(|position| position.input).saturating_add(reach + 1);
         Ok(Self {
+            ends: Ends::new(&records, &epilogue, codes),
             records,
             epilogue,
             block: positions.len().max(1),
@@ -287,7 +290,11 @@ fn clamps(records: &Records, epilogue: &Epilogue, codes: bool) -> bool {
         };
         // If all weights were the greatest, which takes no look at them.
         let greatest = (records.of_filter(index) * 4 * 128 * 255) as f64;
-        result(greatest) < 1e9 || result(records.most(index)) < 1e9
+        let most = || {
+            let (least, most) = records.span(index);
+            most.max(-least)
+        };
+        result(greatest) < 1e9 || result(most()) < 1e9
     };
     !filters.all(within)
 }

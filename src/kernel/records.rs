@@ -174,23 +174,23 @@ impl Records {
         }
     }
 
-    // The most that a filter's sum of products of bytes can be, either side of zero.
-    pub(super) fn most(&self, filter: usize) -> f64 {
-        let four = |bits: u32| {
-            let weights = bits.to_le_bytes().map(|byte| i32::from(byte as i8).abs());
-            f64::from(weights.iter().sum::<i32>() * 255)
+    // The least and the most that a filter's sum of products of bytes can be.
+    pub(super) fn span(&self, filter: usize) -> (f64, f64) {
+        let add = |(least, most): (i64, i64), bits: u32| {
+            let weights = bits.to_le_bytes().map(|byte| i64::from(byte as i8));
+            let below = weights.map(|weight| weight.min(0)).iter().sum::<i64>();
+            (least + below, most + weights.iter().sum::<i64>() - below)
         };
-        match self {
+        let (least, most) = match self {
             Self::Filter { records, starts } => {
                 let of = &records[starts[filter] as usize..starts[filter + 1] as usize];
-                of.iter().map(|record| four(record.bits)).sum()
+                of.iter().map(|record| record.bits).fold((0, 0), add)
             }
             Self::Shared { records, starts } => {
                 let quad = filter / QUAD;
                 let of = &records[starts[quad] as usize..starts[quad + 1] as usize];
-                of.iter()
-                    .map(|record| four(record.bits[filter % QUAD]))
-                    .sum()
+                let bits = of.iter().map(|record| record.bits[filter % QUAD]);
+                bits.fold((0, 0), add)
             }
             Self::Tiles { depth, weights, .. } => {
                 let tiles = weights.chunks_exact(TILE * depth);
@@ -198,10 +198,11 @@ impl Records {
                 let of = tiles
                     .take(self.of_filter(filter) / depth)
                     .flat_map(|tile| &tile[filter % TILE * depth..][..*depth]);
-                of.map(|&weights| four(u32::from_le_bytes(weights.map(|weight| weight as u8))))
-                    .sum()
+                let bits = of.map(|of| u32::from_le_bytes(of.map(|weight| weight as u8)));
+                bits.fold((0, 0), add)
             }
-        }
+        };
+        ((least * 255) as f64, (most * 255) as f64)
     }
 
     // Records of a filter.

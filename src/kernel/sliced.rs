@@ -54,9 +54,9 @@ impl Run<'_> {
             let starts = self.task(quads.start).starts::<P>(chunk);
             let mut waiting = [[[S::sums(0); P]; QUAD]; GROUP];
             for (sums, quad) in waiting.iter_mut().zip(quads.clone()) {
-                let filters = &*self.task(quad).filters;
-                for (sums, filter) in sums.iter_mut().zip(filters) {
-                    *sums = [S::sums(filter.start); P];
+                let task = self.task(quad);
+                for (filter, sums) in sums.iter_mut().enumerate() {
+                    *sums = [S::sums(task.start::<S>(filter)); P];
                 }
             }
             for slice in 0..slices.count {

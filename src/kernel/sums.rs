@@ -1,10 +1,9 @@
 //! The loops of a product, over the lanes of an instruction set.
 
 use super::chunks::chunks;
+use super::ends::{End, Ends};
 use super::lanes::Lanes;
-use super::{
-    Cell, Epilogue, Filter, Position, Product, QUAD, Record, Records, SharedRecord, Sink, Work,
-};
+use super::{Cell, Epilogue, Position, Product, QUAD, Record, Records, SharedRecord, Sink, Work};
 
 pub(super) struct Run<'a> {
     pub product: &'a Product,
@@ -55,7 +54,8 @@ impl Run<'_> {
                 epilogue,
                 plane: product.plane,
                 clamps: product.clamps,
-                filters: epilogue.filters.as_ptr().add(quad * QUAD).cast(),
+                ends: &product.ends,
+                filters: product.ends.filters.as_ptr().add(quad * QUAD).cast(),
             }
         }
     }
@@ -71,7 +71,8 @@ pub(super) struct Task<'a> {
     pub(super) epilogue: &'a Epilogue,
     pub(super) plane: usize,
     clamps: bool,
-    pub(super) filters: *const [Filter; QUAD],
+    ends: &'a Ends,
+    pub(super) filters: *const [End; QUAD],
 }
 
 impl Task<'_> {
@@ -143,6 +144,17 @@ impl Task<'_> {
         }
     }
 
+    // What the sums of a filter of the quad start at, as `finish` takes them.
+    #[inline(always)]
+    pub(super) unsafe fn start<S: Lanes>(&self, filter: usize) -> i32 {
+        // SAFETY: by `Work::run`.
+        let end = unsafe { &(&*self.filters)[filter] };
+        match self.ends.shifted && S::FUSED {
+            true => end.shifted_start,
+            false => end.filter.start,
+        }
+    }
+
     // Unoptimized, a frame of all of them inlined is 1.9 MB, about the stack of a thread.
     #[cfg_attr(not(debug_assertions), inline(always))]
     unsafe fn codes_by_filter<S: Lanes, const P: usize>(
@@ -153,10 +165,9 @@ impl Task<'_> {
         // SAFETY: by `Work::run`.
         unsafe {
             let starts = self.starts::<P>(chunk);
-            let filters = &*self.filters;
             macro_rules! filter {
                 ($f:literal) => {{
-                    let mut sums = [S::sums(filters[$f].start); P];
+                    let mut sums = [S::sums(self.start::<S>($f)); P];
                     add::<S, P>(records[$f], &starts, &mut sums);
                     self.finish::<S, $f, P>(totals::<S, P>(sums), chunk)
                 }};
@@ -176,11 +187,10 @@ impl Task<'_> {
         // SAFETY: by `Work::run`.
         unsafe {
             let starts = self.starts::<P>(chunk);
-            let filters = &*self.filters;
             macro_rules! sums {
                 ($first:literal) => {{
                     let mut sums: [[S::Sums; P]; F] =
-                        std::array::from_fn(|f| [S::sums(filters[($first + f) % QUAD].start); P]);
+                        std::array::from_fn(|f| [S::sums(self.start::<S>(($first + f) % QUAD)); P]);
                     for record in records {
                         for (i, start) in starts.iter().enumerate() {
                             let bytes = S::bytes(start.add(record.offset as usize));
@@ -229,12 +239,21 @@ impl Task<'_> {
     ) -> [S::Integers; P] {
         // SAFETY: by `Work::run`.
         unsafe {
-            let filter = &(&*self.filters)[F];
-            let (multiplier, offset) = (S::splat(filter.multiplier), S::splat(filter.offset));
+            let end = &(&*self.filters)[F];
+            let multiplier = S::splat(end.filter.multiplier);
+            let offset = S::splat(end.filter.offset);
             let mut ends = [S::splat(0.0); P];
-            for (t, sum) in ends.iter_mut().zip(sums) {
-                let scaled = S::multiply(S::to_floats(sum), multiplier);
-                *t = S::add(scaled, offset);
+            if self.ends.shifted && S::FUSED {
+                let unshift = S::splat(end.unshift);
+                for (t, sum) in ends.iter_mut().zip(sums) {
+                    let scaled = S::multiply_add(S::as_floats(sum), multiplier, unshift);
+                    *t = S::add(scaled, offset);
+                }
+            } else {
+                for (t, sum) in ends.iter_mut().zip(sums) {
+                    let scaled = S::multiply(S::to_floats(sum), multiplier);
+                    *t = S::add(scaled, offset);
+                }
             }
             if let Some(residual) = self.epilogue.residual {
                 let factor = S::splat(residual.factor);
@@ -248,7 +267,11 @@ impl Task<'_> {
                         2 => S::byte::<2>(codes, low),
                         _ => S::byte::<3>(codes, low),
                     };
-                    *t = S::add(*t, S::multiply(S::to_floats(code), factor));
+                    let code = S::to_floats(code);
+                    *t = match self.ends.exact_residual {
+                        true => S::multiply_add(code, factor, *t),
+                        false => S::add(*t, S::multiply(code, factor)),
+                    };
                 }
             }
             if self.clamps {

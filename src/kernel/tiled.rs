@@ -215,11 +215,10 @@ impl Run<'_> {
             // SAFETY: by the contract of `tiled`.
             unsafe {
                 let task = self.task(quad);
-                let filters = &*task.filters;
                 let sums = sums.add((quad / QUADS - first) * P).cast::<Cell>();
                 macro_rules! end {
                     ($f:literal) => {{
-                        let start = S::splat_integer(filters[$f].start);
+                        let start = S::splat_integer(task.start::<S>($f));
                         let mut ends = [start; P];
                         for (p, end) in ends.iter_mut().enumerate() {
                             let sum = sums.add(p * TILE + quad % QUADS * QUAD + $f);

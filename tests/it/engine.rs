@@ -175,6 +175,31 @@ fn a_residual_network_runs_on_cells_alone() {
 }
 
 #[test]
+fn factors_of_products_to_codes_are_short() {
+    let bits = |factor: &f32| match factor.to_bits() & 0x7f_ffff {
+        0 => 1,
+        mantissa => 24 - mantissa.trailing_zeros(),
+    };
+    if super::device::leaves_out("factors_of_products_to_codes_are_short") {
+        return;
+    }
+    let (mut multipliers, mut residuals) = (0, 0);
+    for step in resnet().steps() {
+        let (IntegerOp::Convolution { rescale, .. }, Some(_)) = (&step.op, step.grid) else {
+            continue;
+        };
+        multipliers += rescale.multiplier.len();
+        residuals += rescale.residual.iter().len();
+        assert!(rescale.multiplier.iter().all(|m| bits(m) <= 22));
+        assert!(rescale.residual.iter().all(|r| bits(r) <= 16));
+    }
+    assert!(
+        multipliers > 600 && residuals == 9,
+        "{multipliers} {residuals}"
+    );
+}
+
+#[test]
 fn inputs_that_do_not_fit() {
     let program = Program::compile(&linear(), Options::default()).unwrap();
     let error = |input: &[f32], batch| program.run(input, batch).unwrap_err();

@@ -113,7 +113,7 @@ impl Source<'_> {
                 residual,
             },
             Some(scale) => Terms {
-                multiplier: multiplier / scale.clone(),
+                multiplier: shortened(multiplier / scale.clone(), MULTIPLIER_BITS),
                 offset: offset.map(|offset| offset / scale),
                 residual,
             },
@@ -126,7 +126,7 @@ impl Source<'_> {
         let residual = self.operand_scale(add);
         Some(match self.scale(Value::Node(index)) {
             None => residual,
-            Some(scale) => residual / scale,
+            Some(scale) => shortened(residual / scale, RESIDUAL_BITS),
         })
     }
 
@@ -197,4 +197,17 @@ impl Source<'_> {
             None => ratio,
         }
     }
+}
+
+/// Bits of a product's multiplier: a kernel takes the shift of 1.5 * 2^23, by which it makes floats of
+/// sums, from a product exactly.
+const MULTIPLIER_BITS: u32 = 22;
+/// Bits of a residual's factor: with a code of 8 bits its product is exact.
+const RESIDUAL_BITS: u32 = 16;
+
+// Rounded to so many significant bits (Dekker's splitting), which single operations on f32 do on any
+// device; the gradient is that of a number itself.
+fn shortened(factor: Tensor<1>, bits: u32) -> Tensor<1> {
+    let apart = factor.clone() * ((1u32 << (24 - bits)) + 1) as f32;
+    apart.clone() - (apart - factor)
 }

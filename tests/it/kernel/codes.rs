@@ -33,7 +33,10 @@ impl Case {
         let added = (0..layer.output.count())
             .map(|_| byte(&mut noise))
             .collect();
-        let filters = (0..layer.filters).map(|_| filter(&mut noise)).collect();
+        let short = noise.below(2) == 0;
+        let filters = (0..layer.filters)
+            .map(|_| filter(&mut noise, short))
+            .collect();
         let factor = real(&mut noise);
         let residual = residual.then(|| Residual {
             factor: noise.pick(&[0.5, 0.25, -1.5, factor]),
@@ -187,14 +190,23 @@ impl Case {
     }
 }
 
-// Multipliers with which sums tie, and that bring sums near a byte's range; starts that wrap.
-fn filter(noise: &mut Noise) -> Filter {
+// Multipliers with which sums tie, and that bring sums near a byte's range; starts that wrap. In short,
+// of 22 bits and near zero: those products take fewer operations.
+fn filter(noise: &mut Noise, short: bool) -> Filter {
     let small = real(noise) * 0.01;
+    let small = match short {
+        true => f32::from_bits(small.to_bits() & !3),
+        false => small,
+    };
     let multiplier = noise.pick(&[0.5, 0.25, 0.0078125, 0.0009765625, -0.5, small, small]);
     let term = real(noise) * 100.0;
     let near = noise.within(-40_000, 40_000);
+    let far = match short {
+        true => [0, near],
+        false => [i32::MAX, i32::MIN],
+    };
     Filter {
-        start: noise.pick(&[0, near, near, near, i32::MAX, i32::MIN]),
+        start: noise.pick(&[0, near, near, near, far[0], far[1]]),
         multiplier,
         offset: noise.pick(&[-0.0, 0.5, -12.25, term]),
     }

@@ -149,6 +149,45 @@ fn each_operation_rounds_by_itself() {
 }
 
 #[test]
+fn sums_next_to_22_bits() {
+    // Up to there sums and multipliers of 22 bits become floats in one operation.
+    const EDGE: i32 = 1 << 22;
+    let starts = [
+        EDGE - 256,
+        EDGE - 255,
+        EDGE - 128,
+        EDGE,
+        -EDGE,
+        -EDGE - 1,
+        -EDGE - 128,
+    ];
+    for start in starts {
+        for (bits, sign) in [(0x3800_0004, 1.0), (0x37ff_fffc, -1.0), (0x37ff_fffe, 1.0)] {
+            let multiplier = sign * f32::from_bits(bits);
+            let offset = (-(start as f32) * multiplier).round() + 100.5;
+            let filter = Filter {
+                start,
+                multiplier,
+                offset,
+            };
+            let epilogue = end(filter, (0.0, 255.0), Sink::Codes { low: 0 });
+            each(&[(0, [1, 0, 0, 0])], &epilogue, 16, |kernels, product| {
+                let mut output = marked(16);
+                product
+                    .run(kernels, 0..1, &every_byte(), &[], &mut output)
+                    .unwrap();
+                for (value, four) in Cell::bytes(&output).chunks(4).enumerate() {
+                    let t = (start + value as i32) as f32 * multiplier;
+                    let expected = (t + offset).round_ties_even().clamp(0.0, 255.0) as u8;
+                    let what = (kernels.isa(), start, value, multiplier);
+                    assert_eq!(four, [expected; 4], "{what:?}");
+                }
+            });
+        }
+    }
+}
+
+#[test]
 fn sums_of_extremes_wrap() {
     let window: Vec<(u32, [i8; 4])> = (0..9).map(|cell| (cell, [-128; 4])).collect();
     let input = [Cell::of_bytes(255); 9];

@@ -1,0 +1,70 @@
+//! How sums of bytes become floats: with their factor in one operation, where that changes no bit.
+
+use super::{Epilogue, Filter, Records, Residual, Sink};
+
+/// The bits of 1.5 * 2^23. From 2^23 to 2^24 floats are the whole numbers: added to these bits, a whole
+/// number of at most 22 makes the float that is greater by so much.
+const SHIFT_BITS: i32 = 0x4b40_0000;
+const SHIFT: f32 = 12_582_912.0;
+/// Sums that may be shifted lie from its negative up to below it.
+const SHIFTED: f64 = 4_194_304.0;
+
+/// The end of a filter's sums.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub(super) struct End {
+    pub filter: Filter,
+    /// What a shifted sum starts at, and what takes the shift from its product.
+    pub shifted_start: i32,
+    pub unshift: f32,
+}
+
+/// The ends of a layer's sums.
+#[derive(Debug, Clone, PartialEq)]
+pub(super) struct Ends {
+    pub filters: Vec<End>,
+    /// Whether `(SHIFT + sum) * multiplier - SHIFT * multiplier`, rounded once, is the product of each sum
+    /// and its multiplier, rounded: the last term must be exact.
+    pub shifted: bool,
+    /// Whether the residual's products are exact: then to add one rounds once, fused or not.
+    pub exact_residual: bool,
+}
+
+impl Ends {
+    pub fn new(records: &Records, epilogue: &Epilogue, codes: bool) -> Self {
+        let end = |filter: &Filter| End {
+            filter: *filter,
+            shifted_start: filter.start.wrapping_add(SHIFT_BITS),
+            unshift: -SHIFT * filter.multiplier,
+        };
+        let filters: Vec<End> = epilogue.filters.iter().map(end).collect();
+        // Of floats zero has a sign, which the shift loses.
+        let to_codes = codes && matches!(epilogue.sink, Sink::Codes { .. });
+        let shifts = |(index, end): (usize, &End)| {
+            let multiplier = f64::from(end.filter.multiplier);
+            let exact = f64::from(end.unshift) == -f64::from(SHIFT) * multiplier;
+            exact && multiplier.is_finite() && stays_small(records, index, end.filter.start)
+        };
+        Self {
+            shifted: to_codes && filters.iter().enumerate().all(shifts),
+            exact_residual: epilogue.residual.is_none_or(is_exact),
+            filters,
+        }
+    }
+}
+
+fn stays_small(records: &Records, filter: usize, start: i32) -> bool {
+    let start = f64::from(start);
+    let within = |(least, most): (f64, f64)| least + start >= -SHIFTED && most + start < SHIFTED;
+    // If all weights were the greatest, which takes no look at them.
+    let greatest = (records.of_filter(filter) * 4 * 128 * 255) as f64;
+    within((-greatest, greatest)) || within(records.span(filter))
+}
+
+// Of no more bits than a float has, and not too small for them.
+fn is_exact(residual: Residual) -> bool {
+    let codes = [residual.low, residual.low.saturating_add(255)];
+    let greatest = codes.map(i32::unsigned_abs).into_iter().max().unwrap_or(0);
+    let mantissa = residual.factor.to_bits() & 0x7f_ffff | 0x80_0000;
+    let bits = 24 - mantissa.trailing_zeros() + (32 - greatest.leading_zeros());
+    residual.factor == 0.0 || (residual.factor.abs() > 1e-30 && bits <= 24)
+}

@@ -4,7 +4,7 @@ use std::borrow::Cow;
 
 use super::float;
 use super::stage::{
-    Kind, PerElement, Pool, Rearrange, Shape, Stage, StageWork, WeightValues, Weighted, image,
+    Kind, PerElement, Pool, Shape, Stage, StageWork, WeightValues, Weighted, image,
 };
 use crate::graph::integer::{
     Activation, Codes, Divide, IntegerModel, IntegerOp, Rescale, Step, Weights,
@@ -347,25 +347,6 @@ impl<'m> Lowering<'m> {
         let from: Vec<Shape> = shapes.collect::<Option<_>>()?;
         let rearranged = super::rearrange::of(op, &step.dims, to, &from)?;
         Some(StageWork::Rearrange(rearranged))
-    }
-}
-
-impl Rearrange {
-    /// Whether each plane of the result is one of an operand's, or empty.
-    pub fn keeps_planes(&self, unit: usize) -> bool {
-        self.channels.chunks(unit).all(|group| {
-            let first = group[0];
-            group
-                .iter()
-                .enumerate()
-                .all(|(place, channel)| match (first, channel) {
-                    (None, None) => true,
-                    (Some((operand, start)), Some((other, channel))) => {
-                        operand == *other && start % unit == 0 && *channel == start + place
-                    }
-                    _ => false,
-                })
-        })
     }
 }
 

@@ -150,6 +150,23 @@ pub(super) fn join(stages: &mut [Stage], model: &IntegerModel) {
 }
 
 impl Rearrange {
+    /// Whether each plane of the result is one of an operand's, or empty.
+    pub fn keeps_planes(&self, unit: usize) -> bool {
+        self.channels.chunks(unit).all(|group| {
+            let first = group[0];
+            group
+                .iter()
+                .enumerate()
+                .all(|(place, channel)| match (first, channel) {
+                    (None, None) => true,
+                    (Some((operand, start)), Some((other, channel))) => {
+                        operand == *other && start % unit == 0 && *channel == start + place
+                    }
+                    _ => false,
+                })
+        })
+    }
+
     // Of one operand, which the first has made.
     fn after(&self, first: &Self) -> Self {
         let places = |second: &[Option<usize>], first: &[Option<usize>]| {

@@ -295,16 +295,35 @@ fn within(codes: &Codes) -> Result<()> {
 fn heaviest(weights: &Weights, axis: usize, groups: usize) -> u64 {
     let shape = (&weights.dims[..], axis, groups);
     match &weights.codes {
-        Codes::I8(codes) => heaviest_of(codes, shape, |code| code.unsigned_abs().into()),
-        Codes::I16(codes) => heaviest_of(codes, shape, |code| code.unsigned_abs().into()),
-        Codes::I32(codes) => heaviest_of(codes, shape, i32::unsigned_abs),
+        Codes::I8(codes) => {
+            // So few of these stay within 16 bits, of which processors add the most at once.
+            let few = |codes: &[i8]| {
+                let absolute = codes.iter().map(|&code| u16::from(code.unsigned_abs()));
+                u64::from(absolute.sum::<u16>())
+            };
+            let sum = |codes: &[i8]| codes.chunks(256).map(few).sum();
+            heaviest_of(codes, shape, |code| code.unsigned_abs().into(), sum)
+        }
+        Codes::I16(codes) => {
+            let absolute = |code: i16| u64::from(code.unsigned_abs());
+            heaviest_of(codes, shape, absolute, |codes| {
+                codes.iter().copied().map(absolute).sum()
+            })
+        }
+        Codes::I32(codes) => {
+            let absolute = |code: i32| u64::from(code.unsigned_abs());
+            heaviest_of(codes, shape, absolute, |codes| {
+                codes.iter().copied().map(absolute).sum()
+            })
+        }
     }
 }
 
 fn heaviest_of<T: Copy>(
     codes: &[T],
     (dims, axis, groups): (&[usize], usize, usize),
-    absolute: impl Fn(T) -> u32,
+    absolute: impl Fn(T) -> u64,
+    sum: impl Fn(&[T]) -> u64,
 ) -> u64 {
     let rows = dims[axis];
     let inner: usize = dims[axis + 1..].iter().product();
@@ -312,14 +331,6 @@ fn heaviest_of<T: Copy>(
     // All that share a group, one after the other.
     let in_group = dims[0] / groups * rows * inner;
     let length = if groups > 1 { in_group } else { codes.len() };
-    // Sums of so few stay within 32 bits, which processors add several of at once.
-    let few = |codes: &[T]| codes.iter().map(|&code| absolute(code)).sum::<u32>();
-    let sum = |codes: &[T]| {
-        codes
-            .chunks(1 << 15)
-            .map(|codes| u64::from(few(codes)))
-            .sum::<u64>()
-    };
     for (sums, codes) in sums
         .chunks_mut(rows.max(1))
         .zip(codes.chunks(length.max(1)))
@@ -327,7 +338,7 @@ fn heaviest_of<T: Copy>(
         for codes in codes.chunks((rows * inner).max(1)) {
             if inner == 1 {
                 let pairs = sums.iter_mut().zip(codes);
-                pairs.for_each(|(sum, &code)| *sum += u64::from(absolute(code)));
+                pairs.for_each(|(total, &code)| *total += absolute(code));
             } else {
                 let pairs = sums.iter_mut().zip(codes.chunks(inner.max(1)));
                 pairs.for_each(|(total, codes)| *total += sum(codes));

@@ -30,7 +30,7 @@ pub struct Residual {
     pub factor: f32,
     /// The centred code of byte 0.
     pub low: i32,
-    /// Cells of a plane.
+    /// Cells from a plane to the next.
     pub plane: usize,
 }
 

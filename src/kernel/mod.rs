@@ -62,7 +62,7 @@ pub enum KernelError {
     )]
     Records,
     /// An epilogue that does not fit its layer.
-    #[error("a layer's epilogue does not fit its filters, planes or codes")]
+    #[error("a layer's epilogue does not fit its filters or codes")]
     Epilogue,
     /// Slices that are too short.
     #[error("a kernel was given fewer cells than it works on")]

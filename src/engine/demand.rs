@@ -48,12 +48,15 @@ impl Tensors {
         tensors
     }
 
-    /// The tensor as its stage makes it; it is added where it is not there, and cells can hold it.
+    /// The tensor as its stage makes it.
+    pub fn find_own(&self, value: Value) -> Option<usize> {
+        let own = |tensor: &CellTensor| tensor.value == value && tensor.is_own;
+        self.all.iter().position(own)
+    }
+
+    /// The same; it is added where it is not there, and cells can hold it.
     pub fn own(&mut self, model: &IntegerModel, value: Value, sites: Sites) -> Option<usize> {
-        let known = self
-            .all
-            .iter()
-            .position(|tensor| tensor.value == value && tensor.is_own);
+        let known = self.find_own(value);
         if known.is_some() {
             return known;
         }

@@ -144,10 +144,7 @@ fn crossings(
     let others = (threads - 1) as f64 / threads as f64;
     let on_cells = stages.iter().filter(|stage| stage.is_on_cells());
     let of = |stage: &Stage<'_>| {
-        let own = |tensor: &super::demand::CellTensor| {
-            tensor.is_own && tensor.value == Value::Node(stage.output)
-        };
-        let output = tensors.all.iter().position(own);
+        let output = tensors.find_own(Value::Node(stage.output));
         let halo = output.map(|output| tensors.all[output].layout.halo.rows);
         let weighted = match &stage.work {
             StageWork::Product(weighted) => Some(weighted),

@@ -42,11 +42,7 @@ pub(super) fn prepare(
         };
         let known = chooser.known(products, &stage.layer);
         products += 1;
-        let own = Value::Node(stage.output);
-        let own = tensors
-            .all
-            .iter()
-            .find(|tensor| tensor.value == own && tensor.is_own);
+        let own = tensors.find_own(Value::Node(stage.output));
         let from = stage.inputs.iter().enumerate().map(|(place, &value)| {
             let found = tensors.find(value, stage.demand(part.model, place, part.sites))?;
             Some(tensors.all[found].layout)
@@ -57,7 +53,7 @@ pub(super) fn prepare(
                 stage,
                 weighted,
                 from,
-                to: own.layout,
+                to: tensors.all[own].layout,
                 how: How::Known(kept.kernel.clone(), kept.way),
             });
         }

@@ -70,6 +70,8 @@ pub struct Product {
     pub(super) block: usize,
     // Where the records of each filter, or quad, are split.
     pub(super) slices: Option<Slices>,
+    // The first and last place of all outputs.
+    outputs: (usize, usize),
     // Cells that an input must have, and the residual from the first cell of its last plane on.
     input: usize,
     residual: usize,
@@ -110,6 +112,7 @@ impl Product {
             epilogue,
             block: positions.len().max(1),
             slices: None,
+            outputs: outputs(&positions),
             positions,
             plane,
             clamps,
@@ -234,10 +237,11 @@ impl Product {
             Some(of) => cells(quads.end * self.residual_planes(), of.plane, self.residual),
             None => Some(0),
         };
-        let outputs = positions.iter().map(|position| position.output as usize);
-        let (least, last) = outputs.fold((usize::MAX, 0), |(least, last), output| {
-            (least.min(output), last.max(output))
-        });
+        // Looked for again only where it is a part.
+        let (least, last) = match positions.len() == self.positions.len() {
+            true => self.outputs,
+            false => outputs(positions),
+        };
         let written = cells(
             quads.len() * self.planes(),
             self.plane,
@@ -268,6 +272,14 @@ impl Product {
         }
         Ok(())
     }
+}
+
+// The first and last place of outputs.
+fn outputs(positions: &[Position]) -> (usize, usize) {
+    let places = positions.iter().map(|position| position.output as usize);
+    places.fold((usize::MAX, 0), |(first, last), place| {
+        (first.min(place), last.max(place))
+    })
 }
 
 // Bytes keep their own bounds, of numbers that a conversion to 32 bits holds.

@@ -94,9 +94,7 @@ impl<'a> Builder<'a> {
 
     // The tensor as its stage makes it, where that was made in cells.
     fn held(&self, value: Value) -> Option<usize> {
-        let all = self.tensors.all.iter().enumerate();
-        let mut own = all.filter(|(_, tensor)| tensor.value == value && tensor.is_own);
-        let (index, _) = own.next()?;
+        let index = self.tensors.find_own(value)?;
         self.made.contains_key(&index).then_some(index)
     }
 

@@ -66,6 +66,15 @@ fn every_byte() -> Vec<Cell> {
     cells
 }
 
+// What one quad makes of them.
+fn of_every_byte(kernels: Kernels, product: &Product) -> Vec<Cell> {
+    let mut output = marked(16);
+    product
+        .run(kernels, 0..1, &every_byte(), &[], &mut output)
+        .unwrap();
+    output
+}
+
 #[test]
 fn ties_go_to_the_even_code() {
     for (multiplier, offset, low) in [
@@ -82,10 +91,7 @@ fn ties_go_to_the_even_code() {
         let bounds = (low as f32, (low + 255) as f32);
         let epilogue = end(filter, bounds, Sink::Codes { low });
         each(&[(0, [1, 0, 0, 0])], &epilogue, 16, |kernels, product| {
-            let mut output = marked(16);
-            product
-                .run(kernels, 0..1, &every_byte(), &[], &mut output)
-                .unwrap();
+            let output = of_every_byte(kernels, product);
             for (value, four) in Cell::bytes(&output).chunks(4).enumerate() {
                 // In halves and quarters nothing but the last step rounds.
                 let t = value as f64 * f64::from(multiplier) + f64::from(offset);
@@ -172,10 +178,7 @@ fn sums_next_to_22_bits() {
             };
             let epilogue = end(filter, (0.0, 255.0), Sink::Codes { low: 0 });
             each(&[(0, [1, 0, 0, 0])], &epilogue, 16, |kernels, product| {
-                let mut output = marked(16);
-                product
-                    .run(kernels, 0..1, &every_byte(), &[], &mut output)
-                    .unwrap();
+                let output = of_every_byte(kernels, product);
                 for (value, four) in Cell::bytes(&output).chunks(4).enumerate() {
                     let t = (start + value as i32) as f32 * multiplier;
                     let expected = (t + offset).round_ties_even().clamp(0.0, 255.0) as u8;

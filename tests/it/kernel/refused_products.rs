@@ -267,6 +267,17 @@ fn a_product_needs_all_cells_that_it_touches() {
         [input, 11 * 5 + 4, 7 * 6 + 3],
     );
 
+    // Places that no memory has.
+    for far in [at(0, u32::MAX, 0), at(0, 0, u32::MAX), at(u32::MAX, 0, 0)] {
+        let far = Product::new(records(0), with(codes()), vec![far], 6, true).unwrap();
+        for kernels in all() {
+            let mut output = marked(100);
+            let run = far.run(kernels, 0..3, &marked(100), &marked(100), &mut output);
+            assert_eq!(run, Err(KernelError::Memory));
+            assert!(output == marked(100));
+        }
+    }
+
     let product = product(codes(), true);
     for kernels in all() {
         let mut output = marked(100);

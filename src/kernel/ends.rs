@@ -9,6 +9,37 @@ const SHIFT: f32 = 12_582_912.0;
 /// Sums that may be shifted lie from its negative up to below it.
 const SHIFTED: f64 = 4_194_304.0;
 
+/// What a loop is compiled for. What it knows it does not ask at every filter, and holds no registers for
+/// what it would do else.
+pub(super) trait Case {
+    /// Whether sums are shifted, results are codes, and nothing is compared with bounds.
+    const KNOWN: bool;
+    /// Whether there is a residual, where the case is known.
+    const RESIDUAL: bool = false;
+}
+
+/// Any ends.
+pub(super) struct Any;
+
+/// What most layers of a network have.
+pub(super) struct ToCodes;
+
+/// The same, with a residual whose products are exact.
+pub(super) struct WithResidual;
+
+impl Case for Any {
+    const KNOWN: bool = false;
+}
+
+impl Case for ToCodes {
+    const KNOWN: bool = true;
+}
+
+impl Case for WithResidual {
+    const KNOWN: bool = true;
+    const RESIDUAL: bool = true;
+}
+
 /// The end of a filter's sums.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub(super) struct End {
@@ -25,6 +56,8 @@ pub(super) struct Ends {
     /// Whether `(SHIFT + sum) * multiplier - SHIFT * multiplier`, rounded once, is the product of each sum
     /// and its multiplier, rounded: the last term must be exact.
     pub shifted: bool,
+    /// Times zero where there is none.
+    pub residual: Residual,
     /// Whether the residual's products are exact: then to add one rounds once, fused or not.
     pub exact_residual: bool,
 }
@@ -46,6 +79,11 @@ impl Ends {
         };
         Self {
             shifted: to_codes && filters.iter().enumerate().all(shifts),
+            residual: epilogue.residual.unwrap_or(Residual {
+                factor: 0.0,
+                low: 0,
+                plane: 0,
+            }),
             exact_residual: epilogue.residual.is_none_or(is_exact),
             filters,
         }

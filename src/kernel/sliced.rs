@@ -2,6 +2,7 @@
 //! some filters, whose sums wait in memory meanwhile.
 
 use super::chunks::chunks;
+use super::ends::Any;
 use super::lanes::Lanes;
 use super::sums::{Run, add, pair, totals};
 use super::{Position, QUAD, Records, SharedRecord};
@@ -56,7 +57,7 @@ impl Run<'_> {
             for (sums, quad) in waiting.iter_mut().zip(quads.clone()) {
                 let task = self.task(quad);
                 for (filter, sums) in sums.iter_mut().enumerate() {
-                    *sums = [S::sums(task.start::<S>(filter)); P];
+                    *sums = [S::sums(task.start::<S, Any>(filter)); P];
                 }
             }
             for slice in 0..slices.count {
@@ -85,7 +86,7 @@ impl Run<'_> {
                 let task = self.task(quad);
                 macro_rules! end {
                     ($f:literal) => {
-                        task.finish::<S, $f, P>(totals::<S, P>(sums[$f]), chunk)
+                        task.finish::<S, Any, $f, P>(totals::<S, P>(sums[$f]), chunk)
                     };
                 }
                 let first = pair::<S, P>(end!(0), end!(1));

@@ -1,7 +1,7 @@
 //! The loops of a product, over the lanes of an instruction set.
 
 use super::chunks::chunks;
-use super::ends::{End, Ends};
+use super::ends::{Any, Case, End, Ends, ToCodes, WithResidual};
 use super::lanes::Lanes;
 use super::{Cell, Epilogue, Position, Product, QUAD, Record, Records, SharedRecord, Sink, Work};
 
@@ -41,12 +41,12 @@ impl Run<'_> {
     pub(super) unsafe fn task(&self, quad: usize) -> Task<'_> {
         let product = self.product;
         let epilogue = product.epilogue();
-        let residual = epilogue.residual.map_or(0, |residual| residual.plane);
+        let residual = product.ends.residual.plane * quad * product.residual_planes();
         // SAFETY: `Product::run` has checked that the planes of its quads lie within the slices.
         unsafe {
             Task {
                 input: self.input.as_ptr().cast(),
-                residual: (self.residual.as_ptr()).add(residual * quad * product.residual_planes()),
+                residual: self.residual.as_ptr().add(residual),
                 output: self
                     .output
                     .add((quad - self.quads.start) * product.planes() * product.plane),
@@ -86,9 +86,20 @@ impl Task<'_> {
                     let of = |f: usize| records.get_unchecked(at(f)..at(f + 1));
                     let records: [&[Record]; QUAD] = [of(0), of(1), of(2), of(3)];
                     if codes {
+                        let known = self.is_known::<S>();
+                        let added = self.epilogue.residual.is_some();
                         macro_rules! call {
                             ($p:literal, $chunk:expr) => {
-                                self.codes_by_filter::<S, $p>(records, $chunk)
+                                // Of most chunks alone: there is code enough.
+                                match (known && $p == S::POSITIONS, added) {
+                                    (true, false) => {
+                                        self.codes_by_filter::<S, ToCodes, $p>(records, $chunk)
+                                    }
+                                    (true, true) => {
+                                        self.codes_by_filter::<S, WithResidual, $p>(records, $chunk)
+                                    }
+                                    _ => self.codes_by_filter::<S, Any, $p>(records, $chunk),
+                                }
                             };
                         }
                         chunks!(block, S::POSITIONS, call);
@@ -144,12 +155,19 @@ impl Task<'_> {
         }
     }
 
+    // Whether its ends are of the known cases.
+    #[inline(always)]
+    fn is_known<S: Lanes>(&self) -> bool {
+        // What is shifted becomes codes.
+        S::FUSED && self.ends.shifted && self.ends.exact_residual && !self.clamps
+    }
+
     // What the sums of a filter of the quad start at, as `finish` takes them.
     #[inline(always)]
-    pub(super) unsafe fn start<S: Lanes>(&self, filter: usize) -> i32 {
+    pub(super) unsafe fn start<S: Lanes, C: Case>(&self, filter: usize) -> i32 {
         // SAFETY: by `Work::run`.
         let end = unsafe { &(&*self.filters)[filter] };
-        match self.ends.shifted && S::FUSED {
+        match C::KNOWN || self.ends.shifted && S::FUSED {
             true => end.shifted_start,
             false => end.filter.start,
         }
@@ -157,7 +175,7 @@ impl Task<'_> {
 
     // Unoptimized, a frame of all of them inlined is 1.9 MB, about the stack of a thread.
     #[cfg_attr(not(debug_assertions), inline(always))]
-    unsafe fn codes_by_filter<S: Lanes, const P: usize>(
+    unsafe fn codes_by_filter<S: Lanes, C: Case, const P: usize>(
         &self,
         records: [&[Record]; QUAD],
         chunk: &[Position],
@@ -167,9 +185,9 @@ impl Task<'_> {
             let starts = self.starts::<P>(chunk);
             macro_rules! filter {
                 ($f:literal) => {{
-                    let mut sums = [S::sums(self.start::<S>($f)); P];
+                    let mut sums = [S::sums(self.start::<S, C>($f)); P];
                     add::<S, P>(records[$f], &starts, &mut sums);
-                    self.finish::<S, $f, P>(totals::<S, P>(sums), chunk)
+                    self.finish::<S, C, $f, P>(totals::<S, P>(sums), chunk)
                 }};
             }
             let first = pair::<S, P>(filter!(0), filter!(1));
@@ -189,8 +207,9 @@ impl Task<'_> {
             let starts = self.starts::<P>(chunk);
             macro_rules! sums {
                 ($first:literal) => {{
-                    let mut sums: [[S::Sums; P]; F] =
-                        std::array::from_fn(|f| [S::sums(self.start::<S>(($first + f) % QUAD)); P]);
+                    let mut sums: [[S::Sums; P]; F] = std::array::from_fn(|f| {
+                        [S::sums(self.start::<S, Any>(($first + f) % QUAD)); P]
+                    });
                     for record in records {
                         for (i, start) in starts.iter().enumerate() {
                             let bytes = S::bytes(start.add(record.offset as usize));
@@ -205,7 +224,7 @@ impl Task<'_> {
             }
             macro_rules! end {
                 ($f:literal, $sums:expr) => {
-                    self.finish::<S, $f, P>(totals::<S, P>($sums[$f % F]), chunk)
+                    self.finish::<S, Any, $f, P>(totals::<S, P>($sums[$f % F]), chunk)
                 };
             }
             // As many filters at a time as the registers hold.
@@ -232,7 +251,7 @@ impl Task<'_> {
 
     // From sums of whole numbers to codes, which are given back, or to floats, which are written.
     #[inline(always)]
-    pub(super) unsafe fn finish<S: Lanes, const F: usize, const P: usize>(
+    pub(super) unsafe fn finish<S: Lanes, C: Case, const F: usize, const P: usize>(
         &self,
         sums: [S::Integers; P],
         chunk: &[Position],
@@ -243,7 +262,7 @@ impl Task<'_> {
             let multiplier = S::splat(end.filter.multiplier);
             let offset = S::splat(end.filter.offset);
             let mut ends = [S::splat(0.0); P];
-            if self.ends.shifted && S::FUSED {
+            if C::KNOWN || self.ends.shifted && S::FUSED {
                 let unshift = S::splat(end.unshift);
                 for (t, sum) in ends.iter_mut().zip(sums) {
                     let scaled = S::multiply_add(S::as_floats(sum), multiplier, unshift);
@@ -255,9 +274,9 @@ impl Task<'_> {
                     *t = S::add(scaled, offset);
                 }
             }
-            if let Some(residual) = self.epilogue.residual {
-                let factor = S::splat(residual.factor);
-                let low = S::splat_integer(residual.low);
+            if C::RESIDUAL || (!C::KNOWN && self.epilogue.residual.is_some()) {
+                let factor = S::splat(self.ends.residual.factor);
+                let low = S::splat_integer(self.ends.residual.low);
                 for (i, t) in ends.iter_mut().enumerate() {
                     let cell = self.residual.add(chunk.get_unchecked(i).residual as usize);
                     let codes = S::load_integers(cell.cast());
@@ -268,13 +287,13 @@ impl Task<'_> {
                         _ => S::byte::<3>(codes, low),
                     };
                     let code = S::to_floats(code);
-                    *t = match self.ends.exact_residual {
+                    *t = match C::KNOWN || self.ends.exact_residual {
                         true => S::multiply_add(code, factor, *t),
                         false => S::add(*t, S::multiply(code, factor)),
                     };
                 }
             }
-            if self.clamps {
+            if !C::KNOWN && self.clamps {
                 let (least, most) = self.epilogue.bounds;
                 let (least, most) = (S::splat(least), S::splat(most));
                 for t in &mut ends {
@@ -282,17 +301,14 @@ impl Task<'_> {
                 }
             }
             let mut codes = [S::splat_integer(0); P];
-            match self.epilogue.sink {
-                Sink::Codes { .. } => {
-                    for (code, t) in codes.iter_mut().zip(ends) {
-                        *code = S::round(t);
-                    }
+            if C::KNOWN || self.epilogue.sink != Sink::Floats {
+                for (code, t) in codes.iter_mut().zip(ends) {
+                    *code = S::round(t);
                 }
-                Sink::Floats => {
-                    for (i, t) in ends.into_iter().enumerate() {
-                        let place = chunk.get_unchecked(i).output as usize - self.first;
-                        S::store(self.output.add(F * self.plane + place).cast(), t);
-                    }
+            } else {
+                for (i, t) in ends.into_iter().enumerate() {
+                    let place = chunk.get_unchecked(i).output as usize - self.first;
+                    S::store(self.output.add(F * self.plane + place).cast(), t);
                 }
             }
             codes

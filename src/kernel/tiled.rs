@@ -7,6 +7,7 @@ use std::ops::Range;
 
 #[cfg(target_arch = "x86_64")]
 use super::amx;
+use super::ends::Any;
 use super::lanes::Lanes;
 use super::sums::{Run, pair};
 use super::{Cell, Position, QUAD, Records, TILE, Work};
@@ -218,13 +219,13 @@ impl Run<'_> {
                 let sums = sums.add((quad / QUADS - first) * P).cast::<Cell>();
                 macro_rules! end {
                     ($f:literal) => {{
-                        let start = S::splat_integer(task.start::<S>($f));
+                        let start = S::splat_integer(task.start::<S, Any>($f));
                         let mut ends = [start; P];
                         for (p, end) in ends.iter_mut().enumerate() {
                             let sum = sums.add(p * TILE + quad % QUADS * QUAD + $f);
                             *end = S::add_integers(S::load_integers(sum.cast()), start);
                         }
-                        task.finish::<S, $f, P>(ends, chunk)
+                        task.finish::<S, Any, $f, P>(ends, chunk)
                     }};
                 }
                 let pairs = pair::<S, P>(end!(0), end!(1));

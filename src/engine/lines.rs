@@ -74,12 +74,17 @@ fn can_lie_by_line(
         sites, tile, halo, ..
     } = of.layout;
     let made = |stage: &Stage<'_>| {
-        let product = matches!(stage.work, StageWork::Product(_));
-        product && Value::Node(stage.output) == of.value
+        let by_line = match &stage.work {
+            StageWork::Product(_) => true,
+            StageWork::Pool(pool) => pool.window.is_some(),
+            _ => false,
+        };
+        by_line && Value::Node(stage.output) == of.value
     };
-    let read = |stage: &Stage<'_>| match stage.work {
+    let read = |stage: &Stage<'_>| match &stage.work {
         StageWork::Product(_) | StageWork::Elementwise(_) | StageWork::Rearrange(_) => true,
-        StageWork::Pool(_) | StageWork::Plain | StageWork::Quantize => false,
+        StageWork::Pool(pool) => pool.window.is_some(),
+        StageWork::Plain | StageWork::Quantize => false,
     };
     let mut readers = stages.iter().filter(|s| s.inputs.contains(&of.value));
     let given = model.output() == of.value

@@ -10,6 +10,7 @@
 
 mod arguments;
 mod build;
+mod by_line;
 mod choices;
 mod choose;
 mod demand;

@@ -3,6 +3,7 @@
 use std::ops::Range;
 
 use super::EngineError;
+use super::by_line::{PoolByLine, ProductByLine};
 use super::regroup::Regroup;
 use crate::graph::integer::{Elements, Grid, IntegerModel, Operand, execute_alone};
 use crate::kernel::{
@@ -41,6 +42,7 @@ pub(super) enum OperationWork {
     Product(Product),
     ProductByLine(ProductByLine),
     Pool(Windows),
+    PoolByLine(PoolByLine),
     /// Row by row.
     Elementwise {
         step: Elementwise,
@@ -73,19 +75,6 @@ pub(super) enum OperationWork {
         operands: Vec<PlainOperand>,
         images: usize,
     },
-}
-
-/// A product whose output lies line by line. Units are the planes of a quad in a line, those of the halo
-/// included.
-#[derive(Debug)]
-pub(super) struct ProductByLine {
-    pub product: Product,
-    /// Lines of the halo that come first.
-    pub before: usize,
-    /// Positions of a line.
-    pub columns: usize,
-    /// What makes each line whole that is no halo.
-    pub edges: Vec<Edges>,
 }
 
 /// Rows of planes: where the first begins in each operand and in the output, and how far apart they and
@@ -213,6 +202,9 @@ impl Operation {
                 let first = units.start * windows.planes.0;
                 windows.run(kernels, &reads[0][first..], write)?;
             }
+            OperationWork::PoolByLine(by_line) => {
+                by_line.run(kernels, units, reads[0], (write, self.unit))?;
+            }
             OperationWork::Elementwise { step, rows } => {
                 rows.run(kernels, step, units, reads, write)?;
             }
@@ -282,50 +274,6 @@ impl Operation {
                     }
                 }
             }
-        }
-        Ok(())
-    }
-}
-
-impl ProductByLine {
-    fn run(
-        &self,
-        kernels: Kernels,
-        units: Range<usize>,
-        reads: &[&[Cell]],
-        (write, cells): (&mut [Cell], usize),
-    ) -> Result<(), EngineError> {
-        let quads = self.product.records().quads();
-        let residual = reads.get(1).copied().unwrap_or(&[]);
-        let row = |line: usize| line.saturating_sub(self.before).min(self.edges.len());
-        let mut start = units.start;
-        while start < units.end {
-            // Whole lines together; at both ends maybe a part of one.
-            let (line, quad) = (start / quads, start % quads);
-            let left = units.end - start;
-            let (lines, of) = match quad == 0 && left >= quads {
-                true => (left / quads, 0..quads),
-                false => (1, quad..quads.min(quad + left)),
-            };
-            let end = start + (lines - 1) * quads + of.len();
-            let rows = row(line)..row(line + lines);
-            let write = &mut write[(start - units.start) * cells..(end - units.start) * cells];
-            self.product.run_part(
-                kernels,
-                (of, rows.start * self.columns..rows.end * self.columns),
-                reads[0],
-                residual,
-                (&mut *write, line * quads * cells),
-            )?;
-            let lines = (line..line + lines).zip(write.chunks_mut(quads * cells));
-            for (line, write) in lines {
-                // None of the halo's, which others make.
-                let edges = line.checked_sub(self.before);
-                if let Some(edges) = edges.and_then(|row| self.edges.get(row)) {
-                    edges.run(kernels, write)?;
-                }
-            }
-            start = end;
         }
         Ok(())
     }

@@ -1,5 +1,7 @@
 //! Poolings over cells: the greatest or the sum of each window.
 
+use std::ops::Range;
+
 use super::lanes::Lanes;
 use super::{Cell, KernelError, Kernels, Position, Sink, Work};
 
@@ -50,7 +52,7 @@ pub struct Windows {
     pub taps: Vec<u32>,
     /// Where windows start and results go.
     pub positions: Vec<Position>,
-    /// Cells of a plane of the input and of the output.
+    /// Cells from a plane to the next, of the input and of the output.
     pub planes: (usize, usize),
     /// Bounds of a sum; of codes, whole numbers that a byte of the sink holds.
     pub bounds: (f32, f32),
@@ -59,9 +61,9 @@ pub struct Windows {
 }
 
 impl Windows {
-    /// All planes of the input, as many as `output` has.
+    /// All planes of the input, as many as `output` has, one after the other.
     ///
-    /// Fails with [`KernelError::Memory`] where a window or a result lies outside, and with
+    /// Fails with [`KernelError::Memory`] where a window or a result lies outside its plane, and with
     /// [`KernelError::Epilogue`] where a bound of a sum is no number, or more than a byte holds.
     pub fn run(
         &self,
@@ -69,46 +71,115 @@ impl Windows {
         input: &[Cell],
         output: &mut [Cell],
     ) -> Result<(), KernelError> {
+        let reach = self.reach();
+        let fits = self.positions.iter().all(|position| {
+            (position.input as usize).saturating_add(reach) < self.planes.0
+                && (position.output as usize) < self.planes.1
+        });
+        if !fits {
+            return Err(KernelError::Memory);
+        }
+        let planes = output.len().checked_div(self.planes.1).unwrap_or(0);
+        self.run_part(
+            kernels,
+            (planes, 0..self.positions.len()),
+            input,
+            (output, 0),
+        )
+    }
+
+    /// Some positions of so many planes, the first of which has `first` cells before the first one of
+    /// `output`. Planes may lie in turns, line by line.
+    ///
+    /// Fails with [`KernelError::Memory`] where there are no such positions, or a window or a result lies
+    /// outside, and with [`KernelError::Epilogue`] as [`run`](Self::run).
+    ///
+    /// ```
+    /// use burn_compress::kernel::{Cell, Kernels, Pooling, Position, Sink, Windows};
+    /// // Two lines, each of two planes of one cell.
+    /// let line = |line: u32| Position { input: 2 * line, output: 2 * line, residual: 0 };
+    /// let windows = Windows {
+    ///     pooling: Pooling::Max,
+    ///     taps: vec![0],
+    ///     positions: vec![line(0), line(1)],
+    ///     planes: (1, 1),
+    ///     bounds: (f32::NEG_INFINITY, f32::INFINITY),
+    ///     sink: Sink::Floats,
+    /// };
+    /// let input = [1.0, 2.0, 3.0, 4.0].map(Cell::of_floats);
+    /// let mut second = [Cell::default(); 2];
+    /// windows.run_part(Kernels::detect(), (2, 1..2), &input, (&mut second, 2))?;
+    /// assert_eq!(second, [3.0, 4.0].map(Cell::of_floats));
+    /// # Ok::<(), burn_compress::kernel::KernelError>(())
+    /// ```
+    pub fn run_part(
+        &self,
+        kernels: Kernels,
+        (planes, positions): (usize, Range<usize>),
+        input: &[Cell],
+        (output, first): (&mut [Cell], usize),
+    ) -> Result<(), KernelError> {
         if self.pooling != Pooling::Max && !self.sink.holds(self.bounds) {
             return Err(KernelError::Epilogue);
         }
-        if self.positions.is_empty() {
+        let positions = self.positions.get(positions).ok_or(KernelError::Memory)?;
+        if planes == 0 || positions.is_empty() {
             return Ok(());
         }
-        let reach = u64::from(self.taps.iter().max().copied().unwrap_or(0));
-        let fits = self.positions.iter().all(|position| {
-            u64::from(position.input) + reach < self.planes.0 as u64
-                && (position.output as usize) < self.planes.1
+        // Checked: a plane's size is whatever the caller said.
+        let last = |plane: usize, place: usize| {
+            let start = (planes - 1).checked_mul(plane)?;
+            start.checked_add(place)
+        };
+        let reach = self.reach();
+        let fits = positions.iter().all(|position| {
+            let read = (position.input as usize).saturating_add(reach);
+            let read = last(self.planes.0, read);
+            let place = position.output as usize;
+            let written = last(self.planes.1, place);
+            read.is_some_and(|read| read < input.len())
+                && place >= first
+                && written.is_some_and(|written| written - first < output.len())
         });
-        let count = output.len().checked_div(self.planes.1).unwrap_or(0);
-        let read = count.checked_mul(self.planes.0);
-        if !fits || read.is_none_or(|read| input.len() < read) {
+        if !fits {
             return Err(KernelError::Memory);
         }
         kernels.dispatch(Run {
             windows: self,
+            planes,
+            positions,
             input,
             output,
+            first,
         });
         Ok(())
+    }
+
+    // The last cell of a window, from its start.
+    fn reach(&self) -> usize {
+        self.taps.iter().max().copied().unwrap_or(0) as usize
     }
 }
 
 struct Run<'a> {
     windows: &'a Windows,
+    planes: usize,
+    positions: &'a [Position],
     input: &'a [Cell],
     output: &'a mut [Cell],
+    first: usize,
 }
 
 impl Work for Run<'_> {
     #[inline(always)]
     unsafe fn run<S: Lanes>(self) {
         let windows = self.windows;
-        let planes = self.input.chunks_exact(windows.planes.0);
-        for (to, from) in self.output.chunks_exact_mut(windows.planes.1).zip(planes) {
-            for position in &windows.positions {
+        for plane in 0..self.planes {
+            let from = &self.input[plane * windows.planes.0..];
+            for position in self.positions {
                 let from = &from[position.input as usize..];
-                let to = &mut to[position.output as usize..][..1];
+                let place = plane * windows.planes.1 + position.output as usize - self.first;
+                let to = &mut self.output[place..][..1];
                 match (windows.pooling, windows.sink) {
                     (Pooling::Max, Sink::Codes { .. }) => max_bytes(from, &windows.taps, to),
                     (Pooling::Max, Sink::Floats) => max_floats(from, &windows.taps, to),

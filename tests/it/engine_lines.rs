@@ -2,7 +2,10 @@
 
 use burn::module::Module;
 use burn::nn::conv::{Conv2d, Conv2dConfig};
-use burn::nn::pool::{AdaptiveAvgPool2d, AdaptiveAvgPool2dConfig};
+use burn::nn::pool::{
+    AdaptiveAvgPool2d, AdaptiveAvgPool2dConfig, AvgPool2d, AvgPool2dConfig, MaxPool2d,
+    MaxPool2dConfig,
+};
 use burn::nn::{Linear, LinearConfig, PaddingConfig2d};
 use burn::tensor::activation::relu;
 use burn::tensor::{Device, Tensor};
@@ -19,10 +22,12 @@ use super::quantized::{How, input, quantized};
 /// Rows and columns, of which tiles do not come out even.
 const SIZES: [[usize; 2]; 2] = [[40, 37], [29, 51]];
 
-/// Two bottlenecks between tensors of many channels, the second of which halves them.
+/// Poolings and two bottlenecks between tensors of many channels, the second of which halves them.
 #[derive(Module, Debug)]
 struct Bottlenecks {
     first: Conv2d,
+    greatest: MaxPool2d,
+    smooth: AvgPool2d,
     reduce: Conv2d,
     near: Conv2d,
     depthwise: Conv2d,
@@ -49,6 +54,14 @@ impl Bottlenecks {
         };
         Self {
             first: conv([3, 94], 3, 1, 1),
+            greatest: MaxPool2dConfig::new([3, 3])
+                .with_strides([1, 1])
+                .with_padding(PaddingConfig2d::Explicit(1, 1, 1, 1))
+                .init(),
+            smooth: AvgPool2dConfig::new([3, 3])
+                .with_strides([1, 1])
+                .with_padding(PaddingConfig2d::Explicit(1, 1, 1, 1))
+                .init(),
             reduce: conv([94, 8], 1, 1, 1),
             near: conv([8, 8], 3, 1, 1),
             depthwise: conv([8, 8], 5, 1, 8),
@@ -63,7 +76,8 @@ impl Bottlenecks {
     }
 
     fn forward(&self, images: Tensor<4>) -> Tensor<2> {
-        let x = relu(self.first.forward(images));
+        let x = self.greatest.forward(relu(self.first.forward(images)));
+        let x = self.smooth.forward(x);
         let y = relu(self.near.forward(relu(self.reduce.forward(x.clone()))));
         let y = relu(self.depthwise.forward(y));
         let x = relu(self.expand.forward(y) + x);
@@ -106,6 +120,9 @@ fn the_reference_bit_for_bit() {
                 let program = Program::compile(&model, options(isa, threads)).unwrap();
                 let layers = by_line(&program);
                 assert_eq!(layers.is_empty(), threads == 1, "{layers:?}");
+                // A pooling too.
+                let pooled = layers.iter().any(|layer| layer == "after first");
+                assert_eq!(pooled, threads > 1, "{layers:?}");
                 // Alone, and several that have a thread each.
                 for batch in [1, 3] {
                     let input = &input[..input.len() / 3 * batch];

@@ -4,17 +4,18 @@ use std::collections::HashMap;
 
 use super::EngineError;
 use super::arguments::{elementwise, windows};
+use super::by_line::{Lines, PoolByLine, ProductByLine};
 use super::choices::{Chooser, Kept};
 use super::choose::Chosen;
 use super::demand::Tensors;
 use super::layout::{Layout, Sites};
-use super::operation::{Operation, OperationWork, ProductByLine, Rows};
+use super::operation::{Operation, OperationWork, Rows};
 use super::plan::Part;
 use super::stage::{Kind, Stage, StageWork};
 use super::table::LayerRow;
 use crate::graph::Value;
 use crate::graph::integer::IntegerModel;
-use crate::kernel::{Cell, Edges, Kernels, Product};
+use crate::kernel::{Cell, Edges, Kernels, Product, Windows};
 
 mod movement;
 
@@ -127,6 +128,7 @@ impl<'a> Builder<'a> {
             OperationWork::Rearrange { .. }
                 | OperationWork::Load { by_line: true, .. }
                 | OperationWork::ProductByLine(_)
+                | OperationWork::PoolByLine(_)
         );
         self.made.insert(tensor, write);
         let edges = match whole {
@@ -164,18 +166,44 @@ impl<'a> Builder<'a> {
             let work = OperationWork::Product(product);
             return self.on_cells(work, reads, to, costs, layer, row);
         }
-        let [before, after] = layout.halo.rows;
         let quads = product.records().quads();
+        let lines = lines(&layout);
+        let work = OperationWork::ProductByLine(ProductByLine { product, lines });
+        self.by_line(work, reads, to, quads, layer, row);
+    }
+
+    // By planes, or by lines.
+    fn pool(&mut self, windows: Windows, reads: Vec<usize>, to: usize, layer: &str, row: LayerRow) {
+        let layout = self.tensors.all[to].layout;
+        let planes = layout.planes();
+        if !layout.by_line {
+            let work = OperationWork::Pool(windows);
+            return self.on_cells(work, reads, to, vec![1; planes], layer, row);
+        }
+        let work = OperationWork::PoolByLine(PoolByLine {
+            windows,
+            planes,
+            lines: lines(&layout),
+        });
+        self.by_line(work, reads, to, 1, layer, row);
+    }
+
+    // With so many units of each line.
+    fn by_line(
+        &mut self,
+        work: OperationWork,
+        reads: Vec<usize>,
+        to: usize,
+        units: usize,
+        layer: &str,
+        row: LayerRow,
+    ) {
+        let layout = self.tensors.all[to].layout;
+        let [before, after] = layout.halo.rows;
         let costs = [(before, 0), (layout.tile[0], 1), (after, 0)];
         let costs = costs
-            .map(|(lines, cost)| vec![cost; lines * quads])
+            .map(|(lines, cost)| vec![cost; lines * units])
             .concat();
-        let work = OperationWork::ProductByLine(ProductByLine {
-            product,
-            before,
-            columns: layout.tile[1],
-            edges: layout.line_edges(),
-        });
         self.on_cells(work, reads, to, costs, layer, row);
         self.edges(to, layout.halo_edges(), layer);
     }
@@ -232,7 +260,6 @@ impl<'a> Builder<'a> {
             return Err(fault());
         }
         let reads: Vec<usize> = inputs.iter().map(|input| self.made[input]).collect();
-        let planes = vec![1; layout.planes()];
         match &stage.work {
             StageWork::Product(weighted) => {
                 let prepared = self.prepared.remove(&stage.output);
@@ -265,14 +292,13 @@ impl<'a> Builder<'a> {
             }
             StageWork::Pool(pool) => {
                 let windows = windows(pool, &layout, &layouts[0], self.sites);
-                let work = OperationWork::Pool(windows);
                 let name = if pool.sum.is_some() {
                     "sum pool"
                 } else {
                     "max pool"
                 };
                 let row = LayerRow::named(&stage.layer, name);
-                self.on_cells(work, reads, to, planes, &stage.layer, row);
+                self.pool(windows, reads, to, &stage.layer, row);
             }
             StageWork::Elementwise(step) => {
                 let step = elementwise(step, &layout, &layouts);
@@ -286,6 +312,7 @@ impl<'a> Builder<'a> {
                 };
                 let work = OperationWork::Elementwise { step, rows };
                 let row = LayerRow::named(&stage.layer, "elementwise");
+                let planes = vec![1; layout.planes()];
                 self.on_cells(work, reads, to, planes, &stage.layer, row);
             }
             StageWork::Rearrange(rearrange) => {
@@ -294,6 +321,14 @@ impl<'a> Builder<'a> {
             StageWork::Quantize | StageWork::Plain => {}
         }
         Ok(())
+    }
+}
+
+fn lines(layout: &Layout) -> Lines {
+    Lines {
+        before: layout.halo.rows[0],
+        columns: layout.tile[1],
+        edges: layout.line_edges(),
     }
 }
 

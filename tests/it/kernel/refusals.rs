@@ -94,6 +94,17 @@ fn windows_lie_in_their_planes() {
         |kernels, to| fine.run(kernels, &marked(11), to),
         KernelError::Memory,
     );
+    // Beyond the output, before its first cell, no such position, beyond the input.
+    let parts = [(8, 0..1, 0), (2, 0..1, 2), (2, 0..2, 0), (5, 0..1, 0)];
+    for (planes, positions, first) in parts {
+        each(
+            |kernels, to| {
+                let part = (planes, positions.clone());
+                fine.run_part(kernels, part, &marked(12), (to, first))
+            },
+            KernelError::Memory,
+        );
+    }
     for bounds in [ALL, (f32::NAN, 0.0), (0.0, 256.0), (-1.0, 0.0), (0.5, 2.0)] {
         let windows = Windows {
             pooling: sum,

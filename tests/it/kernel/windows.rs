@@ -69,6 +69,17 @@ fn check_codes(layer: &Layer, pooling: Pooling) -> Result<(), TestCaseError> {
         let mut output = marked(expected.len());
         windows.run(kernels, &input, &mut output).unwrap();
         prop_assert!(output == expected, "{:?} {pooling:?}", kernels.isa());
+
+        // Position by position, in the cells from its first one on.
+        let mut output = marked(expected.len());
+        let planes = layer.input.channels / 4;
+        for (index, position) in windows.positions.iter().enumerate() {
+            let first = position.output as usize;
+            let to = (&mut output[first..], first);
+            let part = (planes, index..index + 1);
+            windows.run_part(kernels, part, &input, to).unwrap();
+        }
+        prop_assert!(output == expected, "{:?} in parts", kernels.isa());
     }
     Ok(())
 }

@@ -1,0 +1,109 @@
+//! Operations whose output lies line by line: threads share out its lines.
+
+use std::ops::Range;
+
+use super::EngineError;
+use crate::kernel::{Cell, Edges, Kernels, Product, Windows};
+
+/// A product whose output lies line by line. Units are the planes of a quad in a line, those of the halo
+/// included.
+#[derive(Debug)]
+pub(super) struct ProductByLine {
+    pub product: Product,
+    pub lines: Lines,
+}
+
+/// The lines of a tensor that lies line by line.
+#[derive(Debug)]
+pub(super) struct Lines {
+    /// Those of the halo that come first.
+    pub before: usize,
+    /// Positions of a line.
+    pub columns: usize,
+    /// What makes each line whole that is no halo.
+    pub edges: Vec<Edges>,
+}
+
+/// A pooling whose output lies line by line. Units are lines, those of the halo included.
+#[derive(Debug)]
+pub(super) struct PoolByLine {
+    pub windows: Windows,
+    pub planes: usize,
+    pub lines: Lines,
+}
+
+impl ProductByLine {
+    pub fn run(
+        &self,
+        kernels: Kernels,
+        units: Range<usize>,
+        reads: &[&[Cell]],
+        (write, cells): (&mut [Cell], usize),
+    ) -> Result<(), EngineError> {
+        let quads = self.product.records().quads();
+        let residual = reads.get(1).copied().unwrap_or(&[]);
+        let mut start = units.start;
+        while start < units.end {
+            // Whole lines together; at both ends maybe a part of one.
+            let (line, quad) = (start / quads, start % quads);
+            let left = units.end - start;
+            let (lines, of) = match quad == 0 && left >= quads {
+                true => (left / quads, 0..quads),
+                false => (1, quad..quads.min(quad + left)),
+            };
+            let end = start + (lines - 1) * quads + of.len();
+            let write = &mut write[(start - units.start) * cells..(end - units.start) * cells];
+            self.product.run_part(
+                kernels,
+                (of, self.lines.positions(line..line + lines)),
+                reads[0],
+                residual,
+                (&mut *write, line * quads * cells),
+            )?;
+            self.lines.end(kernels, line, write, quads * cells)?;
+            start = end;
+        }
+        Ok(())
+    }
+}
+
+impl PoolByLine {
+    pub fn run(
+        &self,
+        kernels: Kernels,
+        units: Range<usize>,
+        read: &[Cell],
+        (write, cells): (&mut [Cell], usize),
+    ) -> Result<(), EngineError> {
+        let first = units.start;
+        let part = (self.planes, self.lines.positions(units));
+        let to = (&mut *write, first * cells);
+        self.windows.run_part(kernels, part, read, to)?;
+        self.lines.end(kernels, first, write, cells)
+    }
+}
+
+impl Lines {
+    // The positions of some lines; those of the halo have none.
+    fn positions(&self, lines: Range<usize>) -> Range<usize> {
+        let row = |line: usize| line.saturating_sub(self.before).min(self.edges.len());
+        row(lines.start) * self.columns..row(lines.end) * self.columns
+    }
+
+    // Makes lines of so many cells whole, but for the halo's, which others make.
+    fn end(
+        &self,
+        kernels: Kernels,
+        first: usize,
+        lines: &mut [Cell],
+        cells: usize,
+    ) -> Result<(), EngineError> {
+        for (line, write) in (first..).zip(lines.chunks_mut(cells)) {
+            let edges = line.checked_sub(self.before);
+            if let Some(edges) = edges.and_then(|row| self.edges.get(row)) {
+                edges.run(kernels, write)?;
+            }
+        }
+        Ok(())
+    }
+}

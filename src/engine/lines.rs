@@ -73,18 +73,18 @@ fn can_lie_by_line(
     let Layout {
         sites, tile, halo, ..
     } = of.layout;
-    let made = |stage: &Stage<'_>| {
-        let by_line = match &stage.work {
-            StageWork::Product(_) => true,
-            StageWork::Pool(pool) => pool.window.is_some(),
-            _ => false,
-        };
-        by_line && Value::Node(stage.output) == of.value
-    };
-    let read = |stage: &Stage<'_>| match &stage.work {
-        StageWork::Product(_) | StageWork::Elementwise(_) | StageWork::Rearrange(_) => true,
+    let by_windows = |stage: &Stage<'_>| match &stage.work {
+        StageWork::Product(_) => true,
         StageWork::Pool(pool) => pool.window.is_some(),
-        StageWork::Plain | StageWork::Quantize => false,
+        _ => false,
+    };
+    let made = |stage: &Stage<'_>| by_windows(stage) && Value::Node(stage.output) == of.value;
+    let read = |stage: &Stage<'_>| {
+        let each = matches!(
+            stage.work,
+            StageWork::Elementwise(_) | StageWork::Rearrange(_)
+        );
+        each || by_windows(stage)
     };
     let mut readers = stages.iter().filter(|s| s.inputs.contains(&of.value));
     let given = model.output() == of.value

@@ -229,12 +229,8 @@ impl Product {
         if quads.end > self.records.quads() {
             return Err(KernelError::Memory);
         }
-        // Checked: a plane's size is whatever the caller said.
-        let cells = |planes: usize, plane: usize, last: usize| {
-            (planes - 1).checked_mul(plane)?.checked_add(last)
-        };
         let read = match self.epilogue.residual {
-            Some(of) => cells(quads.end * self.residual_planes(), of.plane, self.residual),
+            Some(of) => length(quads.end * self.residual_planes(), of.plane, self.residual),
             None => Some(0),
         };
         // Looked for again only where it is a part.
@@ -242,7 +238,7 @@ impl Product {
             true => self.outputs,
             false => outputs(positions),
         };
-        let written = cells(
+        let written = length(
             quads.len() * self.planes(),
             self.plane,
             last.saturating_add(1),
@@ -274,8 +270,14 @@ impl Product {
     }
 }
 
+// Cells of so many planes, at least one, of whose last one so many are touched; none where that is more
+// than can be counted: a plane's size is whatever the caller said.
+pub(super) fn length(planes: usize, plane: usize, last: usize) -> Option<usize> {
+    (planes - 1).checked_mul(plane)?.checked_add(last)
+}
+
 // The first and last place of outputs.
-fn outputs(positions: &[Position]) -> (usize, usize) {
+pub(super) fn outputs(positions: &[Position]) -> (usize, usize) {
     let places = positions.iter().map(|position| position.output as usize);
     places.fold((usize::MAX, 0), |(first, last), place| {
         (first.min(place), last.max(place))

@@ -3,6 +3,7 @@
 use std::ops::Range;
 
 use super::lanes::Lanes;
+use super::product::{length, outputs};
 use super::{Cell, KernelError, Kernels, Position, Sink, Work};
 
 /// What becomes of a window.
@@ -71,12 +72,9 @@ impl Windows {
         input: &[Cell],
         output: &mut [Cell],
     ) -> Result<(), KernelError> {
-        let reach = self.reach();
-        let fits = self.positions.iter().all(|position| {
-            (position.input as usize).saturating_add(reach) < self.planes.0
-                && (position.output as usize) < self.planes.1
-        });
-        if !fits {
+        let (_, last) = outputs(&self.positions);
+        let fits = self.input(&self.positions) <= self.planes.0 && last < self.planes.1;
+        if !fits && !self.positions.is_empty() {
             return Err(KernelError::Memory);
         }
         let planes = output.len().checked_div(self.planes.1).unwrap_or(0);
@@ -126,22 +124,13 @@ impl Windows {
         if planes == 0 || positions.is_empty() {
             return Ok(());
         }
-        // Checked: a plane's size is whatever the caller said.
-        let last = |plane: usize, place: usize| {
-            let start = (planes - 1).checked_mul(plane)?;
-            start.checked_add(place)
-        };
-        let reach = self.reach();
-        let fits = positions.iter().all(|position| {
-            let read = (position.input as usize).saturating_add(reach);
-            let read = last(self.planes.0, read);
-            let place = position.output as usize;
-            let written = last(self.planes.1, place);
-            read.is_some_and(|read| read < input.len())
-                && place >= first
-                && written.is_some_and(|written| written - first < output.len())
-        });
-        if !fits {
+        let (least, last) = outputs(positions);
+        let read = length(planes, self.planes.0, self.input(positions));
+        let written = length(planes, self.planes.1, last.saturating_add(1));
+        if read.is_none_or(|read| input.len() < read)
+            || least < first
+            || written.is_none_or(|written| output.len() < written - first)
+        {
             return Err(KernelError::Memory);
         }
         kernels.dispatch(Run {
@@ -155,9 +144,12 @@ impl Windows {
         Ok(())
     }
 
-    // The last cell of a window, from its start.
-    fn reach(&self) -> usize {
-        self.taps.iter().max().copied().unwrap_or(0) as usize
+    // Cells of a plane that windows at these positions need.
+    fn input(&self, positions: &[Position]) -> usize {
+        let last = positions.iter().map(|position| position.input as usize);
+        let reach = self.taps.iter().max().copied().unwrap_or(0) as usize;
+        let last = last.max().unwrap_or(0).saturating_add(reach);
+        last.saturating_add(1)
     }
 }
 

@@ -3,7 +3,7 @@
 use std::ops::Range;
 
 use super::EngineError;
-use crate::kernel::{Cell, Edges, Kernels, Product, Windows};
+use crate::kernel::{Cell, Edges, Gather, Kernels, Product, Windows};
 
 /// A product whose output lies line by line. Units are the planes of a quad in a line, those of the halo
 /// included.
@@ -30,6 +30,14 @@ pub(super) struct PoolByLine {
     pub windows: Windows,
     pub planes: usize,
     pub lines: Lines,
+}
+
+/// The halo above and below a tensor that lies line by line. Units are lines, those between included.
+#[derive(Debug)]
+pub(super) struct Halo {
+    /// How each is made of those between; none of these.
+    pub lines: Vec<Option<Gather>>,
+    pub fill: Cell,
 }
 
 impl ProductByLine {
@@ -80,6 +88,34 @@ impl PoolByLine {
         let to = (&mut *write, first * cells);
         self.windows.run_part(kernels, part, read, to)?;
         self.lines.end(kernels, first, write, cells)
+    }
+}
+
+impl Halo {
+    /// Those between are given; or, where lines on both sides are written, lie among these.
+    pub fn run(
+        &self,
+        kernels: Kernels,
+        units: Range<usize>,
+        (within, read): (Range<usize>, Option<&[Cell]>),
+        (write, cells): (&mut [Cell], usize),
+    ) -> Result<(), EngineError> {
+        let [start, end] =
+            [within.start, within.end].map(|line| line.clamp(units.start, units.end));
+        let (before, rest) = write.split_at_mut((start - units.start) * cells);
+        let (between, after) = rest.split_at_mut((end - start) * cells);
+        let read = read.unwrap_or(between);
+        for (first, write) in [(units.start, before), (end, after)] {
+            for (line, write) in self.lines[first..]
+                .iter()
+                .zip(write.chunks_exact_mut(cells))
+            {
+                if let Some(line) = line {
+                    line.run(kernels, read, write, &self.fill)?;
+                }
+            }
+        }
+        Ok(())
     }
 }
 

@@ -219,28 +219,40 @@ impl Layout {
         edges.collect()
     }
 
-    /// What makes the lines of the halo of all planes, line by line, after all others are whole.
-    pub fn halo_edges(&self) -> Edges {
+    /// What makes each line of the halo, of all planes, of the lines that are no halo; of a layout
+    /// line by line. Others are none.
+    pub fn halo_lines(&self) -> Vec<Option<Gather>> {
+        let first = self.cell(0, -(self.halo.columns[0] as isize));
         let rows = -(self.halo.rows[0] as isize)..(self.tile[0] + self.halo.rows[1]) as isize;
-        let halo = rows.filter(|row| !(0..self.tile[0] as isize).contains(row));
-        let one = self.edges_of(halo.flat_map(|row| self.line(row)), self.cells(), 0);
-        let starts = (0..self.planes()).map(|plane| (plane * self.plane()) as u32);
-        let moves = starts.clone().flat_map(|start| {
-            one.moves.iter().map(move |of| Move {
-                to: of.to + start,
-                from: of.from + start,
-                ..*of
+        let lines = rows.map(|row| {
+            let is_halo = !(0..self.tile[0] as isize).contains(&row);
+            is_halo.then(|| {
+                let mut gather = Gather::default();
+                let line = self.line(row).enumerate();
+                let maps = line.map(|(column, (row, of))| (column, self.sources(row, of, first)));
+                let maps: Vec<_> = maps.collect();
+                for start in (0..self.planes()).map(|plane| plane * self.plane()) {
+                    let further = (start * Cell::SITES) as i32;
+                    for (column, map) in &maps {
+                        let map = map.map(|from| if from < 0 { from } else { from + further });
+                        gather.push((start + column) as u32, map);
+                    }
+                }
+                gather
             })
         });
-        let fills = starts.flat_map(|start| {
-            let fills = one.fills.iter();
-            fills.map(move |of| of.start + start..of.end + start)
-        });
-        Edges {
-            moves: moves.collect(),
-            fills: fills.collect(),
-            ..one
-        }
+        lines.collect()
+    }
+
+    // By site, where a place's content comes from: cells are counted from `first`.
+    fn sources(&self, row: isize, column: isize, first: usize) -> SiteMap {
+        std::array::from_fn(|site| match self.place(site, row, column) {
+            Some(place) => {
+                let (site, cell) = self.holder(site, place);
+                ((cell - first) * Cell::SITES + site) as i32
+            }
+            None => -1,
+        })
     }
 
     // What makes these places of a plane whole; cells are counted from the first one.

@@ -18,7 +18,7 @@ const LEAST: usize = 8;
 const MEETING: f64 = 24.0 * 1024.0;
 /// What a byte of weights costs, of another core's tensor one: they come from memory in order, and of
 /// sparse ones there are few.
-const WEIGHT: f64 = 0.25;
+const WEIGHT: f64 = 0.1;
 
 /// Lays tensors line by line where that saves more than it costs.
 pub(super) fn lay(

@@ -3,7 +3,7 @@
 use std::ops::Range;
 
 use super::EngineError;
-use super::by_line::{PoolByLine, ProductByLine};
+use super::by_line::{Halo, PoolByLine, ProductByLine};
 use super::regroup::Regroup;
 use crate::graph::integer::{Elements, Grid, IntegerModel, Operand, execute_alone};
 use crate::kernel::{
@@ -17,6 +17,8 @@ pub(super) struct Operation {
     /// Buffers read, and the one written.
     pub reads: Vec<usize>,
     pub write: usize,
+    /// Units of the one written that are read, and stay.
+    pub within: Range<usize>,
     /// What makes written planes whole.
     pub edges: Edges,
     /// The cost of each unit of the output.
@@ -39,6 +41,7 @@ pub(super) enum OperationWork {
     Edges,
     /// Tensors of another plan, of sixteen images.
     Regroup(Regroup),
+    Halo(Halo),
     Product(Product),
     ProductByLine(ProductByLine),
     Pool(Windows),
@@ -145,7 +148,11 @@ impl Operation {
                 spent += cost;
                 end = next;
             }
-            shares.push(start..end);
+            // What costs nothing nobody makes here.
+            let costs = |unit: &usize| self.costs[*unit] > 0;
+            let first = (start..end).find(costs).unwrap_or(end);
+            let last = (first..end).rfind(costs).map_or(first, |last| last + 1);
+            shares.push(first..last);
             start = end;
         }
         shares
@@ -191,6 +198,10 @@ impl Operation {
             }
             OperationWork::Edges => {}
             OperationWork::Regroup(regroup) => regroup.run(context.made, units, write),
+            OperationWork::Halo(halo) => {
+                let within = (self.within.clone(), reads.first().copied());
+                halo.run(kernels, units, within, (write, self.unit))?;
+            }
             OperationWork::Product(product) => {
                 let residual = reads.get(1).copied().unwrap_or(&[]);
                 product.run(kernels, units, reads[0], residual, write)?;

@@ -16,7 +16,7 @@ use super::stage::Stage;
 use super::table::LayerRow;
 use crate::graph::Value;
 use crate::graph::integer::IntegerModel;
-use crate::kernel::{Access, Cell, KernelError, Kernels, Steps, Team};
+use crate::kernel::{Access, Cell, Cells, KernelError, Kernels, Steps, Team};
 
 /// Steps, and the units of each operation for each thread.
 type Shared = (Steps, Vec<Vec<Range<usize>>>);
@@ -106,16 +106,23 @@ impl Plan {
             for operation in &built.operations {
                 let start = places[operation.write].start;
                 let shares = operation.shares(threads);
-                let writes = shares.iter().map(|units| {
+                let part = |units: &Range<usize>| {
                     start + units.start * operation.unit..start + units.end * operation.unit
-                });
+                };
+                let mut reads: Vec<_> = operation
+                    .reads
+                    .iter()
+                    .map(|&of| places[of].clone())
+                    .collect();
+                // One that writes on both sides of them has them in what it writes.
+                let within = &operation.within;
+                let around = |of: &Range<usize>| of.start < within.end && within.start < of.end;
+                if !within.is_empty() && !shares.iter().any(around) {
+                    reads.push(part(within));
+                }
                 accesses.push(Access {
-                    reads: operation
-                        .reads
-                        .iter()
-                        .map(|&read| places[read].clone())
-                        .collect(),
-                    writes: writes.collect(),
+                    reads,
+                    writes: shares.iter().map(part).collect(),
                 });
                 all.push(shares);
             }
@@ -166,7 +173,7 @@ impl Plan {
         let each: usize = model.input().iter().map(|dim| dim.at(1)).product();
         let images = self.sites.images();
         let input = vec![0.0; if self.made > 0 { 0 } else { each * images }];
-        let made = vec![Cell::default(); self.made];
+        let made = Cells::new(self.made);
         let context = Context {
             model,
             kernels,
@@ -175,7 +182,7 @@ impl Plan {
             made: &made,
         };
         let (steps, shares) = &self.alone;
-        let mut memory = vec![Cell::default(); self.cells];
+        let mut memory = Cells::new(self.cells);
         let none = |_: &Operation| AtomicU64::new(u64::MAX);
         let least: Vec<AtomicU64> = self.operations.iter().map(none).collect();
         let work = |index: usize, _: usize, reads: &[&[Cell]], write: &mut [Cell]| {

@@ -10,7 +10,7 @@ use super::plans::{Many, Plans};
 use super::split::Split;
 use super::{Choices, EngineError};
 use crate::graph::integer::IntegerModel;
-use crate::kernel::{Cell, KernelError, Kernels, Team, lock};
+use crate::kernel::{Cell, Cells, KernelError, Kernels, Team, lock};
 
 #[derive(Debug)]
 pub(super) struct Inner {
@@ -31,12 +31,12 @@ pub(super) struct Workspace {
     memories: Vec<Mutex<Memory>>,
     padded: Vec<f32>,
     // What the first layers made of sixteen images.
-    made: Vec<Cell>,
+    made: Cells,
 }
 
 #[derive(Debug)]
 struct Memory {
-    cells: Vec<Cell>,
+    cells: Cells,
     result: Option<Result<bool, EngineError>>,
 }
 
@@ -230,7 +230,7 @@ impl Inner {
         let Some(plans) = self.plans.as_ref().filter(|_| self.team.threads() > 1) else {
             return Ok(true);
         };
-        let mut memory = vec![Cell::default(); plans.one.cells];
+        let mut memory = Cells::new(plans.one.cells);
         let input = vec![0.0; self.each.0];
         let context = self.context(&input, 1);
         let mut least = [f64::INFINITY; 2];
@@ -271,14 +271,14 @@ impl Inner {
         let memory = |thread: usize| {
             let cells = if thread == 0 { first } else { others };
             Mutex::new(Memory {
-                cells: vec![Cell::default(); cells],
+                cells: Cells::new(cells),
                 result: None,
             })
         };
         Workspace {
             memories: (0..self.team.threads()).map(memory).collect(),
             padded: Vec::new(),
-            made: vec![Cell::default(); made],
+            made: Cells::new(made),
         }
     }
 

@@ -11,6 +11,7 @@ mod avx2;
 #[cfg(target_arch = "x86_64")]
 mod avx512;
 mod cell;
+mod cells;
 mod chunks;
 mod elementwise;
 mod ends;
@@ -32,6 +33,7 @@ mod tiled;
 mod windows;
 
 pub use cell::Cell;
+pub(crate) use cells::Cells;
 pub use elementwise::Elementwise;
 pub use epilogue::{Epilogue, Filter, Residual, Sink};
 pub use input::{Element, Frame, InputGrid};

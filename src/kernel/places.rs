@@ -145,9 +145,10 @@ impl Work for RunEdges<'_> {
 /// ```
 #[derive(Debug, Clone, PartialEq, Default)]
 pub struct Gather {
-    // Whole cells, (to, from); those of the fill; and those whose sites come from several: parts of
-    // one cell, each with its map, up to the next of another.
+    // Whole cells, (to, from); those whose sites come from one cell or are the fill; those of the fill
+    // alone; and what is written over such, whose sites come from several: each with its map.
     copies: Vec<(u32, u32)>,
+    moves: Vec<Move>,
     fills: Vec<u32>,
     mixed: Vec<Move>,
     maps: Vec<SiteMap>,
@@ -183,7 +184,10 @@ impl Gather {
             self.scattered.push((to, map));
             return;
         }
-        self.fills.extend(Some(to));
+        if sources.len() != 1 {
+            self.fills.push(to);
+        }
+        let alone = sources.len() == 1;
         for from in sources {
             let part = map.map(|place| match place >= 0 && place / SITES == from {
                 true => place % SITES,
@@ -194,7 +198,12 @@ impl Gather {
                 self.maps.push(part);
                 self.maps.len() - 1
             });
-            self.mixed.push(Move {
+            let moves = if alone {
+                &mut self.moves
+            } else {
+                &mut self.mixed
+            };
+            moves.push(Move {
                 to,
                 from: from as u32,
                 map: map as u32,
@@ -242,6 +251,15 @@ impl Work for RunGather<'_> {
         for &(place, source) in &gather.copies {
             to[place as usize] = from[source as usize];
         }
+        // SAFETY: a cell is aligned; its integers are its sixteen sites.
+        let filled = unsafe { S::load_integers(std::ptr::from_ref(fill).cast()) };
+        for part in &gather.moves {
+            let to = std::ptr::from_mut(&mut to[part.to as usize]).cast();
+            let from = std::ptr::from_ref(&from[part.from as usize]).cast();
+            let map = &gather.maps[part.map as usize];
+            // SAFETY: both are whole aligned cells.
+            unsafe { S::store_integers(to, S::permute(S::load_integers(from), map, filled)) };
+        }
         for &place in &gather.fills {
             to[place as usize] = *fill;
         }
@@ -258,12 +276,9 @@ impl Work for RunGather<'_> {
         let from = Cell::integers(from);
         for (place, map) in &gather.scattered {
             let to = std::ptr::from_mut(&mut to[*place as usize]);
-            // SAFETY: both are whole aligned cells; `Gather::run` has checked what is read against the
+            // SAFETY: it is a whole aligned cell; `Gather::run` has checked what is read against the
             // furthest place of all maps.
-            unsafe {
-                let fill = S::load_integers(std::ptr::from_ref(fill).cast());
-                S::store_integers(to.cast(), S::gather(from.as_ptr(), map, fill));
-            }
+            unsafe { S::store_integers(to.cast(), S::gather(from.as_ptr(), map, filled)) };
         }
     }
 }

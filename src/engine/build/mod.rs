@@ -4,7 +4,7 @@ use std::collections::HashMap;
 
 use super::EngineError;
 use super::arguments::{elementwise, windows};
-use super::by_line::{Lines, PoolByLine, ProductByLine};
+use super::by_line::{Halo, Lines, PoolByLine, ProductByLine};
 use super::choices::{Chooser, Kept};
 use super::choose::Chosen;
 use super::demand::Tensors;
@@ -140,6 +140,7 @@ impl<'a> Builder<'a> {
             work,
             reads,
             write,
+            within: 0..0,
             edges,
             costs,
             unit,
@@ -205,7 +206,32 @@ impl<'a> Builder<'a> {
             .map(|(lines, cost)| vec![cost; lines * units])
             .concat();
         self.on_cells(work, reads, to, costs, layer, row);
-        self.edges(to, layout.halo_edges(), layer);
+        self.halo(to, layer);
+    }
+
+    // The lines above and below others, which threads share out, of a tensor line by line.
+    fn halo(&mut self, tensor: usize, layer: &str) {
+        let layout = self.tensors.all[tensor].layout;
+        let lines = layout.halo_lines();
+        let costs: Vec<usize> = lines.iter().map(|line| line.is_some().into()).collect();
+        if costs.iter().all(|&cost| cost == 0) {
+            return;
+        }
+        let [before, _] = layout.halo.rows;
+        let operation = Operation {
+            work: OperationWork::Halo(Halo {
+                lines,
+                fill: layout.fill_cell(),
+            }),
+            reads: Vec::new(),
+            write: self.made[&tensor],
+            within: before..before + layout.tile[0],
+            edges: Edges::none(),
+            costs,
+            unit: layout.pitch(),
+            layer: layer.to_string(),
+        };
+        self.push(operation, LayerRow::named(layer, "halo"));
     }
 
     // What makes a tensor whole that threads have made line by line.
@@ -217,6 +243,7 @@ impl<'a> Builder<'a> {
             work: OperationWork::Edges,
             reads: Vec::new(),
             write: self.made[&tensor],
+            within: 0..0,
             edges,
             costs: vec![1],
             unit: self.tensors.all[tensor].layout.cells(),

@@ -126,8 +126,8 @@ impl Lines {
         row(lines.start) * self.columns..row(lines.end) * self.columns
     }
 
-    // Makes lines of so many cells whole, but for the halo's, which others make.
-    fn end(
+    /// Makes lines of so many cells whole, but for the halo's, which others make.
+    pub fn end(
         &self,
         kernels: Kernels,
         first: usize,

@@ -209,18 +209,23 @@ impl Layout {
         self.edges_of(self.all(), self.plane(), 0)
     }
 
-    /// What makes a line of all planes whole, for each that is no halo, after its inner cells were written.
+    /// What makes a line of all planes whole, for each that is no halo, after its inner cells were
+    /// written; of one plane, or a layout line by line, as what follows.
     pub fn line_edges(&self) -> Vec<Edges> {
         let rows = 0..self.tile[0] as isize;
+        let plane = if self.by_line {
+            self.plane()
+        } else {
+            self.width()
+        };
         let edges = rows.map(|row| {
             let first = self.cell(row, -(self.halo.columns[0] as isize));
-            self.edges_of(self.line(row), self.plane(), first)
+            self.edges_of(self.line(row), plane, first)
         });
         edges.collect()
     }
 
-    /// What makes each line of the halo, of all planes, of the lines that are no halo; of a layout
-    /// line by line. Others are none.
+    /// What makes each line of the halo, of all planes, of those that are no halo, which have none.
     pub fn halo_lines(&self) -> Vec<Option<Gather>> {
         let first = self.cell(0, -(self.halo.columns[0] as isize));
         let rows = -(self.halo.rows[0] as isize)..(self.tile[0] + self.halo.rows[1]) as isize;

@@ -3,7 +3,7 @@
 use std::ops::Range;
 
 use super::EngineError;
-use super::by_line::{Halo, PoolByLine, ProductByLine};
+use super::by_line::{Halo, Lines, PoolByLine, ProductByLine};
 use super::regroup::Regroup;
 use crate::graph::integer::{Elements, Grid, IntegerModel, Operand, execute_alone};
 use crate::kernel::{
@@ -34,11 +34,9 @@ pub(super) enum OperationWork {
     Load {
         frames: Vec<Frame>,
         grid: Option<InputGrid>,
-        /// Whether units are lines of the one plane, not planes.
-        by_line: bool,
+        /// Of the one plane, where units are lines, not planes.
+        lines: Option<Lines>,
     },
-    /// Nothing but what makes planes whole, which units that are no planes cannot do.
-    Edges,
     /// Tensors of another plan, of sixteen images.
     Regroup(Regroup),
     Halo(Halo),
@@ -188,15 +186,18 @@ impl Operation {
             OperationWork::Load {
                 frames,
                 grid,
-                by_line,
+                lines,
             } => {
                 let frame = &frames[context.images.clamp(1, frames.len()) - 1];
-                *finite = match by_line {
-                    true => frame.write_lines(kernels, context.input, *grid, units, write)?,
-                    false => frame.write(kernels, context.input, *grid, units, write)?,
-                };
+                let (first, input) = (units.start, context.input);
+                match lines {
+                    Some(lines) => {
+                        *finite = frame.write_lines(kernels, input, *grid, units, write)?;
+                        lines.end(kernels, first, write, self.unit)?;
+                    }
+                    None => *finite = frame.write(kernels, input, *grid, units, write)?,
+                }
             }
-            OperationWork::Edges => {}
             OperationWork::Regroup(regroup) => regroup.run(context.made, units, write),
             OperationWork::Halo(halo) => {
                 let within = (self.within.clone(), reads.first().copied());

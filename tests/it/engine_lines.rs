@@ -99,8 +99,8 @@ fn integers([rows, columns]: [usize; 2]) -> IntegerModel {
 // Whether threads share out lines: then what lies at a tile's upper and lower edge is made at once.
 fn by_line(program: &Program) -> Vec<String> {
     let rows = program.layers(1).iter();
-    let edges = rows.filter(|row| row.kernel == "edges" && row.layer != "input");
-    edges.map(|row| row.layer.clone()).collect()
+    let halos = rows.filter(|row| row.kernel == "halo" && row.layer != "input");
+    halos.map(|row| row.layer.clone()).collect()
 }
 
 #[test]

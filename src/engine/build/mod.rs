@@ -126,7 +126,7 @@ impl<'a> Builder<'a> {
         let whole = matches!(
             work,
             OperationWork::Rearrange { .. }
-                | OperationWork::Load { by_line: true, .. }
+                | OperationWork::Load { lines: Some(_), .. }
                 | OperationWork::ProductByLine(_)
                 | OperationWork::PoolByLine(_)
         );
@@ -202,14 +202,12 @@ impl<'a> Builder<'a> {
         let layout = self.tensors.all[to].layout;
         let [before, after] = layout.halo.rows;
         let costs = [(before, 0), (layout.tile[0], 1), (after, 0)];
-        let costs = costs
-            .map(|(lines, cost)| vec![cost; lines * units])
-            .concat();
-        self.on_cells(work, reads, to, costs, layer, row);
+        let costs = costs.map(|(lines, cost)| vec![cost; lines * units]);
+        self.on_cells(work, reads, to, costs.concat(), layer, row);
         self.halo(to, layer);
     }
 
-    // The lines above and below others, which threads share out, of a tensor line by line.
+    // The lines above and below others, of a tensor that was made line by line.
     fn halo(&mut self, tensor: usize, layer: &str) {
         let layout = self.tensors.all[tensor].layout;
         let lines = layout.halo_lines();
@@ -232,24 +230,6 @@ impl<'a> Builder<'a> {
             layer: layer.to_string(),
         };
         self.push(operation, LayerRow::named(layer, "halo"));
-    }
-
-    // What makes a tensor whole that threads have made line by line.
-    fn edges(&mut self, tensor: usize, edges: Edges, layer: &str) {
-        if edges.is_empty() {
-            return;
-        }
-        let operation = Operation {
-            work: OperationWork::Edges,
-            reads: Vec::new(),
-            write: self.made[&tensor],
-            within: 0..0,
-            edges,
-            costs: vec![1],
-            unit: self.tensors.all[tensor].layout.cells(),
-            layer: layer.to_string(),
-        };
-        self.push(operation, LayerRow::named(layer, "edges"));
     }
 
     fn stage(&mut self, stage: &Stage) -> Result<(), EngineError> {

@@ -1,6 +1,6 @@
 //! Tensors that change their place or form: into cells, out of them, from layout to layout.
 
-use super::Builder;
+use super::{Builder, lines};
 use crate::engine::EngineError;
 use crate::engine::arguments::sink;
 use crate::engine::demand::Demand;
@@ -46,19 +46,18 @@ impl Builder<'_> {
                 let frames = (1..=self.sites.images()).map(|images| layout.frame(images));
                 // A small one is loaded sooner than threads meet again.
                 let by_line = layout.planes() == 1 && layout.cells() >= LARGE;
-                let costs = match by_line {
-                    true => vec![1; layout.lines()],
-                    false => vec![1; layout.planes()],
-                };
                 let work = OperationWork::Load {
                     frames: frames.collect(),
                     grid,
-                    by_line,
+                    lines: by_line.then(|| lines(&layout)),
                 };
                 let row = LayerRow::named("input", "load");
-                self.on_cells(work, Vec::new(), to, costs, "input", row);
-                if by_line {
-                    self.edges(to, layout.edges(), "input");
+                match by_line {
+                    true => self.by_line(work, Vec::new(), to, 1, "input", row),
+                    false => {
+                        let costs = vec![1; layout.planes()];
+                        self.on_cells(work, Vec::new(), to, costs, "input", row);
+                    }
                 }
             }
             value => {

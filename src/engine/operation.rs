@@ -129,16 +129,26 @@ impl Operation {
         }
     }
 
-    /// The units of each of so many threads, of about the same cost.
+    /// The units of each of so many threads, of about the same cost. Where those of several lie around
+    /// some that stay, nobody has both sides.
     pub fn shares(&self, threads: usize) -> Vec<Range<usize>> {
-        let total: usize = self.costs.iter().sum();
+        if self.within.is_empty() || threads < 2 {
+            return self.share(0..self.units(), threads);
+        }
+        let above = self.share(0..self.within.start, threads / 2);
+        let below = self.share(self.within.end..self.units(), threads - threads / 2);
+        [above, below].concat()
+    }
+
+    fn share(&self, units: Range<usize>, threads: usize) -> Vec<Range<usize>> {
+        let total: usize = self.costs[units.clone()].iter().sum();
         let mut shares = Vec::with_capacity(threads);
-        let (mut start, mut spent) = (0, 0);
+        let (mut start, mut spent) = (units.start, 0);
         for thread in 1..=threads {
             let goal = total * thread / threads;
             let mut end = start;
-            while end < self.units() {
-                let next = (end + self.together()).min(self.units());
+            while end < units.end {
+                let next = (end + self.together()).min(units.end);
                 let cost: usize = self.costs[end..next].iter().sum();
                 if thread < threads && spent + cost / 2 >= goal {
                     break;

@@ -114,7 +114,7 @@ impl Plan {
                     .iter()
                     .map(|&of| places[of].clone())
                     .collect();
-                // One that writes on both sides of them has them in what it writes.
+                // One thread alone that writes around them has them in what it writes.
                 let within = &operation.within;
                 let around = |of: &Range<usize>| of.start < within.end && within.start < of.end;
                 if !within.is_empty() && !shares.iter().any(around) {

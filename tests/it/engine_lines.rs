@@ -160,3 +160,58 @@ fn floats_too() {
         }
     }
 }
+
+/// The first layer of an image so large that it is loaded line by line, with more lines of its halo above
+/// than below.
+#[derive(Module, Debug)]
+struct Stem {
+    first: Conv2d,
+    mean: AdaptiveAvgPool2d,
+    linear: Linear,
+}
+
+impl Stem {
+    fn new(device: &Device) -> Self {
+        Self {
+            first: Conv2dConfig::new([3, 8], [7, 7])
+                .with_stride([2, 2])
+                .with_padding(PaddingConfig2d::Explicit(3, 3, 3, 3))
+                .init(device),
+            mean: AdaptiveAvgPool2dConfig::new([1, 1]).init(),
+            linear: LinearConfig::new(8, 5).init(device),
+        }
+    }
+
+    fn forward(&self, images: Tensor<4>) -> Tensor<2> {
+        let x = self.mean.forward(relu(self.first.forward(images)));
+        self.linear.forward(x.flatten(1, 3))
+    }
+}
+
+#[test]
+fn an_input_by_line() {
+    if leaves_out("an_input_by_line") {
+        return;
+    }
+    let device = device();
+    let batches = [input([2, 3, 88, 96], 7, &device)];
+    let module = randomized(Stem::new(&device));
+    let how = How::bits(8, 8).pruned(0.6);
+    let (quantized, _) = quantized(module, how, Stem::forward, &batches);
+    let model = quantized.to_integer().unwrap();
+    let input = images(&model, 17, 1);
+    let (expected, _) = model.run(&input, 17).unwrap();
+    let (each, made) = (input.len() / 17, expected.len() / 17);
+    for isa in isas() {
+        for threads in [1, 2, 3, 5] {
+            let program = Program::compile(&model, options(isa, threads)).unwrap();
+            let mut rows = program.layers(1).iter();
+            assert!(rows.any(|row| row.kernel == "halo" && row.layer == "input"));
+            // Alone, several that have a thread each, and sixteen together.
+            for batch in [1, 7, 17] {
+                let found = program.run(&input[..each * batch], batch).unwrap();
+                assert_eq!(found, expected[..made * batch], "{isa:?} {threads} {batch}");
+            }
+        }
+    }
+}

@@ -184,10 +184,10 @@ impl Gather {
             self.scattered.push((to, map));
             return;
         }
-        if sources.len() != 1 {
+        let alone = sources.len() == 1;
+        if !alone {
             self.fills.push(to);
         }
-        let alone = sources.len() == 1;
         for from in sources {
             let part = map.map(|place| match place >= 0 && place / SITES == from {
                 true => place % SITES,
@@ -198,12 +198,11 @@ impl Gather {
                 self.maps.push(part);
                 self.maps.len() - 1
             });
-            let moves = if alone {
-                &mut self.moves
-            } else {
-                &mut self.mixed
+            let parts = match alone {
+                true => &mut self.moves,
+                false => &mut self.mixed,
             };
-            moves.push(Move {
+            parts.push(Move {
                 to,
                 from: from as u32,
                 map: map as u32,

@@ -162,7 +162,7 @@ fn floats_too() {
 }
 
 /// The first layer of an image so large that it is loaded line by line, with more lines of its halo above
-/// than below.
+/// than below, and that sixteen take a megabyte, which is asked for in huge pages.
 #[derive(Module, Debug)]
 struct Stem {
     first: Conv2d,
@@ -194,7 +194,7 @@ fn an_input_by_line() {
         return;
     }
     let device = device();
-    let batches = [input([2, 3, 88, 96], 7, &device)];
+    let batches = [input([2, 3, 120, 128], 7, &device)];
     let module = randomized(Stem::new(&device));
     let how = How::bits(8, 8).pruned(0.6);
     let (quantized, _) = quantized(module, how, Stem::forward, &batches);

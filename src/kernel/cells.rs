@@ -4,9 +4,9 @@ use std::ops::{Deref, DerefMut};
 
 use super::Cell;
 
-/// Bytes from which on memory is asked for in huge pages: less hardly fills one.
+/// Bytes of a huge page.
 #[cfg(all(target_os = "linux", not(miri)))]
-const LARGE: usize = 1 << 20;
+const PAGE: usize = 2 << 20;
 
 /// Cells, zeros at first. Many lie in huge pages, where the system gives any: windows read here and
 /// there, and a processor knows the addresses of few small pages at a time.
@@ -16,31 +16,36 @@ pub(crate) struct Cells(Source);
 #[derive(Debug)]
 enum Source {
     Heap(Vec<Cell>),
+    // Where they begin, and how many.
     #[cfg(all(target_os = "linux", not(miri)))]
-    Pages(memmap2::MmapMut),
+    Pages(memmap2::MmapMut, usize, usize),
 }
 
 impl Cells {
     /// So many zeros.
     pub fn new(count: usize) -> Self {
         #[cfg(all(target_os = "linux", not(miri)))]
-        if let Some(pages) = pages(count) {
-            return Self(Source::Pages(pages));
+        if let Some((pages, start)) = pages(count) {
+            return Self(Source::Pages(pages, start, count));
         }
         Self(Source::Heap(vec![Cell::default(); count]))
     }
 }
 
-// None where they are few, or the system has no room or no such pages.
+// Pages and the first byte in them that begins a huge one. None where cells fill less than half of one, or
+// the system has no room or no such pages.
 #[cfg(all(target_os = "linux", not(miri)))]
-fn pages(count: usize) -> Option<memmap2::MmapMut> {
+fn pages(count: usize) -> Option<(memmap2::MmapMut, usize)> {
     let bytes = count.checked_mul(Cell::BYTES)?;
-    if bytes < LARGE {
+    if bytes < PAGE / 2 {
         return None;
     }
-    let pages = memmap2::MmapMut::map_anon(bytes).ok()?;
+    // Only whole huge pages are given as such; what is left over at both ends is never touched.
+    let length = bytes.checked_next_multiple_of(PAGE)?.checked_add(PAGE)?;
+    let pages = memmap2::MmapMut::map_anon(length).ok()?;
     pages.advise(memmap2::Advice::HugePage).ok()?;
-    Some(pages)
+    let start = pages.as_ptr().align_offset(PAGE);
+    (start <= PAGE).then_some((pages, start))
 }
 
 impl Deref for Cells {
@@ -50,12 +55,10 @@ impl Deref for Cells {
         match &self.0 {
             Source::Heap(cells) => cells,
             #[cfg(all(target_os = "linux", not(miri)))]
-            Source::Pages(pages) => {
-                // SAFETY: pages begin at a multiple of a page's size, and so of a cell's; they are
-                // whole cells; any bytes are cells.
-                unsafe {
-                    std::slice::from_raw_parts(pages.as_ptr().cast(), pages.len() / Cell::BYTES)
-                }
+            Source::Pages(pages, start, count) => {
+                // SAFETY: `pages` maps at least so many cells from `start` on, which is aligned to more
+                // than a cell; any bytes are cells.
+                unsafe { std::slice::from_raw_parts(pages.as_ptr().add(*start).cast(), *count) }
             }
         }
     }
@@ -66,10 +69,11 @@ impl DerefMut for Cells {
         match &mut self.0 {
             Source::Heap(cells) => cells,
             #[cfg(all(target_os = "linux", not(miri)))]
-            Source::Pages(pages) => {
-                let count = pages.len() / Cell::BYTES;
+            Source::Pages(pages, start, count) => {
                 // SAFETY: as above.
-                unsafe { std::slice::from_raw_parts_mut(pages.as_mut_ptr().cast(), count) }
+                unsafe {
+                    std::slice::from_raw_parts_mut(pages.as_mut_ptr().add(*start).cast(), *count)
+                }
             }
         }
     }

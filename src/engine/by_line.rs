@@ -37,6 +37,7 @@ pub(super) struct PoolByLine {
 pub(super) struct Halo {
     /// How each is made of those between; none of these.
     pub lines: Vec<Option<Gather>>,
+    pub between: Range<usize>,
     pub fill: Cell,
 }
 
@@ -97,11 +98,11 @@ impl Halo {
         &self,
         kernels: Kernels,
         units: Range<usize>,
-        (within, read): (Range<usize>, Option<&[Cell]>),
+        read: Option<&[Cell]>,
         (write, cells): (&mut [Cell], usize),
     ) -> Result<(), EngineError> {
         let [start, end] =
-            [within.start, within.end].map(|line| line.clamp(units.start, units.end));
+            [self.between.start, self.between.end].map(|line| line.clamp(units.start, units.end));
         let (before, rest) = write.split_at_mut((start - units.start) * cells);
         let (between, after) = rest.split_at_mut((end - start) * cells);
         let read = read.unwrap_or(between);

@@ -225,7 +225,7 @@ impl Layout {
         edges.collect()
     }
 
-    /// What makes each line of the halo, of all planes, of those that are no halo, which have none.
+    /// How each line of the halo, of all planes, is made of the lines between, which have none.
     pub fn halo_lines(&self) -> Vec<Option<Gather>> {
         let first = self.cell(0, -(self.halo.columns[0] as isize));
         let rows = -(self.halo.rows[0] as isize)..(self.tile[0] + self.halo.rows[1]) as isize;
@@ -234,7 +234,12 @@ impl Layout {
             is_halo.then(|| {
                 let mut gather = Gather::default();
                 let line = self.line(row).enumerate();
-                let maps = line.map(|(column, (row, of))| (column, self.sources(row, of, first)));
+                let maps = line.map(|(column, (row, of))| {
+                    let map: SiteMap = std::array::from_fn(|site| {
+                        self.source(site, self.place(site, row, of), first)
+                    });
+                    (column, map)
+                });
                 let maps: Vec<_> = maps.collect();
                 for start in (0..self.planes()).map(|plane| plane * self.plane()) {
                     let further = (start * Cell::SITES) as i32;
@@ -249,14 +254,11 @@ impl Layout {
         lines.collect()
     }
 
-    // By site, where a place's content comes from: cells are counted from `first`.
-    fn sources(&self, row: isize, column: isize, first: usize) -> SiteMap {
-        std::array::from_fn(|site| match self.place(site, row, column) {
-            Some(place) => {
-                let (site, cell) = self.holder(site, place);
-                ((cell - first) * Cell::SITES + site) as i32
-            }
-            None => -1,
+    // Where the content of a place is taken from, as `Gather` has it: cells are counted from `first`.
+    fn source(&self, site: usize, place: Option<[usize; 2]>, first: usize) -> i32 {
+        place.map_or(-1, |place| {
+            let (site, cell) = self.holder(site, place);
+            ((cell - first) * Cell::SITES + site) as i32
         })
     }
 
@@ -321,13 +323,9 @@ impl Layout {
         for (row, column) in self.all() {
             let to = self.cell(row, column) as u32;
             let map: SiteMap = std::array::from_fn(|site| {
-                let source = self.place(site, row, column).and_then(|[row, column]| {
-                    Some(from.holder(site, [rows[row]?, columns[column]?]))
-                });
-                match source {
-                    Some((site, cell)) => (cell * Cell::SITES + site) as i32,
-                    None => -1,
-                }
+                let place = self.place(site, row, column);
+                let place = place.and_then(|[row, column]| Some([rows[row]?, columns[column]?]));
+                from.source(site, place, 0)
             });
             gather.push(to, map);
         }

@@ -17,8 +17,6 @@ pub(super) struct Operation {
     /// Buffers read, and the one written.
     pub reads: Vec<usize>,
     pub write: usize,
-    /// Units of the one written that are read, and stay.
-    pub within: Range<usize>,
     /// What makes written planes whole.
     pub edges: Edges,
     /// The cost of each unit of the output.
@@ -129,14 +127,22 @@ impl Operation {
         }
     }
 
-    /// The units of each of so many threads, of about the same cost. Where those of several lie around
-    /// some that stay, nobody has both sides.
-    pub fn shares(&self, threads: usize) -> Vec<Range<usize>> {
-        if self.within.is_empty() || threads < 2 {
-            return self.share(0..self.units(), threads);
+    /// Units of the buffer written that are read and stay, where several threads lie around them.
+    pub fn between(&self, threads: usize) -> Option<Range<usize>> {
+        match &self.work {
+            OperationWork::Halo(halo) if threads > 1 => Some(halo.between.clone()),
+            _ => None,
         }
-        let above = self.share(0..self.within.start, threads / 2);
-        let below = self.share(self.within.end..self.units(), threads - threads / 2);
+    }
+
+    /// The units of each of so many threads, of about the same cost; nobody has both sides of those that
+    /// stay.
+    pub fn shares(&self, threads: usize) -> Vec<Range<usize>> {
+        let Some(between) = self.between(threads) else {
+            return self.share(0..self.units(), threads);
+        };
+        let above = self.share(0..between.start, threads / 2);
+        let below = self.share(between.end..self.units(), threads - threads / 2);
         [above, below].concat()
     }
 
@@ -156,11 +162,7 @@ impl Operation {
                 spent += cost;
                 end = next;
             }
-            // What costs nothing nobody makes here.
-            let costs = |unit: &usize| self.costs[*unit] > 0;
-            let first = (start..end).find(costs).unwrap_or(end);
-            let last = (first..end).rfind(costs).map_or(first, |last| last + 1);
-            shares.push(first..last);
+            shares.push(start..end);
             start = end;
         }
         shares
@@ -210,8 +212,8 @@ impl Operation {
             }
             OperationWork::Regroup(regroup) => regroup.run(context.made, units, write),
             OperationWork::Halo(halo) => {
-                let within = (self.within.clone(), reads.first().copied());
-                halo.run(kernels, units, within, (write, self.unit))?;
+                let read = reads.first().copied();
+                halo.run(kernels, units, read, (write, self.unit))?;
             }
             OperationWork::Product(product) => {
                 let residual = reads.get(1).copied().unwrap_or(&[]);

@@ -114,12 +114,7 @@ impl Plan {
                     .iter()
                     .map(|&of| places[of].clone())
                     .collect();
-                // One thread alone that writes around them has them in what it writes.
-                let within = &operation.within;
-                let around = |of: &Range<usize>| of.start < within.end && within.start < of.end;
-                if !within.is_empty() && !shares.iter().any(around) {
-                    reads.push(part(within));
-                }
+                reads.extend(operation.between(threads).as_ref().map(part));
                 accesses.push(Access {
                     reads,
                     writes: shares.iter().map(part).collect(),

@@ -16,17 +16,21 @@ pub(crate) struct Cells(Source);
 #[derive(Debug)]
 enum Source {
     Heap(Vec<Cell>),
-    // Where they begin, and how many.
     #[cfg(all(target_os = "linux", not(miri)))]
-    Pages(memmap2::MmapMut, usize, usize),
+    Pages {
+        map: memmap2::MmapMut,
+        // The byte where cells begin, and how many they are.
+        start: usize,
+        count: usize,
+    },
 }
 
 impl Cells {
     /// So many zeros.
     pub fn new(count: usize) -> Self {
         #[cfg(all(target_os = "linux", not(miri)))]
-        if let Some((pages, start)) = pages(count) {
-            return Self(Source::Pages(pages, start, count));
+        if let Some((map, start)) = pages(count) {
+            return Self(Source::Pages { map, start, count });
         }
         Self(Source::Heap(vec![Cell::default(); count]))
     }
@@ -55,10 +59,10 @@ impl Deref for Cells {
         match &self.0 {
             Source::Heap(cells) => cells,
             #[cfg(all(target_os = "linux", not(miri)))]
-            Source::Pages(pages, start, count) => {
-                // SAFETY: `pages` maps at least so many cells from `start` on, which is aligned to more
+            Source::Pages { map, start, count } => {
+                // SAFETY: `map` holds at least so many cells from `start` on, which is aligned to more
                 // than a cell; any bytes are cells.
-                unsafe { std::slice::from_raw_parts(pages.as_ptr().add(*start).cast(), *count) }
+                unsafe { std::slice::from_raw_parts(map.as_ptr().add(*start).cast(), *count) }
             }
         }
     }
@@ -69,10 +73,10 @@ impl DerefMut for Cells {
         match &mut self.0 {
             Source::Heap(cells) => cells,
             #[cfg(all(target_os = "linux", not(miri)))]
-            Source::Pages(pages, start, count) => {
+            Source::Pages { map, start, count } => {
                 // SAFETY: as above.
                 unsafe {
-                    std::slice::from_raw_parts_mut(pages.as_mut_ptr().add(*start).cast(), *count)
+                    std::slice::from_raw_parts_mut(map.as_mut_ptr().add(*start).cast(), *count)
                 }
             }
         }

@@ -140,7 +140,6 @@ impl<'a> Builder<'a> {
             work,
             reads,
             write,
-            within: 0..0,
             edges,
             costs,
             unit,
@@ -219,11 +218,11 @@ impl<'a> Builder<'a> {
         let operation = Operation {
             work: OperationWork::Halo(Halo {
                 lines,
+                between: before..before + layout.tile[0],
                 fill: layout.fill_cell(),
             }),
             reads: Vec::new(),
             write: self.made[&tensor],
-            within: before..before + layout.tile[0],
             edges: Edges::none(),
             costs,
             unit: layout.pitch(),

@@ -39,6 +39,13 @@ impl<'a> Opened<'a> {
         let (length, rest) = bytes.split_first_chunk().ok_or_else(cut)?;
         let length = usize::try_from(u64::from_le_bytes(*length)).map_err(|_| cut())?;
         let (header, data) = rest.split_at_checked(length).ok_or_else(cut)?;
+        // Its white space is spaces, as safetensors pads it: another kind would be the same JSON, and an
+        // altered byte there go unseen.
+        if header.iter().any(|byte| b"\t\n\r".contains(byte)) {
+            return Err(FormatError::corrupt(
+                "its header has white space of another kind",
+            ));
+        }
         let header: Metadata = serde_json::from_slice(header)
             .map_err(|error| FormatError::corrupt(error.to_string()))?;
         let mut fields = header.metadata().clone().unwrap_or_default();

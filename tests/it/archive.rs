@@ -191,13 +191,32 @@ fn a_cut_file_is_refused() {
 }
 
 #[test]
-fn a_file_with_one_bit_altered_is_refused() {
-    let bytes = small().to_bytes().unwrap();
-    for place in 0..bytes.len() {
-        for bit in 0..8 {
-            let mut altered = bytes.clone();
-            altered[place] ^= 1 << bit;
-            assert!(Archive::from_bytes(&altered).is_err(), "{place}.{bit}");
+fn a_file_with_one_byte_altered_is_refused() {
+    let altered = |good: &[u8], place: usize, by: u8| {
+        let mut bytes = good.to_vec();
+        bytes[place] ^= by;
+        bytes
+    };
+    let good = small().to_bytes().unwrap();
+    for place in 0..good.len() {
+        for by in (0..8).map(|bit| 1 << bit) {
+            let bytes = altered(&good, place, by);
+            assert!(Archive::from_bytes(&bytes).is_err(), "{place} by {by}");
+        }
+    }
+
+    // Each byte by each other, where its header ends in white space.
+    let parts = vec![Part::bytes("part", vec![1, 2])];
+    let good = Container::new("not", "{}".into(), parts)
+        .to_bytes()
+        .unwrap();
+    let length = u64::from_le_bytes(*good.first_chunk().unwrap()) as usize;
+    assert!(good[8..][..length].ends_with(b"}  "));
+    for place in 0..good.len() {
+        for by in 1..=255 {
+            let bytes = altered(&good, place, by);
+            let read = Container::from_bytes("not", &bytes);
+            assert!(read.is_err(), "{place} by {by}");
         }
     }
 }

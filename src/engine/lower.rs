@@ -375,9 +375,19 @@ fn narrow(weights: &Weights) -> Option<Cow<'_, [i8]>> {
 }
 
 /// `[in, out]` as `[out, in]`.
-pub(super) fn turned<T: Copy>(weights: &[T], outputs: usize) -> Vec<T> {
-    let each = |output: usize| weights.iter().skip(output).step_by(outputs.max(1)).copied();
-    (0..outputs).flat_map(each).collect()
+pub(super) fn turned<T: Copy + Default>(weights: &[T], outputs: usize) -> Vec<T> {
+    // Rows at a time: a line of the cache that is read gives its next columns soon, and one that is
+    // written is written whole.
+    const ROWS: usize = 64;
+    let rows: Vec<&[T]> = weights.chunks_exact(outputs.max(1)).collect();
+    let mut turned = vec![T::default(); weights.len()];
+    for (block, from) in rows.chunks(ROWS).enumerate() {
+        for (column, to) in turned.chunks_exact_mut(rows.len()).enumerate() {
+            let to = &mut to[block * ROWS..][..from.len()];
+            to.iter_mut().zip(from).for_each(|(to, row)| *to = row[column]);
+        }
+    }
+    turned
 }
 
 // Rounding and the two clamps never lower a greater number below a less: together they are one clamp,

@@ -176,30 +176,24 @@ impl Records {
 
     // The least and the most that a filter's sum of products of bytes can be.
     pub(super) fn span(&self, filter: usize) -> (f64, f64) {
-        let add = |(least, most): (i64, i64), bits: u32| {
-            let weights = bits.to_le_bytes().map(|byte| i64::from(byte as i8));
-            let below = weights.map(|weight| weight.min(0)).iter().sum::<i64>();
-            (least + below, most + weights.iter().sum::<i64>() - below)
-        };
+        let none = (0, 0);
         let (least, most) = match self {
             Self::Filter { records, starts } => {
                 let of = &records[starts[filter] as usize..starts[filter + 1] as usize];
-                of.iter().map(|record| record.bits).fold((0, 0), add)
+                add_span(none, of, |record| record.bits)
             }
             Self::Shared { records, starts } => {
                 let quad = filter / QUAD;
                 let of = &records[starts[quad] as usize..starts[quad + 1] as usize];
-                let bits = of.iter().map(|record| record.bits[filter % QUAD]);
-                bits.fold((0, 0), add)
+                add_span(none, of, |record| record.bits[filter % QUAD])
             }
             Self::Tiles { depth, weights, .. } => {
                 let tiles = weights.chunks_exact(TILE * depth);
-                let tiles = tiles.skip(filter / TILE * self.of_filter(filter) / depth);
-                let of = tiles
-                    .take(self.of_filter(filter) / depth)
-                    .flat_map(|tile| &tile[filter % TILE * depth..][..*depth]);
-                let bits = of.map(|of| u32::from_le_bytes(of.map(|weight| weight as u8)));
-                bits.fold((0, 0), add)
+                let each = self.of_filter(filter) / depth;
+                let tiles = tiles.skip(filter / TILE * each).take(each);
+                let of = tiles.map(|tile| &tile[filter % TILE * depth..][..*depth]);
+                let bits = |of: &[i8; 4]| u32::from_le_bytes(of.map(|weight| weight as u8));
+                of.fold(none, |sums, of| add_span(sums, of, bits))
             }
         };
         ((least * 255) as f64, (most * 255) as f64)
@@ -258,6 +252,22 @@ impl Records {
             false => Err(KernelError::Records),
         }
     }
+}
+
+// Adds the weights below zero, and those above.
+fn add_span<T>(sums: (i64, i64), of: &[T], bits: impl Fn(&T) -> u32) -> (i64, i64) {
+    // So many bytes stay within 32 bits, of which processors add more at once.
+    of.chunks(1 << 16).fold(sums, |(least, most), of| {
+        let (mut below, mut all) = (0, 0);
+        for item in of {
+            for byte in bits(item).to_le_bytes() {
+                let weight = i32::from(byte as i8);
+                below += weight.min(0);
+                all += weight;
+            }
+        }
+        (least + i64::from(below), most + i64::from(all - below))
+    })
 }
 
 /// The records of each filter (or quad, where filters share them) in parts, by the cells they read.

@@ -235,11 +235,11 @@ fn reach(model: &IntegerModel, step: &Step) -> Result<u64> {
     let spatial = |rank| shape::spatial(&model.dims(step.inputs[0]), rank);
     let output = |rank| shape::spatial(&step.dims, rank);
     let terms = match &step.op {
-        IntegerOp::Convolution { weights, .. } => heaviest(weights, 0, 1),
-        IntegerOp::Linear { weights, .. } => heaviest(weights, 1, 1),
+        IntegerOp::Convolution { weights, .. } => heaviest(weights, 0, 1, code(0)),
+        IntegerOp::Linear { weights, .. } => heaviest(weights, 1, 1, code(0)),
         IntegerOp::TransposedConvolution {
             weights, groups, ..
-        } => heaviest(weights, 1, *groups),
+        } => heaviest(weights, 1, *groups, code(0)),
         IntegerOp::MatMul { .. } => {
             let inner = model.dims(step.inputs[0]).last().map_or(1, |dim| dim.at(1));
             (inner as u64).saturating_mul(code(1))
@@ -290,32 +290,26 @@ fn within(codes: &Codes) -> Result<()> {
     }
 }
 
-/// The greatest sum of absolute weights of an output channel. These lie on an axis; where that is the
+/// The greatest sum of absolute weights of an output channel, or more than that where even so no sum of
+/// products with codes up to `code` leaves 32 bits. Output channels lie on an axis; where that is the
 /// second, the first is in groups.
-fn heaviest(weights: &Weights, axis: usize, groups: usize) -> u64 {
+fn heaviest(weights: &Weights, axis: usize, groups: usize, code: u64) -> u64 {
+    // If all weights were the greatest, which takes no look at them.
+    let inputs = weights.codes.len() / weights.dims[axis].max(1);
+    let greatest = match weights.codes {
+        Codes::I8(_) => i8::MIN.unsigned_abs().into(),
+        Codes::I16(_) => i16::MIN.unsigned_abs().into(),
+        Codes::I32(_) => u64::from(i32::MIN.unsigned_abs()),
+    };
+    let most = (inputs as u64).saturating_mul(greatest);
+    if most.saturating_mul(code) <= i32::MAX as u64 {
+        return most;
+    }
     let shape = (&weights.dims[..], axis, groups);
     match &weights.codes {
-        Codes::I8(codes) => {
-            // So few of these stay within 16 bits, of which processors add the most at once.
-            let few = |codes: &[i8]| {
-                let absolute = codes.iter().map(|&code| u16::from(code.unsigned_abs()));
-                u64::from(absolute.sum::<u16>())
-            };
-            let sum = |codes: &[i8]| codes.chunks(256).map(few).sum();
-            heaviest_of(codes, shape, |code| code.unsigned_abs().into(), sum)
-        }
-        Codes::I16(codes) => {
-            let absolute = |code: i16| u64::from(code.unsigned_abs());
-            heaviest_of(codes, shape, absolute, |codes| {
-                codes.iter().copied().map(absolute).sum()
-            })
-        }
-        Codes::I32(codes) => {
-            let absolute = |code: i32| u64::from(code.unsigned_abs());
-            heaviest_of(codes, shape, absolute, |codes| {
-                codes.iter().copied().map(absolute).sum()
-            })
-        }
+        Codes::I8(codes) => heaviest_of(codes, shape, |code| code.unsigned_abs().into()),
+        Codes::I16(codes) => heaviest_of(codes, shape, |code| code.unsigned_abs().into()),
+        Codes::I32(codes) => heaviest_of(codes, shape, |code| code.unsigned_abs().into()),
     }
 }
 
@@ -323,7 +317,6 @@ fn heaviest_of<T: Copy>(
     codes: &[T],
     (dims, axis, groups): (&[usize], usize, usize),
     absolute: impl Fn(T) -> u64,
-    sum: impl Fn(&[T]) -> u64,
 ) -> u64 {
     let rows = dims[axis];
     let inner: usize = dims[axis + 1..].iter().product();
@@ -336,12 +329,8 @@ fn heaviest_of<T: Copy>(
         .zip(codes.chunks(length.max(1)))
     {
         for codes in codes.chunks((rows * inner).max(1)) {
-            if inner == 1 {
-                let pairs = sums.iter_mut().zip(codes);
-                pairs.for_each(|(total, &code)| *total += absolute(code));
-            } else {
-                let pairs = sums.iter_mut().zip(codes.chunks(inner.max(1)));
-                pairs.for_each(|(total, codes)| *total += sum(codes));
+            for (total, codes) in sums.iter_mut().zip(codes.chunks(inner.max(1))) {
+                *total += codes.iter().copied().map(&absolute).sum::<u64>();
             }
         }
     }

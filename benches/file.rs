@@ -2,7 +2,7 @@
 //! engine is ready to run it.
 //!
 //! ```text
-//! cargo bench --bench file [-- --sparsity 0.9 --bits 8 --rounds 30]
+//! cargo bench --bench file [-- --sparsity 0.9 --bits 8 --rounds 30 --isa avx512-vnni]
 //! ```
 //!
 //! Weights are drawn from a normal distribution, each layer pruned for itself: the size is that of such
@@ -18,12 +18,16 @@ use burn_compress::engine::{Choices, Options, Program};
 use burn_compress::format::Scheme;
 use burn_compress::graph::integer::IntegerModel;
 use burn_compress::graph::{Activations, Calibration, Graph};
+use burn_compress::kernel::Isa;
 use burn_compress::prune::Scope;
 use clap::Parser;
 
+#[path = "../examples/support/isa.rs"]
+mod isa;
 #[path = "../examples/models/mod.rs"]
 mod models;
 
+use isa::isa;
 use models::resnet50::{ResNet50, ResNet50Config};
 
 const IMAGES: [usize; 4] = [1, 3, 224, 224];
@@ -39,6 +43,9 @@ struct Arguments {
     /// Times it is loaded
     #[arg(long, default_value_t = 30)]
     rounds: usize,
+    /// No other instruction set than this, such as avx2; by default the best of the machine
+    #[arg(long, value_parser = isa)]
+    isa: Option<Isa>,
     /// Given by cargo
     #[arg(long, hide = true)]
     bench: bool,
@@ -106,7 +113,10 @@ fn main() -> Result<(), Box<dyn Error>> {
     let folder = tempfile::tempdir()?;
     let path = folder.path().join("model.bcm");
     integers.save(&path)?;
-    let options = Options::default();
+    let options = Options {
+        isa: arguments.isa,
+        ..Options::default()
+    };
     let start = Instant::now();
     let program = Program::load(&path, options)?;
     let first = start.elapsed().as_secs_f64() * 1e3;

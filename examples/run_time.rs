@@ -19,6 +19,8 @@ use serde::Serialize;
 
 #[path = "support/device.rs"]
 mod device;
+#[path = "support/isa.rs"]
+mod isa;
 #[path = "support/lowered.rs"]
 mod lowered;
 #[path = "models/mod.rs"]
@@ -27,6 +29,7 @@ mod models;
 mod prune_pattern;
 
 use device::Backend;
+use isa::isa;
 use lowered::{images, lowered};
 use models::mobilenet::{MobileNetV2, MobileNetV2Config};
 use models::resnet::ResNet;
@@ -66,8 +69,8 @@ struct Arguments {
     #[arg(long)]
     layers: bool,
     /// No other instruction set than this, such as avx2; by default the best of the machine
-    #[arg(long)]
-    isa: Option<String>,
+    #[arg(long, value_parser = isa)]
+    isa: Option<Isa>,
 }
 
 #[derive(Clone, Copy, ValueEnum)]
@@ -161,7 +164,7 @@ fn measure<M: Module>(
             let (lowered, file_bytes) = lowered(model, side, forward, integers, &device)?;
             let options = Options {
                 threads: Some(arguments.threads),
-                isa: arguments.isa()?,
+                isa: arguments.isa,
                 ..Options::default()
             };
             let started = Instant::now();
@@ -205,21 +208,6 @@ fn measure<M: Module>(
     };
     println!("{}", serde_json::to_string(&line)?);
     Ok(())
-}
-
-impl Arguments {
-    fn isa(&self) -> Result<Option<Isa>, Box<dyn Error>> {
-        let Some(name) = &self.isa else {
-            return Ok(None);
-        };
-        match Isa::ALL.into_iter().find(|isa| isa.name() == name) {
-            Some(isa) => Ok(Some(isa)),
-            None => {
-                let names: Vec<&str> = Isa::ALL.iter().map(|isa| isa.name()).collect();
-                Err(format!("--isa {name}: one of {}", names.join(", ")).into())
-            }
-        }
-    }
 }
 
 /// The time of each call in seconds, the shortest first.

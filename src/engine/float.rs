@@ -1,7 +1,9 @@
 //! Layers in float: a product is joined with what follows it alone.
 
 use super::lower::{Lowering, small, turned, whole};
-use super::stage::{Kind, PerElement, Pool, Shape, Stage, StageWork, WeightValues, Weighted};
+use super::stage::{
+    Found, Kind, PerElement, Pool, Shape, Stage, StageWork, WeightValues, Weighted,
+};
 use crate::graph::integer::{IntegerOp, Step};
 use crate::graph::{Binary, Op, Unary, Value, Window};
 
@@ -121,6 +123,7 @@ fn product(
         weights: WeightValues::Floats(weights),
         filters: vec![(1.0, -0.0); filters],
         filter_order: Vec::new(),
+        found: Found::default(),
         channel_order: Vec::new(),
         residual: None,
         bounds: UNBOUNDED,

@@ -4,7 +4,7 @@ use std::borrow::Cow;
 
 use super::float;
 use super::stage::{
-    Kind, PerElement, Pool, Shape, Stage, StageWork, WeightValues, Weighted, image,
+    Found, Kind, PerElement, Pool, Shape, Stage, StageWork, WeightValues, Weighted, image,
 };
 use crate::graph::integer::{
     Activation, Codes, Divide, IntegerModel, IntegerOp, Rescale, Step, Weights,
@@ -235,6 +235,7 @@ impl<'m> Lowering<'m> {
             weights: WeightValues::Codes(codes),
             filters,
             filter_order: Vec::new(),
+            found: Found::default(),
             channel_order: Vec::new(),
             residual,
             bounds: bounds(step, rescale.activation),
@@ -286,6 +287,7 @@ impl<'m> Lowering<'m> {
             weights: WeightValues::Codes(vec![1; shape.channels].into()),
             filters,
             filter_order: Vec::new(),
+            found: Found::default(),
             channel_order: Vec::new(),
             residual,
             bounds: bounds(step, rescale.activation),
@@ -384,7 +386,9 @@ pub(super) fn turned<T: Copy + Default>(weights: &[T], outputs: usize) -> Vec<T>
     for (block, from) in rows.chunks(ROWS).enumerate() {
         for (column, to) in turned.chunks_exact_mut(rows.len()).enumerate() {
             let to = &mut to[block * ROWS..][..from.len()];
-            to.iter_mut().zip(from).for_each(|(to, row)| *to = row[column]);
+            to.iter_mut()
+                .zip(from)
+                .for_each(|(to, row)| *to = row[column]);
         }
     }
     turned

@@ -24,22 +24,34 @@ impl Weighted<'_> {
 
     /// Weights that are not zero.
     pub fn kept(&self) -> usize {
-        match &self.weights {
+        *self.found.kept.get_or_init(|| match &self.weights {
             WeightValues::Codes(codes) => {
                 // As bytes, of which processors add many at once.
                 let few = |codes: &[i8]| codes.iter().map(|&code| u8::from(code != 0)).sum::<u8>();
                 codes.chunks(255).map(|codes| usize::from(few(codes))).sum()
             }
             WeightValues::Floats(values) => values.iter().filter(|value| **value != 0.0).count(),
-        }
+        })
     }
 
     pub fn weights(&self) -> usize {
         self.filters() * self.channels * self.taps()
     }
 
+    /// Weights of so many filters from one on, each with a zero behind it; beyond the last filter zeros.
+    pub(super) fn rows<T: Copy + Default>(&self, values: &[T], first: usize, rows: &mut [Vec<T>]) {
+        let length = self.channels * self.taps();
+        for (filter, row) in (first..).zip(rows) {
+            row.clear();
+            if filter < self.filters() {
+                row.extend_from_slice(&values[self.first(filter)..][..length]);
+            }
+            row.resize(length + 1, T::default());
+        }
+    }
+
     // Where the weights of a filter begin.
-    pub(super) fn first(&self, filter: usize) -> usize {
+    fn first(&self, filter: usize) -> usize {
         let stored = self.filter_order.get(filter).copied().unwrap_or(filter);
         stored * self.channels * self.taps()
     }
@@ -124,7 +136,7 @@ impl Weighted<'_> {
     ) -> Records {
         let each = self.filters() / self.groups;
         let length = self.channels * self.taps();
-        let mut row = vec![T::default(); length + 1];
+        let mut row = [Vec::new()];
         let mut places = Vec::new();
         let mut records = Sieve::new(self.filters() * length.div_ceil(layout.shape.kind.unit()));
         let mut starts = vec![0];
@@ -132,7 +144,8 @@ impl Weighted<'_> {
             if filter % each.max(1) == 0 {
                 places = self.rising_places(filter, layout);
             }
-            row[..length].copy_from_slice(&values[self.first(filter)..][..length]);
+            self.rows(values, filter, &mut row);
+            let [row] = &row;
             for place in &places {
                 let weights = place.weights.map(|weight| row[weight as usize]);
                 let keep = weights != [T::default(); 4];
@@ -175,8 +188,7 @@ impl Weighted<'_> {
     ) -> Records {
         let each = self.filters() / self.groups;
         let length = self.channels * self.taps();
-        // Beyond the last filter there is none: all zero.
-        let mut rows = [0; QUAD].map(|_| vec![T::default(); length + 1]);
+        let mut rows = [const { Vec::new() }; QUAD];
         let mut places = Vec::new();
         let quads = self.filters().div_ceil(QUAD);
         let mut records = Sieve::new(quads * length.div_ceil(layout.shape.kind.unit()));
@@ -185,14 +197,7 @@ impl Weighted<'_> {
             if first % each.max(1) == 0 {
                 places = self.rising_places(first, layout);
             }
-            for (of, row) in rows.iter_mut().enumerate() {
-                match first + of < self.filters() {
-                    true => {
-                        row[..length].copy_from_slice(&values[self.first(first + of)..][..length])
-                    }
-                    false => row.fill(T::default()),
-                }
-            }
+            self.rows(values, first, &mut rows);
             for place in &places {
                 let of = |row: &Vec<T>| place.weights.map(|weight| row[weight as usize]);
                 let [a, b, c, d] = &rows;

@@ -1,9 +1,11 @@
 //! A model as the engine sees it: what it runs on cells, and what it runs plainly.
 
 use std::borrow::Cow;
+use std::sync::{Arc, OnceLock};
 
 use crate::graph::integer::{Grid, IntegerModel};
 use crate::graph::{Dim, Value, Window};
+use crate::kernel::QUAD;
 
 /// One step, or several that were joined.
 #[derive(Debug, Clone)]
@@ -50,6 +52,16 @@ pub(super) struct Weighted<'m> {
     pub residual: Option<f32>,
     /// Bounds in units of the result.
     pub bounds: (f32, f32),
+    pub found: Found,
+}
+
+/// What is found in weights once their order is known, for all plans that they are packed for.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Found {
+    /// Weights that are not zero.
+    pub kept: OnceLock<usize>,
+    /// Tiles of sixteen filters, which lie alike in every layout.
+    pub tiles: OnceLock<Arc<Vec<[i8; QUAD]>>>,
 }
 
 /// `[filter][channel][row][column]`.

@@ -1,5 +1,7 @@
 //! Weights as tiles of sixteen filters, which a matrix unit multiplies.
 
+use std::sync::Arc;
+
 use super::layout::Layout;
 use super::stage::{WeightValues, Weighted};
 use crate::kernel::{QUAD, Records, TILE};
@@ -80,27 +82,27 @@ impl Weighted<'_> {
             return None;
         }
         let tiles = Tiles::of(self, layout);
-        let length = self.channels * self.taps();
-        let mut row = vec![0; length + 1];
-        let each = TILE * tiles.places.len();
-        let mut weights = vec![[0; QUAD]; self.filters().div_ceil(TILE) * each];
-        for filter in 0..self.filters() {
-            row[..length].copy_from_slice(&codes[self.first(filter)..][..length]);
-            let to = &mut weights[filter / TILE * each..][..each];
-            let to = to.chunks_exact_mut(TILE * tiles.depth);
-            for (to, places) in to.zip(tiles.places.chunks_exact(tiles.depth)) {
-                let to = &mut to[filter % TILE * tiles.depth..][..tiles.depth];
-                for (to, place) in to.iter_mut().zip(places) {
-                    *to = place.map(|weight| row[weight as usize]);
+        let weights = self.found.tiles.get_or_init(|| {
+            let mut rows = [const { Vec::new() }; TILE];
+            let sixteens = self.filters().div_ceil(TILE);
+            let mut weights = Vec::with_capacity(sixteens * TILE * tiles.places.len());
+            for first in (0..self.filters()).step_by(TILE) {
+                self.rows(codes, first, &mut rows);
+                for places in tiles.places.chunks_exact(tiles.depth) {
+                    for row in &rows {
+                        let of = |place: &[u32; QUAD]| place.map(|weight| row[weight as usize]);
+                        weights.extend(places.iter().map(of));
+                    }
                 }
             }
-        }
+            Arc::new(weights)
+        });
         Some(Records::Tiles {
             quads: self.filters().div_ceil(QUAD),
             depth: tiles.depth,
             apart: tiles.apart as u32,
             cells: tiles.cells,
-            weights,
+            weights: weights.clone(),
         })
     }
 }

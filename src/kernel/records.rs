@@ -1,3 +1,5 @@
+use std::sync::Arc;
+
 use super::{Cell, KernelError};
 
 /// Filters that are made together: their codes share a cell.
@@ -125,8 +127,8 @@ pub enum Records {
         /// The first cell of each tile, from the start of a window: as a record's, below 2^26.
         cells: Vec<u32>,
         /// By sixteen filters (zeros beyond the last), tile, filter and cell, the weights of its four
-        /// channels.
-        weights: Vec<[i8; 4]>,
+        /// channels. Layers in several layouts share them.
+        weights: Arc<Vec<[i8; 4]>>,
     },
 }
 

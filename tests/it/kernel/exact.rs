@@ -258,7 +258,7 @@ fn any_number_of_tiles() {
                 depth,
                 apart: 2,
                 cells: (0..count as u32).collect(),
-                weights: weights.clone(),
+                weights: weights.clone().into(),
             };
             let epilogue = end(filter, ALL, Sink::Floats);
             let run = |records: Records, kernels: Kernels| {

@@ -221,7 +221,7 @@ impl Layer {
             depth,
             apart: self.from.cells as u32,
             cells: all.iter().map(|tile| cell(tile) as u32).collect(),
-            weights,
+            weights: weights.into(),
         }
     }
 

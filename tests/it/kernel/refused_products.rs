@@ -114,7 +114,7 @@ fn tiles(quads: usize, depth: usize, apart: u32, cells: &[u32], weights: usize) 
         depth,
         apart,
         cells: cells.to_vec(),
-        weights: vec![[1; 4]; weights],
+        weights: vec![[1; 4]; weights].into(),
     }
 }
 

@@ -157,7 +157,7 @@ impl Task<'_> {
 
     // Whether its ends are of the known cases.
     #[inline(always)]
-    fn is_known<S: Lanes>(&self) -> bool {
+    pub(super) fn is_known<S: Lanes>(&self) -> bool {
         // What is shifted becomes codes.
         S::FUSED && self.ends.shifted && self.ends.exact_residual && !self.clamps
     }

@@ -7,7 +7,7 @@ use std::ops::Range;
 
 #[cfg(target_arch = "x86_64")]
 use super::amx;
-use super::ends::Any;
+use super::ends::{Any, Case, ToCodes, WithResidual};
 use super::lanes::Lanes;
 use super::sums::{Run, pair};
 use super::{Cell, Position, QUAD, Records, TILE, Work};
@@ -211,6 +211,24 @@ impl Run<'_> {
         quads: Range<usize>,
         chunk: &[Position],
     ) {
+        // SAFETY: by the contract of `tiled`.
+        unsafe {
+            let task = self.task(quads.start);
+            match (task.is_known::<S>(), task.epilogue.residual.is_some()) {
+                (true, false) => self.end_as::<S, ToCodes, P>(sums, quads, chunk),
+                (true, true) => self.end_as::<S, WithResidual, P>(sums, quads, chunk),
+                _ => self.end_as::<S, Any, P>(sums, quads, chunk),
+            }
+        }
+    }
+
+    #[inline(always)]
+    unsafe fn end_as<S: Lanes, C: Case, const P: usize>(
+        &self,
+        sums: *const Sums,
+        quads: Range<usize>,
+        chunk: &[Position],
+    ) {
         let first = quads.start / QUADS;
         for quad in quads {
             // SAFETY: by the contract of `tiled`.
@@ -219,13 +237,13 @@ impl Run<'_> {
                 let sums = sums.add((quad / QUADS - first) * P).cast::<Cell>();
                 macro_rules! end {
                     ($f:literal) => {{
-                        let start = S::splat_integer(task.start::<S, Any>($f));
+                        let start = S::splat_integer(task.start::<S, C>($f));
                         let mut ends = [start; P];
                         for (p, end) in ends.iter_mut().enumerate() {
                             let sum = sums.add(p * TILE + quad % QUADS * QUAD + $f);
                             *end = S::add_integers(S::load_integers(sum.cast()), start);
                         }
-                        task.finish::<S, Any, $f, P>(ends, chunk)
+                        task.finish::<S, C, $f, P>(ends, chunk)
                     }};
                 }
                 let pairs = pair::<S, P>(end!(0), end!(1));

@@ -19,6 +19,8 @@ const QUADS: usize = TILE / QUAD;
 const SLICE: usize = 144;
 /// Pairs of positions whose sums wait meanwhile.
 const WAITING: usize = 16;
+/// Positions whose sums end together: two pairs.
+const ENDS: usize = 4;
 
 /// Of sixteen filters the sums of sixteen sites.
 pub(super) type Sums = [Cell; TILE];
@@ -146,16 +148,30 @@ impl Run<'_> {
                 let quads = first..tile(2).min(self.quads.end);
                 for part in 0..slices {
                     let cells = part * slice..((part + 1) * slice).min(cells.len());
-                    for (sums, chunk) in sums.iter_mut().zip(chunks.clone()) {
-                        let sums: *mut Sums = sums.as_mut_ptr().cast();
+                    for (index, chunk) in chunks.clone().enumerate() {
                         // SAFETY: by the contract; the first part writes all sums before any are read.
                         unsafe {
+                            let to = sums.as_mut_ptr().add(index).cast();
                             match quads.end > tile(1) {
-                                true => self.multiply::<M, 2, P>(unit, first, chunk, &cells, sums),
-                                false => self.multiply::<M, 1, P>(unit, first, chunk, &cells, sums),
+                                true => self.multiply::<M, 2, P>(unit, first, chunk, &cells, to),
+                                false => self.multiply::<M, 1, P>(unit, first, chunk, &cells, to),
                             }
-                            if part + 1 == slices {
-                                self.end::<S, P>(sums, quads.clone(), chunk);
+                        }
+                        if part + 1 < slices {
+                            continue;
+                        }
+                        // Two pairs of positions end together.
+                        let even = index & !1;
+                        let from = block + even * P;
+                        let both = P == 2 && from + ENDS <= end;
+                        // SAFETY: the sums of these positions are complete.
+                        unsafe {
+                            let sums = |of: usize| sums.as_ptr().add(of).cast();
+                            if !both {
+                                self.end::<S, P, P>(sums(index), quads.clone(), chunk);
+                            } else if index > even {
+                                let both = &positions[from..from + ENDS];
+                                self.end::<S, P, ENDS>(sums(even), quads.clone(), both);
                             }
                         }
                     }
@@ -205,7 +221,7 @@ impl Run<'_> {
     }
 
     #[inline(always)]
-    unsafe fn end<S: Lanes, const P: usize>(
+    unsafe fn end<S: Lanes, const P: usize, const N: usize>(
         &self,
         sums: *const Sums,
         quads: Range<usize>,
@@ -215,15 +231,15 @@ impl Run<'_> {
         unsafe {
             let task = self.task(quads.start);
             match (task.is_known::<S>(), task.epilogue.residual.is_some()) {
-                (true, false) => self.end_as::<S, ToCodes, P>(sums, quads, chunk),
-                (true, true) => self.end_as::<S, WithResidual, P>(sums, quads, chunk),
-                _ => self.end_as::<S, Any, P>(sums, quads, chunk),
+                (true, false) => self.end_as::<S, ToCodes, P, N>(sums, quads, chunk),
+                (true, true) => self.end_as::<S, WithResidual, P, N>(sums, quads, chunk),
+                _ => self.end_as::<S, Any, P, N>(sums, quads, chunk),
             }
         }
     }
 
     #[inline(always)]
-    unsafe fn end_as<S: Lanes, C: Case, const P: usize>(
+    unsafe fn end_as<S: Lanes, C: Case, const P: usize, const N: usize>(
         &self,
         sums: *const Sums,
         quads: Range<usize>,
@@ -235,19 +251,20 @@ impl Run<'_> {
             unsafe {
                 let task = self.task(quad);
                 let sums = sums.add((quad / QUADS - first) * P).cast::<Cell>();
+                let place = |n: usize| (n / P * 2 * P + n % P) * TILE + quad % QUADS * QUAD;
                 macro_rules! end {
                     ($f:literal) => {{
                         let start = S::splat_integer(task.start::<S, C>($f));
-                        let mut ends = [start; P];
-                        for (p, end) in ends.iter_mut().enumerate() {
-                            let sum = sums.add(p * TILE + quad % QUADS * QUAD + $f);
+                        let mut ends = [start; N];
+                        for (n, end) in ends.iter_mut().enumerate() {
+                            let sum = sums.add(place(n) + $f);
                             *end = S::add_integers(S::load_integers(sum.cast()), start);
                         }
-                        task.finish::<S, C, $f, P>(ends, chunk)
+                        task.finish::<S, C, $f, N>(ends, chunk)
                     }};
                 }
-                let pairs = pair::<S, P>(end!(0), end!(1));
-                task.write::<S, P>(pairs, pair::<S, P>(end!(2), end!(3)), chunk);
+                let pairs = pair::<S, N>(end!(0), end!(1));
+                task.write::<S, N>(pairs, pair::<S, N>(end!(2), end!(3)), chunk);
             }
         }
     }

@@ -253,7 +253,7 @@ fn ways(weighted: &Weighted, from: &Layout, to: &Layout) -> Vec<Way> {
 // For tiles, which take two positions at a time.
 fn tiled_ways(to: &Layout) -> Vec<Way> {
     let all = (to.tile[0] * to.tile[1]).max(1);
-    let mut ways: Vec<_> = [32, 8, 4]
+    let mut ways: Vec<_> = [32, 16, 8, 4]
         .map(|positions| Way::Blocks(positions.min(all)))
         .into();
     ways.dedup();

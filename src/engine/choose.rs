@@ -9,7 +9,7 @@ use super::layout::Layout;
 use super::stage::{Kind, Weighted};
 use super::table::{DENSE, LayerRow, SPARSE, TILED};
 use crate::kernel::{
-    Cell, Epilogue, Filter, KernelError, Kernels, Position, Product, QUAD, Records, Residual,
+    Cell, Cells, Epilogue, Filter, KernelError, Kernels, Position, Product, QUAD, Records, Residual,
 };
 
 /// Bytes of the input that a block of positions may read: half of a first-level cache.
@@ -262,18 +262,26 @@ fn tiled_ways(to: &Layout) -> Vec<Way> {
 
 // Memory to try products in.
 struct Scratch {
-    input: Vec<Cell>,
-    residual: Vec<Cell>,
-    output: Vec<Cell>,
+    input: Cells,
+    residual: Cells,
+    output: Cells,
 }
 
 impl Scratch {
     fn new(from: &Layout, to: &Layout, residual: Option<&Layout>) -> Self {
-        // Times do not depend on the numbers, but for those too small to be normal.
-        let cells = |layout: &Layout| vec![Cell::default(); layout.cells()];
+        // Times do not depend on the numbers, but for those too small to be normal. They are written: all
+        // memory that was only read may be one page.
+        let cells = |layout: &Layout| {
+            let mut cells = Cells::new(layout.cells());
+            cells.fill(match layout.shape.kind {
+                Kind::Codes { .. } => Cell::of_bytes(1),
+                Kind::Floats => Cell::of_floats(1.0),
+            });
+            cells
+        };
         Self {
             input: cells(from),
-            residual: residual.map(cells).unwrap_or_default(),
+            residual: residual.map_or(Cells::new(0), cells),
             output: cells(to),
         }
     }

@@ -14,8 +14,9 @@ use crate::kernel::Cell;
 
 /// Positions of each thread: fewer do not fill the registers.
 const LEAST: usize = 8;
-/// Bytes that another core's cache gives while threads meet.
-const MEETING: f64 = 1024.0;
+/// Bytes that another core's cache gives while threads meet, and what else lines cost: where one thread
+/// is as fast as all, they slow it down.
+const MEETING: f64 = 24.0 * 1024.0;
 /// What a byte of weights costs, of another core's tensor one: they come from memory in order, and of
 /// sparse ones there are few.
 const WEIGHT: f64 = 0.1;

@@ -123,10 +123,10 @@ fn product(
         weights: WeightValues::Floats(weights),
         filters: vec![(1.0, -0.0); filters],
         filter_order: Vec::new(),
-        found: Found::default(),
         channel_order: Vec::new(),
         residual: None,
         bounds: UNBOUNDED,
+        found: Found::default(),
     }
 }
 

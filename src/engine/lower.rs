@@ -235,10 +235,10 @@ impl<'m> Lowering<'m> {
             weights: WeightValues::Codes(codes),
             filters,
             filter_order: Vec::new(),
-            found: Found::default(),
             channel_order: Vec::new(),
             residual,
             bounds: bounds(step, rescale.activation),
+            found: Found::default(),
         })
     }
 
@@ -287,10 +287,10 @@ impl<'m> Lowering<'m> {
             weights: WeightValues::Codes(vec![1; shape.channels].into()),
             filters,
             filter_order: Vec::new(),
-            found: Found::default(),
             channel_order: Vec::new(),
             residual,
             bounds: bounds(step, rescale.activation),
+            found: Found::default(),
         })
     }
 

@@ -149,7 +149,8 @@ impl Run<'_> {
                 for part in 0..slices {
                     let cells = part * slice..((part + 1) * slice).min(cells.len());
                     for (index, chunk) in chunks.clone().enumerate() {
-                        // SAFETY: by the contract; the first part writes all sums before any are read.
+                        // SAFETY: by the contract; a block has no more chunks than sums wait, and the first
+                        // part writes all of these before any are read.
                         unsafe {
                             let to = sums.as_mut_ptr().add(index).cast();
                             match quads.end > tile(1) {
@@ -251,6 +252,7 @@ impl Run<'_> {
             unsafe {
                 let task = self.task(quad);
                 let sums = sums.add((quad / QUADS - first) * P).cast::<Cell>();
+                // Those of each pair of positions lie behind the pair's before, of two tiles.
                 let place = |n: usize| (n / P * 2 * P + n % P) * TILE + quad % QUADS * QUAD;
                 macro_rules! end {
                     ($f:literal) => {{

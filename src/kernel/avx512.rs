@@ -1,5 +1,6 @@
 //! AVX-512 (F, BW, DQ, VL), with and without its dot products of bytes.
 
+use std::arch::asm;
 use std::arch::x86_64::*;
 
 use super::lanes::Lanes;
@@ -9,6 +10,14 @@ pub(super) struct Avx512Vnni;
 
 #[derive(Clone, Copy)]
 pub(super) struct Avx512;
+
+#[inline]
+#[target_feature(enable = "avx512f")]
+fn made(mut a: __m512i) -> __m512i {
+    // SAFETY: it does nothing.
+    unsafe { asm!("/* {0} */", inout(zmm_reg) a, options(nomem, nostack, preserves_flags)) };
+    a
+}
 
 // What both share.
 macro_rules! common {
@@ -116,6 +125,11 @@ macro_rules! common {
         #[inline(always)]
         unsafe fn pair(first: __m512i, second: __m512i) -> __m512i {
             unsafe { _mm512_packs_epi32(first, second) }
+        }
+
+        #[inline(always)]
+        unsafe fn made(a: __m512i) -> __m512i {
+            unsafe { made(a) }
         }
 
         #[inline(always)]

@@ -75,6 +75,12 @@ pub(super) trait Lanes: Copy {
     /// The byte of each lane at a place from 0 to 3, unsigned, and a term.
     unsafe fn byte<const PLACE: i32>(a: Self::Integers, term: Self::Integers) -> Self::Integers;
     unsafe fn pair(first: Self::Integers, second: Self::Integers) -> Self::Pairs;
+    /// The same, made by now: else a compiler may move down behind loops what is used only there, and
+    /// run out of registers.
+    #[inline(always)]
+    unsafe fn made(a: Self::Integers) -> Self::Integers {
+        a
+    }
     /// Four bytes for each site, of two pairs and a term; what does not fit becomes what is nearest.
     unsafe fn quad(first: Self::Pairs, second: Self::Pairs, term: i16) -> Self::Integers;
     /// Each lane that `map` names; where it names none (a negative number), the fill.

@@ -187,7 +187,8 @@ impl Task<'_> {
                 ($f:literal) => {{
                     let mut sums = [S::sums(self.start::<S, C>($f)); P];
                     add::<S, P>(records[$f], &starts, &mut sums);
-                    self.finish::<S, C, $f, P>(totals::<S, P>(sums), chunk)
+                    let codes = self.finish::<S, C, $f, P>(totals::<S, P>(sums), chunk);
+                    codes.map(|codes| S::made(codes))
                 }};
             }
             let first = pair::<S, P>(filter!(0), filter!(1));

@@ -43,6 +43,21 @@ macro_rules! common {
         }
 
         #[inline(always)]
+        unsafe fn load_first(values: &[f32]) -> [__m256; 2] {
+            // From a place on, as many are named as the place lies before eight.
+            const NAMED: [i32; 16] = [-1, -1, -1, -1, -1, -1, -1, -1, 0, 0, 0, 0, 0, 0, 0, 0];
+            let half = |first: usize| {
+                let count = values.len().saturating_sub(first).min(8);
+                // SAFETY: what the mask does not name is not read; eight follow each place up to the eighth.
+                unsafe {
+                    let named = _mm256_loadu_si256(NAMED.as_ptr().add(8 - count).cast());
+                    _mm256_maskload_ps(values.as_ptr().wrapping_add(first), named)
+                }
+            };
+            [half(0), half(8)]
+        }
+
+        #[inline(always)]
         unsafe fn store(cell: *mut f32, values: [__m256; 2]) {
             unsafe {
                 _mm256_store_ps(cell, values[0]);

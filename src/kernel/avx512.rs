@@ -52,6 +52,16 @@ macro_rules! common {
         }
 
         #[inline(always)]
+        unsafe fn load_first(values: &[f32]) -> __m512 {
+            let named = match values.len() {
+                length @ 0..16 => (1 << length) - 1,
+                _ => u16::MAX,
+            };
+            // SAFETY: what the mask does not name is not read.
+            unsafe { _mm512_maskz_loadu_ps(named, values.as_ptr()) }
+        }
+
+        #[inline(always)]
         unsafe fn store(cell: *mut f32, values: __m512) {
             unsafe { _mm512_store_ps(cell, values) }
         }

@@ -355,11 +355,7 @@ impl WriteFrame<'_> {
                     let row = row($c);
                     let values = match row.len() {
                         Cell::SITES => S::load_unaligned(row.as_ptr()),
-                        _ => {
-                            let mut few = [Cell::default()];
-                            Cell::floats_mut(&mut few)[..row.len()].copy_from_slice(row);
-                            S::load(Cell::floats(&few).as_ptr())
-                        }
+                        _ => S::load_first(row),
                     };
                     *check = S::multiply_add(values, zero, *check);
                     values

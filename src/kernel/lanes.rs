@@ -50,6 +50,17 @@ pub(super) trait Lanes: Copy {
     unsafe fn load(cell: *const f32) -> Self::Floats;
     /// Sixteen floats from anywhere.
     unsafe fn load_unaligned(values: *const f32) -> Self::Floats;
+    /// The first floats of sixteen, as many as there are; zeros behind.
+    #[inline(always)]
+    unsafe fn load_first(values: &[f32]) -> Self::Floats {
+        let mut cell = [Cell::default()];
+        let first = values.iter().take(Cell::SITES);
+        for (to, value) in Cell::floats_mut(&mut cell).iter_mut().zip(first) {
+            *to = *value;
+        }
+        // SAFETY: a cell is aligned; the machine has the set, by the caller.
+        unsafe { Self::load(Cell::floats(&cell).as_ptr()) }
+    }
     unsafe fn store(cell: *mut f32, values: Self::Floats);
     unsafe fn add(a: Self::Floats, b: Self::Floats) -> Self::Floats;
     unsafe fn multiply(a: Self::Floats, b: Self::Floats) -> Self::Floats;

@@ -7,7 +7,8 @@ use serde::{Deserialize, Serialize};
 use super::arguments::{sink, start};
 use super::layout::Layout;
 use super::stage::{Kind, Weighted};
-use super::table::{DENSE, LayerRow, SPARSE, TILED};
+use super::table::{DENSE, LayerRow, SPARSE, TILED, WINOGRAD};
+use super::winograd::by_twos;
 use crate::kernel::{
     Cell, Cells, Epilogue, Filter, KernelError, Kernels, Position, Product, QUAD, Records, Residual,
 };
@@ -26,7 +27,8 @@ const TRIAL: Duration = Duration::from_millis(10);
 pub(super) enum How {
     Measured,
     Estimated,
-    /// As another time; where there is no such kernel for the layer, it is an error.
+    /// As another time; where there is no such kernel for the layer, it is an error (without transforms a
+    /// dense one does).
     Known(String, Way),
 }
 
@@ -90,7 +92,11 @@ pub(super) fn choose(
     let epilogue = epilogue(weighted, from, to, residual);
     let product = |records: Records| {
         let codes = matches!(from.shape.kind, Kind::Codes { .. });
-        let (epilogue, positions) = (epilogue.clone(), positions.clone());
+        let positions = match records {
+            Records::Winograd { .. } => by_twos(&positions, to),
+            _ => positions.clone(),
+        };
+        let epilogue = epilogue.clone();
         Product::new(records, epilogue, positions, to.plane(), codes)
     };
     let kept = weighted.kept();
@@ -99,6 +105,11 @@ pub(super) fn choose(
             SPARSE => (SPARSE, Some(weighted.by_filter(from))),
             DENSE => (DENSE, weighted.shared(from)),
             TILED => (TILED, weighted.tiled(from)),
+            WINOGRAD => match weighted.winograd(from, to) {
+                // Other threads may lay the result line by line.
+                None => (DENSE, weighted.shared(from)),
+                records => (WINOGRAD, records),
+            },
             _ => return Err(KernelError::Records),
         };
         return Ok(Chosen {
@@ -112,6 +123,11 @@ pub(super) fn choose(
     }
     let mut candidates = vec![(SPARSE, weighted.by_filter(from))];
     candidates.extend(weighted.shared(from).map(|records| (DENSE, records)));
+    candidates.extend(
+        weighted
+            .winograd(from, to)
+            .map(|records| (WINOGRAD, records)),
+    );
     if kernels.has_matrix_unit() {
         candidates.extend(weighted.tiled(from).map(|records| (TILED, records)));
     }
@@ -129,6 +145,7 @@ pub(super) fn choose(
         let mut product = product(records)?;
         let ways = match name {
             TILED => tiled_ways(to),
+            WINOGRAD => vec![Way::Blocks(to.tile[0] * to.tile[1])],
             _ => ways(weighted, from, to),
         };
         let mut best = (None, ways[0]);

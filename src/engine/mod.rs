@@ -36,6 +36,7 @@ mod split;
 mod stage;
 mod table;
 mod tile;
+mod winograd;
 
 pub use choices::Choices;
 pub use error::EngineError;

@@ -51,13 +51,13 @@ impl Weighted<'_> {
     }
 
     // Where the weights of a filter begin.
-    fn first(&self, filter: usize) -> usize {
+    pub(super) fn first(&self, filter: usize) -> usize {
         let stored = self.filter_order.get(filter).copied().unwrap_or(filter);
         stored * self.channels * self.taps()
     }
 
     // Where those of a channel begin in its filter.
-    fn inner(&self, channel: usize) -> usize {
+    pub(super) fn inner(&self, channel: usize) -> usize {
         let stored = self.channel_order.get(channel).copied().unwrap_or(channel);
         stored * self.taps()
     }

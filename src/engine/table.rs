@@ -1,11 +1,12 @@
 use comfy_table::{CellAlignment, Table, presets};
 use serde::{Deserialize, Serialize};
 
-/// The kernels of a product: each filter with its own records, four that share them, and sixteen in
-/// tiles.
+/// The kernels of a product: each filter with its own records, four that share them, sixteen in tiles, and
+/// windows that are transformed.
 pub(super) const SPARSE: &str = "sparse";
 pub(super) const DENSE: &str = "dense";
 pub(super) const TILED: &str = "tiled";
+pub(super) const WINOGRAD: &str = "winograd";
 
 /// What was chosen for a layer, and what it costs, for one pass: sixteen images, or one.
 ///
@@ -29,7 +30,7 @@ pub struct LayerRow {
     /// Path of the layer.
     pub layer: String,
     /// What runs it: `sparse` (each filter its own places), `dense` (four filters share them), `tiled`
-    /// (sixteen, in a matrix unit), the name of an operation on cells, or `plain NAME` for the reference's
+    /// (sixteen, in a matrix unit), `winograd` (windows and filters of floats transformed), the name of an operation on cells, or `plain NAME` for the reference's
     /// own code.
     pub kernel: String,
     /// Multiply-adds of a pass with weights that are not zero; 0 for other operations.
@@ -41,7 +42,7 @@ pub struct LayerRow {
     /// Its time within a pass on one thread, where kernels were tried.
     pub microseconds: Option<f64>,
     /// The least time that its multiply-adds could take on this machine, in microseconds: what they are
-    /// divided by what one thread can do at most.
+    /// divided by what one thread can do at most. (`winograd` does with fewer, and may take less.)
     pub limit: Option<f64>,
     /// The time of the kernel that was chosen when it was tried, alone and again and again.
     pub tried: Option<f64>,
@@ -65,10 +66,10 @@ impl LayerRow {
         }
     }
 
-    /// How many times faster it is than the faster of its kernels that take all weights (`dense`, `tiled`),
-    /// where both were measured: 1 where compression gained nothing.
+    /// How many times faster it is than the fastest of its kernels that take all weights (`dense`, `tiled`,
+    /// `winograd`), where both were measured: 1 where compression gained nothing.
     pub fn gain(&self) -> Option<f64> {
-        let full = |kernel: &str| matches!(kernel, DENSE | TILED);
+        let full = |kernel: &str| matches!(kernel, DENSE | TILED | WINOGRAD);
         let chosen = self.tried?;
         if full(&self.kernel) {
             return Some(1.0);

@@ -71,6 +71,11 @@ macro_rules! common {
         }
 
         #[inline(always)]
+        unsafe fn subtract(a: [__m256; 2], b: [__m256; 2]) -> [__m256; 2] {
+            unsafe { [_mm256_sub_ps(a[0], b[0]), _mm256_sub_ps(a[1], b[1])] }
+        }
+
+        #[inline(always)]
         unsafe fn multiply(a: [__m256; 2], b: [__m256; 2]) -> [__m256; 2] {
             unsafe { [_mm256_mul_ps(a[0], b[0]), _mm256_mul_ps(a[1], b[1])] }
         }

@@ -72,6 +72,11 @@ macro_rules! common {
         }
 
         #[inline(always)]
+        unsafe fn subtract(a: __m512, b: __m512) -> __m512 {
+            unsafe { _mm512_sub_ps(a, b) }
+        }
+
+        #[inline(always)]
         unsafe fn multiply(a: __m512, b: __m512) -> __m512 {
             unsafe { _mm512_mul_ps(a, b) }
         }

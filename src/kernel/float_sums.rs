@@ -79,7 +79,7 @@ impl Task<'_> {
     }
 
     #[inline(always)]
-    unsafe fn finish_floats<S: Lanes, const F: usize, const P: usize>(
+    pub(super) unsafe fn finish_floats<S: Lanes, const F: usize, const P: usize>(
         &self,
         sums: [S::Floats; P],
         chunk: &[Position],

@@ -63,6 +63,7 @@ pub(super) trait Lanes: Copy {
     }
     unsafe fn store(cell: *mut f32, values: Self::Floats);
     unsafe fn add(a: Self::Floats, b: Self::Floats) -> Self::Floats;
+    unsafe fn subtract(a: Self::Floats, b: Self::Floats) -> Self::Floats;
     unsafe fn multiply(a: Self::Floats, b: Self::Floats) -> Self::Floats;
     /// Whether [`multiply_add`](Self::multiply_add) rounds once.
     const FUSED: bool = true;

@@ -26,11 +26,13 @@ mod portable;
 mod product;
 mod records;
 mod sliced;
+mod slices;
 mod steps;
 mod sums;
 mod team;
 mod tiled;
 mod windows;
+mod winograd;
 
 pub use cell::Cell;
 pub(crate) use cells::Cells;

@@ -81,6 +81,11 @@ impl Lanes for Portable {
     }
 
     #[inline(always)]
+    unsafe fn subtract(a: [f32; 16], b: [f32; 16]) -> [f32; 16] {
+        each(a, b, |a, b| a - b)
+    }
+
+    #[inline(always)]
     unsafe fn multiply(a: [f32; 16], b: [f32; 16]) -> [f32; 16] {
         each(a, b, |a, b| a * b)
     }

@@ -6,9 +6,10 @@
 use std::ops::Range;
 
 use super::ends::Ends;
-use super::records::Slices;
+use super::slices::Slices;
 use super::sums::Run;
 use super::tiled::Tiled;
+use super::winograd::Transformed;
 use super::{Cell, Epilogue, Filter, KernelError, Kernels, QUAD, Records, Sink};
 
 /// A place in the output of a product, in cells. Planes may lie one after the other, or in turns, line by
@@ -81,8 +82,9 @@ impl Product {
     /// A layer with `plane` cells from one output plane to the next; `codes`: whether the input is bytes.
     /// What is made of floats is floats.
     ///
-    /// Fails with [`KernelError::Records`] where starts do not rise to the number of records, tiles do not
-    /// fit their weights or read floats, or a record lies too far, and with [`KernelError::Epilogue`] where
+    /// Fails with [`KernelError::Records`] where starts do not rise to the number of records, tiles or
+    /// transformed taps do not fit their weights, tiles read floats or transformed taps codes, positions are
+    /// not as many as are made together, or a record lies too far, and with [`KernelError::Epilogue`] where
     /// the filters are not four a quad, bounds of codes exceed what a byte holds, or codes are to be made
     /// of floats.
     pub fn new(
@@ -93,8 +95,13 @@ impl Product {
         codes: bool,
     ) -> Result<Self, KernelError> {
         let reach = records.reach()?;
-        let tiles = matches!(records, Records::Tiles { .. });
-        if tiles && !codes {
+        let together = records.positions();
+        let fits = match records {
+            Records::Tiles { .. } => codes,
+            Records::Winograd { .. } => !codes,
+            _ => true,
+        };
+        if !fits || !positions.len().is_multiple_of(together) {
             return Err(KernelError::Records);
         }
         let last = |of: fn(&Position) -> u32| positions.iter().map(of).max().unwrap_or(0) as usize;
@@ -105,7 +112,10 @@ impl Product {
             return Err(KernelError::Epilogue);
         }
         let clamps = clamps(&records, &epilogue, codes);
-        let input = last(|position| position.input).saturating_add(reach + 1);
+        // Windows start at the first of the positions that share one.
+        let windows = positions.iter().step_by(together);
+        let input = windows.map(|position| position.input).max().unwrap_or(0) as usize;
+        let input = input.saturating_add(reach + 1);
         Ok(Self {
             ends: Ends::new(&records, &epilogue, codes),
             records,
@@ -188,8 +198,8 @@ impl Product {
     /// Makes some positions of the output of some quads, the first of whose planes has `first` cells before
     /// the first one of `output`.
     ///
-    /// Fails with [`KernelError::Memory`] where there are no such quads or positions, one lies before the
-    /// first cell, or input, residual or output are too short.
+    /// Fails with [`KernelError::Memory`] where there are no such quads or positions, these are a part of
+    /// those that are made together, one lies before the first cell, or input, residual or output are too short.
     ///
     /// ```
     /// use burn_compress::kernel::{
@@ -225,8 +235,12 @@ impl Product {
         if quads.is_empty() || positions.is_empty() {
             return Ok(());
         }
+        let together = self.records.positions();
+        let whole = [positions.start, positions.end]
+            .iter()
+            .all(|end| end.is_multiple_of(together));
         let positions = self.positions.get(positions).ok_or(KernelError::Memory)?;
-        if quads.end > self.records.quads() {
+        if quads.end > self.records.quads() || !whole {
             return Err(KernelError::Memory);
         }
         let read = match self.epilogue.residual {
@@ -264,6 +278,7 @@ impl Product {
                 let unit = kernels.has_matrix_unit();
                 kernels.dispatch(Tiled { run, unit });
             }
+            Records::Winograd { .. } => kernels.dispatch(Transformed(run)),
             _ => kernels.dispatch(run),
         }
         Ok(())

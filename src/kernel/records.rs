@@ -1,6 +1,6 @@
 use std::sync::Arc;
 
-use super::{Cell, KernelError};
+use super::{Cell, KernelError, winograd};
 
 /// Filters that are made together: their codes share a cell.
 pub const QUAD: usize = 4;
@@ -130,15 +130,86 @@ pub enum Records {
         /// channels. Layers in several layouts share them.
         weights: Arc<Vec<[i8; 4]>>,
     },
+    /// Filters of three by three taps one cell apart, transformed, so that four results, two by two, take
+    /// 16 products of each channel instead of 36 (Winograd; made by [`Records::winograd`]). Of floats alone.
+    /// Each four positions of a product are the results of one window: the first, the one to its right, and
+    /// those below both.
+    Winograd {
+        /// Quads of filters.
+        quads: usize,
+        /// Channels of a filter, at most [`Records::WINOGRAD_CHANNELS`].
+        channels: usize,
+        /// Cells from a channel to the next.
+        apart: u32,
+        /// Cells from a line of a channel to the next.
+        pitch: u32,
+        /// By quad, transformed tap, channel and filter.
+        weights: Arc<Vec<f32>>,
+    },
 }
 
 impl Records {
+    /// The most channels of transformed filters.
+    pub const WINOGRAD_CHANNELS: usize = winograd::CHANNELS;
+
+    /// Transforms filters: `taps` gives, for a filter and a channel, three rows of three. `apart` and
+    /// `pitch`: cells from a channel to the next, and from a line to the next.
+    ///
+    /// ```
+    /// use burn_compress::kernel::{
+    ///     Cell, Epilogue, Filter, Kernels, Position, Product, Records, Sink,
+    /// };
+    /// // The sums of nine places; of the quad's other filters nothing.
+    /// let records = Records::winograd(4, 1, 16, 4, |filter, _| [[1.0, 0.0][filter.min(1)]; 9]);
+    /// let epilogue = Epilogue {
+    ///     filters: vec![Filter { start: 0, multiplier: 1.0, offset: 0.5 }; 4],
+    ///     residual: None,
+    ///     bounds: (f32::NEG_INFINITY, f32::INFINITY),
+    ///     sink: Sink::Floats,
+    /// };
+    /// let positions = [[0, 0], [1, 1], [4, 2], [5, 3]].map(|[input, output]| Position {
+    ///     input,
+    ///     output,
+    ///     residual: 0,
+    /// });
+    /// let product = Product::new(records, epilogue, positions.to_vec(), 4, false)?;
+    /// let input = [Cell::of_floats(2.0); 16];
+    /// let mut output = [Cell::default(); 16];
+    /// product.run(Kernels::detect(), 0..1, &input, &[], &mut output)?;
+    /// assert_eq!(output[..4], [Cell::of_floats(18.5); 4]);
+    /// # Ok::<(), burn_compress::kernel::KernelError>(())
+    /// ```
+    pub fn winograd(
+        filters: usize,
+        channels: usize,
+        apart: u32,
+        pitch: u32,
+        taps: impl Fn(usize, usize) -> [f32; 9],
+    ) -> Self {
+        let quads = filters.div_ceil(QUAD);
+        let mut weights = vec![0.0; quads * winograd::PLACES * channels * QUAD];
+        for (filter, channel) in (0..filters).flat_map(|f| (0..channels).map(move |c| (f, c))) {
+            let transformed = winograd::transform(taps(filter, channel));
+            for (place, weight) in transformed.into_iter().enumerate() {
+                let at = (filter / QUAD * winograd::PLACES + place) * channels + channel;
+                weights[at * QUAD + filter % QUAD] = weight;
+            }
+        }
+        Self::Winograd {
+            quads,
+            channels,
+            apart,
+            pitch,
+            weights: Arc::new(weights),
+        }
+    }
+
     /// Number of quads of filters.
     pub fn quads(&self) -> usize {
         match self {
             Self::Filter { starts, .. } => starts.len().saturating_sub(1) / QUAD,
             Self::Shared { starts, .. } => starts.len().saturating_sub(1),
-            Self::Tiles { quads, .. } => *quads,
+            Self::Tiles { quads, .. } | Self::Winograd { quads, .. } => *quads,
         }
     }
 
@@ -148,6 +219,7 @@ impl Records {
             Self::Filter { records, .. } => size_of_val(&records[..]),
             Self::Shared { records, .. } => size_of_val(&records[..]),
             Self::Tiles { weights, .. } => size_of_val(&weights[..]),
+            Self::Winograd { weights, .. } => size_of_val(&weights[..]),
         }
     }
 
@@ -160,6 +232,13 @@ impl Records {
             Self::Tiles { quads, cells, .. } => {
                 return if quad < *quads { 8 * cells.len() } else { 0 };
             }
+            // Two products each; to transform the windows, shared by all quads, and the results.
+            Self::Winograd {
+                quads, channels, ..
+            } => {
+                let cost = 8 * channels + 8 * channels / (*quads).max(1) + 20;
+                return if quad < *quads { cost } else { 0 };
+            }
         };
         let mut starts = starts.iter().skip(quad.saturating_mul(filters));
         match (starts.next(), starts.nth(filters - 1)) {
@@ -171,8 +250,16 @@ impl Records {
     /// Quads that are made at a time: fewer cost a thread as much.
     pub fn together(&self) -> usize {
         match self {
-            Self::Filter { .. } | Self::Shared { .. } => 1,
+            Self::Filter { .. } | Self::Shared { .. } | Self::Winograd { .. } => 1,
             Self::Tiles { .. } => TILE / QUAD,
+        }
+    }
+
+    // Positions that are made together.
+    pub(super) fn positions(&self) -> usize {
+        match self {
+            Self::Winograd { .. } => winograd::RESULTS,
+            _ => 1,
         }
     }
 
@@ -197,6 +284,8 @@ impl Records {
                 let bits = |of: &[i8; 4]| u32::from_le_bytes(of.map(|weight| weight as u8));
                 of.fold(none, |sums, of| add_span(sums, of, bits))
             }
+            // Of floats.
+            Self::Winograd { .. } => none,
         };
         ((least * 255) as f64, (most * 255) as f64)
     }
@@ -207,6 +296,7 @@ impl Records {
             Self::Filter { starts, .. } => (starts, filter),
             Self::Shared { starts, .. } => (starts, filter / QUAD),
             Self::Tiles { depth, cells, .. } => return cells.len() * depth,
+            Self::Winograd { channels, .. } => return channels * winograd::PLACES,
         };
         (starts[list + 1] - starts[list]) as usize
     }
@@ -247,6 +337,24 @@ impl Records {
                     last.map(offset),
                 )
             }
+            Self::Winograd {
+                quads,
+                channels,
+                apart,
+                pitch,
+                weights,
+            } => {
+                let all = quads.checked_mul(QUAD * winograd::PLACES);
+                let all = all.and_then(|all| all.checked_mul(*channels));
+                let behind = (*channels as u32).saturating_sub(1).saturating_mul(*apart);
+                let last = behind
+                    .saturating_add(pitch.saturating_mul(3))
+                    .saturating_add(3);
+                (
+                    (1..=Self::WINOGRAD_CHANNELS).contains(channels) && all == Some(weights.len()),
+                    Some(offset(last)),
+                )
+            }
         };
         let last = last.unwrap_or(0) as usize;
         match fits && last.is_multiple_of(Cell::BYTES) {
@@ -270,55 +378,4 @@ fn add_span<T>(sums: (i64, i64), of: &[T], bits: impl Fn(&T) -> u32) -> (i64, i6
         }
         (least + i64::from(below), most + i64::from(all - below))
     })
-}
-
-/// The records of each filter (or quad, where filters share them) in parts, by the cells they read.
-#[derive(Debug, Clone, PartialEq)]
-pub(super) struct Slices {
-    pub count: usize,
-    // Where each part begins, and the end.
-    splits: Vec<u32>,
-}
-
-impl Slices {
-    // None where there is one part, or cells do not rise.
-    pub fn of(records: &Records, cells: usize) -> Option<Self> {
-        match records {
-            Records::Filter { records, starts } => {
-                Self::split(records, starts, cells, |r| r.cell())
-            }
-            Records::Shared { records, starts } => {
-                Self::split(records, starts, cells, |r| r.cell())
-            }
-            Records::Tiles { .. } => None,
-        }
-    }
-
-    fn split<T>(
-        records: &[T],
-        starts: &[u32],
-        cells: usize,
-        cell: impl Fn(&T) -> u32,
-    ) -> Option<Self> {
-        let count = records.iter().map(&cell).max()? as usize / cells + 1;
-        let mut splits = Vec::with_capacity((starts.len() - 1) * count + 1);
-        for pair in starts.windows(2) {
-            let of = &records[pair[0] as usize..pair[1] as usize];
-            if !of.is_sorted_by_key(&cell) {
-                return None;
-            }
-            for slice in 0..count {
-                let before = of.partition_point(|record| (cell(record) as usize) < slice * cells);
-                splits.push(pair[0] + before as u32);
-            }
-        }
-        splits.push(records.len() as u32);
-        (count > 1).then_some(Self { count, splits })
-    }
-
-    #[inline(always)]
-    pub fn range(&self, list: usize, slice: usize) -> std::ops::Range<usize> {
-        let place = list * self.count + slice;
-        self.splits[place] as usize..self.splits[place + 1] as usize
-    }
 }

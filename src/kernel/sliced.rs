@@ -24,7 +24,7 @@ impl Run<'_> {
         match self.product.records {
             Records::Filter { .. } => chunks!(positions, S::POSITIONS, call),
             Records::Shared { .. } => chunks!(positions, S::SHARED_POSITIONS, call),
-            Records::Tiles { .. } => {}
+            Records::Tiles { .. } | Records::Winograd { .. } => {}
         }
     }
 
@@ -78,7 +78,7 @@ impl Run<'_> {
                             }
                         }
                         // They have no slices.
-                        Records::Tiles { .. } => {}
+                        Records::Tiles { .. } | Records::Winograd { .. } => {}
                     }
                 }
             }

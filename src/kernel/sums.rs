@@ -112,8 +112,8 @@ impl Task<'_> {
                         chunks!(block, S::FLOAT_POSITIONS, call);
                     }
                 }
-                // `Tiled` runs them.
-                (Records::Tiles { .. }, _) => {}
+                // `Tiled` and `Transformed` run them.
+                (Records::Tiles { .. } | Records::Winograd { .. }, _) => {}
                 (Records::Shared { records, starts }, codes) => {
                     let at = |place: usize| *starts.get_unchecked(place) as usize;
                     let records = records.get_unchecked(at(quad)..at(quad + 1));

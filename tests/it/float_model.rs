@@ -1,15 +1,20 @@
 //! The form in floats of whole networks: what they compute, batch norms folded, zeros kept.
 
 use burn::module::Module;
-use burn::nn::conv::{Conv2dConfig, ConvTranspose2d, ConvTranspose2dConfig};
+use burn::nn::PaddingConfig2d;
+use burn::nn::conv::{Conv2d, Conv2dConfig, ConvTranspose2d, ConvTranspose2dConfig};
 use burn::nn::{BatchNorm, BatchNormConfig, Linear, LinearConfig};
 use burn::tensor::Tensor;
 use burn_compress::attach::{Plan, Pruning};
+use burn_compress::engine::{Choices, Program};
 use burn_compress::graph::integer::{IntegerModel, IntegerOp};
 use burn_compress::graph::{Graph, GraphError, Op, Value};
 use burn_compress::prune::Scope;
 
+use serde_json::json;
+
 use super::device::device;
+use super::engine::{images, isas, options};
 use super::graph_models::networks::keyword::{DsCnnConfig, TemporalConfig};
 use super::graph_models::networks::mlp::MlpConfig;
 use super::graph_models::networks::mobilenet::MobileNetV2Config;
@@ -197,6 +202,70 @@ fn zeros_of_a_sparse_weight_stay_zeros() {
     let finished = compression.finish(model).unwrap().module;
     let plain = lowered(&finished, [1, 3, 8, 8], |model, x| model.forward(x));
     assert_eq!(plain, attached);
+}
+
+#[derive(Module, Debug)]
+struct Three {
+    layers: Vec<Conv2d>,
+}
+
+// The choices of a program, its convolutions with transformed windows.
+fn transformed(program: &Program) -> Choices {
+    let mut choices = serde_json::to_value(program.choices()).unwrap();
+    for pass in ["one", "sixteen"] {
+        for kept in choices[pass].as_array_mut().unwrap() {
+            kept["kernel"] = json!("winograd");
+        }
+    }
+    serde_json::from_value(choices).unwrap()
+}
+
+// What runs the products of a pass.
+fn kernels(program: &Program, images: usize) -> Vec<&str> {
+    let rows = program.layers(images).iter();
+    let products = rows.filter(|row| row.multiply_adds > 0);
+    products.map(|row| &row.kernel[..]).collect()
+}
+
+#[test]
+fn transformed_windows_give_the_same() {
+    let padded = |from, to| {
+        let config = Conv2dConfig::new([from, to], [3, 3]);
+        config
+            .with_padding(PaddingConfig2d::Explicit(1, 1, 1, 1))
+            .init(&device())
+    };
+    let model = Three {
+        layers: vec![padded(3, 16), padded(16, 8), padded(8, 10)],
+    };
+    let model = randomized(model);
+    let forward = |model: &Three, x: Tensor<4>| {
+        let relu = |x, layer: &Conv2d| burn::tensor::activation::relu(layer.forward(x));
+        model.layers.iter().fold(x, relu)
+    };
+    for side in [16, 18, 64] {
+        let graph = Graph::capture(&model, [1, 3, side, side], forward).unwrap();
+        let floats = graph.simplify().to_float_model(&model).unwrap();
+        let batch = if side == 64 { 1 } else { 17 };
+        let input = images(&floats, batch, 3);
+        let (expected, _) = floats.run(&input, batch).unwrap();
+        for isa in isas() {
+            let program = Program::compile(&floats, options(isa, 1)).unwrap();
+            let choices = transformed(&program);
+            let program = Program::compile_as(&floats, options(isa, 1), &choices).unwrap();
+            assert_close(&program.run(&input, batch).unwrap(), &expected);
+            // In lines and columns of an even number alone: a sixteenth of 18 by 18 is 5 by 5.
+            let one = if side == 18 { "dense" } else { "winograd" };
+            assert_eq!(kernels(&program, 1), [one; 3]);
+            let sixteen = kernels(&program, 16);
+            assert!(side == 64 || sixteen == ["winograd"; 3], "{sixteen:?}");
+            // Two threads share out the lines of large images, which is no matter of choice.
+            let program = Program::compile_as(&floats, options(isa, 2), &choices).unwrap();
+            assert_close(&program.run(&input, batch).unwrap(), &expected);
+            let lines = kernels(&program, 1).contains(&"dense");
+            assert_eq!(lines, side != 16, "{side}");
+        }
+    }
 }
 
 #[test]

@@ -1,10 +1,12 @@
 //! Products of floats: near to what f64 gives.
 
-use burn_compress::kernel::{Cell, Epilogue, Filter, Kernels, Product, QUAD, Residual, Sink};
+use burn_compress::kernel::{
+    Cell, Epilogue, Filter, Kernels, Product, QUAD, Records, Residual, Sink,
+};
 use proptest::prelude::*;
 
-use super::layer::{Layer, layers, sparse};
-use super::{ALL, Noise, all, marked, real};
+use super::layer::{FloatForm, Layer, even_layers, layers, sparse};
+use super::{ALL, Noise, all, at, marked, real};
 
 #[derive(Debug)]
 struct Case {
@@ -77,19 +79,22 @@ impl Case {
 
     fn check(
         &self,
-        shared: bool,
+        form: FloatForm,
         kernels: Kernels,
         sums: &[(f64, f64)],
     ) -> Result<(), TestCaseError> {
         let layer = &self.layer;
         let input = layer.input.floats(&self.input, &layer.from);
         let added = layer.output.floats(&self.added, &layer.residual);
-        let records = layer.float_records(&self.weights, shared);
+        let records = layer.float_records(&self.weights, form);
         let plane = layer.to.cells;
         let product = Product::new(
             records,
             self.epilogue.clone(),
-            layer.positions(),
+            match form {
+                FloatForm::Winograd => layer.twos(),
+                _ => layer.positions(),
+            },
             plane,
             false,
         )
@@ -159,8 +164,81 @@ proptest! {
         let output = case.layer.output;
         let sums: Vec<_> = output.all().enumerate().map(|(at, place)| case.sum(at, place)).collect();
         for kernels in all() {
-            case.check(false, kernels, &sums)?;
-            case.check(true, kernels, &sums)?;
+            case.check(FloatForm::Filter, kernels, &sums)?;
+            case.check(FloatForm::Shared, kernels, &sums)?;
         }
+    }
+
+    #[test]
+    fn transformed_products_are_close(
+        layer in even_layers(),
+        residual in any::<bool>(),
+        bounds in prop::sample::select(vec![
+            ALL,
+            (0.0, f32::INFINITY),
+            (-0.5, 1.5),
+        ]),
+    ) {
+        let case = Case::new(layer, residual, bounds);
+        let output = case.layer.output;
+        let sums: Vec<_> = output.all().enumerate().map(|(at, place)| case.sum(at, place)).collect();
+        for kernels in all() {
+            case.check(FloatForm::Winograd, kernels, &sums)?;
+        }
+    }
+}
+
+#[test]
+fn transformed_products_of_few_bits_are_exact() {
+    // Taps whose quarters are whole, and small whole inputs: no operation rounds.
+    let (mut noise, taps) = (Noise(3), |noise: &mut Noise| {
+        4.0 * noise.below(9) as f32 - 16.0
+    });
+    let weights: Vec<[f32; 9]> = (0..8)
+        .map(|_| std::array::from_fn(|_| taps(&mut noise)))
+        .collect();
+    let records = Records::winograd(4, 2, 16, 4, |filter, channel| weights[filter * 2 + channel]);
+    let mut input = vec![Cell::default(); 32];
+    let inputs = Cell::floats_mut(&mut input);
+    inputs.fill_with(|| noise.below(101) as f32 - 50.0);
+    let epilogue = Epilogue {
+        filters: vec![
+            Filter {
+                start: 0,
+                multiplier: 1.0,
+                offset: 7.0
+            };
+            4
+        ],
+        residual: None,
+        bounds: ALL,
+        sink: Sink::Floats,
+    };
+    let firsts = [0, 1, 4, 5];
+    let positions = firsts
+        .iter()
+        .zip(0..)
+        .map(|(&input, output)| at(input, output, 0));
+    let product = Product::new(records, epilogue, positions.collect(), 4, false).unwrap();
+    let mut expected = vec![Cell::default(); 16];
+    for (filter, (place, first)) in
+        (0..4).flat_map(|f| firsts.into_iter().enumerate().map(move |x| (f, x)))
+    {
+        for site in 0..Cell::SITES {
+            let mut sum = 7.0;
+            for (channel, tap) in (0..2).flat_map(|c| (0..9).map(move |tap| (c, tap))) {
+                let cell = channel * 16 + first as usize + tap / 3 * 4 + tap % 3;
+                let x = Cell::floats(&input)[cell * Cell::SITES + site];
+                sum += x * weights[filter * 2 + channel][tap];
+            }
+            Cell::floats_mut(&mut expected)[(filter * 4 + place) * Cell::SITES + site] = sum;
+        }
+    }
+    for kernels in all() {
+        let mut output = marked(16);
+        product
+            .run(kernels, 0..1, &input, &[], &mut output)
+            .unwrap();
+        assert_eq!(output, expected, "{:?}", kernels.isa());
     }
 }

@@ -100,6 +100,15 @@ pub enum Form {
     Tiles(usize),
 }
 
+/// How weights that are floats lie.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum FloatForm {
+    Filter,
+    Shared,
+    /// Transformed, of three by three taps side by side.
+    Winograd,
+}
+
 /// A convolution without padding: its weights are `[filter][channel][tap]`.
 #[derive(Debug, Clone)]
 pub struct Layer {
@@ -155,6 +164,16 @@ impl Layer {
         };
         let all = (0..rows).flat_map(|y| (0..columns).map(move |x| position(y, x)));
         all.collect()
+    }
+
+    /// The same, in twos of rows and columns.
+    pub fn twos(&self) -> Vec<Position> {
+        let [rows, columns] = self.output.size;
+        let all = self.positions();
+        let firsts = (0..rows / 2).flat_map(|y| (0..columns / 2).map(move |x| [2 * y, 2 * x]));
+        let places = |[y, x]: [usize; 2]| [[y, x], [y, x + 1], [y + 1, x], [y + 1, x + 1]];
+        let places = firsts.flat_map(places);
+        places.map(|[y, x]| all[y * columns + x]).collect()
     }
 
     // For each group of channels and tap, its place from a window's start.
@@ -225,18 +244,25 @@ impl Layer {
         }
     }
 
-    /// Records of weights that are floats, zeros left out.
-    pub fn float_records(&self, weights: &[f32], shared: bool) -> Records {
+    /// Records of weights that are floats, zeros left out where weights are not transformed.
+    pub fn float_records(&self, weights: &[f32], form: FloatForm) -> Records {
         let places = self.places(1);
-        match shared {
-            false => self.by_filter(|filter| {
+        match form {
+            FloatForm::Winograd => {
+                let [apart, pitch] = [self.from.cells as u32, self.from.pitch as u32];
+                let taps = |filter, channel| {
+                    std::array::from_fn(|tap| weights[self.weight(filter, channel, tap)])
+                };
+                Records::winograd(self.filters, self.input.channels, apart, pitch, taps)
+            }
+            FloatForm::Filter => self.by_filter(|filter| {
                 let each = places.iter().map(|&(channel, tap, cell)| {
                     let weight = weights[self.weight(filter, channel, tap)];
                     (weight != 0.0).then(|| Record::of_float(cell, weight))
                 });
                 each.flatten().collect()
             }),
-            true => self.shared(|first| {
+            FloatForm::Shared => self.shared(|first| {
                 let each = places.iter().map(|&(channel, tap, cell)| {
                     let all: [f32; QUAD] =
                         std::array::from_fn(|f| weights[self.weight(first + f, channel, tap)]);
@@ -301,6 +327,31 @@ prop_compose! {
             to: Plane::new(size, slack[1]),
             residual: Plane::new(size, slack[2]),
             input, output, kernel, stride, dilation, sparsity, block, seed,
+        }
+    }
+}
+
+prop_compose! {
+    /// Layers of three by three taps side by side, of even sizes.
+    pub fn even_layers()(
+        layer in layers(2, 1, 1),
+        // So that kernels take any number of windows at a time that they know.
+        channels in prop::sample::select(vec![1, 2, 5, 21, 32, 42, 64, Records::WINOGRAD_CHANNELS]),
+        twos in [1..=3usize, 1..=4],
+        slack in [[0..3usize, 0..3, 0..3], [0..3, 0..3, 0..3], [0..3, 0..3, 0..3]],
+    ) -> Layer {
+        let size = twos.map(|twos| 2 * twos);
+        let input = Dims { channels, size: size.map(|size| size + 2) };
+        Layer {
+            kernel: [3, 3],
+            stride: [1, 1],
+            dilation: [1, 1],
+            input,
+            output: Dims { size, ..layer.output },
+            from: Plane::new(input.size, slack[0]),
+            to: Plane::new(size, slack[1]),
+            residual: Plane::new(size, slack[2]),
+            ..layer
         }
     }
 }

@@ -162,6 +162,62 @@ fn tiles_fit_their_weights() {
     }
 }
 
+// One quad of two channels, sixteen cells apart, in lines of four.
+fn winograd(quads: usize, channels: usize, apart: u32, pitch: u32, weights: usize) -> Records {
+    Records::Winograd {
+        quads,
+        channels,
+        apart,
+        pitch,
+        weights: vec![1.0; weights].into(),
+    }
+}
+
+#[test]
+fn transformed_taps_fit_their_weights_and_positions() {
+    let window = || vec![at(0, 0, 0), at(1, 1, 0), at(4, 2, 0), at(5, 3, 0)];
+    let new = |records: &Records, positions: Vec<Position>, codes| {
+        let epilogue = epilogue(1, Sink::Floats, ALL);
+        Product::new(records.clone(), epilogue, positions, 4, codes)
+    };
+    let refused = |records: &Records, positions, codes| {
+        assert_eq!(
+            new(records, positions, codes).err(),
+            Some(KernelError::Records)
+        );
+    };
+    let good = winograd(1, 2, 16, 4, 2 * 64);
+    refused(&good, window(), true);
+    refused(&good, window()[..3].to_vec(), false);
+    refused(&good, [window(), vec![at(0, 0, 0)]].concat(), false);
+    assert!(new(&good, vec![], false).is_ok());
+    for records in [
+        winograd(1, 2, 16, 4, 2 * 64 - 1),
+        winograd(1, 2, 16, 4, 2 * 64 + 1),
+        winograd(1, 0, 16, 4, 0),
+        winograd(1, 129, 16, 4, 129 * 64),
+        winograd(HUGE, 2, 16, 4, 2 * 64),
+        winograd(1, 2, 1 << 26, 4, 2 * 64),
+        winograd(1, 2, u32::MAX, 4, 2 * 64),
+        winograd(1, 2, 16, u32::MAX, 2 * 64),
+    ] {
+        refused(&records, window(), false);
+    }
+    // All of the window is needed, and nothing behind; results are made in fours.
+    let product = new(&good, window(), false).unwrap();
+    for kernels in all() {
+        let run = |cells: usize| product.run(kernels, 0..1, &marked(cells), &[], &mut marked(16));
+        assert_eq!(run(31), Err(KernelError::Memory));
+        assert_eq!(run(32), Ok(()));
+        for part in [0..3, 1..4, 1..3, 3..4] {
+            let mut output = marked(16);
+            let run = product.run_part(kernels, (0..1, part), &marked(32), &[], (&mut output, 0));
+            assert_eq!(run, Err(KernelError::Memory));
+            assert_eq!(output, marked(16));
+        }
+    }
+}
+
 #[test]
 fn an_epilogue_fits_its_layer() {
     let new = |epilogue, positions: Vec<Position>, plane, codes| {

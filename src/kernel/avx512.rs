@@ -148,6 +148,11 @@ macro_rules! common {
         }
 
         #[inline(always)]
+        unsafe fn made_pair(a: __m512i) -> __m512i {
+            unsafe { made(a) }
+        }
+
+        #[inline(always)]
         unsafe fn quad(first: __m512i, second: __m512i, term: i16) -> __m512i {
             unsafe {
                 let term = _mm512_set1_epi16(term);

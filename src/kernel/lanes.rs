@@ -93,6 +93,11 @@ pub(super) trait Lanes: Copy {
     unsafe fn made(a: Self::Integers) -> Self::Integers {
         a
     }
+    /// The same of pairs.
+    #[inline(always)]
+    unsafe fn made_pair(a: Self::Pairs) -> Self::Pairs {
+        a
+    }
     /// Four bytes for each site, of two pairs and a term; what does not fit becomes what is nearest.
     unsafe fn quad(first: Self::Pairs, second: Self::Pairs, term: i16) -> Self::Integers;
     /// Each lane that `map` names; where it names none (a negative number), the fill.

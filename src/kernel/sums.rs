@@ -192,6 +192,7 @@ impl Task<'_> {
                 }};
             }
             let first = pair::<S, P>(filter!(0), filter!(1));
+            let first = first.map(|pair| S::made_pair(pair));
             let second = pair::<S, P>(filter!(2), filter!(3));
             self.write::<S, P>(first, second, chunk);
         }

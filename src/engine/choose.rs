@@ -7,8 +7,8 @@ use serde::{Deserialize, Serialize};
 use super::arguments::{sink, start};
 use super::layout::Layout;
 use super::stage::{Kind, Weighted};
-use super::table::{DENSE, LayerRow, SPARSE, TILED, WINOGRAD};
-use super::winograd::by_twos;
+use super::table::{DENSE, LayerRow, SPARSE, TILED, WINOGRAD_2, WINOGRAD_4};
+use super::winograd::by_window;
 use crate::kernel::{
     Cell, Cells, Epilogue, Filter, KernelError, Kernels, Position, Product, QUAD, Records, Residual,
 };
@@ -93,7 +93,7 @@ pub(super) fn choose(
     let product = |records: Records| {
         let codes = matches!(from.shape.kind, Kind::Codes { .. });
         let positions = match records {
-            Records::Winograd { .. } => by_twos(&positions, to),
+            Records::Winograd { side, .. } => by_window(side, &positions, to),
             _ => positions.clone(),
         };
         let epilogue = epilogue.clone();
@@ -105,10 +105,14 @@ pub(super) fn choose(
             SPARSE => (SPARSE, Some(weighted.by_filter(from))),
             DENSE => (DENSE, weighted.shared(from)),
             TILED => (TILED, weighted.tiled(from)),
-            WINOGRAD => match weighted.winograd(from, to) {
-                // Other threads may lay the result line by line.
+            // Other threads may lay the result line by line.
+            WINOGRAD_2 => match weighted.winograd(2, from, to) {
                 None => (DENSE, weighted.shared(from)),
-                records => (WINOGRAD, records),
+                records => (WINOGRAD_2, records),
+            },
+            WINOGRAD_4 => match weighted.winograd(4, from, to) {
+                None => (DENSE, weighted.shared(from)),
+                records => (WINOGRAD_4, records),
             },
             _ => return Err(KernelError::Records),
         };
@@ -122,12 +126,11 @@ pub(super) fn choose(
         });
     }
     let mut candidates = vec![(SPARSE, weighted.by_filter(from))];
+    for (name, side) in [(WINOGRAD_2, 2), (WINOGRAD_4, 4)] {
+        let records = weighted.winograd(side, from, to);
+        candidates.extend(records.map(|records| (name, records)));
+    }
     candidates.extend(weighted.shared(from).map(|records| (DENSE, records)));
-    candidates.extend(
-        weighted
-            .winograd(from, to)
-            .map(|records| (WINOGRAD, records)),
-    );
     if kernels.has_matrix_unit() {
         candidates.extend(weighted.tiled(from).map(|records| (TILED, records)));
     }
@@ -145,7 +148,7 @@ pub(super) fn choose(
         let mut product = product(records)?;
         let ways = match name {
             TILED => tiled_ways(to),
-            WINOGRAD => vec![Way::Blocks(to.tile[0] * to.tile[1])],
+            WINOGRAD_2 | WINOGRAD_4 => vec![Way::Blocks(to.tile[0] * to.tile[1])],
             _ => ways(weighted, from, to),
         };
         let mut best = (None, ways[0]);

@@ -62,8 +62,8 @@ pub(super) struct Found {
     pub kept: OnceLock<usize>,
     /// Tiles of sixteen filters, which lie alike in every layout.
     pub tiles: OnceLock<Arc<Vec<[i8; QUAD]>>>,
-    /// Transformed taps, which do too.
-    pub taps: OnceLock<Arc<Vec<f32>>>,
+    /// Taps transformed for two and for four results in a line, which do too.
+    pub taps: [OnceLock<Arc<Vec<f32>>>; 2],
 }
 
 /// `[filter][channel][row][column]`.

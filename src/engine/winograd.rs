@@ -1,4 +1,4 @@
-//! Weights of three by three taps, transformed, and positions two by two.
+//! Weights of three by three taps, transformed, and positions by window.
 
 use std::sync::Arc;
 
@@ -7,9 +7,9 @@ use super::stage::{WeightValues, Weighted};
 use crate::kernel::{Position, QUAD, Records};
 
 impl Weighted<'_> {
-    /// Transformed filters; none of codes, of other kernels or in groups, of many channels, and where results
-    /// are not whole twos of lines and columns, or lie line by line.
-    pub fn winograd(&self, from: &Layout, to: &Layout) -> Option<Records> {
+    /// Filters transformed for two or four results in a line; none of codes, of other kernels or in groups, of many channels, and where results
+    /// do not fill windows, or lie line by line.
+    pub fn winograd(&self, side: usize, from: &Layout, to: &Layout) -> Option<Records> {
         let WeightValues::Floats(values) = &self.weights else {
             return None;
         };
@@ -18,8 +18,8 @@ impl Weighted<'_> {
         let fits = kernel == [3, 3]
             && steps == [[1, 1]; 2]
             && self.groups == 1
-            && (1..=Records::WINOGRAD_CHANNELS).contains(&self.channels)
-            && to.tile.iter().all(|size| size.is_multiple_of(2))
+            && (1..=Records::winograd_channels(side)).contains(&self.channels)
+            && to.tile.iter().all(|size| size.is_multiple_of(side))
             && !to.by_line;
         if !fits {
             return None;
@@ -28,13 +28,15 @@ impl Weighted<'_> {
             let first = self.first(filter) + self.inner(channel);
             std::array::from_fn(|tap| values[first + tap])
         };
-        let transformed = || Records::winograd(self.filters(), self.channels, 1, 1, taps);
-        let weights = self.found.taps.get_or_init(|| match transformed() {
+        let sizes = [self.filters(), self.channels];
+        let transformed = || Records::winograd(side, sizes, [1, 1], taps);
+        let weights = self.found.taps[side / 4].get_or_init(|| match transformed() {
             Records::Winograd { weights, .. } => weights,
             _ => Arc::default(),
         });
         Some(Records::Winograd {
             quads: self.filters().div_ceil(QUAD),
+            side,
             channels: self.channels,
             apart: from.plane() as u32,
             pitch: from.pitch() as u32,
@@ -43,11 +45,17 @@ impl Weighted<'_> {
     }
 }
 
-/// The positions of a tile, line by line, in twos of lines and columns.
-pub(super) fn by_twos(positions: &[Position], to: &Layout) -> Vec<Position> {
+/// The positions of a tile, line by line, window by window.
+pub(super) fn by_window(side: usize, positions: &[Position], to: &Layout) -> Vec<Position> {
     let [lines, columns] = to.tile;
-    let firsts = (0..lines).step_by(2);
-    let firsts = firsts.flat_map(|line| (0..columns).step_by(2).map(move |c| line * columns + c));
-    let windows = firsts.map(|first| [first, first + 1, first + columns, first + columns + 1]);
-    windows.flatten().map(|at| positions[at]).collect()
+    let firsts = (0..lines).step_by(side);
+    let firsts = firsts.flat_map(|line| {
+        let columns = (0..columns).step_by(side);
+        columns.map(move |column| [line, column])
+    });
+    let places = firsts.flat_map(|[line, column]| {
+        let lines = line..line + side;
+        lines.flat_map(move |line| (column..column + side).map(move |c| line * columns + c))
+    });
+    places.map(|at| positions[at]).collect()
 }

@@ -130,14 +130,16 @@ pub enum Records {
         /// channels. Layers in several layouts share them.
         weights: Arc<Vec<[i8; 4]>>,
     },
-    /// Filters of three by three taps one cell apart, transformed, so that four results, two by two, take
-    /// 16 products of each channel instead of 36 (Winograd; made by [`Records::winograd`]). Of floats alone.
-    /// Each four positions of a product are the results of one window: the first, the one to its right, and
-    /// those below both.
+    /// Filters of three by three taps one cell apart, transformed, so that two by two results take 16
+    /// products of each channel instead of 36, or four by four 36 instead of 144 (Winograd; made by
+    /// [`Records::winograd`]). Of floats alone. So many positions of a product after the other are the results
+    /// of one window, line by line.
     Winograd {
         /// Quads of filters.
         quads: usize,
-        /// Channels of a filter, at most [`Records::WINOGRAD_CHANNELS`].
+        /// Results in a line of a window, two or four.
+        side: usize,
+        /// Channels of a filter, at most [`Records::winograd_channels`].
         channels: usize,
         /// Cells from a channel to the next.
         apart: u32,
@@ -149,18 +151,25 @@ pub enum Records {
 }
 
 impl Records {
-    /// The most channels of transformed filters.
-    pub const WINOGRAD_CHANNELS: usize = winograd::CHANNELS;
+    /// The most channels of filters that are transformed for two or four results in a line.
+    ///
+    /// ```
+    /// use burn_compress::kernel::Records;
+    /// assert_eq!(Records::winograd_channels(4), 64);
+    /// ```
+    pub const fn winograd_channels(side: usize) -> usize {
+        winograd::channels(side)
+    }
 
-    /// Transforms filters: `taps` gives, for a filter and a channel, three rows of three. `apart` and
-    /// `pitch`: cells from a channel to the next, and from a line to the next.
+    /// Transforms filters for two or four results in a line: `taps` gives, for a filter and a channel, three
+    /// rows of three. `apart` and `pitch`: cells from a channel to the next, and from a line to the next.
     ///
     /// ```
     /// use burn_compress::kernel::{
     ///     Cell, Epilogue, Filter, Kernels, Position, Product, Records, Sink,
     /// };
     /// // The sums of nine places; of the quad's other filters nothing.
-    /// let records = Records::winograd(4, 1, 16, 4, |filter, _| [[1.0, 0.0][filter.min(1)]; 9]);
+    /// let records = Records::winograd(2, [4, 1], [16, 4], |filter, _| [[1.0, 0.0][filter.min(1)]; 9]);
     /// let epilogue = Epilogue {
     ///     filters: vec![Filter { start: 0, multiplier: 1.0, offset: 0.5 }; 4],
     ///     residual: None,
@@ -180,23 +189,25 @@ impl Records {
     /// # Ok::<(), burn_compress::kernel::KernelError>(())
     /// ```
     pub fn winograd(
-        filters: usize,
-        channels: usize,
-        apart: u32,
-        pitch: u32,
+        side: usize,
+        [filters, channels]: [usize; 2],
+        [apart, pitch]: [u32; 2],
         taps: impl Fn(usize, usize) -> [f32; 9],
     ) -> Self {
+        // Another number makes no product.
+        let places = winograd::places(if side == 2 { 2 } else { 4 });
         let quads = filters.div_ceil(QUAD);
-        let mut weights = vec![0.0; quads * winograd::PLACES * channels * QUAD];
+        let mut weights = vec![0.0; quads * places * channels * QUAD];
         for (filter, channel) in (0..filters).flat_map(|f| (0..channels).map(move |c| (f, c))) {
-            let transformed = winograd::transform(taps(filter, channel));
+            let transformed = winograd::transform(taps(filter, channel), side);
             for (place, weight) in transformed.into_iter().enumerate() {
-                let at = (filter / QUAD * winograd::PLACES + place) * channels + channel;
+                let at = (filter / QUAD * places + place) * channels + channel;
                 weights[at * QUAD + filter % QUAD] = weight;
             }
         }
         Self::Winograd {
             quads,
+            side,
             channels,
             apart,
             pitch,
@@ -232,11 +243,16 @@ impl Records {
             Self::Tiles { quads, cells, .. } => {
                 return if quad < *quads { 8 * cells.len() } else { 0 };
             }
-            // Two products each; to transform the windows, shared by all quads, and the results.
+            // Of each result its products, two at a time; to transform the windows, shared by all quads,
+            // and the results.
             Self::Winograd {
-                quads, channels, ..
+                quads,
+                side,
+                channels,
+                ..
             } => {
-                let cost = 8 * channels + 8 * channels / (*quads).max(1) + 20;
+                let products = 2 * channels * winograd::places(*side) / (side * side).max(1);
+                let cost = products + 8 * channels / (*quads).max(1) + 20;
                 return if quad < *quads { cost } else { 0 };
             }
         };
@@ -258,7 +274,7 @@ impl Records {
     // Positions that are made together.
     pub(super) fn positions(&self) -> usize {
         match self {
-            Self::Winograd { .. } => winograd::RESULTS,
+            Self::Winograd { side, .. } => side.saturating_mul(*side).max(1),
             _ => 1,
         }
     }
@@ -296,7 +312,7 @@ impl Records {
             Self::Filter { starts, .. } => (starts, filter),
             Self::Shared { starts, .. } => (starts, filter / QUAD),
             Self::Tiles { depth, cells, .. } => return cells.len() * depth,
-            Self::Winograd { channels, .. } => return channels * winograd::PLACES,
+            Self::Winograd { side, channels, .. } => return channels * winograd::places(*side),
         };
         (starts[list + 1] - starts[list]) as usize
     }
@@ -339,22 +355,25 @@ impl Records {
             }
             Self::Winograd {
                 quads,
+                side: side @ (2 | 4),
                 channels,
                 apart,
                 pitch,
                 weights,
             } => {
-                let all = quads.checked_mul(QUAD * winograd::PLACES);
+                let all = quads.checked_mul(QUAD * winograd::places(*side));
                 let all = all.and_then(|all| all.checked_mul(*channels));
                 let behind = (*channels as u32).saturating_sub(1).saturating_mul(*apart);
-                let last = behind
-                    .saturating_add(pitch.saturating_mul(3))
-                    .saturating_add(3);
+                let below = *side as u32 + 1;
+                let last = behind.saturating_add(pitch.saturating_mul(below));
+                let last = last.saturating_add(below);
                 (
-                    (1..=Self::WINOGRAD_CHANNELS).contains(channels) && all == Some(weights.len()),
+                    (1..=Self::winograd_channels(*side)).contains(channels)
+                        && all == Some(weights.len()),
                     Some(offset(last)),
                 )
             }
+            Self::Winograd { .. } => (false, None),
         };
         let last = last.unwrap_or(0) as usize;
         match fits && last.is_multiple_of(Cell::BYTES) {

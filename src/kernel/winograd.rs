@@ -1,6 +1,6 @@
 //! Convolutions of floats with three by three taps, transformed (Winograd 1980; Lavin and Gray 2016,
-//! "Fast algorithms for convolutional neural networks", F(2x2, 3x3)): two by two results at a time, with 16
-//! products for each channel and filter instead of 36.
+//! "Fast algorithms for convolutional neural networks"): F(2x2, 3x3) makes two by two results at a time, with
+//! 16 products for each channel and filter instead of 36; F(4x4, 3x3) four by four with 36 instead of 144.
 
 use std::mem::MaybeUninit;
 
@@ -8,24 +8,39 @@ use super::lanes::Lanes;
 use super::sums::{Run, Task};
 use super::{Cell, Position, QUAD, Records, Work};
 
-/// Places of a window, four by four, and as many of a transformed one.
-pub(super) const PLACES: usize = 16;
-/// Results that are made together, two by two.
-pub(super) const RESULTS: usize = 4;
-/// Transformed cells of all channels that lie ready on the stack, 128 KiB.
-const READY: usize = 2048;
+/// Transformed cells of all channels that lie ready on the stack, 144 KiB.
+const READY: usize = 2304;
+
+/// Places of a window, and as many of a transformed one, for so many results in a line: two or four.
+pub(super) const fn places(side: usize) -> usize {
+    (side + 2) * (side + 2)
+}
+
 /// The most channels, of which one window is ready then.
-pub(super) const CHANNELS: usize = READY / PLACES;
+pub(super) const fn channels(side: usize) -> usize {
+    READY / places(side)
+}
 
 /// The taps of a filter's channel, `[row][column]`, as [`Records::Winograd`] holds them: `G g Gᵀ`.
-pub(super) fn transform(taps: [f32; 9]) -> [f32; PLACES] {
-    let line = |[a, b, c]: [f64; 3]| [a, (a + b + c) / 2.0, (a - b + c) / 2.0, c];
+pub(super) fn transform(taps: [f32; 9], side: usize) -> Vec<f32> {
+    let line = |[a, b, c]: [f64; 3]| -> Vec<f64> {
+        match side {
+            2 => vec![a, (a + b + c) / 2.0, (a - b + c) / 2.0, c],
+            _ => vec![
+                a / 4.0,
+                -(a + b + c) / 6.0,
+                (b - a - c) / 6.0,
+                (a + 2.0 * b + 4.0 * c) / 24.0,
+                (a - 2.0 * b + 4.0 * c) / 24.0,
+                c,
+            ],
+        }
+    };
     let taps = taps.map(f64::from);
-    let columns: [[f64; 4]; 3] = std::array::from_fn(|x| line([taps[x], taps[3 + x], taps[6 + x]]));
-    std::array::from_fn(|at| {
-        let [row, column] = [at / 4, at % 4];
-        line([columns[0][row], columns[1][row], columns[2][row]])[column] as f32
-    })
+    let [a, b, c] = [0, 1, 2].map(|x| line([taps[x], taps[3 + x], taps[6 + x]]));
+    let rows = a.iter().zip(b).zip(c);
+    let rows = rows.flat_map(|((&a, b), c)| line([a, b, c]));
+    rows.map(|value| value as f32).collect()
 }
 
 /// A run of a product whose weights are transformed.
@@ -34,21 +49,27 @@ pub(super) struct Transformed<'a>(pub Run<'a>);
 impl Work for Transformed<'_> {
     #[inline(always)]
     unsafe fn run<S: Lanes>(self) {
-        let Records::Winograd { channels, .. } = self.0.product.records else {
+        let Records::Winograd { channels, side, .. } = self.0.product.records else {
             return;
         };
-        let windows = self.0.positions.len() / RESULTS;
-        let most = (CHANNELS / channels.max(1)).min(S::FLOAT_SHARED_POSITIONS);
-        let mut ready = [const { MaybeUninit::<Cell>::uninit() }; READY + PLACES];
+        let windows = self.0.positions.len() / (side * side);
+        let most = READY / places(side) / channels.max(1);
+        let size = at_a_time(windows, most.min(S::FLOAT_SHARED_POSITIONS));
+        let mut ready = [const { MaybeUninit::<Cell>::uninit() }; READY + places(4)];
         let ready = ready.as_mut_ptr().cast();
         // SAFETY: by `Work::run`; so many windows of all channels fit, and there are as many.
         unsafe {
-            match at_a_time(windows, most) {
-                6 if S::FLOAT_SHARED_POSITIONS >= 6 => self.0.windows::<S, 6>(ready),
-                4 if S::FLOAT_SHARED_POSITIONS >= 4 => self.0.windows::<S, 4>(ready),
-                3 if S::FLOAT_SHARED_POSITIONS >= 3 => self.0.windows::<S, 3>(ready),
-                2 if S::FLOAT_SHARED_POSITIONS >= 2 => self.0.windows::<S, 2>(ready),
-                _ => self.0.windows::<S, 1>(ready),
+            match (side, size) {
+                (2, 6) if S::FLOAT_SHARED_POSITIONS >= 6 => self.0.windows::<S, 6, 4, 2>(ready),
+                (2, 4) if S::FLOAT_SHARED_POSITIONS >= 4 => self.0.windows::<S, 4, 4, 2>(ready),
+                (2, 3) if S::FLOAT_SHARED_POSITIONS >= 3 => self.0.windows::<S, 3, 4, 2>(ready),
+                (2, 2) if S::FLOAT_SHARED_POSITIONS >= 2 => self.0.windows::<S, 2, 4, 2>(ready),
+                (2, _) => self.0.windows::<S, 1, 4, 2>(ready),
+                (_, 6) if S::FLOAT_SHARED_POSITIONS >= 6 => self.0.windows::<S, 6, 6, 4>(ready),
+                (_, 4) if S::FLOAT_SHARED_POSITIONS >= 4 => self.0.windows::<S, 4, 6, 4>(ready),
+                (_, 3) if S::FLOAT_SHARED_POSITIONS >= 3 => self.0.windows::<S, 3, 6, 4>(ready),
+                (_, 2) if S::FLOAT_SHARED_POSITIONS >= 2 => self.0.windows::<S, 2, 6, 4>(ready),
+                _ => self.0.windows::<S, 1, 6, 4>(ready),
             }
         }
     }
@@ -56,34 +77,42 @@ impl Work for Transformed<'_> {
 
 // Windows to make together: no more than there are, few of them twice, rather many than few.
 fn at_a_time(windows: usize, most: usize) -> usize {
-    let sizes = [6, 4, 3, 2]
-        .into_iter()
-        .filter(|&size| size <= most.min(windows));
+    let sizes = [6, 4, 3, 2].into_iter();
+    let sizes = sizes.filter(|&size| size <= most.min(windows));
     sizes
         .min_by_key(|size| windows.next_multiple_of(*size))
         .unwrap_or(1)
 }
 
+/// By filter, row and column of a transformed window of side `N`, and window.
+type Sums<const P: usize, const N: usize> = [[[[MaybeUninit<Cell>; P]; N]; N]; QUAD];
+
 impl Run<'_> {
+    // `P` windows at a time, whose side is `N` and that of their results `R`, two less.
+    //
     // SAFETY contract: as of `Work::run`; there are `P` windows, and `ready` leads to cells for all places
-    // of all channels of so many.
+    // of all channels of so many, and one for each place.
     #[cfg_attr(not(debug_assertions), inline(always))]
-    unsafe fn windows<S: Lanes, const P: usize>(&self, ready: *mut Cell) {
-        let windows = self.positions.len() / RESULTS;
-        let mut sums = [const { [[const { MaybeUninit::uninit() }; P]; PLACES] }; QUAD];
+    unsafe fn windows<S: Lanes, const P: usize, const N: usize, const R: usize>(
+        &self,
+        ready: *mut Cell,
+    ) {
+        let windows = self.positions.len() / (R * R);
+        let mut sums =
+            [const { [const { [const { [const { MaybeUninit::uninit() }; P] }; N] }; N] }; QUAD];
         for first in (0..windows).step_by(P) {
             // The last ones with those before them.
-            let first = first.min(windows - P) * RESULTS;
-            let chunk = &self.positions[first..first + P * RESULTS];
+            let first = first.min(windows - P) * R * R;
+            let chunk = &self.positions[first..first + P * R * R];
             // SAFETY: by the contract.
             unsafe {
-                self.transform::<S, P>(chunk, ready);
+                self.transform::<S, P, N, R>(chunk, ready);
                 for quad in self.quads.clone() {
                     match S::FLOAT_FILTERS {
-                        4 => self.sums::<S, 4, P>(quad, ready, &mut sums),
-                        _ => self.sums::<S, 2, P>(quad, ready, &mut sums),
+                        4 => self.sums::<S, 4, P, N>(quad, ready, &mut sums),
+                        _ => self.sums::<S, 2, P, N>(quad, ready, &mut sums),
                     }
-                    self.task(quad).results::<S, P>(&sums, chunk);
+                    self.task(quad).results::<S, P, N, R>(&sums, chunk);
                 }
             }
         }
@@ -91,7 +120,11 @@ impl Run<'_> {
 
     // Makes ready `Bᵀ d B` of each channel's windows: by place, channel and window.
     #[inline(always)]
-    unsafe fn transform<S: Lanes, const P: usize>(&self, chunk: &[Position], ready: *mut Cell) {
+    unsafe fn transform<S: Lanes, const P: usize, const N: usize, const R: usize>(
+        &self,
+        chunk: &[Position],
+        ready: *mut Cell,
+    ) {
         let Records::Winograd {
             channels,
             apart,
@@ -101,28 +134,30 @@ impl Run<'_> {
         else {
             return;
         };
+        let pitch = pitch as usize;
         for channel in 0..channels {
-            for (window, position) in chunk.iter().step_by(RESULTS).enumerate() {
-                // SAFETY: `Product::run` has checked that windows of four by four lie in the input.
+            for (window, position) in chunk.iter().step_by(R * R).enumerate() {
+                // SAFETY: `Product::run` has checked that windows lie in the input.
                 unsafe {
                     let first = position.input as usize + channel * apart as usize;
                     let from = self.input.as_ptr().add(first);
-                    let pitch = pitch as usize;
-                    macro_rules! column {
-                        ($c:literal) => {
-                            windowed::<S>([
-                                S::load(from.add($c).cast()),
-                                S::load(from.add(pitch + $c).cast()),
-                                S::load(from.add(2 * pitch + $c).cast()),
-                                S::load(from.add(3 * pitch + $c).cast()),
-                            ])
-                        };
+                    let none = S::splat(0.0);
+                    let mut lines = [[none; N]; N];
+                    // No closures here: a compiler may leave them calls, of no instruction set.
+                    for column in 0..N {
+                        let mut line = [none; N];
+                        for (row, value) in line.iter_mut().enumerate() {
+                            *value = S::load(from.add(row * pitch + column).cast());
+                        }
+                        let line = windowed::<S, N>(line);
+                        for (row, value) in line.into_iter().enumerate() {
+                            lines[row][column] = value;
+                        }
                     }
-                    let columns = [column!(0), column!(1), column!(2), column!(3)];
-                    for row in 0..4 {
-                        let all = windowed::<S>(columns.map(|column| column[row]));
-                        for (column, value) in all.into_iter().enumerate() {
-                            let place = (row * 4 + column) * stride::<P>(channels);
+                    for (row, line) in lines.into_iter().enumerate() {
+                        let line = windowed::<S, N>(line);
+                        for (column, value) in line.into_iter().enumerate() {
+                            let place = (row * N + column) * stride::<P>(channels);
                             S::store(ready.add(place + channel * P + window).cast(), value);
                         }
                     }
@@ -131,16 +166,14 @@ impl Run<'_> {
         }
     }
 
-    // The sums of a quad's filters: by filter, place and window.
+    // The sums of a quad's filters.
     #[inline(always)]
-    unsafe fn sums<S: Lanes, const F: usize, const P: usize>(
+    unsafe fn sums<S: Lanes, const F: usize, const P: usize, const N: usize>(
         &self,
         quad: usize,
         ready: *const Cell,
-        all: &mut Sums<P>,
+        all: &mut Sums<P, N>,
     ) {
-        // The one place that all four results hold once.
-        const CENTRE: usize = 5;
         let Records::Winograd {
             channels, weights, ..
         } = &self.product.records
@@ -151,16 +184,17 @@ impl Run<'_> {
         // is read.
         unsafe {
             let task = self.task(quad);
-            for place in 0..PLACES {
-                let first = (quad * PLACES + place) * channels;
+            for place in 0..N * N {
+                let first = (quad * N * N + place) * channels;
                 for part in (0..QUAD).step_by(F) {
-                    let mut sums: [[S::Floats; P]; F] = std::array::from_fn(|f| {
-                        let start = match place {
-                            CENTRE => (&*task.filters)[(part + f) % QUAD].filter.offset,
-                            _ => 0.0,
-                        };
-                        [S::splat(start); P]
-                    });
+                    let mut sums = [[S::splat(0.0); P]; F];
+                    // The one place that all results hold once.
+                    if place == N + 1 {
+                        for (f, sums) in sums.iter_mut().enumerate() {
+                            let offset = (&*task.filters)[(part + f) % QUAD].filter.offset;
+                            *sums = [S::splat(offset); P];
+                        }
+                    }
                     let weights = weights.as_ptr().add(first * QUAD + part);
                     let ready = ready.add(place * stride::<P>(*channels));
                     for channel in 0..*channels {
@@ -175,7 +209,7 @@ impl Run<'_> {
                         }
                     }
                     for (all, sums) in all[part..].iter_mut().zip(sums) {
-                        for (to, sum) in all[place].iter_mut().zip(sums) {
+                        for (to, sum) in all[place / N][place % N].iter_mut().zip(sums) {
                             S::store(to.as_mut_ptr().cast(), sum);
                         }
                     }
@@ -191,33 +225,35 @@ fn stride<const P: usize>(channels: usize) -> usize {
     (channels * P) | 1
 }
 
-/// By filter, place and window.
-type Sums<const P: usize> = [[[MaybeUninit<Cell>; P]; PLACES]; QUAD];
-
 impl Task<'_> {
     // `Aᵀ m A`, and what follows.
     #[inline(always)]
-    unsafe fn results<S: Lanes, const P: usize>(&self, sums: &Sums<P>, chunk: &[Position]) {
+    unsafe fn results<S: Lanes, const P: usize, const N: usize, const R: usize>(
+        &self,
+        sums: &Sums<P, N>,
+        chunk: &[Position],
+    ) {
         macro_rules! filter {
             ($f:literal) => {
-                for (window, chunk) in chunk.chunks_exact(RESULTS).enumerate() {
+                for (window, chunk) in chunk.chunks_exact(R * R).enumerate() {
                     // SAFETY: `sums` are complete; by `Work::run`.
                     unsafe {
-                        // No closures: a compiler may leave them calls, of no instruction set.
-                        macro_rules! sum {
-                            ($row:literal, $column:literal) => {
-                                S::load(sums[$f][$row * 4 + $column][window].as_ptr().cast())
-                            };
+                        let none = S::splat(0.0);
+                        let mut lines = [[none; N]; R];
+                        for column in 0..N {
+                            let mut line = [none; N];
+                            for (row, sum) in line.iter_mut().enumerate() {
+                                *sum = S::load(sums[$f][row][column][window].as_ptr().cast());
+                            }
+                            let line = result::<S, N, R>(line);
+                            for (row, value) in line.into_iter().enumerate() {
+                                lines[row][column] = value;
+                            }
                         }
-                        macro_rules! column {
-                            ($c:literal) => {
-                                result::<S>([sum!(0, $c), sum!(1, $c), sum!(2, $c), sum!(3, $c)])
-                            };
+                        for (line, chunk) in lines.into_iter().zip(chunk.chunks_exact(R)) {
+                            let line = result::<S, N, R>(line);
+                            self.finish_floats::<S, $f, R>(line, chunk);
                         }
-                        let columns = [column!(0), column!(1), column!(2), column!(3)];
-                        let [a, b] = result::<S>(columns.map(|column| column[0]));
-                        let [c, d] = result::<S>(columns.map(|column| column[1]));
-                        self.finish_floats::<S, $f, RESULTS>([a, b, c, d], chunk);
                     }
                 }
             };
@@ -231,21 +267,50 @@ impl Task<'_> {
 
 // A line of a window, times `B`.
 #[inline(always)]
-unsafe fn windowed<S: Lanes>([a, b, c, d]: [S::Floats; 4]) -> [S::Floats; 4] {
+unsafe fn windowed<S: Lanes, const N: usize>(line: [S::Floats; N]) -> [S::Floats; N] {
+    let mut to = line;
     // SAFETY: the machine has the set, by the callers.
     unsafe {
-        [
-            S::subtract(a, c),
-            S::add(b, c),
-            S::subtract(c, b),
-            S::subtract(b, d),
-        ]
+        if N == 4 {
+            let [a, b, c, d] = [line[0], line[1], line[2], line[3]];
+            to[0] = S::subtract(a, c);
+            to[1] = S::add(b, c);
+            to[2] = S::subtract(c, b);
+            to[3] = S::subtract(b, d);
+        } else {
+            let [a, b, c] = [line[0], line[1], line[2]];
+            let [d, e, f] = [line[3], line[4], line[5]];
+            let even = S::multiply_add(c, S::splat(-4.0), e);
+            let odd = S::multiply_add(b, S::splat(-4.0), d);
+            let [even_too, odd_too] = [S::subtract(e, c), S::subtract(d, b)];
+            to[0] = S::multiply_add(a, S::splat(4.0), S::multiply_add(c, S::splat(-5.0), e));
+            to[1] = S::add(even, odd);
+            to[2] = S::subtract(even, odd);
+            to[3] = S::multiply_add(odd_too, S::splat(2.0), even_too);
+            to[4] = S::multiply_add(odd_too, S::splat(-2.0), even_too);
+            to[5] = S::multiply_add(b, S::splat(4.0), S::multiply_add(d, S::splat(-5.0), f));
+        }
     }
+    to
 }
 
 // A line of sums, times `A`.
 #[inline(always)]
-unsafe fn result<S: Lanes>([a, b, c, d]: [S::Floats; 4]) -> [S::Floats; 2] {
+unsafe fn result<S: Lanes, const N: usize, const R: usize>(line: [S::Floats; N]) -> [S::Floats; R] {
     // SAFETY: the machine has the set, by the callers.
-    unsafe { [S::add(S::add(a, b), c), S::subtract(S::subtract(b, c), d)] }
+    unsafe {
+        let mut to = [line[0]; R];
+        let [sum, apart] = [S::add(line[1], line[2]), S::subtract(line[1], line[2])];
+        if N == 4 {
+            to[0] = S::add(line[0], sum);
+            to[1] = S::subtract(apart, line[3]);
+        } else {
+            let [more, further] = [S::add(line[3], line[4]), S::subtract(line[3], line[4])];
+            to[0] = S::add(S::add(line[0], sum), more);
+            to[1] = S::multiply_add(further, S::splat(2.0), apart);
+            to[2] = S::multiply_add(more, S::splat(4.0), sum);
+            to[3] = S::add(S::multiply_add(further, S::splat(8.0), apart), line[5]);
+        }
+        to
+    }
 }

@@ -5,7 +5,7 @@ use burn_compress::kernel::{
 };
 use proptest::prelude::*;
 
-use super::layer::{FloatForm, Layer, even_layers, layers, sparse};
+use super::layer::{FloatForm, Layer, layers, sparse, windowed_layers};
 use super::{ALL, Noise, all, at, marked, real};
 
 #[derive(Debug)]
@@ -92,7 +92,7 @@ impl Case {
             records,
             self.epilogue.clone(),
             match form {
-                FloatForm::Winograd => layer.twos(),
+                FloatForm::Winograd(side) => layer.windows(side),
                 _ => layer.positions(),
             },
             plane,
@@ -171,7 +171,7 @@ proptest! {
 
     #[test]
     fn transformed_products_are_close(
-        layer in even_layers(),
+        layers in (windowed_layers(2), windowed_layers(4)),
         residual in any::<bool>(),
         bounds in prop::sample::select(vec![
             ALL,
@@ -179,66 +179,68 @@ proptest! {
             (-0.5, 1.5),
         ]),
     ) {
-        let case = Case::new(layer, residual, bounds);
-        let output = case.layer.output;
-        let sums: Vec<_> = output.all().enumerate().map(|(at, place)| case.sum(at, place)).collect();
-        for kernels in all() {
-            case.check(FloatForm::Winograd, kernels, &sums)?;
+        for (side, layer) in [(2, layers.0), (4, layers.1)] {
+            let case = Case::new(layer, residual, bounds);
+            let output = case.layer.output.all().enumerate();
+            let sums: Vec<_> = output.map(|(at, place)| case.sum(at, place)).collect();
+            for kernels in all() {
+                case.check(FloatForm::Winograd(side), kernels, &sums)?;
+            }
         }
     }
 }
 
 #[test]
 fn transformed_products_of_few_bits_are_exact() {
-    // Taps whose quarters are whole, and small whole inputs: no operation rounds.
-    let (mut noise, taps) = (Noise(3), |noise: &mut Noise| {
-        4.0 * noise.below(9) as f32 - 16.0
-    });
-    let weights: Vec<[f32; 9]> = (0..8)
-        .map(|_| std::array::from_fn(|_| taps(&mut noise)))
-        .collect();
-    let records = Records::winograd(4, 2, 16, 4, |filter, channel| weights[filter * 2 + channel]);
-    let mut input = vec![Cell::default(); 32];
-    let inputs = Cell::floats_mut(&mut input);
-    inputs.fill_with(|| noise.below(101) as f32 - 50.0);
-    let epilogue = Epilogue {
-        filters: vec![
-            Filter {
-                start: 0,
-                multiplier: 1.0,
-                offset: 7.0
-            };
-            4
-        ],
-        residual: None,
-        bounds: ALL,
-        sink: Sink::Floats,
-    };
-    let firsts = [0, 1, 4, 5];
-    let positions = firsts
-        .iter()
-        .zip(0..)
-        .map(|(&input, output)| at(input, output, 0));
-    let product = Product::new(records, epilogue, positions.collect(), 4, false).unwrap();
-    let mut expected = vec![Cell::default(); 16];
-    for (filter, (place, first)) in
-        (0..4).flat_map(|f| firsts.into_iter().enumerate().map(move |x| (f, x)))
-    {
-        for site in 0..Cell::SITES {
-            let mut sum = 7.0;
-            for (channel, tap) in (0..2).flat_map(|c| (0..9).map(move |tap| (c, tap))) {
-                let cell = channel * 16 + first as usize + tap / 3 * 4 + tap % 3;
+    // Taps that 576 divides, and small whole inputs: no operation rounds.
+    let (mut noise, filters, channels) = (Noise(3), 4, 2);
+    for side in [2, 4] {
+        let (pitch, apart) = (side + 2, (side + 2) * (side + 2));
+        let tap = |noise: &mut Noise| 576.0 * (noise.below(9) as f32 - 4.0);
+        let weights: Vec<[f32; 9]> = (0..filters * channels)
+            .map(|_| std::array::from_fn(|_| tap(&mut noise)))
+            .collect();
+        let records = Records::winograd(
+            side,
+            [filters, channels],
+            [apart as u32, pitch as u32],
+            |filter, channel| weights[filter * channels + channel],
+        );
+        let mut input = vec![Cell::default(); channels * apart];
+        Cell::floats_mut(&mut input).fill_with(|| noise.below(15) as f32 - 7.0);
+        let filter = Filter {
+            start: 0,
+            multiplier: 1.0,
+            offset: 7.0,
+        };
+        let epilogue = Epilogue {
+            filters: vec![filter; filters],
+            residual: None,
+            bounds: ALL,
+            sink: Sink::Floats,
+        };
+        let plane = side * side;
+        let firsts: Vec<usize> = (0..plane).map(|at| at / side * pitch + at % side).collect();
+        let positions = firsts.iter().enumerate();
+        let positions = positions.map(|(to, &from)| at(from as u32, to as u32, 0));
+        let product = Product::new(records, epilogue, positions.collect(), plane, false).unwrap();
+        let mut expected = vec![Cell::default(); filters * plane];
+        for (place, sum) in Cell::floats_mut(&mut expected).iter_mut().enumerate() {
+            let (site, cell) = (place % Cell::SITES, place / Cell::SITES);
+            let (filter, first) = (cell / plane, firsts[cell % plane]);
+            *sum = 7.0;
+            for (channel, tap) in (0..channels).flat_map(|c| (0..9).map(move |tap| (c, tap))) {
+                let cell = channel * apart + first + tap / 3 * pitch + tap % 3;
                 let x = Cell::floats(&input)[cell * Cell::SITES + site];
-                sum += x * weights[filter * 2 + channel][tap];
+                *sum += x * weights[filter * channels + channel][tap];
             }
-            Cell::floats_mut(&mut expected)[(filter * 4 + place) * Cell::SITES + site] = sum;
         }
-    }
-    for kernels in all() {
-        let mut output = marked(16);
-        product
-            .run(kernels, 0..1, &input, &[], &mut output)
-            .unwrap();
-        assert_eq!(output, expected, "{:?}", kernels.isa());
+        for kernels in all() {
+            let mut output = marked(filters * plane);
+            product
+                .run(kernels, 0..1, &input, &[], &mut output)
+                .unwrap();
+            assert_eq!(output, expected, "{:?}", kernels.isa());
+        }
     }
 }

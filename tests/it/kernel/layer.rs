@@ -105,8 +105,8 @@ pub enum Form {
 pub enum FloatForm {
     Filter,
     Shared,
-    /// Transformed, of three by three taps side by side.
-    Winograd,
+    /// Three by three taps side by side, transformed for so many results in a line.
+    Winograd(usize),
 }
 
 /// A convolution without padding: its weights are `[filter][channel][tap]`.
@@ -166,14 +166,17 @@ impl Layer {
         all.collect()
     }
 
-    /// The same, in twos of rows and columns.
-    pub fn twos(&self) -> Vec<Position> {
+    /// The same, window by window of so many rows and columns.
+    pub fn windows(&self, side: usize) -> Vec<Position> {
         let [rows, columns] = self.output.size;
         let all = self.positions();
-        let firsts = (0..rows / 2).flat_map(|y| (0..columns / 2).map(move |x| [2 * y, 2 * x]));
-        let places = |[y, x]: [usize; 2]| [[y, x], [y, x + 1], [y + 1, x], [y + 1, x + 1]];
-        let places = firsts.flat_map(places);
-        places.map(|[y, x]| all[y * columns + x]).collect()
+        let starts = |length: usize| (0..length).step_by(side);
+        let firsts = starts(rows).flat_map(|y| starts(columns).map(move |x| [y, x]));
+        let places = firsts.flat_map(|[top, left]| {
+            let of = (0..side).flat_map(move |y| (0..side).map(move |x| [top + y, left + x]));
+            of.map(|[y, x]| all[y * columns + x])
+        });
+        places.collect()
     }
 
     // For each group of channels and tap, its place from a window's start.
@@ -248,12 +251,17 @@ impl Layer {
     pub fn float_records(&self, weights: &[f32], form: FloatForm) -> Records {
         let places = self.places(1);
         match form {
-            FloatForm::Winograd => {
+            FloatForm::Winograd(side) => {
                 let [apart, pitch] = [self.from.cells as u32, self.from.pitch as u32];
                 let taps = |filter, channel| {
                     std::array::from_fn(|tap| weights[self.weight(filter, channel, tap)])
                 };
-                Records::winograd(self.filters, self.input.channels, apart, pitch, taps)
+                Records::winograd(
+                    side,
+                    [self.filters, self.input.channels],
+                    [apart, pitch],
+                    taps,
+                )
             }
             FloatForm::Filter => self.by_filter(|filter| {
                 let each = places.iter().map(|&(channel, tap, cell)| {
@@ -332,15 +340,17 @@ prop_compose! {
 }
 
 prop_compose! {
-    /// Layers of three by three taps side by side, of even sizes.
-    pub fn even_layers()(
+    /// Layers of three by three taps side by side, whose results fill windows of so many in a line.
+    pub fn windowed_layers(side: usize)(
         layer in layers(2, 1, 1),
         // So that kernels take any number of windows at a time that they know.
-        channels in prop::sample::select(vec![1, 2, 5, 21, 32, 42, 64, Records::WINOGRAD_CHANNELS]),
-        twos in [1..=3usize, 1..=4],
+        channels in prop::sample::select(
+            [1, 2, 3, 5, 10, 16, 21, 32, 42, 64, 144].map(|c: usize| c.min(Records::winograd_channels(side))).to_vec(),
+        ),
+        windows in [1..=3usize, 1..=3],
         slack in [[0..3usize, 0..3, 0..3], [0..3, 0..3, 0..3], [0..3, 0..3, 0..3]],
     ) -> Layer {
-        let size = twos.map(|twos| 2 * twos);
+        let size = windows.map(|windows| side * windows);
         let input = Dims { channels, size: size.map(|size| size + 2) };
         Layer {
             kernel: [3, 3],

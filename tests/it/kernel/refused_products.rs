@@ -162,59 +162,89 @@ fn tiles_fit_their_weights() {
     }
 }
 
-// One quad of two channels, sixteen cells apart, in lines of four.
-fn winograd(quads: usize, channels: usize, apart: u32, pitch: u32, weights: usize) -> Records {
+fn winograd(
+    quads: usize,
+    side: usize,
+    channels: usize,
+    steps: [u32; 2],
+    weights: usize,
+) -> Records {
     Records::Winograd {
         quads,
+        side,
         channels,
-        apart,
-        pitch,
+        apart: steps[0],
+        pitch: steps[1],
         weights: vec![1.0; weights].into(),
     }
 }
 
 #[test]
 fn transformed_taps_fit_their_weights_and_positions() {
-    let window = || vec![at(0, 0, 0), at(1, 1, 0), at(4, 2, 0), at(5, 3, 0)];
-    let new = |records: &Records, positions: Vec<Position>, codes| {
-        let epilogue = epilogue(1, Sink::Floats, ALL);
-        Product::new(records.clone(), epilogue, positions, 4, codes)
-    };
-    let refused = |records: &Records, positions, codes| {
-        assert_eq!(
-            new(records, positions, codes).err(),
-            Some(KernelError::Records)
-        );
-    };
-    let good = winograd(1, 2, 16, 4, 2 * 64);
-    refused(&good, window(), true);
-    refused(&good, window()[..3].to_vec(), false);
-    refused(&good, [window(), vec![at(0, 0, 0)]].concat(), false);
-    assert!(new(&good, vec![], false).is_ok());
-    for records in [
-        winograd(1, 2, 16, 4, 2 * 64 - 1),
-        winograd(1, 2, 16, 4, 2 * 64 + 1),
-        winograd(1, 0, 16, 4, 0),
-        winograd(1, 129, 16, 4, 129 * 64),
-        winograd(HUGE, 2, 16, 4, 2 * 64),
-        winograd(1, 2, 1 << 26, 4, 2 * 64),
-        winograd(1, 2, u32::MAX, 4, 2 * 64),
-        winograd(1, 2, 16, u32::MAX, 2 * 64),
-    ] {
-        refused(&records, window(), false);
-    }
-    // All of the window is needed, and nothing behind; results are made in fours.
-    let product = new(&good, window(), false).unwrap();
-    for kernels in all() {
-        let run = |cells: usize| product.run(kernels, 0..1, &marked(cells), &[], &mut marked(16));
-        assert_eq!(run(31), Err(KernelError::Memory));
-        assert_eq!(run(32), Ok(()));
-        for part in [0..3, 1..4, 1..3, 3..4] {
-            let mut output = marked(16);
-            let run = product.run_part(kernels, (0..1, part), &marked(32), &[], (&mut output, 0));
-            assert_eq!(run, Err(KernelError::Memory));
-            assert_eq!(output, marked(16));
+    for side in [2, 4] {
+        // One window, whose channels lie one after the other.
+        let (pitch, apart) = (side + 2, (side + 2) * (side + 2));
+        let steps = [apart as u32, pitch as u32];
+        let place = |of: usize| at((of / side * pitch + of % side) as u32, of as u32, 0);
+        let window: Vec<Position> = (0..side * side).map(place).collect();
+        let new = |records: &Records, positions: &[Position], codes| {
+            let epilogue = epilogue(1, Sink::Floats, ALL);
+            Product::new(
+                records.clone(),
+                epilogue,
+                positions.to_vec(),
+                window.len(),
+                codes,
+            )
+        };
+        let refused = |records: &Records, positions: &[Position], codes| {
+            let found = new(records, positions, codes).err();
+            assert_eq!(found, Some(KernelError::Records));
+        };
+        let each = 4 * apart;
+        let most = Records::winograd_channels(side);
+        let good = winograd(1, side, 2, steps, 2 * each);
+        refused(&good, &window, true);
+        refused(&good, &window[1..], false);
+        refused(&good, &[&window[..], &window[..1]].concat(), false);
+        assert!(new(&good, &[], false).is_ok());
+        assert!(new(&winograd(1, side, most, steps, most * each), &window, false).is_ok());
+        for records in [
+            winograd(1, side, 2, steps, 2 * each - 1),
+            winograd(1, side, 2, steps, 2 * each + 1),
+            winograd(1, 6 - side, 2, steps, 2 * each),
+            winograd(1, side, 0, steps, 0),
+            winograd(1, side, most + 1, steps, (most + 1) * each),
+            winograd(HUGE, side, 2, steps, 2 * each),
+            winograd(1, side, 2, [1 << 26, steps[1]], 2 * each),
+            winograd(1, side, 2, [u32::MAX, steps[1]], 2 * each),
+            winograd(1, side, 2, [steps[0], u32::MAX], 2 * each),
+        ] {
+            refused(&records, &window, false);
         }
+        // All of the window is needed, and nothing behind; its results are made together.
+        let product = new(&good, &window, false).unwrap();
+        for kernels in all() {
+            let outputs = || marked(4 * window.len());
+            let run =
+                |cells: usize| product.run(kernels, 0..1, &marked(cells), &[], &mut outputs());
+            assert_eq!(run(2 * apart - 1), Err(KernelError::Memory));
+            assert_eq!(run(2 * apart), Ok(()));
+            for part in [0..3, 1..4, 1..3, 3..4] {
+                let (input, mut output) = (marked(2 * apart), outputs());
+                let run = product.run_part(kernels, (0..1, part), &input, &[], (&mut output, 0));
+                assert_eq!(run, Err(KernelError::Memory));
+                assert_eq!(output, outputs());
+            }
+        }
+    }
+    for side in [0, 1, 3, 5, HUGE] {
+        let records = winograd(1, side, 1, [16, 4], 64);
+        let product = Product::new(records, epilogue(1, Sink::Floats, ALL), vec![], 4, false);
+        assert_eq!(product.err(), Some(KernelError::Records));
+        let records = Records::winograd(side, [4, 1], [16, 4], |_, _| [1.0; 9]);
+        let product = Product::new(records, epilogue(1, Sink::Floats, ALL), vec![], 4, false);
+        assert_eq!(product.err(), Some(KernelError::Records));
     }
 }
 

@@ -98,8 +98,9 @@ impl Run<'_> {
         ready: *mut Cell,
     ) {
         let windows = self.positions.len() / (R * R);
-        let mut sums =
-            [const { [const { [const { [const { MaybeUninit::uninit() }; P] }; N] }; N] }; QUAD];
+        // Of two quads: with one window, four filters load more than they multiply.
+        let none = const { [const { [const { MaybeUninit::uninit() }; P] }; N] };
+        let mut sums: [Sums<P, N>; 2] = [[[none; N]; QUAD]; 2];
         for first in (0..windows).step_by(P) {
             // The last ones with those before them.
             let first = first.min(windows - P) * R * R;
@@ -107,12 +108,28 @@ impl Run<'_> {
             // SAFETY: by the contract.
             unsafe {
                 self.transform::<S, P, N, R>(chunk, ready);
-                for quad in self.quads.clone() {
-                    match S::FLOAT_FILTERS {
-                        4 => self.sums::<S, 4, P, N>(quad, ready, &mut sums),
-                        _ => self.sums::<S, 2, P, N>(quad, ready, &mut sums),
+                let mut quad = self.quads.start;
+                while quad < self.quads.end {
+                    let both = P == 1 && S::FLOAT_FILTERS == 4 && quad + 1 < self.quads.end;
+                    let [first, second] = &mut sums;
+                    let made: &[Sums<P, N>] = match S::FLOAT_FILTERS {
+                        4 if both => {
+                            self.sums::<S, 2, 4, P, N>(quad, ready, [first, second]);
+                            &sums
+                        }
+                        4 => {
+                            self.sums::<S, 1, 4, P, N>(quad, ready, [first]);
+                            &sums[..1]
+                        }
+                        _ => {
+                            self.sums::<S, 1, 2, P, N>(quad, ready, [first]);
+                            &sums[..1]
+                        }
+                    };
+                    for sums in made {
+                        self.task(quad).results::<S, P, N, R>(sums, chunk);
+                        quad += 1;
                     }
-                    self.task(quad).results::<S, P, N, R>(&sums, chunk);
                 }
             }
         }
@@ -166,13 +183,13 @@ impl Run<'_> {
         }
     }
 
-    // The sums of a quad's filters.
+    // The sums of the filters of `Q` quads, `F` of each at a time.
     #[inline(always)]
-    unsafe fn sums<S: Lanes, const F: usize, const P: usize, const N: usize>(
+    unsafe fn sums<S: Lanes, const Q: usize, const F: usize, const P: usize, const N: usize>(
         &self,
         quad: usize,
         ready: *const Cell,
-        all: &mut Sums<P, N>,
+        mut all: [&mut Sums<P, N>; Q],
     ) {
         let Records::Winograd {
             channels, weights, ..
@@ -183,34 +200,41 @@ impl Run<'_> {
         // SAFETY: `Product::new` has checked the number of weights, and `transform` has made ready what
         // is read.
         unsafe {
-            let task = self.task(quad);
             for place in 0..N * N {
-                let first = (quad * N * N + place) * channels;
                 for part in (0..QUAD).step_by(F) {
-                    let mut sums = [[S::splat(0.0); P]; F];
+                    let mut sums = [[[S::splat(0.0); P]; F]; Q];
                     // The one place that all results hold once.
                     if place == N + 1 {
-                        for (f, sums) in sums.iter_mut().enumerate() {
-                            let offset = (&*task.filters)[(part + f) % QUAD].filter.offset;
-                            *sums = [S::splat(offset); P];
+                        for (q, sums) in sums.iter_mut().enumerate() {
+                            let filters = &*self.task(quad + q).filters;
+                            for (f, sums) in sums.iter_mut().enumerate() {
+                                let offset = filters[(part + f) % QUAD].filter.offset;
+                                *sums = [S::splat(offset); P];
+                            }
                         }
                     }
-                    let weights = weights.as_ptr().add(first * QUAD + part);
+                    let first = (quad * N * N + place) * channels * QUAD + part;
+                    let weights = weights.as_ptr().add(first);
+                    let further = N * N * channels * QUAD;
                     let ready = ready.add(place * stride::<P>(*channels));
                     for channel in 0..*channels {
                         let ready = ready.add(channel * P);
                         let weights = weights.add(channel * QUAD);
                         for window in 0..P {
                             let x = S::load(ready.add(window).cast());
-                            for (f, sums) in sums.iter_mut().enumerate() {
-                                let weight = S::splat(*weights.add(f));
-                                sums[window] = S::multiply_add(x, weight, sums[window]);
+                            for (q, sums) in sums.iter_mut().enumerate() {
+                                for (f, sums) in sums.iter_mut().enumerate() {
+                                    let weight = S::splat(*weights.add(q * further + f));
+                                    sums[window] = S::multiply_add(x, weight, sums[window]);
+                                }
                             }
                         }
                     }
-                    for (all, sums) in all[part..].iter_mut().zip(sums) {
-                        for (to, sum) in all[place / N][place % N].iter_mut().zip(sums) {
-                            S::store(to.as_mut_ptr().cast(), sum);
+                    for (all, sums) in all.iter_mut().zip(sums) {
+                        for (all, sums) in all[part..].iter_mut().zip(sums) {
+                            for (to, sum) in all[place / N][place % N].iter_mut().zip(sums) {
+                                S::store(to.as_mut_ptr().cast(), sum);
+                            }
                         }
                     }
                 }

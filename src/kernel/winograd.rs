@@ -11,6 +11,9 @@ use super::{Cell, Position, QUAD, Records, Work};
 /// Transformed cells of all channels that lie ready on the stack, 144 KiB.
 const READY: usize = 2304;
 
+/// Sums that wait for all of their places, 36 KiB.
+const WAITING: usize = QUAD * places(4) * 4;
+
 /// Places of a window, and as many of a transformed one, for so many results in a line: two or four.
 pub(super) const fn places(side: usize) -> usize {
     (side + 2) * (side + 2)
@@ -54,10 +57,17 @@ impl Work for Transformed<'_> {
         };
         let windows = self.0.positions.len() / (side * side);
         let most = READY / places(side) / channels.max(1);
+        let most = most.min(WAITING / QUAD / places(side));
         let size = at_a_time(windows, most.min(S::FLOAT_SHARED_POSITIONS));
+        // Here alone, as each of the loops would have its own.
         let mut ready = [const { MaybeUninit::<Cell>::uninit() }; READY + places(4)];
-        let ready = ready.as_mut_ptr().cast();
-        // SAFETY: by `Work::run`; so many windows of all channels fit, and there are as many.
+        let mut sums = [const { MaybeUninit::<Cell>::uninit() }; WAITING];
+        let ready = Ready {
+            cells: ready.as_mut_ptr().cast(),
+            sums: sums.as_mut_ptr().cast(),
+        };
+        // SAFETY: by `Work::run`; so many windows of all channels, and their sums of a quad, fit (of two
+        // quads where it is one window), and there are as many windows.
         unsafe {
             match (side, size) {
                 (2, 6) if S::FLOAT_SHARED_POSITIONS >= 6 => self.0.windows::<S, 6, 4, 2>(ready),
@@ -65,7 +75,6 @@ impl Work for Transformed<'_> {
                 (2, 3) if S::FLOAT_SHARED_POSITIONS >= 3 => self.0.windows::<S, 3, 4, 2>(ready),
                 (2, 2) if S::FLOAT_SHARED_POSITIONS >= 2 => self.0.windows::<S, 2, 4, 2>(ready),
                 (2, _) => self.0.windows::<S, 1, 4, 2>(ready),
-                (_, 6) if S::FLOAT_SHARED_POSITIONS >= 6 => self.0.windows::<S, 6, 6, 4>(ready),
                 (_, 4) if S::FLOAT_SHARED_POSITIONS >= 4 => self.0.windows::<S, 4, 6, 4>(ready),
                 (_, 3) if S::FLOAT_SHARED_POSITIONS >= 3 => self.0.windows::<S, 3, 6, 4>(ready),
                 (_, 2) if S::FLOAT_SHARED_POSITIONS >= 2 => self.0.windows::<S, 2, 6, 4>(ready),
@@ -84,6 +93,15 @@ fn at_a_time(windows: usize, most: usize) -> usize {
         .unwrap_or(1)
 }
 
+/// Memory of a run.
+#[derive(Clone, Copy)]
+struct Ready {
+    /// Transformed windows.
+    cells: *mut Cell,
+    /// Of a type of its own for every number of windows.
+    sums: *mut u8,
+}
+
 /// By filter, row and column of a transformed window of side `N`, and window.
 type Sums<const P: usize, const N: usize> = [[[[MaybeUninit<Cell>; P]; N]; N]; QUAD];
 
@@ -91,16 +109,15 @@ impl Run<'_> {
     // `P` windows at a time, whose side is `N` and that of their results `R`, two less.
     //
     // SAFETY contract: as of `Work::run`; there are `P` windows, and `ready` leads to cells for all places
-    // of all channels of so many, and one for each place.
+    // of all channels of so many, and one for each place, and to aligned sums of a quad, which are nobody
+    // else's; of two quads where `P` is one.
     #[cfg_attr(not(debug_assertions), inline(always))]
     unsafe fn windows<S: Lanes, const P: usize, const N: usize, const R: usize>(
         &self,
-        ready: *mut Cell,
+        ready: Ready,
     ) {
+        let (ready, sums) = (ready.cells, ready.sums.cast::<Sums<P, N>>());
         let windows = self.positions.len() / (R * R);
-        // Of two quads: with one window, four filters load more than they multiply.
-        let none = const { [const { [const { MaybeUninit::uninit() }; P] }; N] };
-        let mut sums: [Sums<P, N>; 2] = [[[none; N]; QUAD]; 2];
         for first in (0..windows).step_by(P) {
             // The last ones with those before them.
             let first = first.min(windows - P) * R * R;
@@ -110,24 +127,18 @@ impl Run<'_> {
                 self.transform::<S, P, N, R>(chunk, ready);
                 let mut quad = self.quads.start;
                 while quad < self.quads.end {
+                    // With one window, four filters load more than they multiply.
                     let both = P == 1 && S::FLOAT_FILTERS == 4 && quad + 1 < self.quads.end;
-                    let [first, second] = &mut sums;
-                    let made: &[Sums<P, N>] = match S::FLOAT_FILTERS {
+                    match S::FLOAT_FILTERS {
                         4 if both => {
-                            self.sums::<S, 2, 4, P, N>(quad, ready, [first, second]);
-                            &sums
+                            let sums = [&mut *sums, &mut *sums.add(1)];
+                            self.sums::<S, 2, 4, P, N>(quad, ready, sums);
                         }
-                        4 => {
-                            self.sums::<S, 1, 4, P, N>(quad, ready, [first]);
-                            &sums[..1]
-                        }
-                        _ => {
-                            self.sums::<S, 1, 2, P, N>(quad, ready, [first]);
-                            &sums[..1]
-                        }
-                    };
-                    for sums in made {
-                        self.task(quad).results::<S, P, N, R>(sums, chunk);
+                        4 => self.sums::<S, 1, 4, P, N>(quad, ready, [&mut *sums]),
+                        _ => self.sums::<S, 1, 2, P, N>(quad, ready, [&mut *sums]),
+                    }
+                    for of in 0..1 + usize::from(both) {
+                        self.task(quad).results::<S, P, N, R>(&*sums.add(of), chunk);
                         quad += 1;
                     }
                 }
@@ -159,19 +170,19 @@ impl Run<'_> {
                     let first = position.input as usize + channel * apart as usize;
                     let from = self.input.as_ptr().add(first);
                     let none = S::splat(0.0);
-                    let mut lines = [[none; N]; N];
+                    let mut columns = [[none; N]; N];
                     // No closures here: a compiler may leave them calls, of no instruction set.
-                    for column in 0..N {
-                        let mut line = [none; N];
-                        for (row, value) in line.iter_mut().enumerate() {
+                    for (column, to) in columns.iter_mut().enumerate() {
+                        for (row, value) in to.iter_mut().enumerate() {
                             *value = S::load(from.add(row * pitch + column).cast());
                         }
-                        let line = windowed::<S, N>(line);
-                        for (row, value) in line.into_iter().enumerate() {
-                            lines[row][column] = value;
-                        }
+                        *to = windowed::<S, N>(*to);
                     }
-                    for (row, line) in lines.into_iter().enumerate() {
+                    for row in 0..N {
+                        let mut line = [none; N];
+                        for (value, column) in line.iter_mut().zip(&columns) {
+                            *value = column[row];
+                        }
                         let line = windowed::<S, N>(line);
                         for (column, value) in line.into_iter().enumerate() {
                             let place = (row * N + column) * stride::<P>(channels);
@@ -263,18 +274,19 @@ impl Task<'_> {
                     // SAFETY: `sums` are complete; by `Work::run`.
                     unsafe {
                         let none = S::splat(0.0);
-                        let mut lines = [[none; N]; R];
-                        for column in 0..N {
+                        let mut columns = [[none; R]; N];
+                        for (column, to) in columns.iter_mut().enumerate() {
                             let mut line = [none; N];
                             for (row, sum) in line.iter_mut().enumerate() {
                                 *sum = S::load(sums[$f][row][column][window].as_ptr().cast());
                             }
-                            let line = result::<S, N, R>(line);
-                            for (row, value) in line.into_iter().enumerate() {
-                                lines[row][column] = value;
-                            }
+                            *to = result::<S, N, R>(line);
                         }
-                        for (line, chunk) in lines.into_iter().zip(chunk.chunks_exact(R)) {
+                        for (row, chunk) in chunk.chunks_exact(R).enumerate() {
+                            let mut line = [none; N];
+                            for (value, column) in line.iter_mut().zip(&columns) {
+                                *value = column[row];
+                            }
                             let line = result::<S, N, R>(line);
                             self.finish_floats::<S, $f, R>(line, chunk);
                         }

@@ -90,8 +90,9 @@ impl Task<'_> {
                         let added = self.epilogue.residual.is_some();
                         macro_rules! call {
                             ($p:literal, $chunk:expr) => {
-                                // Of most chunks alone: there is code enough.
-                                match (known && $p == S::POSITIONS, added) {
+                                // Of most chunks alone, and of half of one, as tiles of two by two have:
+                                // there is code enough.
+                                match (known && ($p == S::POSITIONS || 2 * $p == S::POSITIONS), added) {
                                     (true, false) => {
                                         self.codes_by_filter::<S, ToCodes, $p>(records, $chunk)
                                     }

@@ -229,7 +229,7 @@ impl Inner {
         // had their processors.
         const UNSURE: u32 = 3;
         // What the threads must bring: less, and a busy machine makes them slower than one.
-        const GAIN: f64 = 1.3;
+        const GAIN: f64 = 1.15;
         let Some(plans) = self.plans.as_ref().filter(|_| self.team.threads() > 1) else {
             return Ok(true);
         };

@@ -151,7 +151,7 @@ pub enum Records {
 }
 
 impl Records {
-    /// The most channels of filters that are transformed for two or four results in a line.
+    /// The most channels of filters that are transformed for two or four results in a line; of others, 0.
     ///
     /// ```
     /// use burn_compress::kernel::Records;
@@ -251,9 +251,12 @@ impl Records {
                 channels,
                 ..
             } => {
-                let products = 2 * channels * winograd::places(*side) / (side * side).max(1);
-                let cost = products + 8 * channels / (*quads).max(1) + 20;
-                return if quad < *quads { cost } else { 0 };
+                let channels = (*channels).min(Self::winograd_channels(*side));
+                if quad >= *quads || channels == 0 {
+                    return 0;
+                }
+                let products = 2 * channels * winograd::places(*side) / (side * side);
+                return products + 8 * channels / quads + 20;
             }
         };
         let mut starts = starts.iter().skip(quad.saturating_mul(filters));

@@ -19,9 +19,12 @@ pub(super) const fn places(side: usize) -> usize {
     (side + 2) * (side + 2)
 }
 
-/// The most channels, of which one window is ready then.
+/// The most channels, of which one window is ready then; none for other sides.
 pub(super) const fn channels(side: usize) -> usize {
-    READY / places(side)
+    match side {
+        2 | 4 => READY / places(side),
+        _ => 0,
+    }
 }
 
 /// The taps of a filter's channel, `[row][column]`, as [`Records::Winograd`] holds them: `G g Gᵀ`.

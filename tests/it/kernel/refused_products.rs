@@ -239,6 +239,9 @@ fn transformed_taps_fit_their_weights_and_positions() {
         }
     }
     for side in [0, 1, 3, 5, HUGE] {
+        assert_eq!(Records::winograd_channels(side), 0);
+        let records = winograd(1, side, HUGE, [16, 4], 64);
+        assert_eq!(records.cost(0), 0);
         let records = winograd(1, side, 1, [16, 4], 64);
         let product = Product::new(records, epilogue(1, Sink::Floats, ALL), vec![], 4, false);
         assert_eq!(product.err(), Some(KernelError::Records));

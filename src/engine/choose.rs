@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 use super::arguments::{sink, start};
 use super::layout::Layout;
 use super::stage::{Kind, Weighted};
-use super::table::{DENSE, LayerRow, SPARSE, TILED, WINOGRAD_2, WINOGRAD_4};
+use super::table::{DENSE, LayerRow, SPARSE, TILED, WINOGRAD};
 use super::winograd::by_window;
 use crate::kernel::{
     Cell, Cells, Epilogue, Filter, KernelError, Kernels, Position, Product, QUAD, Records, Residual,
@@ -105,16 +105,15 @@ pub(super) fn choose(
             SPARSE => (SPARSE, Some(weighted.by_filter(from))),
             DENSE => (DENSE, weighted.shared(from)),
             TILED => (TILED, weighted.tiled(from)),
-            // Other threads may lay the result line by line.
-            WINOGRAD_2 => match weighted.winograd(2, from, to) {
-                None => (DENSE, weighted.shared(from)),
-                records => (WINOGRAD_2, records),
-            },
-            WINOGRAD_4 => match weighted.winograd(4, from, to) {
-                None => (DENSE, weighted.shared(from)),
-                records => (WINOGRAD_4, records),
-            },
-            _ => return Err(KernelError::Records),
+            other => {
+                let known = WINOGRAD.into_iter().find(|(name, _)| *name == other);
+                let (name, side) = known.ok_or(KernelError::Records)?;
+                match weighted.winograd(side, from, to) {
+                    // Other threads may lay the result line by line.
+                    None => (DENSE, weighted.shared(from)),
+                    records => (name, records),
+                }
+            }
         };
         return Ok(Chosen {
             product: way.of(product(records.ok_or(KernelError::Records)?)?),
@@ -126,7 +125,7 @@ pub(super) fn choose(
         });
     }
     let mut candidates = vec![(SPARSE, weighted.by_filter(from))];
-    for (name, side) in [(WINOGRAD_2, 2), (WINOGRAD_4, 4)] {
+    for (name, side) in WINOGRAD {
         let records = weighted.winograd(side, from, to);
         candidates.extend(records.map(|records| (name, records)));
     }
@@ -146,9 +145,9 @@ pub(super) fn choose(
     let started = Instant::now();
     for (name, records) in candidates {
         let mut product = product(records)?;
-        let ways = match name {
-            TILED => tiled_ways(to),
-            WINOGRAD_2 | WINOGRAD_4 => vec![Way::Blocks(to.tile[0] * to.tile[1])],
+        let ways = match product.records() {
+            Records::Tiles { .. } => tiled_ways(to),
+            Records::Winograd { .. } => vec![Way::Blocks(to.tile[0] * to.tile[1])],
             _ => ways(weighted, from, to),
         };
         let mut best = (None, ways[0]);

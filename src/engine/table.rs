@@ -6,8 +6,8 @@ use serde::{Deserialize, Serialize};
 pub(super) const SPARSE: &str = "sparse";
 pub(super) const DENSE: &str = "dense";
 pub(super) const TILED: &str = "tiled";
-pub(super) const WINOGRAD_2: &str = "winograd 2x2";
-pub(super) const WINOGRAD_4: &str = "winograd 4x4";
+/// With their results in a line of a window.
+pub(super) const WINOGRAD: [(&str, usize); 2] = [("winograd 2x2", 2), ("winograd 4x4", 4)];
 
 /// What was chosen for a layer, and what it costs, for one pass: sixteen images, or one.
 ///
@@ -31,9 +31,9 @@ pub struct LayerRow {
     /// Path of the layer.
     pub layer: String,
     /// What runs it: `sparse` (each filter its own places), `dense` (four filters share them), `tiled`
-    /// (sixteen, in a matrix unit), `winograd 2x2` and `winograd 4x4` (windows and filters of
-    /// floats transformed, for so many results each), the name of an operation on cells, or `plain NAME` for the reference's
-    /// own code.
+    /// (sixteen, in a matrix unit), `winograd 2x2` and `winograd 4x4` (windows and filters of floats
+    /// transformed, for so many results each), the name of an operation on cells, or `plain NAME` for the
+    /// reference's own code.
     pub kernel: String,
     /// Multiply-adds of a pass with weights that are not zero; 0 for other operations.
     pub multiply_adds: u64,
@@ -71,7 +71,9 @@ impl LayerRow {
     /// How many times faster it is than the fastest of its kernels that take all weights (`dense`, `tiled`,
     /// `winograd`), where both were measured: 1 where compression gained nothing.
     pub fn gain(&self) -> Option<f64> {
-        let full = |kernel: &str| matches!(kernel, DENSE | TILED | WINOGRAD_2 | WINOGRAD_4);
+        let full = |kernel: &str| {
+            matches!(kernel, DENSE | TILED) || WINOGRAD.iter().any(|(name, _)| *name == kernel)
+        };
         let chosen = self.tried?;
         if full(&self.kernel) {
             return Some(1.0);

@@ -7,8 +7,8 @@ use super::stage::{WeightValues, Weighted};
 use crate::kernel::{Position, QUAD, Records};
 
 impl Weighted<'_> {
-    /// Filters transformed for two or four results in a line; none of codes, of other kernels or in groups, of many channels, and where results
-    /// do not fill windows, or lie line by line.
+    /// Filters transformed for two or four results in a line; none of codes, of other kernels or in groups,
+    /// of many channels, and where results do not fill windows, or lie line by line.
     pub fn winograd(&self, side: usize, from: &Layout, to: &Layout) -> Option<Records> {
         let WeightValues::Floats(values) = &self.weights else {
             return None;
@@ -29,11 +29,8 @@ impl Weighted<'_> {
             std::array::from_fn(|tap| values[first + tap])
         };
         let sizes = [self.filters(), self.channels];
-        let transformed = || Records::winograd(side, sizes, [1, 1], taps);
-        let weights = self.found.taps[side / 4].get_or_init(|| match transformed() {
-            Records::Winograd { weights, .. } => weights,
-            _ => Arc::default(),
-        });
+        let transformed = || Arc::new(Records::transformed(side, sizes, taps));
+        let weights = self.found.taps[side / 4].get_or_init(transformed);
         Some(Records::Winograd {
             quads: self.filters().div_ceil(QUAD),
             side,

@@ -29,6 +29,7 @@ mod sliced;
 mod slices;
 mod steps;
 mod sums;
+mod taps;
 mod team;
 mod tiled;
 mod windows;

@@ -27,28 +27,6 @@ pub(super) const fn channels(side: usize) -> usize {
     }
 }
 
-/// The taps of a filter's channel, `[row][column]`, as [`Records::Winograd`] holds them: `G g Gᵀ`.
-pub(super) fn transform(taps: [f32; 9], side: usize) -> Vec<f32> {
-    let line = |[a, b, c]: [f64; 3]| -> Vec<f64> {
-        match side {
-            2 => vec![a, (a + b + c) / 2.0, (a - b + c) / 2.0, c],
-            _ => vec![
-                a / 4.0,
-                -(a + b + c) / 6.0,
-                (b - a - c) / 6.0,
-                (a + 2.0 * b + 4.0 * c) / 24.0,
-                (a - 2.0 * b + 4.0 * c) / 24.0,
-                c,
-            ],
-        }
-    };
-    let taps = taps.map(f64::from);
-    let [a, b, c] = [0, 1, 2].map(|x| line([taps[x], taps[3 + x], taps[6 + x]]));
-    let rows = a.iter().zip(b).zip(c);
-    let rows = rows.flat_map(|((&a, b), c)| line([a, b, c]));
-    rows.map(|value| value as f32).collect()
-}
-
 /// A run of a product whose weights are transformed.
 pub(super) struct Transformed<'a>(pub Run<'a>);
 

@@ -3,7 +3,7 @@
 use super::layout::{Layout, Sites};
 use super::stage::{Kind, PerElement, Pool, Shape, Weighted};
 use crate::graph::Window;
-use crate::kernel::{Cell, Elementwise, Pooling, Position, Sink, Windows};
+use crate::kernel::{Elementwise, Pooling, Position, Sink, Windows};
 
 /// Bytes or floats.
 pub(super) fn sink(kind: Kind) -> Sink {
@@ -63,8 +63,9 @@ pub(super) fn windows(pool: &Pool, to: &Layout, from: &Layout, sites: Sites) -> 
             (taps.collect(), vec![position])
         }
     };
-    let across = pool.window.is_none() && sites == Sites::Tiles;
-    let summed = taps.len() * if across { Cell::SITES } else { 1 };
+    // All rows and columns are those of all tiles.
+    let across = if pool.window.is_none() { sites.tiles() } else { 1 };
+    let summed = taps.len() * across;
     let low = match from.shape.kind {
         Kind::Codes { low } => low,
         Kind::Floats => 0,

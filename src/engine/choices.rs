@@ -27,8 +27,10 @@ pub struct Choices {
     /// Whether one image runs on one thread, whatever the threads.
     pub alone: bool,
     pub(super) one: Vec<Kept>,
-    pub(super) sixteen: Vec<Kept>,
-    /// Where sixteen images are together only from this stage on, of one by one before it.
+    /// Of several images together: how many those are, and from which stage on, where they are one by one
+    /// before it.
+    pub(super) many: Vec<Kept>,
+    pub(super) together: Option<usize>,
     #[serde(default)]
     pub(super) cut: Option<usize>,
     /// How the channels of tensors are ordered.

@@ -174,7 +174,7 @@ fn window_demand(
     let axis = |axis: usize| {
         let tile = match sites {
             Sites::Images => input[axis],
-            Sites::Tiles => to[axis] * window.stride[axis],
+            Sites::Quarters | Sites::Tiles => to[axis] * window.stride[axis],
         };
         let before = window.padding[axis].0;
         let extent = (to[axis].max(1) - 1) * window.stride[axis]

@@ -8,6 +8,8 @@ use crate::kernel::{Cell, Edges, Frame, Gather, Move, SiteMap};
 pub(super) enum Sites {
     /// Sixteen images.
     Images,
+    /// Four images, each in tiles, two by two.
+    Quarters,
     /// Tiles of one image, four by four.
     Tiles,
 }
@@ -15,40 +17,42 @@ pub(super) enum Sites {
 impl Sites {
     /// Images of a pass.
     pub fn images(self) -> usize {
-        match self {
-            Self::Images => Cell::SITES,
-            Self::Tiles => 1,
-        }
+        Cell::SITES / self.tiles()
     }
 
-    /// Tiles in rows and columns.
-    fn grid(self) -> [usize; 2] {
+    /// Tiles of an image, in neighbouring sites.
+    pub fn tiles(self) -> usize {
+        self.side() * self.side()
+    }
+
+    /// Tiles in a row, and in a column.
+    fn side(self) -> usize {
         match self {
-            Self::Images => [1, 1],
-            Self::Tiles => [4, 4],
+            Self::Images => 1,
+            Self::Quarters => 2,
+            Self::Tiles => 4,
         }
     }
 
     /// Rows and columns of a tile of an image of this size.
     pub fn tile(self, size: [usize; 2]) -> [usize; 2] {
-        let grid = self.grid();
-        [size[0].div_ceil(grid[0]), size[1].div_ceil(grid[1])]
+        size.map(|length| length.div_ceil(self.side()))
     }
 
     /// The first row and column of a site's tile.
     fn origin(self, site: usize, tile: [usize; 2]) -> [usize; 2] {
-        match self {
-            Self::Images => [0, 0],
-            Self::Tiles => [site / 4 * tile[0], site % 4 * tile[1]],
-        }
+        let of = site % self.tiles();
+        [of / self.side() * tile[0], of % self.side() * tile[1]]
     }
 
-    /// The site of a tile.
+    /// The image of a site.
+    fn image(self, site: usize) -> usize {
+        site / self.tiles()
+    }
+
+    /// The site of an image's tile.
     fn site(self, image: usize, [row, column]: [usize; 2]) -> usize {
-        match self {
-            Self::Images => image,
-            Self::Tiles => row * 4 + column,
-        }
+        image * self.tiles() + row * self.side() + column
     }
 }
 
@@ -167,6 +171,15 @@ impl Layout {
         self.fill.cell(self.shape.kind)
     }
 
+    /// The same; zeros where nobody looks.
+    pub fn known_fill(&self) -> Cell {
+        let fill = match self.fill {
+            Fill::Any => Fill::Zero,
+            fill => fill,
+        };
+        fill.cell(self.shape.kind)
+    }
+
     fn size(&self) -> [usize; 2] {
         [self.shape.rows, self.shape.columns]
     }
@@ -181,14 +194,16 @@ impl Layout {
 
     /// The site and cell that hold a place of an image, the site being one of those that `site` may
     /// read: of its own image.
-    fn holder(&self, site: usize, [row, column]: [usize; 2]) -> (usize, usize) {
-        let tile = [row / self.tile[0].max(1), column / self.tile[1].max(1)];
-        let inner = [row % self.tile[0].max(1), column % self.tile[1].max(1)];
-        let cell = self.cell(inner[0] as isize, inner[1] as isize);
-        match self.sites {
-            Sites::Images => (site, self.cell(row as isize, column as isize)),
-            Sites::Tiles => (self.sites.site(0, tile), cell),
-        }
+    fn holder(&self, site: usize, place: [usize; 2]) -> (usize, usize) {
+        self.spot(self.sites.image(site), place)
+    }
+
+    /// The site and cell that hold a place of an image.
+    pub fn spot(&self, image: usize, [row, column]: [usize; 2]) -> (usize, usize) {
+        let [rows, columns] = self.tile.map(|length| length.max(1));
+        let site = self.sites.site(image, [row / rows, column / columns]);
+        let inner = [row % rows, column % columns].map(|at| at as isize);
+        (site, self.cell(inner[0], inner[1]))
     }
 
     /// All rows and columns of a plane, the halo included.
@@ -332,6 +347,24 @@ impl Layout {
         gather
     }
 
+    /// A plane of all images made of one of each, which lie one after the other in another layout, of one
+    /// image; halo and sites beyond the image included.
+    pub fn regroup(&self, from: &Self) -> Gather {
+        let mut gather = Gather::default();
+        for (row, column) in self.all() {
+            let to = self.cell(row, column) as u32;
+            let map: SiteMap = std::array::from_fn(|site| {
+                let of = self.sites.image(site) * from.cells();
+                self.place(site, row, column).map_or(-1, |place| {
+                    let (from_site, cell) = from.spot(0, place);
+                    ((of + cell) * Cell::SITES + from_site) as i32
+                })
+            });
+            gather.push(to, map);
+        }
+        gather
+    }
+
     /// Where the sites lie in images `[N, C, H, W]`, of which there may be fewer than sites.
     pub fn frame(&self, images: usize) -> Frame {
         let [rows, columns] = self.size();
@@ -344,10 +377,9 @@ impl Layout {
                 inside(rows, row, self.tile[0]),
                 inside(columns, column, self.tile[1]),
             );
-            match self.sites {
-                Sites::Images => (site < images).then_some((site * image, part)),
-                Sites::Tiles => Some((row.min(rows) * columns + column.min(columns), part)),
-            }
+            let of = self.sites.image(site);
+            let first = of * image + row.min(rows) * columns + column.min(columns);
+            (of < images).then_some((first, part))
         });
         Frame {
             channels: self.shape.channels,

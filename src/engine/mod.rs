@@ -28,7 +28,6 @@ mod plans;
 mod prepare;
 mod program;
 mod rearrange;
-mod regroup;
 mod reorder;
 mod runner;
 mod sieve;

@@ -4,7 +4,6 @@ use std::ops::Range;
 
 use super::EngineError;
 use super::by_line::{Halo, Lines, PoolByLine, ProductByLine};
-use super::regroup::Regroup;
 use crate::graph::integer::{Elements, Grid, IntegerModel, Operand, execute_alone};
 use crate::kernel::{
     Cell, Edges, Element, Elementwise, Frame, Gather, InputGrid, Kernels, Product, Sink, Windows,
@@ -35,8 +34,13 @@ pub(super) enum OperationWork {
         /// Of the one plane, where units are lines, not planes.
         lines: Option<Lines>,
     },
-    /// Tensors of another plan, of sixteen images.
-    Regroup(Regroup),
+    /// Tensors that another plan has made, one after the other.
+    Regroup {
+        gather: Gather,
+        /// Cells from a plane of them to the next.
+        plane: usize,
+        fill: Cell,
+    },
     Halo(Halo),
     Product(Product),
     ProductByLine(ProductByLine),
@@ -210,7 +214,16 @@ impl Operation {
                     None => *finite = frame.write(kernels, input, *grid, units, write)?,
                 }
             }
-            OperationWork::Regroup(regroup) => regroup.run(context.made, units, write),
+            OperationWork::Regroup {
+                gather,
+                plane,
+                fill,
+            } => {
+                for (unit, write) in units.zip(write.chunks_exact_mut(self.unit)) {
+                    let from = context.made.get(unit * plane..).unwrap_or(&[]);
+                    gather.run(kernels, from, write, fill)?;
+                }
+            }
             OperationWork::Halo(halo) => {
                 let read = reads.first().copied();
                 halo.run(kernels, units, read, (write, self.unit))?;

@@ -1,4 +1,4 @@
-//! A plan: the operations of a pass of sixteen images, or of one, and the memory they share.
+//! A plan: the operations of a pass of several images, or of one, and the memory they share.
 
 use std::ops::Range;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -141,7 +141,7 @@ impl Plan {
                     last: buffers[buffer].last,
                 })
                 .collect(),
-            made: begin.map_or(0, |begin| begin.layout.cells() * Cell::SITES),
+            made: begin.map_or(0, |begin| begin.layout.cells() * sites.images()),
             operations: built.operations,
         })
     }

@@ -13,15 +13,15 @@ use crate::kernel::{Cell, Kernels};
 #[derive(Debug)]
 pub(super) struct Plans {
     pub one: Plan,
-    /// None where sixteen images run faster one by one.
+    /// None where images run faster one by one.
     pub many: Option<Many>,
     pub orders: Vec<Order>,
 }
 
-/// How sixteen images run together.
+/// How several images run together.
 #[derive(Debug)]
 pub(super) enum Many {
-    /// In the lanes from the first operation on.
+    /// Sixteen in the lanes from the first operation on.
     Whole(Box<Plan>),
     /// One by one as long as they are large.
     Split(Box<Split>),
@@ -67,14 +67,14 @@ impl Plans {
         let each = one.cells * Cell::BYTES;
         let many = match each.saturating_mul(Cell::SITES) <= NEAR {
             true => {
-                let kept = known.map_or(&[][..], |known| &known.sixteen);
+                let kept = known.map_or(&[][..], |known| &known.many);
                 let chooser = Chooser::new(choice, kept);
                 let mut plan = Plan::new(part(Sites::Images), kernels, threads, chooser)?;
                 plan.measure(model, kernels)?;
                 Some(Many::Whole(Box::new(plan)))
             }
             false => {
-                let split = Split::find(model, &stages, &one, kernels, threads, choice, known)?;
+                let split = Split::find(part(Sites::Tiles), &one, kernels, threads, choice, known)?;
                 split.map(|split| Many::Split(Box::new(split)))
             }
         };
@@ -83,10 +83,11 @@ impl Plans {
 
     /// What runs the layers of a batch.
     pub fn layers(&self, batch: usize) -> &[LayerRow] {
-        match &self.many {
-            Some(Many::Whole(plan)) if batch >= Cell::SITES => &plan.layers,
-            Some(Many::Split(split)) if batch >= Cell::SITES => &split.layers,
-            _ => &self.one.layers,
+        let many = self.many.as_ref();
+        match many.filter(|many| batch >= many.plan().sites.images()) {
+            None => &self.one.layers,
+            Some(Many::Whole(plan)) => &plan.layers,
+            Some(Many::Split(split)) => &split.layers,
         }
     }
 }

@@ -130,7 +130,8 @@ impl Program {
             isa: kernels.isa(),
             alone: false,
             one: kept(plans.as_ref().map(|plans| &plans.one)),
-            sixteen: kept(many.map(Many::plan)),
+            many: kept(many.map(Many::plan)),
+            together: many.map(|many| many.plan().sites.images()),
             orders: plans
                 .as_ref()
                 .map_or(Vec::new(), |plans| plans.orders.clone()),
@@ -182,7 +183,7 @@ impl Program {
         self.inner.team.threads()
     }
 
-    /// What runs each layer of a pass of one image, or of sixteen where the batch has as many.
+    /// What runs each layer of a pass of one image, or of several where the batch has as many.
     pub fn layers(&self, batch: usize) -> &[LayerRow] {
         match &self.inner.plans {
             Some(plans) => plans.layers(batch),

@@ -30,9 +30,12 @@ pub(super) struct Workspace {
     // One for each thread.
     memories: Vec<Mutex<Memory>>,
     padded: Vec<f32>,
-    // What the first layers made of sixteen images.
-    made: Cells,
+    // What the first layers made of the images of a pass; one for each thread.
+    made: Vec<Mutex<Cells>>,
 }
+
+/// A pass on a thread of this number, on images and memory of its own; tells whether the images were finite.
+type Pass<'a> = dyn Fn(usize, &[f32], &mut Cells) -> Result<bool, EngineError> + Sync + 'a;
 
 #[derive(Debug)]
 struct Memory {
@@ -50,13 +53,13 @@ impl Inner {
             return Ok(());
         };
         let mut workspace = self.take();
-        let whole = batch / Cell::SITES * Cell::SITES;
+        let images = plans.many.as_ref().map_or(1, |many| many.plan().sites.images());
         // Sixteen in one pass cost about as much as ten one by one.
-        let rest = batch - whole;
+        let rest = batch % images;
         let together = match plans.many {
             None => 0,
             Some(Many::Whole(_)) if rest > 10 => batch,
-            Some(_) => whole,
+            Some(_) => batch - rest,
         };
         let (input_many, input_few) = input.split_at(together * each);
         let (output_many, output_few) = output.split_at_mut(together * made);
@@ -106,41 +109,16 @@ impl Inner {
     ) -> Result<(), EngineError> {
         let (each, made) = self.each;
         let images = plan.sites.images();
-        let threads = self.team.threads();
+        if !plan.whole_input {
+            let run = |_: usize, input: &[f32], cells: &mut Cells| {
+                let context = self.context(input, images);
+                plan.run(true, &self.team, &context, cells)
+            };
+            let memories = &mut workspace.memories;
+            (input, output) = self.one_each(plan, memories, (input, output), &run)?;
+        }
         while !input.is_empty() {
-            let left = input.len() / each;
-            if threads > 1 && left >= images * threads && !plan.whole_input {
-                let (now, after) = input.split_at(images * threads * each);
-                let (to, later) = output.split_at_mut(images * threads * made);
-                let work = |thread: usize| {
-                    let Some(memory) = workspace.memories.get(thread) else {
-                        return;
-                    };
-                    let mut memory = lock(memory);
-                    let input = &now[thread * images * each..(thread + 1) * images * each];
-                    let context = self.context(input, images);
-                    let result = plan.run(true, &self.team, &context, &mut memory.cells);
-                    memory.result = Some(result);
-                };
-                if !self.team.try_run(&work) {
-                    (0..threads).for_each(work);
-                }
-                for (memory, to) in workspace
-                    .memories
-                    .iter_mut()
-                    .zip(to.chunks_mut(images * made))
-                {
-                    let memory = memory.get_mut().unwrap_or_else(PoisonError::into_inner);
-                    match memory.result.take() {
-                        Some(result) => finite(result?)?,
-                        None => continue,
-                    }
-                    to.copy_from_slice(plan.output(&memory.cells, to.len()));
-                }
-                (input, output) = (after, later);
-                continue;
-            }
-            let now = left.min(images);
+            let now = (input.len() / each).min(images);
             let (here, after) = input.split_at(now * each);
             let (to, later) = output.split_at_mut(now * made);
             let Workspace {
@@ -170,7 +148,44 @@ impl Inner {
         Ok(())
     }
 
-    // All images, sixteen at a time: first layers one by one, each thread its own; the others together.
+    // Passes of a plan, one for each thread, as long as there are so many; what is left.
+    fn one_each<'a, 'b>(
+        &self,
+        plan: &Plan,
+        memories: &mut [Mutex<Memory>],
+        (mut input, mut output): (&'a [f32], &'b mut [f32]),
+        run: &Pass<'_>,
+    ) -> Result<(&'a [f32], &'b mut [f32]), EngineError> {
+        let threads = self.team.threads();
+        let images = plan.sites.images();
+        let (each, made) = (self.each.0 * images, self.each.1 * images);
+        while threads > 1 && input.len() >= threads * each {
+            let (now, after) = input.split_at(threads * each);
+            let (to, later) = output.split_at_mut(threads * made);
+            let work = |thread: usize| {
+                if let Some(memory) = memories.get(thread) {
+                    let mut memory = lock(memory);
+                    let result = run(thread, &now[thread * each..][..each], &mut memory.cells);
+                    memory.result = Some(result);
+                }
+            };
+            if !self.team.try_run(&work) {
+                (0..threads).for_each(work);
+            }
+            for (memory, to) in memories.iter_mut().zip(to.chunks_mut(made)) {
+                let memory = memory.get_mut().unwrap_or_else(PoisonError::into_inner);
+                match memory.result.take() {
+                    Some(result) => finite(result?)?,
+                    None => continue,
+                }
+                to.copy_from_slice(plan.output(&memory.cells, to.len()));
+            }
+            (input, output) = (after, later);
+        }
+        Ok((input, output))
+    }
+
+    // All images, some at a time: first layers one by one, the others together.
     fn split_passes(
         &self,
         (one, split): (&Plan, &Split),
@@ -178,47 +193,75 @@ impl Inner {
         input: &[f32],
         output: &mut [f32],
     ) -> Result<(), EngineError> {
-        const SITES: usize = Cell::SITES;
-        let (each, made) = self.each;
-        let passes = input.chunks_exact(SITES * each);
-        for (input, output) in passes.zip(output.chunks_exact_mut(SITES * made)) {
+        let (each, images) = (self.each.0, split.back.sites.images());
+        let Workspace { memories, made, .. } = workspace;
+        let run = |thread: usize, input: &[f32], cells: &mut Cells| {
+            let mut made = lock(&made[thread]);
+            for (input, tensor) in input.chunks(each).zip(made.chunks_mut(split.place.len())) {
+                if !self.first((one, split), input, cells, tensor)? {
+                    return Ok(false);
+                }
+            }
+            self.back(split, true, &made, cells)
+        };
+        let (input, output) = self.one_each(&split.back, memories, (input, output), &run)?;
+        let tensors: &mut [Cell] = made[0].get_mut().unwrap_or_else(PoisonError::into_inner);
+        let passes = input.chunks_exact(images * each);
+        for (input, output) in passes.zip(output.chunks_exact_mut(images * self.each.1)) {
             let all_finite = AtomicBool::new(true);
-            let Workspace { memories, made, .. } = &mut *workspace;
-            let tensors = &mut made[..split.cells()];
             let front = |alone: bool, tensors: &mut [Cell]| {
                 let (steps, shares) = if alone { &split.alone } else { &split.shared };
                 let work = |_: usize, thread: usize, _: &[&[Cell]], write: &mut [Cell]| {
                     let mut memory = lock(&memories[thread]);
                     let tensors = write.chunks_exact_mut(split.place.len());
                     for (image, tensor) in shares[thread].clone().zip(tensors) {
-                        let context = self.context(&input[image * each..][..each], 1);
-                        let cells = &mut memory.cells;
-                        if !one.run_first(&split.first, &self.team, &context, cells)? {
+                        let input = &input[image * each..][..each];
+                        if !self.first((one, split), input, &mut memory.cells, tensor)? {
                             all_finite.store(false, Ordering::Relaxed);
                         }
-                        tensor.copy_from_slice(&cells[split.place.clone()]);
                     }
                     Ok(())
                 };
                 steps.run::<EngineError>(&self.team, tensors, &work)
             };
-            or_alone(|alone| front(alone, tensors))?;
+            or_alone(|alone| front(alone, &mut *tensors))?;
             finite(all_finite.into_inner())?;
             let memory = memories[0]
                 .get_mut()
                 .unwrap_or_else(PoisonError::into_inner);
-            let context = Context {
-                made: &*tensors,
-                ..self.context(&[], SITES)
-            };
-            or_alone(|alone| {
-                split
-                    .back
-                    .run(alone, &self.team, &context, &mut memory.cells)
-            })?;
+            or_alone(|alone| self.back(split, alone, tensors, &mut memory.cells))?;
             output.copy_from_slice(split.back.output(&memory.cells, output.len()));
         }
         Ok(())
+    }
+
+    // The first layers of an image; tells whether it was finite.
+    fn first(
+        &self,
+        (one, split): (&Plan, &Split),
+        input: &[f32],
+        cells: &mut Cells,
+        tensor: &mut [Cell],
+    ) -> Result<bool, EngineError> {
+        let context = self.context(input, 1);
+        let finite = one.run_first(&split.first, &self.team, &context, cells)?;
+        tensor.copy_from_slice(&cells[split.place.clone()]);
+        Ok(finite)
+    }
+
+    // The layers after those.
+    fn back(
+        &self,
+        split: &Split,
+        alone: bool,
+        made: &[Cell],
+        cells: &mut Cells,
+    ) -> Result<bool, EngineError> {
+        let context = Context {
+            made,
+            ..self.context(&[], split.back.sites.images())
+        };
+        split.back.run(alone, &self.team, &context, cells)
     }
 
     // Tries one image on one thread and on all.
@@ -267,23 +310,23 @@ impl Inner {
     pub fn workspace(&self) -> Workspace {
         let many = self.plans.as_ref().and_then(|plans| plans.many.as_ref());
         let one = self.plans.as_ref().map_or(0, |plans| plans.one.cells);
-        // Those of the calling thread, of the others, and of tensors between two plans.
-        let (first, others, made) = match many {
-            None => (one, one, 0),
-            Some(Many::Whole(plan)) => (one.max(plan.cells), one.max(plan.cells), 0),
-            Some(Many::Split(split)) => (one.max(split.back.cells), one, split.cells()),
+        // Those of a pass, and of tensors between two plans.
+        let (cells, made) = match many {
+            None => (one, 0),
+            Some(Many::Whole(plan)) => (one.max(plan.cells), 0),
+            Some(Many::Split(split)) => (one.max(split.back.cells), split.cells()),
         };
-        let memory = |thread: usize| {
-            let cells = if thread == 0 { first } else { others };
+        let memory = |_| {
             Mutex::new(Memory {
                 cells: Cells::new(cells),
                 result: None,
             })
         };
+        let threads = 0..self.team.threads();
         Workspace {
-            memories: (0..self.team.threads()).map(memory).collect(),
+            memories: threads.clone().map(memory).collect(),
             padded: Vec::new(),
-            made: Cells::new(made),
+            made: threads.map(|_| Mutex::new(Cells::new(made))).collect(),
         }
     }
 

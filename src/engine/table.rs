@@ -9,7 +9,7 @@ pub(super) const TILED: &str = "tiled";
 /// With their results in a line of a window.
 pub(super) const WINOGRAD: [(&str, usize); 2] = [("winograd 2x2", 2), ("winograd 4x4", 4)];
 
-/// What was chosen for a layer, and what it costs, for one pass: sixteen images, or one.
+/// What was chosen for a layer, and what it costs, for one pass: of several images, or one.
 ///
 /// ```
 /// use burn_compress::engine::LayerRow;

@@ -23,7 +23,12 @@ macro_rules! chunks {
                 4 if $most >= 4 => $call!(4, chunk),
                 3 if $most >= 3 => $call!(3, chunk),
                 2 if $most >= 2 => $call!(2, chunk),
-                _ => chunk.chunks(1).for_each(|one| $call!(1, one)),
+                // No closure here: a compiler may leave it a call, of no instruction set.
+                _ => {
+                    for one in chunk.chunks(1) {
+                        $call!(1, one);
+                    }
+                }
             }
         }
     }};

@@ -163,7 +163,7 @@ impl Gather {
     pub fn push(&mut self, to: u32, map: SiteMap) {
         const SITES: i32 = Cell::SITES as i32;
         // Parts of a cell that take as long as its sites one by one.
-        const FEW: usize = 3;
+        const FEW: usize = 4;
         let furthest = map.iter().filter_map(|&place| usize::try_from(place).ok());
         let read = furthest.max().map_or(0, |place| place / Cell::SITES + 1);
         self.needs.0 = self.needs.0.max(read);

@@ -28,6 +28,23 @@ impl Run<'_> {
         }
     }
 
+    // Asks for the records of a slice, which lie in many places: no processor sees them coming.
+    #[inline(always)]
+    fn prefetch<S: Lanes>(&self, quad: usize, slice: usize) {
+        let (Some(slices), true) = (&self.product.slices, quad < self.quads.end) else {
+            return;
+        };
+        match &self.product.records {
+            Records::Filter { records, .. } => {
+                for filter in quad * QUAD..(quad + 1) * QUAD {
+                    ask::<S, _>(records, slices.range(filter, slice));
+                }
+            }
+            Records::Shared { records, .. } => ask::<S, _>(records, slices.range(quad, slice)),
+            Records::Tiles { .. } | Records::Winograd { .. } => {}
+        }
+    }
+
     // Unoptimized, a frame of all of them inlined is 1.9 MB, about the stack of a thread.
     #[cfg_attr(not(debug_assertions), inline(always))]
     unsafe fn chunk<S: Lanes, const P: usize>(&self, chunk: &[Position]) {
@@ -62,6 +79,7 @@ impl Run<'_> {
             }
             for slice in 0..slices.count {
                 for (sums, quad) in waiting.iter_mut().zip(quads.clone()) {
+                    self.prefetch::<S>(quad + GROUP, slice);
                     match &self.product.records {
                         Records::Filter { records, .. } => {
                             for (f, sums) in sums.iter_mut().enumerate() {
@@ -94,6 +112,16 @@ impl Run<'_> {
                 task.write::<S, P>(first, second, chunk);
             }
         }
+    }
+}
+
+#[inline(always)]
+fn ask<S: Lanes, R>(records: &[R], range: std::ops::Range<usize>) {
+    const LINE: usize = 64;
+    let records = records.get(range).unwrap_or(&[]);
+    let first = records.as_ptr().cast::<u8>();
+    for byte in (0..size_of_val(records)).step_by(LINE) {
+        S::prefetch(first.wrapping_add(byte).cast());
     }
 }
 

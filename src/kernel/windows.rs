@@ -10,7 +10,7 @@ use super::{Cell, KernelError, Kernels, Position, Sink, Work};
 ///
 /// ```
 /// use burn_compress::kernel::Pooling;
-/// assert_ne!(Pooling::Max, Pooling::Sum { multiplier: 0.25, start: 0, across: false });
+/// assert_ne!(Pooling::Max, Pooling::Sum { multiplier: 0.25, start: 0, across: 1 });
 /// ```
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub enum Pooling {
@@ -22,8 +22,8 @@ pub enum Pooling {
         multiplier: f32,
         /// Of codes: what makes up for their zero point, in a sum of a window.
         start: i32,
-        /// Whether the sums of the sixteen sites are added: they are parts of one image.
-        across: bool,
+        /// So many neighbouring sites are parts of one image, whose sums are added: 1, 2, 4, 8 or 16.
+        across: usize,
     },
 }
 
@@ -32,7 +32,7 @@ pub enum Pooling {
 /// ```
 /// use burn_compress::kernel::{Cell, Kernels, Pooling, Position, Sink, Windows};
 /// let windows = Windows {
-///     pooling: Pooling::Sum { multiplier: 0.5, start: 0, across: false },
+///     pooling: Pooling::Sum { multiplier: 0.5, start: 0, across: 1 },
 ///     taps: vec![0, 1],
 ///     positions: vec![Position { input: 0, output: 0, residual: 0 }],
 ///     planes: (2, 1),
@@ -65,7 +65,8 @@ impl Windows {
     /// All planes of the input, as many as `output` has, one after the other.
     ///
     /// Fails with [`KernelError::Memory`] where a window or a result lies outside its plane, and with
-    /// [`KernelError::Epilogue`] where a bound of a sum is no number, or more than a byte holds.
+    /// [`KernelError::Epilogue`] where a bound of a sum is no number, or more than a byte holds, or images
+    /// have other numbers of sites.
     pub fn run(
         &self,
         kernels: Kernels,
@@ -117,8 +118,11 @@ impl Windows {
         input: &[Cell],
         (output, first): (&mut [Cell], usize),
     ) -> Result<(), KernelError> {
-        if self.pooling != Pooling::Max && !self.sink.holds(self.bounds) {
-            return Err(KernelError::Epilogue);
+        if let Pooling::Sum { across, .. } = self.pooling {
+            let divides = across.is_power_of_two() && across <= Cell::SITES;
+            if !divides || !self.sink.holds(self.bounds) {
+                return Err(KernelError::Epilogue);
+            }
         }
         let positions = self.positions.get(positions).ok_or(KernelError::Memory)?;
         if planes == 0 || positions.is_empty() {
@@ -229,9 +233,9 @@ impl Windows {
             code(t, self.bounds, low)
         };
         let to = Cell::bytes_mut(to);
-        if across {
+        for (to, sums) in to.chunks_mut(4 * across).zip(sums.chunks_mut(4 * across)) {
             // Halves onto each other, until the four of a site are left.
-            let mut length = Cell::BYTES;
+            let mut length = sums.len();
             while length > 4 {
                 length /= 2;
                 let (to, from) = sums.split_at_mut(length);
@@ -241,8 +245,6 @@ impl Windows {
             let codes = [of(sums[0]), of(sums[1]), of(sums[2]), of(sums[3])];
             to.chunks_exact_mut(4)
                 .for_each(|to| to.copy_from_slice(&codes));
-        } else {
-            to.iter_mut().zip(sums).for_each(|(to, sum)| *to = of(sum));
         }
     }
 
@@ -259,8 +261,8 @@ impl Windows {
             let floats = Cell::floats(&from[tap as usize..][..1]);
             sums.iter_mut().zip(floats).for_each(|(sum, &x)| *sum += x);
         }
-        if across {
-            sums = [sums.iter().sum(); Cell::SITES];
+        for sums in sums.chunks_mut(across) {
+            sums.fill(sums.iter().sum());
         }
         let (least, most) = self.bounds;
         for (to, sum) in Cell::floats_mut(to).iter_mut().zip(sums) {

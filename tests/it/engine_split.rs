@@ -1,5 +1,5 @@
-//! A network whose images are too large for sixteen at once: its first layers run image by image, the
-//! others together.
+//! A network whose images are too large for several at once: its first layers run image by image, the
+//! others together, by sixteens or by fours.
 
 use burn::module::Module;
 use burn::nn::conv::{Conv2d, Conv2dConfig};
@@ -11,6 +11,7 @@ use burn_compress::engine::{Choice, Choices, EngineError, Options, Program};
 use burn_compress::graph::Graph;
 use burn_compress::graph::integer::IntegerModel;
 use burn_compress::kernel::{Cell, Kernels};
+use serde_json::json;
 
 use super::device::{device, leaves_out};
 use super::engine::{images, isas, options};
@@ -84,6 +85,19 @@ fn is_split(program: &Program) -> bool {
     regroups(Cell::SITES)
 }
 
+// The same, four images together instead of sixteen.
+fn by_fours(model: &IntegerModel, program: &Program, options: Options) -> Program {
+    let mut choices = serde_json::to_value(program.choices()).unwrap();
+    assert_eq!(choices["together"], json!(16));
+    choices["together"] = json!(4);
+    let choices: Choices = serde_json::from_value(choices).unwrap();
+    let four = Program::compile_as(model, options, &choices).unwrap();
+    assert_eq!(four.choices(), &choices);
+    let regroups = |batch| four.layers(batch).iter().any(|row| row.kernel == "regroup");
+    assert!(!regroups(3) && regroups(4));
+    four
+}
+
 #[test]
 fn the_reference_bit_for_bit() {
     if leaves_out("the_reference_bit_for_bit") {
@@ -97,16 +111,19 @@ fn the_reference_bit_for_bit() {
     for isa in isas() {
         // Large images take their time without optimization: the best set alone runs them all.
         let (threads, batches): (&[usize], &[usize]) = match isa == best {
-            true => (&[1, 2, 3], &[16, 35]),
+            true => (&[1, 2, 3], &[5, 16, 35]),
             false => (&[2], &[19]),
         };
         for &threads in threads {
-            let program = Program::compile(&model, options(isa, threads)).unwrap();
-            assert!(is_split(&program));
+            let sixteen = Program::compile(&model, options(isa, threads)).unwrap();
+            assert!(is_split(&sixteen));
+            let four = by_fours(&model, &sixteen, options(isa, threads));
             for &batch in batches {
                 let input = &input[..input.len() / 35 * batch];
-                let found = program.run(input, batch).unwrap();
-                assert_eq!(found, expected[..each * batch], "{isa:?} {threads} {batch}");
+                for program in [&sixteen, &four] {
+                    let found = program.run(input, batch).unwrap();
+                    assert_eq!(found, expected[..each * batch], "{isa:?} {threads} {batch}");
+                }
             }
         }
     }
@@ -153,11 +170,14 @@ fn floats_too() {
     let model = graph.simplify().to_float_model(&module).unwrap();
     let program = Program::compile(&model, options(Kernels::detect().isa(), 2)).unwrap();
     assert!(is_split(&program));
+    let four = by_fours(&model, &program, options(Kernels::detect().isa(), 2));
     let input = images(&model, 16, 3);
-    let found = program.run(&input, 16).unwrap();
     let (expected, _) = model.run(&input, 16).unwrap();
-    for (found, expected) in found.iter().zip(&expected) {
-        assert!((found - expected).abs() <= 1e-4 * expected.abs().max(1.0));
+    for program in [program, four] {
+        let found = program.run(&input, 16).unwrap();
+        for (found, expected) in found.iter().zip(&expected) {
+            assert!((found - expected).abs() <= 1e-4 * expected.abs().max(1.0));
+        }
     }
 }
 
@@ -168,11 +188,19 @@ fn what_is_not_finite_is_found() {
     }
     let model = integers();
     let program = Program::compile(&model, options(Kernels::detect().isa(), 2)).unwrap();
-    let mut input = images(&model, 17, 4);
-    let place = input.len() / 17 * 9 + 1234;
-    input[place] = f32::INFINITY;
-    let found = program.run(&input, 17);
-    assert!(matches!(found, Err(EngineError::NotFinite { place: found, .. }) if found == place));
+    let four = by_fours(&model, &program, options(Kernels::detect().isa(), 2));
+    let images = images(&model, 17, 4);
+    // Among those that go together on one thread or on two, and alone.
+    for image in [1, 6, 9, 13, 16] {
+        let mut input = images.clone();
+        let at = input.len() / 17 * image + 1234;
+        input[at] = f32::INFINITY;
+        for program in [&program, &four] {
+            let found = program.run(&input, 17);
+            assert!(matches!(found, Err(EngineError::NotFinite { place, .. }) if place == at));
+        }
+        assert!(four.run(&images, 17).is_ok());
+    }
 }
 
 #[test]

@@ -19,7 +19,7 @@ use crate::kernel::{Cell, Edges, Kernels, Product, Windows};
 
 mod movement;
 
-/// A tensor that another plan has made of each of sixteen images, and how it lies there.
+/// A tensor that another plan has made of each image, and how it lies there.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Begin {
     pub value: Value,
@@ -126,6 +126,7 @@ impl<'a> Builder<'a> {
         let whole = matches!(
             work,
             OperationWork::Rearrange { .. }
+                | OperationWork::Regroup { .. }
                 | OperationWork::Load { lines: Some(_), .. }
                 | OperationWork::ProductByLine(_)
                 | OperationWork::PoolByLine(_)

@@ -4,9 +4,8 @@ use super::{Builder, lines};
 use crate::engine::EngineError;
 use crate::engine::arguments::sink;
 use crate::engine::demand::Demand;
-use crate::engine::layout::{Fill, Layout};
+use crate::engine::layout::Layout;
 use crate::engine::operation::{Operation, OperationWork, PlainOperand, PlainSource};
-use crate::engine::regroup::Regroup;
 use crate::engine::stage::{Rearrange, Stage};
 use crate::engine::table::LayerRow;
 use crate::graph::integer::IntegerOp;
@@ -72,7 +71,7 @@ impl Builder<'_> {
         }
     }
 
-    // The tensor that another plan made, from tiles of each image to images; tells whether it is one.
+    // The tensor that another plan made, from tiles of each image; tells whether it is one.
     fn regroup(&mut self, value: Value) -> bool {
         let begin = self.begin.filter(|begin| begin.value == value);
         let to = self.tensors.own(self.model, value, self.sites);
@@ -80,7 +79,11 @@ impl Builder<'_> {
             return false;
         };
         let layout = self.tensors.all[to].layout;
-        let work = OperationWork::Regroup(Regroup::new(&begin.layout, &layout));
+        let work = OperationWork::Regroup {
+            gather: layout.regroup(&begin.layout),
+            plane: begin.layout.plane(),
+            fill: layout.known_fill(),
+        };
         let costs = vec![1; layout.planes()];
         let row = LayerRow::named("", "regroup");
         self.on_cells(work, Vec::new(), to, costs, "regroup", row);
@@ -146,19 +149,11 @@ impl Builder<'_> {
         let mut planes: Vec<_> = rearrange.channels.chunks(unit).map(first).collect();
         planes.resize(layout.planes(), None);
         let costs = vec![1; planes.len()];
-        let zero = Layout {
-            fill: Fill::Zero,
-            ..layout
-        };
-        let fill = match layout.fill {
-            Fill::Any => zero.fill_cell(),
-            _ => layout.fill_cell(),
-        };
         let work = OperationWork::Rearrange {
             gathers,
             planes,
             sizes: from.iter().map(Layout::plane).collect(),
-            fill,
+            fill: layout.known_fill(),
         };
         let row = LayerRow::named(layer, "rearrange");
         self.on_cells(work, reads, to, costs, layer, row);

@@ -21,7 +21,7 @@ fn windows_lie_in_their_planes() {
     let sum = Pooling::Sum {
         multiplier: 1.0,
         start: 0,
-        across: false,
+        across: 1,
     };
     let fine = Windows {
         pooling: Pooling::Max,
@@ -109,6 +109,22 @@ fn windows_lie_in_their_planes() {
         let windows = Windows {
             pooling: sum,
             bounds,
+            ..fine.clone()
+        };
+        each(
+            |kernels, to| windows.run(kernels, &marked(12), to),
+            KernelError::Epilogue,
+        );
+    }
+    // No images have so many neighbouring sites.
+    for across in [0, 3, 12, 32, usize::MAX] {
+        let windows = Windows {
+            pooling: Pooling::Sum {
+                multiplier: 1.0,
+                start: 0,
+                across,
+            },
+            bounds: (0.0, 255.0),
             ..fine.clone()
         };
         each(

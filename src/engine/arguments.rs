@@ -64,7 +64,11 @@ pub(super) fn windows(pool: &Pool, to: &Layout, from: &Layout, sites: Sites) -> 
         }
     };
     // All rows and columns are those of all tiles.
-    let across = if pool.window.is_none() { sites.tiles() } else { 1 };
+    let across = if pool.window.is_none() {
+        sites.tiles()
+    } else {
+        1
+    };
     let summed = taps.len() * across;
     let low = match from.shape.kind {
         Kind::Codes { low } => low,

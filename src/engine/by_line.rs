@@ -3,7 +3,7 @@
 use std::ops::Range;
 
 use super::EngineError;
-use crate::kernel::{Cell, Edges, Gather, Kernels, Product, Windows};
+use crate::kernel::{Cell, Edges, Gather, Kernels, Product, Records, Windows};
 
 /// A product whose output lies line by line. Units are the planes of a quad in a line, those of the halo
 /// included.
@@ -42,6 +42,29 @@ pub(super) struct Halo {
 }
 
 impl ProductByLine {
+    /// The cells of the input that some units read.
+    pub fn reads(&self, units: &Range<usize>) -> Range<usize> {
+        let quads = self.product.records().quads();
+        let lines = units.start / quads..units.end.div_ceil(quads);
+        self.product.reads(self.lines.positions(lines))
+    }
+
+    /// The first unit after this one that another thread may begin with: windows of several lines stay
+    /// whole.
+    pub fn next(&self, unit: usize) -> usize {
+        let quads = self.product.records().quads();
+        let side = match self.product.records() {
+            Records::Winograd { side, .. } => *side,
+            _ => return unit + 1,
+        };
+        let (first, units) = (self.lines.before * quads, side * quads);
+        match unit.checked_sub(first) {
+            None => first,
+            Some(further) => first + (further / units + 1) * units,
+        }
+    }
+
+    /// `reads`: what these units [read](Self::reads), then the residual.
     pub fn run(
         &self,
         kernels: Kernels,
@@ -51,6 +74,7 @@ impl ProductByLine {
     ) -> Result<(), EngineError> {
         let quads = self.product.records().quads();
         let residual = reads.get(1).copied().unwrap_or(&[]);
+        let skipped = self.reads(&units).start;
         let mut start = units.start;
         while start < units.end {
             // Whole lines together; at both ends maybe a part of one.
@@ -65,7 +89,7 @@ impl ProductByLine {
             self.product.run_part(
                 kernels,
                 (of, self.lines.positions(line..line + lines)),
-                reads[0],
+                (reads[0], skipped),
                 residual,
                 (&mut *write, line * quads * cells),
             )?;

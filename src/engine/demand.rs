@@ -69,7 +69,7 @@ impl Tensors {
                 tile: sites.tile([shape.rows, shape.columns]),
                 halo: Halo::default(),
                 fill: Fill::Any,
-                by_line: false,
+                by_line: None,
             },
             is_own: true,
         });

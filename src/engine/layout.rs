@@ -112,9 +112,9 @@ pub(super) struct Layout {
     pub tile: [usize; 2],
     pub halo: Halo,
     pub fill: Fill,
-    /// Whether the first lines of all planes come first, then the second ones, and so on; else plane
-    /// comes after plane.
-    pub by_line: bool,
+    /// Where the first lines of all planes come first, then the second ones, and so on: how many each
+    /// thread makes, at least. Else plane comes after plane.
+    pub by_line: Option<usize>,
 }
 
 impl Layout {
@@ -125,7 +125,7 @@ impl Layout {
 
     /// Cells from a line of a plane to its next.
     pub fn pitch(&self) -> usize {
-        match self.by_line {
+        match self.by_line.is_some() {
             true => self.planes() * self.plane(),
             false => self.width(),
         }
@@ -134,7 +134,7 @@ impl Layout {
     /// Cells from a plane to the next: an odd number, since planes a power of two apart would share few
     /// sets of a cache.
     pub fn plane(&self) -> usize {
-        match self.by_line {
+        match self.by_line.is_some() {
             true => self.width() | 1,
             false => (self.lines() * self.width()) | 1,
         }
@@ -154,7 +154,7 @@ impl Layout {
     }
 
     pub fn cells(&self) -> usize {
-        match self.by_line {
+        match self.by_line.is_some() {
             true => self.lines() * self.pitch(),
             false => self.planes() * self.plane(),
         }
@@ -228,7 +228,7 @@ impl Layout {
     /// written; of one plane, or a layout line by line, as what follows.
     pub fn line_edges(&self) -> Vec<Edges> {
         let rows = 0..self.tile[0] as isize;
-        let plane = if self.by_line {
+        let plane = if self.by_line.is_some() {
             self.plane()
         } else {
             self.width()

@@ -3,7 +3,7 @@
 //! Threads that share out a layer by its filters read all of its input, of which another core has just
 //! written a part: large tensors cross between the cores' caches at every layer. Threads that share out
 //! lines read again what they have written, but for the lines next to another thread's. They read all
-//! weights, though, and meet once more where a halo is made of others' lines.
+//! weights, though, and make a halo apart, of others' lines.
 
 use super::demand::Tensors;
 use super::layout::{Layout, Sites};
@@ -14,9 +14,8 @@ use crate::kernel::Cell;
 
 /// Positions of each thread: fewer do not fill the registers.
 const LEAST: usize = 8;
-/// Bytes that another core's cache gives while threads meet, and what else lines cost: where one thread
-/// is as fast as all, they slow it down.
-const MEETING: f64 = 24.0 * 1024.0;
+/// What a halo that is made apart costs, as bytes of another core's tensor.
+const HALO: f64 = 3.0 * 1024.0;
 /// What a byte of weights costs, of another core's tensor one: they come from memory in order, and of
 /// sparse ones there are few.
 const WEIGHT: f64 = 0.1;
@@ -57,7 +56,8 @@ pub(super) fn lay(
     }
     if least < by_plane {
         for (tensor, by_line) in tensors.all.iter_mut().zip(by_line) {
-            tensor.layout.by_line = by_line;
+            let lines = tensor.layout.tile[0] / threads;
+            tensor.layout.by_line = by_line.then_some(lines);
         }
     }
 }
@@ -74,12 +74,19 @@ fn can_lie_by_line(
     let Layout {
         sites, tile, halo, ..
     } = of.layout;
+    let each = tile[0] / threads;
     let by_windows = |stage: &Stage<'_>| match &stage.work {
         StageWork::Product(_) => true,
         StageWork::Pool(pool) => pool.window.is_some(),
         _ => false,
     };
-    let made = |stage: &Stage<'_>| by_windows(stage) && Value::Node(stage.output) == of.value;
+    let keeps = |stage: &Stage<'_>| match &stage.work {
+        StageWork::Product(weighted) => weighted.keeps_windows(tile, each),
+        _ => true,
+    };
+    let made = |stage: &Stage<'_>| {
+        Value::Node(stage.output) == of.value && by_windows(stage) && keeps(stage)
+    };
     let read = |stage: &Stage<'_>| {
         let each = matches!(
             stage.work,
@@ -94,7 +101,7 @@ fn can_lie_by_line(
         });
     of.is_own
         && sites == Sites::Tiles
-        && tile[0] / threads * tile[1] >= LEAST
+        && each * tile[1] >= LEAST
         && halo.rows.iter().all(|&rows| rows <= tile[0])
         && stages.iter().any(made)
         && readers.all(read)
@@ -108,7 +115,7 @@ struct Crossing {
     operands: Vec<Operand>,
     /// Where its output lies by line.
     weights: f64,
-    meeting: f64,
+    halo: f64,
 }
 
 struct Operand {
@@ -132,11 +139,7 @@ impl Crossing {
                 (false, false) if of.by_plane => 0.0,
                 _ => of.others,
             });
-        let more = if lines {
-            self.weights + self.meeting
-        } else {
-            0.0
-        };
+        let more = if lines { self.weights + self.halo } else { 0.0 };
         operands.sum::<f64>() + more
     }
 }
@@ -180,8 +183,8 @@ fn crossings(
                 .filter_map(operand)
                 .collect(),
             weights: weighted.map_or(0.0, |of| WEIGHT * others * of.weights() as f64),
-            meeting: if halo.is_some_and(|rows| rows != [0, 0]) {
-                MEETING
+            halo: if halo.is_some_and(|rows| rows != [0, 0]) {
+                HALO
             } else {
                 0.0
             },

@@ -123,11 +123,20 @@ impl Operation {
         self.costs.len()
     }
 
-    // Units that are made at a time.
-    fn together(&self) -> usize {
+    // The first unit after this one that another thread may begin with.
+    fn next(&self, unit: usize) -> usize {
         match &self.work {
-            OperationWork::Product(product) => product.records().together(),
-            _ => 1,
+            OperationWork::Product(product) => unit + product.records().together(),
+            OperationWork::ProductByLine(by_line) => by_line.next(unit),
+            _ => unit + 1,
+        }
+    }
+
+    /// The part of the first buffer that some units read, where they do not need all of it.
+    pub fn part(&self, units: &Range<usize>) -> Option<Range<usize>> {
+        match &self.work {
+            OperationWork::ProductByLine(by_line) => Some(by_line.reads(units)),
+            _ => None,
         }
     }
 
@@ -139,15 +148,16 @@ impl Operation {
         }
     }
 
-    /// The units of each of so many threads, of about the same cost; nobody has both sides of those that
-    /// stay.
+    /// The units of each of so many threads, of about the same cost. Those above units that stay are the
+    /// first thread's, as the first lines of what follows are, and those below the last one's.
     pub fn shares(&self, threads: usize) -> Vec<Range<usize>> {
         let Some(between) = self.between(threads) else {
             return self.share(0..self.units(), threads);
         };
-        let above = self.share(0..between.start, threads / 2);
-        let below = self.share(between.end..self.units(), threads - threads / 2);
-        [above, below].concat()
+        let mut shares = vec![between.start..between.start; threads];
+        shares[0] = 0..between.start;
+        shares[threads - 1] = between.end..self.units();
+        shares
     }
 
     fn share(&self, units: Range<usize>, threads: usize) -> Vec<Range<usize>> {
@@ -158,7 +168,7 @@ impl Operation {
             let goal = total * thread / threads;
             let mut end = start;
             while end < units.end {
-                let next = (end + self.together()).min(units.end);
+                let next = self.next(end).min(units.end);
                 let cost: usize = self.costs[end..next].iter().sum();
                 if thread < threads && spent + cost / 2 >= goal {
                     break;

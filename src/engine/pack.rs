@@ -77,7 +77,7 @@ impl Weighted<'_> {
     // The places of a filter in the order of their cells.
     fn rising_places(&self, filter: usize, layout: &Layout) -> Vec<Place> {
         let mut places = self.places(filter, layout);
-        if layout.by_line {
+        if layout.by_line.is_some() {
             places.sort_by_key(|place| place.cell);
         }
         places

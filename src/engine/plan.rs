@@ -109,14 +109,18 @@ impl Plan {
                 let part = |units: &Range<usize>| {
                     start + units.start * operation.unit..start + units.end * operation.unit
                 };
-                let mut reads: Vec<_> = operation
-                    .reads
-                    .iter()
-                    .map(|&of| places[of].clone())
-                    .collect();
-                reads.extend(operation.between(threads).as_ref().map(part));
+                let mut reads = operation.reads.iter().map(|&of| places[of].clone());
+                let of_first = shares.iter().map(|units| operation.part(units));
+                let of_first: Option<Vec<_>> = of_first.collect();
+                let first = of_first.and_then(|parts| Some((parts, reads.next()?.start)));
+                let parts = first.map_or(Vec::new(), |(parts, first)| {
+                    let at = |part: Range<usize>| first + part.start..first + part.end;
+                    parts.into_iter().map(at).collect()
+                });
+                let between = operation.between(threads);
                 accesses.push(Access {
-                    reads,
+                    parts,
+                    reads: reads.chain(between.as_ref().map(part)).collect(),
                     writes: shares.iter().map(part).collect(),
                 });
                 all.push(shares);

@@ -53,7 +53,10 @@ impl Inner {
             return Ok(());
         };
         let mut workspace = self.take();
-        let images = plans.many.as_ref().map_or(1, |many| many.plan().sites.images());
+        let images = plans
+            .many
+            .as_ref()
+            .map_or(1, |many| many.plan().sites.images());
         // Sixteen in one pass cost about as much as ten one by one.
         let rest = batch % images;
         let together = match plans.many {

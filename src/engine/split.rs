@@ -135,6 +135,7 @@ fn images(
         .collect();
     let writes = shares.iter().map(|of| of.start * each..of.end * each);
     let access = Access {
+        parts: Vec::new(),
         reads: Vec::new(),
         writes: writes.collect(),
     };
@@ -151,7 +152,9 @@ fn bytes(model: &IntegerModel, stage: &Stage<'_>, sites: Sites) -> usize {
             shape.channels.div_ceil(shape.kind.unit()) * shape.rows * shape.columns
         })
     });
-    cells.sum::<usize>().saturating_mul(Cell::BYTES / Cell::SITES * sites.images())
+    cells
+        .sum::<usize>()
+        .saturating_mul(Cell::BYTES / Cell::SITES * sites.images())
 }
 
 /// A place between two stages over which one tensor goes.

@@ -4,24 +4,18 @@ use std::sync::Arc;
 
 use super::layout::Layout;
 use super::stage::{WeightValues, Weighted};
+use super::table::WINOGRAD;
 use crate::kernel::{Position, QUAD, Records};
 
 impl Weighted<'_> {
     /// Filters transformed for two or four results in a line; none of codes, of other kernels or in groups,
-    /// of many channels, and where results do not fill windows, or lie line by line.
+    /// of many channels, and where results, or each thread's lines of them, do not fill windows.
     pub fn winograd(&self, side: usize, from: &Layout, to: &Layout) -> Option<Records> {
         let WeightValues::Floats(values) = &self.weights else {
             return None;
         };
-        let window = &self.window;
-        let (kernel, steps) = (window.kernel, [window.stride, window.dilation]);
-        let fits = kernel == [3, 3]
-            && steps == [[1, 1]; 2]
-            && self.groups == 1
-            && (1..=Records::winograd_channels(side)).contains(&self.channels)
-            && to.tile.iter().all(|size| size.is_multiple_of(side))
-            && !to.by_line;
-        if !fits {
+        let whole = to.by_line.is_none_or(|each| each.is_multiple_of(side));
+        if !whole || !self.fills_windows(side, to.tile) {
             return None;
         }
         let taps = |filter: usize, channel: usize| {
@@ -39,6 +33,23 @@ impl Weighted<'_> {
             pitch: from.pitch() as u32,
             weights: weights.clone(),
         })
+    }
+
+    /// Whether all windows of a tile that could be transformed can be where threads have so many lines each.
+    pub fn keeps_windows(&self, tile: [usize; 2], each: usize) -> bool {
+        let mut sides = WINOGRAD.iter().map(|(_, side)| *side);
+        sides.all(|side| each.is_multiple_of(side) || !self.fills_windows(side, tile))
+    }
+
+    fn fills_windows(&self, side: usize, tile: [usize; 2]) -> bool {
+        let window = &self.window;
+        let (kernel, steps) = (window.kernel, [window.stride, window.dilation]);
+        matches!(self.weights, WeightValues::Floats(_))
+            && kernel == [3, 3]
+            && steps == [[1, 1]; 2]
+            && self.groups == 1
+            && (1..=Records::winograd_channels(side)).contains(&self.channels)
+            && tile.iter().all(|size| size.is_multiple_of(side))
     }
 }
 

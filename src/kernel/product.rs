@@ -71,10 +71,12 @@ pub struct Product {
     pub(super) block: usize,
     // Where the records of each filter, or quad, are split.
     pub(super) slices: Option<Slices>,
-    // The first and last place of all outputs.
+    // The first and last place of all outputs, and where all windows start.
     outputs: (usize, usize),
-    // Cells that an input must have, and the residual from the first cell of its last plane on.
-    input: usize,
+    windows: (usize, usize),
+    // Cells from the start of a window to its end.
+    reach: usize,
+    // Cells that the residual must have from the first cell of its last plane on.
     residual: usize,
 }
 
@@ -112,10 +114,6 @@ impl Product {
             return Err(KernelError::Epilogue);
         }
         let clamps = clamps(&records, &epilogue, codes);
-        // Windows start at the first of the positions that share one.
-        let windows = positions.iter().step_by(together);
-        let input = windows.map(|position| position.input).max().unwrap_or(0) as usize;
-        let input = input.saturating_add(reach + 1);
         Ok(Self {
             ends: Ends::new(&records, &epilogue, codes),
             records,
@@ -123,11 +121,12 @@ impl Product {
             block: positions.len().max(1),
             slices: None,
             outputs: outputs(&positions),
+            windows: windows(&positions, together),
             positions,
             plane,
             clamps,
             codes,
-            input,
+            reach: reach.saturating_add(1),
             residual,
         })
     }
@@ -192,11 +191,21 @@ impl Product {
         output: &mut [Cell],
     ) -> Result<(), KernelError> {
         let all = 0..self.positions.len();
-        self.run_part(kernels, (quads, all), input, residual, (output, 0))
+        self.run_part(kernels, (quads, all), (input, 0), residual, (output, 0))
+    }
+
+    /// The cells of the input that some positions read; none that all read where there are none.
+    pub fn reads(&self, positions: Range<usize>) -> Range<usize> {
+        let part = self.positions.get(positions).unwrap_or(&[]);
+        let (first, last) = windows(part, self.records.positions());
+        match part.is_empty() {
+            true => 0..0,
+            false => first..last.saturating_add(self.reach),
+        }
     }
 
     /// Makes some positions of the output of some quads, the first of whose planes has `first` cells before
-    /// the first one of `output`.
+    /// the first one of `output`; `input` lacks so many cells before what is [read](Self::reads).
     ///
     /// Fails with [`KernelError::Memory`] where there are no such quads or positions, these are a part of
     /// those that are made together, one lies before the first cell, or input, residual or output are too short.
@@ -220,7 +229,9 @@ impl Product {
     /// let product = Product::new(records, epilogue, lines.to_vec(), 1, false)?;
     /// let input = [1.0, 3.0].map(Cell::of_floats);
     /// let mut second = [Cell::default(); 4];
-    /// product.run_part(Kernels::detect(), (0..1, 1..2), &input, &[], (&mut second, 4))?;
+    /// product.run_part(Kernels::detect(), (0..1, 1..2), (&input, 0), &[], (&mut second, 4))?;
+    /// assert_eq!(product.reads(1..2), 1..2);
+    /// product.run_part(Kernels::detect(), (0..1, 1..2), (&input[1..], 1), &[], (&mut second, 4))?;
     /// assert_eq!(second[0], Cell::of_floats(6.5));
     /// # Ok::<(), burn_compress::kernel::KernelError>(())
     /// ```
@@ -228,7 +239,7 @@ impl Product {
         &self,
         kernels: Kernels,
         (quads, positions): (Range<usize>, Range<usize>),
-        input: &[Cell],
+        (input, skipped): (&[Cell], usize),
         residual: &[Cell],
         (output, first): (&mut [Cell], usize),
     ) -> Result<(), KernelError> {
@@ -248,16 +259,18 @@ impl Product {
             None => Some(0),
         };
         // Looked for again only where it is a part.
-        let (least, last) = match positions.len() == self.positions.len() {
-            true => self.outputs,
-            false => outputs(positions),
-        };
+        let ((least, last), (first_window, last_window)) =
+            match positions.len() == self.positions.len() {
+                true => (self.outputs, self.windows),
+                false => (outputs(positions), windows(positions, together)),
+            };
         let written = length(
             quads.len() * self.planes(),
             self.plane,
             last.saturating_add(1),
         );
-        if input.len() < self.input
+        if first_window < skipped
+            || input.len() < (last_window - skipped).saturating_add(self.reach)
             || read.is_none_or(|read| residual.len() < read)
             || least < first
             || written.is_none_or(|written| output.len() < written.saturating_sub(first))
@@ -269,6 +282,7 @@ impl Product {
             quads,
             positions,
             input,
+            skipped,
             residual,
             output: output.as_mut_ptr(),
             first,
@@ -296,6 +310,15 @@ pub(super) fn outputs(positions: &[Position]) -> (usize, usize) {
     let places = positions.iter().map(|position| position.output as usize);
     places.fold((usize::MAX, 0), |(first, last), place| {
         (first.min(place), last.max(place))
+    })
+}
+
+// Where the first and the last window start: at the first of the positions that share one.
+fn windows(positions: &[Position], together: usize) -> (usize, usize) {
+    let starts = positions.iter().step_by(together);
+    let starts = starts.map(|position| position.input as usize);
+    starts.fold((usize::MAX, 0), |(first, last), start| {
+        (first.min(start), last.max(start))
     })
 }
 

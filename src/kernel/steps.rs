@@ -11,27 +11,51 @@ use super::{Cell, KernelError};
 ///
 /// ```
 /// use burn_compress::kernel::Access;
-/// let access = Access { reads: vec![0..4], writes: vec![4..6, 6..8] };
+/// let access = Access { parts: vec![], reads: vec![0..4], writes: vec![4..6, 6..8] };
 /// # let _ = access;
 /// ```
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Access {
-    /// What all threads may read, at most [`Access::MOST`] ranges.
+    /// What each thread alone reads: one range for each, or none for any.
+    pub parts: Vec<Range<usize>>,
+    /// What all threads read, after those; all in all at most [`Access::MOST`] ranges.
     pub reads: Vec<Range<usize>>,
     /// What each thread writes.
     pub writes: Vec<Range<usize>>,
 }
 
 impl Access {
-    /// The most ranges that a step reads.
+    /// The most ranges that a thread reads in a step.
     pub const MOST: usize = 16;
+
+    // What a thread reads.
+    fn read_by(&self, thread: usize) -> impl Iterator<Item = &Range<usize>> {
+        self.parts.get(thread).into_iter().chain(&self.reads)
+    }
+
+    // Whether a thread touches here what another one does there, and one of them writes.
+    fn meets(&self, other: &Self) -> bool {
+        let threads = 0..self.writes.len();
+        threads.clone().any(|one| {
+            threads.clone().filter(|&thread| thread != one).any(|two| {
+                let (here, there) = (&self.writes[one], &other.writes[two]);
+                overlap(here, there)
+                    || other.read_by(two).any(|read| overlap(here, read))
+                    || self.read_by(one).any(|read| overlap(read, there))
+            })
+        })
+    }
 }
 
-/// Steps on one memory, checked: in no step does a thread write what another one reads or writes.
+fn overlap(a: &Range<usize>, b: &Range<usize>) -> bool {
+    !a.is_empty() && !b.is_empty() && a.start < b.end && b.start < a.end
+}
+
+/// Steps on one memory, checked: while a thread writes, no other one reads or writes there.
 ///
 /// ```
 /// use burn_compress::kernel::{Access, Cell, KernelError, Steps, Team};
-/// let double = Access { reads: vec![0..2], writes: vec![2..3, 3..4] };
+/// let double = Access { parts: vec![], reads: vec![0..2], writes: vec![2..3, 3..4] };
 /// let steps = Steps::new(vec![double], 4, 2)?;
 /// let mut cells = vec![Cell::of_floats(1.0); 4];
 /// steps.run::<KernelError>(&Team::new(2), &mut cells, &|_, thread, reads, write| {
@@ -41,13 +65,15 @@ impl Access {
 /// })?;
 /// assert_eq!(cells[3], Cell::of_floats(2.0));
 ///
-/// let torn = Access { reads: vec![0..3], writes: vec![2..3, 3..4] };
+/// let torn = Access { parts: vec![], reads: vec![0..3], writes: vec![2..3, 3..4] };
 /// assert!(Steps::new(vec![torn], 4, 2).is_err());
 /// # Ok::<(), KernelError>(())
 /// ```
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Steps {
     accesses: Vec<Access>,
+    // Whether all threads must have ended the steps before, for each.
+    waits: Vec<bool>,
     cells: usize,
     threads: usize,
 }
@@ -56,36 +82,46 @@ impl Steps {
     /// Steps on so many cells, for so many threads.
     ///
     /// Fails with [`KernelError::Access`] where ranges lie outside, a write overlaps another range of
-    /// its step, or a step has not one write for each thread.
+    /// its step, or a step has not one write, and one part or none, for each thread.
     pub fn new(accesses: Vec<Access>, cells: usize, threads: usize) -> Result<Self, KernelError> {
         let fits = accesses.iter().all(|access| {
             let inside = |range: &Range<usize>| range.start <= range.end && range.end <= cells;
-            let apart = |a: &Range<usize>, b: &Range<usize>| {
-                a.is_empty() || b.is_empty() || a.end <= b.start || b.end <= a.start
-            };
-            let writes = access.writes.iter().enumerate();
+            let parts = usize::from(!access.parts.is_empty());
+            let read = access.parts.iter().chain(&access.reads);
             access.writes.len() == threads
-                && access.reads.len() <= Access::MOST
-                && access.reads.iter().chain(&access.writes).all(inside)
-                && writes.into_iter().all(|(index, write)| {
-                    let others = access.writes[index + 1..].iter();
-                    others.chain(&access.reads).all(|other| apart(write, other))
+                && access.parts.len() == parts * threads
+                && access.reads.len() + parts <= Access::MOST
+                && read.chain(&access.writes).all(inside)
+                && !access.meets(access)
+                && access.writes.iter().enumerate().all(|(thread, write)| {
+                    let mut own = access.read_by(thread);
+                    own.all(|read| !overlap(read, write))
                 })
         });
-        match fits && threads > 0 {
-            true => Ok(Self {
-                accesses,
-                cells,
-                threads,
-            }),
-            false => Err(KernelError::Access),
+        if !fits || threads == 0 {
+            return Err(KernelError::Access);
         }
+        let mut since = 0;
+        let waits = accesses.iter().enumerate().map(|(index, access)| {
+            let waits = accesses[since..index].iter().any(|of| of.meets(access));
+            if waits {
+                since = index;
+            }
+            waits
+        });
+        Ok(Self {
+            waits: waits.collect(),
+            accesses,
+            cells,
+            threads,
+        })
     }
 
     /// The first of these steps alone.
     pub fn first(&self, count: usize) -> Self {
         Self {
             accesses: self.accesses.iter().take(count).cloned().collect(),
+            waits: self.waits.iter().take(count).copied().collect(),
             ..*self
         }
     }
@@ -100,8 +136,9 @@ impl Steps {
         self.cells
     }
 
-    /// Runs all steps: `work` gets the step, the thread, what it reads and what it writes. A step
-    /// begins when all threads have ended the one before.
+    /// Runs all steps: `work` gets the step, the thread, what it reads and what it writes. A step begins
+    /// when all threads have ended those before it, where one reads or writes what another one has written,
+    /// or writes what another one has read.
     ///
     /// Fails with [`KernelError::Memory`] for other than [`cells`](Self::cells) cells, with
     /// [`KernelError::Team`] where the team has fewer threads or is at work elsewhere, and with the first error
@@ -135,17 +172,22 @@ impl Steps {
             }
             // A panic must not leave the others at a barrier.
             let guard = Failing(&failed);
-            for (index, access) in self.accesses.iter().enumerate() {
+            let mut all = 0;
+            for (index, (access, waits)) in self.accesses.iter().zip(&self.waits).enumerate() {
+                if *waits {
+                    arrived.fetch_add(1, Ordering::AcqRel);
+                    all += self.threads;
+                    wait(|| {
+                        arrived.load(Ordering::Acquire) >= all || failed.load(Ordering::Acquire)
+                    });
+                    if failed.load(Ordering::Acquire) {
+                        return;
+                    }
+                }
                 // SAFETY: `new` has checked that this write is apart from all that others read or
-                // write in this step, and the barrier keeps steps apart.
+                // write in this step, and in those since all threads have waited.
                 if let Err(found) = unsafe { shared.step(index, thread, access, work) } {
                     lock(&error).get_or_insert(found);
-                    return;
-                }
-                arrived.fetch_add(1, Ordering::AcqRel);
-                let all = (index + 1) * self.threads;
-                wait(|| arrived.load(Ordering::Acquire) >= all || failed.load(Ordering::Acquire));
-                if failed.load(Ordering::Acquire) {
                     return;
                 }
             }
@@ -179,8 +221,8 @@ struct Memory(*mut Cell);
 unsafe impl Sync for Memory {}
 
 impl Memory {
-    // SAFETY contract: no other thread writes what this step's access reads, nor reads or writes what
-    // it writes, while this runs; all ranges lie within the memory.
+    // SAFETY contract: no other thread writes what this thread reads in this step, nor reads or writes
+    // what it writes, while this runs; all ranges lie within the memory.
     unsafe fn step<E>(
         &self,
         index: usize,
@@ -189,13 +231,15 @@ impl Memory {
         work: &StepWork<'_, E>,
     ) -> Result<(), E> {
         let mut reads: [&[Cell]; Access::MOST] = [&[]; Access::MOST];
-        for (read, range) in reads.iter_mut().zip(&access.reads) {
+        let mut count = 0;
+        for (read, range) in reads.iter_mut().zip(access.read_by(thread)) {
             // SAFETY: by the contract.
             *read = unsafe { std::slice::from_raw_parts(self.0.add(range.start), range.len()) };
+            count += 1;
         }
         let range = &access.writes[thread];
         // SAFETY: by the contract.
         let write = unsafe { std::slice::from_raw_parts_mut(self.0.add(range.start), range.len()) };
-        work(index, thread, &reads[..access.reads.len()], write)
+        work(index, thread, &reads[..count], write)
     }
 }

@@ -9,7 +9,9 @@ pub(super) struct Run<'a> {
     pub product: &'a Product,
     pub quads: std::ops::Range<usize>,
     pub positions: &'a [Position],
+    // From this cell of the input on.
     pub input: &'a [Cell],
+    pub skipped: usize,
     pub residual: &'a [Cell],
     // Of a slice that is the run's alone: the output's cells from this one on.
     pub output: *mut Cell,
@@ -46,6 +48,7 @@ impl Run<'_> {
         unsafe {
             Task {
                 input: self.input.as_ptr().cast(),
+                skipped: self.skipped,
                 residual: self.residual.as_ptr().add(residual),
                 output: self
                     .output
@@ -65,6 +68,7 @@ impl Run<'_> {
 #[derive(Clone, Copy)]
 pub(super) struct Task<'a> {
     pub(super) input: *const u8,
+    skipped: usize,
     pub(super) residual: *const Cell,
     pub(super) output: *mut Cell,
     pub(super) first: usize,
@@ -151,7 +155,8 @@ impl Task<'_> {
         unsafe {
             std::array::from_fn(|i| {
                 let position = chunk.get_unchecked(i);
-                self.input.add(position.input as usize * Cell::BYTES)
+                let cell = position.input as usize - self.skipped;
+                self.input.add(cell * Cell::BYTES)
             })
         }
     }

@@ -148,7 +148,8 @@ impl Run<'_> {
             for (window, position) in chunk.iter().step_by(R * R).enumerate() {
                 // SAFETY: `Product::run` has checked that windows lie in the input.
                 unsafe {
-                    let first = position.input as usize + channel * apart as usize;
+                    let first = position.input as usize - self.skipped;
+                    let first = first + channel * apart as usize;
                     let from = self.input.as_ptr().add(first);
                     let none = S::splat(0.0);
                     let mut columns = [[none; N]; N];

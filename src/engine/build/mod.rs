@@ -159,7 +159,7 @@ impl<'a> Builder<'a> {
         row: LayerRow,
     ) {
         let layout = self.tensors.all[to].layout;
-        if !layout.by_line {
+        if layout.by_line.is_none() {
             let quads = 0..product.records().quads();
             // An epilogue costs about as much as three records for each filter.
             let costs = quads.map(|quad| product.records().cost(quad) + 12);
@@ -177,7 +177,7 @@ impl<'a> Builder<'a> {
     fn pool(&mut self, windows: Windows, reads: Vec<usize>, to: usize, layer: &str, row: LayerRow) {
         let layout = self.tensors.all[to].layout;
         let planes = layout.planes();
-        if !layout.by_line {
+        if layout.by_line.is_none() {
             let work = OperationWork::Pool(windows);
             return self.on_cells(work, reads, to, vec![1; planes], layer, row);
         }

@@ -11,6 +11,7 @@ mod places;
 mod refusals;
 mod refused_frames;
 mod refused_products;
+mod steps;
 mod team;
 mod windows;
 

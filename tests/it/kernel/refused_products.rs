@@ -232,7 +232,8 @@ fn transformed_taps_fit_their_weights_and_positions() {
             assert_eq!(run(2 * apart), Ok(()));
             for part in [0..3, 1..4, 1..3, 3..4] {
                 let (input, mut output) = (marked(2 * apart), outputs());
-                let run = product.run_part(kernels, (0..1, part), &input, &[], (&mut output, 0));
+                let run =
+                    product.run_part(kernels, (0..1, part), (&input, 0), &[], (&mut output, 0));
                 assert_eq!(run, Err(KernelError::Memory));
                 assert_eq!(output, outputs());
             }
@@ -390,14 +391,16 @@ fn a_part_needs_the_cells_of_its_own_positions() {
     };
     let positions = vec![at(0, 5, 0), at(0, 2, 0), at(0, 9, 0)];
     let epilogue = epilogue(2, Sink::Codes { low: 0 }, (0.0, 255.0));
-    let product = Product::new(records, epilogue, positions, 4, true).unwrap();
+    let product = Product::new(records.clone(), epilogue.clone(), positions, 4, true).unwrap();
+    let positions = vec![at(5, 5, 0), at(3, 2, 0), at(7, 9, 0)];
+    let windows = Product::new(records, epilogue, positions, 4, true).unwrap();
     for kernels in all() {
         let run = |quads, positions, cells: usize, first: usize| {
             let mut output = marked(cells);
             let ran = product.run_part(
                 kernels,
                 (quads, positions),
-                &marked(1),
+                (&marked(1), 0),
                 &[],
                 (&mut output, first),
             );
@@ -415,6 +418,24 @@ fn a_part_needs_the_cells_of_its_own_positions() {
         assert_eq!(run(1..2, 2..3, 100, HUGE), refusal);
         for (quads, positions) in [(0..3, 0..1), (2..3, 0..1), (0..1, 2..4), (0..1, 3..HUGE)] {
             assert_eq!(run(quads, positions, 100, 0), refusal);
+        }
+        // From the first cell that is read on.
+        let last = |cells: usize, skipped: usize| {
+            let (input, mut output) = (marked(cells), marked(1));
+            let part = (0..1, 2..3);
+            windows.run_part(kernels, part, (&input, skipped), &[], (&mut output, 9))
+        };
+        assert_eq!(windows.reads(2..3), 7..8);
+        assert_eq!(windows.reads(0..3), 3..8);
+        for none in [2..2, 1..4, 3..HUGE] {
+            assert_eq!(windows.reads(none), 0..0);
+        }
+        assert_eq!(
+            (last(1, 7), last(2, 6), last(8, 0)),
+            (Ok(()), Ok(()), Ok(()))
+        );
+        for (cells, skipped) in [(0, 7), (1, 6), (8, 8), (8, HUGE)] {
+            assert_eq!(last(cells, skipped), refusal);
         }
         assert_eq!(run(0..1, 3..3, 0, 0), Ok(()));
         assert_eq!(run(0..0, 0..3, 0, 0), Ok(()));

@@ -143,6 +143,7 @@ fn doubling(threads: usize, steps: usize) -> Steps {
         };
         let writes = (0..threads).map(|thread| to + thread..to + thread + 1);
         Access {
+            parts: vec![],
             reads: vec![from..from + threads],
             writes: writes.collect(),
         }
@@ -278,7 +279,17 @@ fn a_step_of_a_team_does_not_wait_for_that_team() {
 fn steps_refuse_what_threads_could_tear() {
     let fits = |reads: Vec<std::ops::Range<usize>>, writes: Vec<std::ops::Range<usize>>| {
         let threads = writes.len();
-        Steps::new(vec![Access { reads, writes }], 8, threads).err()
+        let parts = vec![];
+        Steps::new(
+            vec![Access {
+                parts,
+                reads,
+                writes,
+            }],
+            8,
+            threads,
+        )
+        .err()
     };
     let refusal = Some(KernelError::Access);
     assert_eq!(fits(vec![0..4, 2..4], vec![4..6, 6..8]), None);
@@ -297,6 +308,7 @@ fn steps_refuse_what_threads_could_tear() {
     assert_eq!(fits(vec![7..8; Access::MOST + 1], vec![0..4]), refusal);
     // As many writes as threads.
     let access = Access {
+        parts: vec![],
         reads: vec![],
         writes: vec![0..1],
     };

@@ -29,7 +29,8 @@ fn output(layer: &Layer) -> Dims {
 fn window<T: Copy>(layer: &Layer, values: &[T], at: [usize; 4], across: usize) -> Vec<T> {
     let [site, channel, y, x] = at;
     let first = site / across * across;
-    let taps = (first..first + across).flat_map(|site| (0..layer.taps()).map(move |tap| (site, tap)));
+    let taps =
+        (first..first + across).flat_map(|site| (0..layer.taps()).map(move |tap| (site, tap)));
     let value = |(site, tap): (usize, usize)| {
         let [row, column] = layer.reads([y, x], tap);
         values[layer.input.at(site, channel, row, column)]
@@ -132,7 +133,11 @@ fn check_floats(layer: &Layer, pooling: Pooling) -> Result<(), TestCaseError> {
 fn poolings() -> impl Strategy<Value = Pooling> {
     let multiplier = prop::sample::select(vec![0.5f32, 0.25, 1.0 / 9.0, -0.013, 0.001]);
     let start = prop::sample::select(vec![0, -1000, 4321, i32::MAX, i32::MIN]);
-    let sum = (multiplier, start, prop::sample::select(vec![1usize, 2, 4, 8, 16]));
+    let sum = (
+        multiplier,
+        start,
+        prop::sample::select(vec![1usize, 2, 4, 8, 16]),
+    );
     prop_oneof![
         1 => Just(Pooling::Max),
         3 => sum.prop_map(|(multiplier, start, across)| Pooling::Sum { multiplier, start, across }),

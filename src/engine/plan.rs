@@ -2,7 +2,7 @@
 
 use std::ops::Range;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use super::EngineError;
 use super::build::{Begin, Builder};
@@ -166,6 +166,8 @@ impl Plan {
     /// the other they find other things near than each alone.
     pub fn measure(&mut self, model: &IntegerModel, kernels: Kernels) -> Result<(), EngineError> {
         const PASSES: usize = 3;
+        // After which no third pass is made.
+        const ENOUGH: Duration = Duration::from_millis(150);
         if self.layers.iter().all(|row| row.tried.is_none()) {
             return Ok(());
         }
@@ -192,8 +194,11 @@ impl Plan {
             Ok::<(), EngineError>(())
         };
         let team = Team::new(1);
-        for _ in 0..PASSES {
-            steps.run(&team, &mut memory, &work)?;
+        let begun = Instant::now();
+        for pass in 0..PASSES {
+            if pass < 2 || begun.elapsed() < ENOUGH {
+                steps.run(&team, &mut memory, &work)?;
+            }
         }
         for (row, least) in self.layers.iter_mut().zip(least) {
             row.microseconds = Some(least.into_inner() as f64 / 1e3);

@@ -15,7 +15,7 @@ use crate::kernel::Cell;
 /// Positions of each thread: fewer do not fill the registers.
 const LEAST: usize = 8;
 /// What a halo that is made apart costs, as bytes of another core's tensor.
-const HALO: f64 = 3.0 * 1024.0;
+const HALO: f64 = 2.0 * 1024.0;
 /// What a byte of weights costs, of another core's tensor one: they come from memory in order, and of
 /// sparse ones there are few.
 const WEIGHT: f64 = 0.1;

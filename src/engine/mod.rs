@@ -2,9 +2,9 @@
 //!
 //! [`Program::compile`] takes an [`IntegerModel`](crate::graph::integer::IntegerModel), in whole numbers
 //! or in floats, to operations on [cells](crate::kernel::Cell). Sixteen sites lie in the lanes of a
-//! vector: sixteen images of a batch, or sixteen tiles of one image with their halos. So every load is
-//! aligned whatever the offset of a weight, and a weight that is not zero is a record of an offset and a
-//! value: zeros cost nothing.
+//! vector: sixteen images of a batch, four images in four tiles each, or sixteen tiles of one image, with
+//! their halos. So every load is aligned whatever the offset of a weight, and a weight that is not zero is
+//! a record of an offset and a value: zeros cost nothing.
 //!
 //! What cells cannot hold runs plainly, by the reference's own code, and [`Program::layers`] says so.
 

@@ -125,18 +125,18 @@ impl Layout {
 
     /// Cells from a line of a plane to its next.
     pub fn pitch(&self) -> usize {
-        match self.by_line.is_some() {
-            true => self.planes() * self.plane(),
-            false => self.width(),
+        match self.by_line {
+            Some(_) => self.planes() * self.plane(),
+            None => self.width(),
         }
     }
 
     /// Cells from a plane to the next: an odd number, since planes a power of two apart would share few
     /// sets of a cache.
     pub fn plane(&self) -> usize {
-        match self.by_line.is_some() {
-            true => self.width() | 1,
-            false => (self.lines() * self.width()) | 1,
+        match self.by_line {
+            Some(_) => self.width() | 1,
+            None => (self.lines() * self.width()) | 1,
         }
     }
 
@@ -154,9 +154,9 @@ impl Layout {
     }
 
     pub fn cells(&self) -> usize {
-        match self.by_line.is_some() {
-            true => self.lines() * self.pitch(),
-            false => self.planes() * self.plane(),
+        match self.by_line {
+            Some(_) => self.lines() * self.pitch(),
+            None => self.planes() * self.plane(),
         }
     }
 
@@ -169,15 +169,6 @@ impl Layout {
 
     pub fn fill_cell(&self) -> Cell {
         self.fill.cell(self.shape.kind)
-    }
-
-    /// The same; zeros where nobody looks.
-    pub fn known_fill(&self) -> Cell {
-        let fill = match self.fill {
-            Fill::Any => Fill::Zero,
-            fill => fill,
-        };
-        fill.cell(self.shape.kind)
     }
 
     fn size(&self) -> [usize; 2] {
@@ -194,13 +185,9 @@ impl Layout {
 
     /// The site and cell that hold a place of an image, the site being one of those that `site` may
     /// read: of its own image.
-    fn holder(&self, site: usize, place: [usize; 2]) -> (usize, usize) {
-        self.spot(self.sites.image(site), place)
-    }
-
-    /// The site and cell that hold a place of an image.
-    pub fn spot(&self, image: usize, [row, column]: [usize; 2]) -> (usize, usize) {
+    fn holder(&self, site: usize, [row, column]: [usize; 2]) -> (usize, usize) {
         let [rows, columns] = self.tile.map(|length| length.max(1));
+        let image = self.sites.image(site);
         let site = self.sites.site(image, [row / rows, column / columns]);
         let inner = [row % rows, column % columns].map(|at| at as isize);
         (site, self.cell(inner[0], inner[1]))
@@ -334,31 +321,29 @@ impl Layout {
     /// A plane of this layout made of one of another, whose rows and columns are given for each of
     /// this one's; halo and sites beyond the image included.
     pub fn gather(&self, from: &Self, rows: &[Option<usize>], columns: &[Option<usize>]) -> Gather {
+        self.made_of(|site, [row, column]| {
+            let place = rows[row].zip(columns[column]);
+            from.source(site, place.map(|(row, column)| [row, column]), 0)
+        })
+    }
+
+    /// The same, of all images made of one of each, which lie one after the other in another layout, of one
+    /// image.
+    pub fn regroup(&self, from: &Self) -> Gather {
+        self.made_of(|site, place| {
+            let before = self.sites.image(site) * from.cells() * Cell::SITES;
+            before as i32 + from.source(0, Some(place), 0)
+        })
+    }
+
+    // A plane, halo included; given is where a site takes a place of its image from.
+    fn made_of(&self, source: impl Fn(usize, [usize; 2]) -> i32) -> Gather {
         let mut gather = Gather::default();
         for (row, column) in self.all() {
             let to = self.cell(row, column) as u32;
             let map: SiteMap = std::array::from_fn(|site| {
                 let place = self.place(site, row, column);
-                let place = place.and_then(|[row, column]| Some([rows[row]?, columns[column]?]));
-                from.source(site, place, 0)
-            });
-            gather.push(to, map);
-        }
-        gather
-    }
-
-    /// A plane of all images made of one of each, which lie one after the other in another layout, of one
-    /// image; halo and sites beyond the image included.
-    pub fn regroup(&self, from: &Self) -> Gather {
-        let mut gather = Gather::default();
-        for (row, column) in self.all() {
-            let to = self.cell(row, column) as u32;
-            let map: SiteMap = std::array::from_fn(|site| {
-                let of = self.sites.image(site) * from.cells();
-                self.place(site, row, column).map_or(-1, |place| {
-                    let (from_site, cell) = from.spot(0, place);
-                    ((of + cell) * Cell::SITES + from_site) as i32
-                })
+                place.map_or(-1, |place| source(site, place))
             });
             gather.push(to, map);
         }

@@ -48,8 +48,8 @@ impl Split {
         known: Option<&Choices>,
     ) -> Result<Option<Self>, EngineError> {
         let Part { model, stages, .. } = part;
-        let at = |cut: &Cut, sites, chooser, tried: &[LayerRow]| {
-            let back = cut.back(Part { sites, ..part }, kernels, threads, chooser, tried)?;
+        let at = |cut: &Cut, chooser, tried: &[LayerRow]| {
+            let back = cut.back(part, kernels, threads, chooser, tried)?;
             Self::new(one, cut, back, threads)
         };
         if let Some(known) = known {
@@ -60,7 +60,7 @@ impl Split {
             let mut cuts = cuts(model, stages, one, sites).into_iter();
             let cut = cuts.find(|cut| Some(cut.stages) == known.cut);
             let chooser = Chooser::new(choice, &known.many);
-            return cut.map(|cut| at(&cut, sites, chooser, &[])).transpose();
+            return cut.map(|cut| at(&cut, chooser, &[])).transpose();
         }
         let mut found = None;
         let mut least = (1.0 - GAIN) * one.time(0..stages.len());
@@ -71,7 +71,7 @@ impl Split {
             let Some(earliest) = cuts.find(|cut| cut.stages >= first) else {
                 continue;
             };
-            let split = at(&earliest, sites, Chooser::new(choice, &[]), &[])?;
+            let split = at(&earliest, Chooser::new(choice, &[]), &[])?;
             if choice == Choice::Estimated {
                 return Ok(Some(split));
             }
@@ -96,8 +96,7 @@ impl Split {
                 let products = skipped.filter(|stage| matches!(stage.work, StageWork::Product(_)));
                 let kept = &split.back.kept[products.count()..];
                 let chooser = Chooser::new(choice, kept);
-                let again = at(&best, split.back.sites, chooser, &split.back.layers)?;
-                Ok(Some(again))
+                Ok(Some(at(&best, chooser, &split.back.layers)?))
             }
             found => Ok(found.map(|(split, ..)| split)),
         }
@@ -161,6 +160,8 @@ fn bytes(model: &IntegerModel, stage: &Stage<'_>, sites: Sites) -> usize {
 #[derive(Debug, Clone)]
 struct Cut {
     stages: usize,
+    /// How images go together behind it.
+    sites: Sites,
     value: Value,
     place: Range<usize>,
     layout: Layout,
@@ -179,6 +180,7 @@ impl Cut {
     ) -> Result<Plan, EngineError> {
         let part = Part {
             stages: &part.stages[self.stages..],
+            sites: self.sites,
             begin: Some(Begin {
                 value: self.value,
                 layout: self.layout,
@@ -222,6 +224,7 @@ fn cuts(model: &IntegerModel, stages: &[Stage<'_>], one: &Plan, sites: Sites) ->
         if let Some(own) = one.owns.iter().filter(counted).find(there) {
             cuts.push(Cut {
                 stages: cut,
+                sites,
                 value,
                 place: own.place.clone(),
                 layout: own.layout,

@@ -82,7 +82,7 @@ impl Builder<'_> {
         let work = OperationWork::Regroup {
             gather: layout.regroup(&begin.layout),
             plane: begin.layout.plane(),
-            fill: layout.known_fill(),
+            fill: layout.fill_cell(),
         };
         let costs = vec![1; layout.planes()];
         let row = LayerRow::named("", "regroup");
@@ -153,7 +153,7 @@ impl Builder<'_> {
             gathers,
             planes,
             sizes: from.iter().map(Layout::plane).collect(),
-            fill: layout.known_fill(),
+            fill: layout.fill_cell(),
         };
         let row = LayerRow::named(layer, "rearrange");
         self.on_cells(work, reads, to, costs, layer, row);

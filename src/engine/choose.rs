@@ -16,6 +16,9 @@ use crate::kernel::{
 /// Bytes of the input that a block of positions may read: half of a first-level cache.
 const NEAR: usize = 24 * 1024;
 
+/// Lines of a band.
+const BAND: usize = 2;
+
 /// Times as long as the best so far that end the trial of a kernel.
 const FAR: f64 = 2.0;
 
@@ -94,7 +97,8 @@ pub(super) fn choose(
         let codes = matches!(from.shape.kind, Kind::Codes { .. });
         let positions = match records {
             Records::Winograd { side, .. } => by_window(side, &positions, to),
-            _ => positions.clone(),
+            Records::Tiles { .. } => positions.clone(),
+            _ => by_band(band(weighted, to), &positions, to),
         };
         let epilogue = epilogue.clone();
         Product::new(records, epilogue, positions, to.plane(), codes)
@@ -148,7 +152,7 @@ pub(super) fn choose(
         let ways = match product.records() {
             Records::Tiles { .. } => tiled_ways(to),
             Records::Winograd { .. } => vec![Way::Blocks(to.tile[0] * to.tile[1])],
-            _ => ways(weighted, from, to),
+            records => ways(weighted, from, to, records),
         };
         let mut best = (None, ways[0]);
         if matches!(choice, How::Measured) {
@@ -179,6 +183,24 @@ pub(super) fn choose(
         time,
         others: others.collect(),
     })
+}
+
+// Lines that are worked through together, column by column: positions side by side share more of their
+// windows than as many in a line. Of threads that share out lines, each has lines of its own.
+fn band(weighted: &Weighted, to: &Layout) -> usize {
+    match weighted.window.kernel[0] > 1 && to.by_line.is_none() {
+        true => BAND.min(to.tile[0]).max(1),
+        false => 1,
+    }
+}
+
+fn by_band(band: usize, positions: &[Position], to: &Layout) -> Vec<Position> {
+    let [lines, columns] = to.tile;
+    let places = (0..lines).step_by(band).flat_map(|first| {
+        let lines = first..(first + band).min(lines);
+        (0..columns).flat_map(move |column| lines.clone().map(move |line| line * columns + column))
+    });
+    places.map(|at| positions[at]).collect()
 }
 
 fn epilogue(
@@ -240,14 +262,15 @@ impl Way {
 }
 
 // What to try, the likely best first.
-fn ways(weighted: &Weighted, from: &Layout, to: &Layout) -> Vec<Way> {
+fn ways(weighted: &Weighted, from: &Layout, to: &Layout, records: &Records) -> Vec<Way> {
     let planes = from.planes() / weighted.groups.min(from.planes()).max(1);
     let step = weighted.window.stride;
     let row = planes * from.width() * step[0] * Cell::BYTES;
     let all = (to.tile[0] * to.tile[1]).max(1);
     // Cells of a plane that the positions of a register's worth read.
     let [rows, columns] = weighted.window.kernel;
-    let window = rows * (8 * step[1] + columns);
+    let band = band(weighted, to);
+    let window = (rows + (band - 1) * step[0]) * (8 / band * step[1] + columns - 1);
     let window = window.min(from.lines() * from.width()).max(1);
     let near = match NEAR / row.max(1) {
         0 => NEAR / (planes * step[1] * rows * Cell::BYTES).max(1),
@@ -262,8 +285,16 @@ fn ways(weighted: &Weighted, from: &Layout, to: &Layout) -> Vec<Way> {
     ];
     let near_planes = (NEAR / Cell::BYTES / window).max(1);
     let codes = matches!(from.shape.kind, Kind::Codes { .. });
-    if codes && near_planes < planes && weighted.groups == 1 {
-        ways.insert(0, Way::Slices(near_planes * from.plane()));
+    // Of few weights, each filter reads a small part of a slice, which may be longer.
+    let longer: &[usize] = match records {
+        Records::Filter { .. } => &[2, 1],
+        _ => &[1],
+    };
+    for (place, longer) in longer.iter().enumerate() {
+        let slice = near_planes * longer;
+        if codes && slice < planes && weighted.groups == 1 {
+            ways.insert(place.min(ways.len()), Way::Slices(slice * from.plane()));
+        }
     }
     ways.dedup();
     ways

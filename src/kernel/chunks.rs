@@ -1,34 +1,35 @@
-// Runs a loop body with as many positions at a time as the registers hold; what is left at the end is
-// made with the last of them again where there are enough, else in smaller chunks.
+//! Positions in chunks, of which the registers hold the sums.
+
+/// Positions of each of as few chunks as `most` allows, and how many of these have one more: a short one
+/// costs nearly as much as a whole one.
+#[inline(always)]
+pub(super) fn even(positions: usize, most: usize) -> (usize, usize) {
+    if positions <= most {
+        return (positions, 0);
+    }
+    let chunks = positions.div_ceil(most);
+    (positions / chunks, positions % chunks)
+}
+
+// Runs a loop over positions that are whole chunks, of so many each, once or twice: for the longer ones and
+// the others.
 macro_rules! chunks {
     ($positions:expr, $most:expr, $call:ident) => {{
         let positions: &[Position] = $positions;
-        let mut rest = positions;
-        while !rest.is_empty() {
-            let size = match rest.len() {
-                length if length >= $most => $most,
-                _ if positions.len() >= $most => {
-                    rest = &positions[positions.len() - $most..];
-                    $most
-                }
-                length => length,
-            };
-            let (chunk, after) = rest.split_at(size);
-            rest = after;
+        let (each, longer) = $crate::kernel::chunks::even(positions.len(), $most);
+        let (first, rest) = positions.split_at(longer * (each + 1));
+        for (size, part) in [(each + 1, first), (each, rest)] {
             match size {
-                8 if $most >= 8 => $call!(8, chunk),
-                7 if $most >= 7 => $call!(7, chunk),
-                6 if $most >= 6 => $call!(6, chunk),
-                5 if $most >= 5 => $call!(5, chunk),
-                4 if $most >= 4 => $call!(4, chunk),
-                3 if $most >= 3 => $call!(3, chunk),
-                2 if $most >= 2 => $call!(2, chunk),
-                // No closure here: a compiler may leave it a call, of no instruction set.
-                _ => {
-                    for one in chunk.chunks(1) {
-                        $call!(1, one);
-                    }
-                }
+                _ if part.is_empty() => {}
+                8 if $most >= 8 => $call!(8, part),
+                7 if $most >= 7 => $call!(7, part),
+                6 if $most >= 6 => $call!(6, part),
+                5 if $most >= 5 => $call!(5, part),
+                4 if $most >= 4 => $call!(4, part),
+                3 if $most >= 3 => $call!(3, part),
+                2 if $most >= 2 => $call!(2, part),
+                // Each one: no closure here, which a compiler may leave a call, of no instruction set.
+                _ => $call!(1, part),
             }
         }
     }};

@@ -40,6 +40,32 @@ impl Case for WithResidual {
     const RESIDUAL: bool = true;
 }
 
+/// Runs an expression with the case of a task's ends as a type; with that of any where it need not be
+/// compiled for more.
+macro_rules! by_case {
+    ($task:expr, $known:expr, $lanes:ident, $case:ident => $call:expr) => {
+        match (
+            $known && $task.is_known::<$lanes>(),
+            $task.epilogue.residual.is_some(),
+        ) {
+            (true, false) => {
+                type $case = $crate::kernel::ends::ToCodes;
+                $call
+            }
+            (true, true) => {
+                type $case = $crate::kernel::ends::WithResidual;
+                $call
+            }
+            _ => {
+                type $case = $crate::kernel::ends::Any;
+                $call
+            }
+        }
+    };
+}
+
+pub(super) use by_case;
+
 /// The end of a filter's sums.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub(super) struct End {

@@ -1,30 +1,41 @@
 //! A product whose input is more than a first-level cache holds: a slice of its channels at a time, for
 //! some filters, whose sums wait in memory meanwhile.
 
+use std::mem::MaybeUninit;
+
 use super::chunks::chunks;
-use super::ends::Any;
+use super::ends::{Case, by_case};
 use super::lanes::Lanes;
-use super::sums::{Run, add, pair, totals};
+use super::sums::{Run, add, end_quad, is_usual, pair};
 use super::{Position, QUAD, Records, SharedRecord};
 
 /// Quads whose sums wait: with a slice of the input they fill the cache.
 const GROUP: usize = 8;
+
+// The sums of a quad, by filter.
+type Waiting<S, const P: usize> = [[<S as Lanes>::Sums; P]; QUAD];
 
 impl Run<'_> {
     // SAFETY contract: as of `Work::run`, on codes.
     #[inline(always)]
     pub(super) unsafe fn sliced<S: Lanes>(&self) {
         let positions = self.positions;
-        macro_rules! call {
-            ($p:literal, $chunk:expr) => {
-                // SAFETY: by the contract.
-                unsafe { self.chunk::<S, $p>($chunk) }
-            };
-        }
-        match self.product.records {
-            Records::Filter { .. } => chunks!(positions, S::POSITIONS, call),
-            Records::Shared { .. } => chunks!(positions, S::SHARED_POSITIONS, call),
-            Records::Tiles { .. } | Records::Winograd { .. } => {}
+        // SAFETY: by the contract.
+        unsafe {
+            let task = self.task(self.quads.start);
+            macro_rules! call {
+                ($p:literal, $part:expr) => {
+                    by_case!(task, is_usual::<S, $p>(), S, C =>
+                        for chunk in $part.chunks_exact($p) {
+                            self.chunk::<S, C, $p>(chunk);
+                        })
+                };
+            }
+            match self.product.records {
+                Records::Filter { .. } => chunks!(positions, S::POSITIONS, call),
+                Records::Shared { .. } => chunks!(positions, S::SHARED_POSITIONS, call),
+                Records::Tiles { .. } | Records::Winograd { .. } => {}
+            }
         }
     }
 
@@ -47,18 +58,18 @@ impl Run<'_> {
 
     // Unoptimized, a frame of all of them inlined is 1.9 MB, about the stack of a thread.
     #[cfg_attr(not(debug_assertions), inline(always))]
-    unsafe fn chunk<S: Lanes, const P: usize>(&self, chunk: &[Position]) {
+    unsafe fn chunk<S: Lanes, C: Case, const P: usize>(&self, chunk: &[Position]) {
         let mut first = self.quads.start;
         while first < self.quads.end {
             let last = (first + GROUP).min(self.quads.end);
             // SAFETY: by the contract.
-            unsafe { self.group::<S, P>(first..last, chunk) };
+            unsafe { self.group::<S, C, P>(first..last, chunk) };
             first = last;
         }
     }
 
     #[inline(always)]
-    unsafe fn group<S: Lanes, const P: usize>(
+    unsafe fn group<S: Lanes, C: Case, const P: usize>(
         &self,
         quads: std::ops::Range<usize>,
         chunk: &[Position],
@@ -66,50 +77,73 @@ impl Run<'_> {
         let Some(slices) = &self.product.slices else {
             return;
         };
+        let mut waiting: [MaybeUninit<Waiting<S, P>>; GROUP] =
+            [const { MaybeUninit::uninit() }; GROUP];
         // SAFETY: quads, chunks and records are those that `Product::run` has checked; `slices` splits
-        // the records of each filter, or quad, within its own.
+        // the records of each filter, or quad, within its own. There are two slices at least: the first
+        // writes the sums that wait, the others read them.
         unsafe {
             let starts = self.task(quads.start).starts::<P>(chunk);
-            let mut waiting = [[[S::sums(0); P]; QUAD]; GROUP];
-            for (sums, quad) in waiting.iter_mut().zip(quads.clone()) {
-                let task = self.task(quad);
-                for (filter, sums) in sums.iter_mut().enumerate() {
-                    *sums = [S::sums(task.start::<S, Any>(filter)); P];
-                }
-            }
             for slice in 0..slices.count {
-                for (sums, quad) in waiting.iter_mut().zip(quads.clone()) {
+                for (waiting, quad) in waiting.iter_mut().zip(quads.clone()) {
                     self.prefetch::<S>(quad + GROUP, slice);
+                    let task = self.task(quad);
+                    let sums = waiting.as_mut_ptr().cast::<[S::Sums; P]>();
                     match &self.product.records {
                         Records::Filter { records, .. } => {
-                            for (f, sums) in sums.iter_mut().enumerate() {
-                                let range = slices.range(quad * QUAD + f, slice);
-                                add::<S, P>(records.get_unchecked(range), &starts, sums);
+                            macro_rules! made {
+                                ($f:expr, $from:expr) => {{
+                                    let range = slices.range(quad * QUAD + $f, slice);
+                                    let mut now = $from;
+                                    add::<S, P>(records.get_unchecked(range), &starts, &mut now);
+                                    now
+                                }};
+                            }
+                            if slice == 0 {
+                                for f in 0..QUAD {
+                                    let start = [S::sums(task.start::<S, C>(f)); P];
+                                    sums.add(f).write(made!(f, start));
+                                }
+                            } else if slice + 1 < slices.count {
+                                for f in 0..QUAD {
+                                    let sums = sums.add(f);
+                                    sums.write(made!(f, sums.read()));
+                                }
+                            } else {
+                                macro_rules! last {
+                                    ($f:literal) => {
+                                        made!($f, sums.add($f).read())
+                                    };
+                                }
+                                end_quad!(task, S, C, P, chunk, last);
                             }
                         }
                         Records::Shared { records, .. } => {
+                            if slice == 0 {
+                                for f in 0..QUAD {
+                                    sums.add(f).write([S::sums(task.start::<S, C>(f)); P]);
+                                }
+                            }
+                            let sums = waiting.assume_init_mut();
                             let records = records.get_unchecked(slices.range(quad, slice));
                             match S::FILTERS {
                                 4 => add_shared::<S, 4, P>(records, &starts, sums),
                                 2 => add_shared::<S, 2, P>(records, &starts, sums),
                                 _ => add_shared::<S, 1, P>(records, &starts, sums),
                             }
+                            if slice + 1 == slices.count {
+                                macro_rules! last {
+                                    ($f:literal) => {
+                                        sums[$f]
+                                    };
+                                }
+                                end_quad!(task, S, C, P, chunk, last);
+                            }
                         }
                         // They have no slices.
                         Records::Tiles { .. } | Records::Winograd { .. } => {}
                     }
                 }
-            }
-            for (sums, quad) in waiting.iter().zip(quads) {
-                let task = self.task(quad);
-                macro_rules! end {
-                    ($f:literal) => {
-                        task.finish::<S, Any, $f, P>(totals::<S, P>(sums[$f]), chunk)
-                    };
-                }
-                let first = pair::<S, P>(end!(0), end!(1));
-                let second = pair::<S, P>(end!(2), end!(3));
-                task.write::<S, P>(first, second, chunk);
             }
         }
     }

@@ -1,7 +1,7 @@
 //! The loops of a product, over the lanes of an instruction set.
 
-use super::chunks::chunks;
-use super::ends::{Any, Case, End, Ends, ToCodes, WithResidual};
+use super::chunks::{chunks, even};
+use super::ends::{Any, Case, End, Ends, by_case};
 use super::lanes::Lanes;
 use super::{Cell, Epilogue, Position, Product, QUAD, Record, Records, SharedRecord, Sink, Work};
 
@@ -28,7 +28,7 @@ impl Work for Run<'_> {
             if product.slices.is_some() && product.codes {
                 return self.sliced::<S>();
             }
-            for block in self.positions.chunks(product.block) {
+            for block in self.positions.chunks(self.block::<S>()) {
                 for quad in self.quads.clone() {
                     self.task(quad).quad::<S>(product, quad, block);
                 }
@@ -38,6 +38,21 @@ impl Work for Run<'_> {
 }
 
 impl Run<'_> {
+    // Positions of a block: those of whole chunks.
+    #[inline(always)]
+    fn block<S: Lanes>(&self) -> usize {
+        let shared = matches!(self.product.records, Records::Shared { .. });
+        let most = match (shared, self.product.codes) {
+            (false, true) => S::POSITIONS,
+            (false, false) => S::FLOAT_POSITIONS,
+            (true, true) => S::SHARED_POSITIONS,
+            (true, false) => S::FLOAT_SHARED_POSITIONS,
+        };
+        let (each, longer) = even(self.positions.len(), most);
+        let chunks = self.product.block.div_ceil(most);
+        chunks.saturating_mul(each + usize::from(longer > 0))
+    }
+
     // SAFETY contract: the quad is one of the run's.
     #[inline(always)]
     pub(super) unsafe fn task(&self, quad: usize) -> Task<'_> {
@@ -63,6 +78,23 @@ impl Run<'_> {
         }
     }
 }
+
+// Ends and writes the sums of a quad, given by filter: each before the next one's are made.
+macro_rules! end_quad {
+    ($task:expr, $lanes:ident, $case:ident, $positions:ident, $chunk:expr, $sums:ident) => {{
+        let task = &$task;
+        let first = task.end::<$lanes, $case, 0, $positions>($sums!(0), $chunk);
+        let second = task.end::<$lanes, $case, 1, $positions>($sums!(1), $chunk);
+        let before = pair::<$lanes, $positions>(first, second);
+        let before = before.map(|pair| $lanes::made_pair(pair));
+        let first = task.end::<$lanes, $case, 2, $positions>($sums!(2), $chunk);
+        let second = task.end::<$lanes, $case, 3, $positions>($sums!(3), $chunk);
+        let after = pair::<$lanes, $positions>(first, second);
+        task.write::<$lanes, $positions>(before, after, $chunk);
+    }};
+}
+
+pub(super) use end_quad;
 
 // One quad over one block.
 #[derive(Clone, Copy)]
@@ -90,28 +122,21 @@ impl Task<'_> {
                     let of = |f: usize| records.get_unchecked(at(f)..at(f + 1));
                     let records: [&[Record]; QUAD] = [of(0), of(1), of(2), of(3)];
                     if codes {
-                        let known = self.is_known::<S>();
-                        let added = self.epilogue.residual.is_some();
                         macro_rules! call {
-                            ($p:literal, $chunk:expr) => {
-                                // Of most chunks alone, and of half of one, as tiles of two by two have:
-                                // there is code enough.
-                                match (known && ($p == S::POSITIONS || 2 * $p == S::POSITIONS), added) {
-                                    (true, false) => {
-                                        self.codes_by_filter::<S, ToCodes, $p>(records, $chunk)
-                                    }
-                                    (true, true) => {
-                                        self.codes_by_filter::<S, WithResidual, $p>(records, $chunk)
-                                    }
-                                    _ => self.codes_by_filter::<S, Any, $p>(records, $chunk),
-                                }
+                            ($p:literal, $part:expr) => {
+                                by_case!(self, is_usual::<S, $p>(), S, C =>
+                                    for chunk in $part.chunks_exact($p) {
+                                        self.codes_by_filter::<S, C, $p>(records, chunk);
+                                    })
                             };
                         }
                         chunks!(block, S::POSITIONS, call);
                     } else {
                         macro_rules! call {
-                            ($p:literal, $chunk:expr) => {
-                                self.floats_by_filter::<S, $p>(records, $chunk)
+                            ($p:literal, $part:expr) => {
+                                for chunk in $part.chunks_exact($p) {
+                                    self.floats_by_filter::<S, $p>(records, chunk);
+                                }
                             };
                         }
                         chunks!(block, S::FLOAT_POSITIONS, call);
@@ -124,21 +149,25 @@ impl Task<'_> {
                     let records = records.get_unchecked(at(quad)..at(quad + 1));
                     if codes {
                         macro_rules! call {
-                            ($p:literal, $chunk:expr) => {
-                                match S::FILTERS {
-                                    4 => self.codes_shared::<S, 4, $p>(records, $chunk),
-                                    2 => self.codes_shared::<S, 2, $p>(records, $chunk),
-                                    _ => self.codes_shared::<S, 1, $p>(records, $chunk),
+                            ($p:literal, $part:expr) => {
+                                for chunk in $part.chunks_exact($p) {
+                                    match S::FILTERS {
+                                        4 => self.codes_shared::<S, 4, $p>(records, chunk),
+                                        2 => self.codes_shared::<S, 2, $p>(records, chunk),
+                                        _ => self.codes_shared::<S, 1, $p>(records, chunk),
+                                    }
                                 }
                             };
                         }
                         chunks!(block, S::SHARED_POSITIONS, call);
                     } else {
                         macro_rules! call {
-                            ($p:literal, $chunk:expr) => {
-                                match S::FLOAT_FILTERS {
-                                    4 => self.floats_shared::<S, 4, $p>(records, $chunk),
-                                    _ => self.floats_shared::<S, 2, $p>(records, $chunk),
+                            ($p:literal, $part:expr) => {
+                                for chunk in $part.chunks_exact($p) {
+                                    match S::FLOAT_FILTERS {
+                                        4 => self.floats_shared::<S, 4, $p>(records, chunk),
+                                        _ => self.floats_shared::<S, 2, $p>(records, chunk),
+                                    }
                                 }
                             };
                         }
@@ -154,8 +183,9 @@ impl Task<'_> {
         // SAFETY: a chunk has P positions, each within the input.
         unsafe {
             std::array::from_fn(|i| {
-                let position = chunk.get_unchecked(i);
-                let cell = position.input as usize - self.skipped;
+                // Each alone: of all in a vector, a compiler takes them apart again, which takes longer.
+                let input = (&raw const chunk.get_unchecked(i).input).read_volatile();
+                let cell = input as usize - self.skipped;
                 self.input.add(cell * Cell::BYTES)
             })
         }
@@ -189,18 +219,14 @@ impl Task<'_> {
         // SAFETY: by `Work::run`.
         unsafe {
             let starts = self.starts::<P>(chunk);
-            macro_rules! filter {
+            macro_rules! sums {
                 ($f:literal) => {{
                     let mut sums = [S::sums(self.start::<S, C>($f)); P];
                     add::<S, P>(records[$f], &starts, &mut sums);
-                    let codes = self.finish::<S, C, $f, P>(totals::<S, P>(sums), chunk);
-                    codes.map(|codes| S::made(codes))
+                    sums
                 }};
             }
-            let first = pair::<S, P>(filter!(0), filter!(1));
-            let first = first.map(|pair| S::made_pair(pair));
-            let second = pair::<S, P>(filter!(2), filter!(3));
-            self.write::<S, P>(first, second, chunk);
+            end_quad!(self, S, C, P, chunk, sums);
         }
     }
 
@@ -254,6 +280,20 @@ impl Task<'_> {
                 }
             };
             self.write::<S, P>(first, second, chunk);
+        }
+    }
+
+    // The codes of a filter's sums, which end before what is written after this.
+    #[inline(always)]
+    pub(super) unsafe fn end<S: Lanes, C: Case, const F: usize, const P: usize>(
+        &self,
+        sums: [S::Sums; P],
+        chunk: &[Position],
+    ) -> [S::Integers; P] {
+        // SAFETY: by `Work::run`.
+        unsafe {
+            let codes = self.finish::<S, C, F, P>(totals::<S, P>(sums), chunk);
+            codes.map(|codes| S::made(codes))
         }
     }
 
@@ -349,6 +389,13 @@ impl Task<'_> {
             }
         }
     }
+}
+
+// Whether chunks are of so many positions that loops are compiled for all cases of ends: as many as the
+// registers hold, one less, and half of them, as tiles of two by two have. There is code enough.
+#[inline(always)]
+pub(super) fn is_usual<S: Lanes, const P: usize>() -> bool {
+    [P, P + 1, 2 * P].contains(&S::POSITIONS)
 }
 
 #[inline(always)]

@@ -7,7 +7,7 @@ use std::ops::Range;
 
 #[cfg(target_arch = "x86_64")]
 use super::amx;
-use super::ends::{Any, Case, ToCodes, WithResidual};
+use super::ends::{Case, by_case};
 use super::lanes::Lanes;
 use super::sums::{Run, pair};
 use super::{Cell, Position, QUAD, Records, TILE, Work};
@@ -231,11 +231,7 @@ impl Run<'_> {
         // SAFETY: by the contract of `tiled`.
         unsafe {
             let task = self.task(quads.start);
-            match (task.is_known::<S>(), task.epilogue.residual.is_some()) {
-                (true, false) => self.end_as::<S, ToCodes, P, N>(sums, quads, chunk),
-                (true, true) => self.end_as::<S, WithResidual, P, N>(sums, quads, chunk),
-                _ => self.end_as::<S, Any, P, N>(sums, quads, chunk),
-            }
+            by_case!(task, true, S, C => self.end_as::<S, C, P, N>(sums, quads, chunk))
         }
     }
 

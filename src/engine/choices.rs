@@ -27,15 +27,21 @@ pub struct Choices {
     /// Whether one image runs on one thread, whatever the threads.
     pub alone: bool,
     pub(super) one: Vec<Kept>,
-    /// Of several images together: how many those are, and from which stage on, where they are one by one
-    /// before it.
-    pub(super) many: Vec<Kept>,
-    pub(super) together: Option<usize>,
-    #[serde(default)]
-    pub(super) cut: Option<usize>,
+    /// Of several images together: first of fewer.
+    pub(super) many: Vec<Together>,
     /// How the channels of tensors are ordered.
     #[serde(default)]
     pub(super) orders: Vec<Order>,
+}
+
+/// How images go together.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Together {
+    pub images: usize,
+    /// From which stage on, where they are fewer before it.
+    pub cut: usize,
+    pub kernels: Vec<Kept>,
 }
 
 /// The kernel of a layer.

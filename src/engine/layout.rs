@@ -327,12 +327,13 @@ impl Layout {
         })
     }
 
-    /// The same, of all images made of one of each, which lie one after the other in another layout, of one
-    /// image.
+    /// The same, of all images made of tensors of fewer each, which lie one after the other in another layout.
     pub fn regroup(&self, from: &Self) -> Gather {
         self.made_of(|site, place| {
-            let before = self.sites.image(site) * from.cells() * Cell::SITES;
-            before as i32 + from.source(0, Some(place), 0)
+            let image = self.sites.image(site);
+            let (tensor, image) = (image / from.sites.images(), image % from.sites.images());
+            let before = tensor * from.cells() * Cell::SITES;
+            before as i32 + from.source(image * from.sites.tiles(), Some(place), 0)
         })
     }
 

@@ -145,7 +145,9 @@ impl Plan {
                     last: buffers[buffer].last,
                 })
                 .collect(),
-            made: begin.map_or(0, |begin| begin.layout.cells() * sites.images()),
+            made: begin.map_or(0, |Begin { layout, .. }| {
+                layout.cells() * (sites.images() / layout.sites.images())
+            }),
             operations: built.operations,
         })
     }

@@ -1,6 +1,6 @@
 //! The plans of a model.
 
-use super::choices::Chooser;
+use super::choices::{Chooser, Together};
 use super::layout::Sites;
 use super::lower;
 use super::plan::{Part, Plan};
@@ -24,16 +24,7 @@ pub(super) enum Many {
     /// Sixteen in the lanes from the first operation on.
     Whole(Box<Plan>),
     /// One by one as long as they are large.
-    Split(Box<Split>),
-}
-
-impl Many {
-    pub fn plan(&self) -> &Plan {
-        match self {
-            Self::Whole(plan) => plan,
-            Self::Split(split) => &split.back,
-        }
-    }
+    Split(Split),
 }
 
 /// Bytes of sixteen images' tensors that live together: more, and each layer waits for memory.
@@ -67,15 +58,15 @@ impl Plans {
         let each = one.cells * Cell::BYTES;
         let many = match each.saturating_mul(Cell::SITES) <= NEAR {
             true => {
-                let kept = known.map_or(&[][..], |known| &known.many);
-                let chooser = Chooser::new(choice, kept);
+                let kept = known.and_then(|known| known.many.first());
+                let chooser = Chooser::new(choice, kept.map_or(&[], |kept| &kept.kernels));
                 let mut plan = Plan::new(part(Sites::Images), kernels, threads, chooser)?;
                 plan.measure(model, kernels)?;
                 Some(Many::Whole(Box::new(plan)))
             }
             false => {
                 let split = Split::find(part(Sites::Tiles), &one, kernels, threads, choice, known)?;
-                split.map(|split| Many::Split(Box::new(split)))
+                (!split.levels.is_empty()).then_some(Many::Split(split))
             }
         };
         Ok(Some(Self { one, many, orders }))
@@ -83,11 +74,33 @@ impl Plans {
 
     /// What runs the layers of a batch.
     pub fn layers(&self, batch: usize) -> &[LayerRow] {
-        let many = self.many.as_ref();
-        match many.filter(|many| batch >= many.plan().sites.images()) {
-            None => &self.one.layers,
-            Some(Many::Whole(plan)) => &plan.layers,
-            Some(Many::Split(split)) => &split.layers,
+        match &self.many {
+            Some(Many::Whole(plan)) if batch >= plan.sites.images() => &plan.layers,
+            Some(Many::Split(split)) => {
+                let levels = split.levels.iter().rev();
+                let mut levels = levels.filter(|level| batch >= level.back.sites.images());
+                levels
+                    .next()
+                    .map_or(&self.one.layers, |level| &level.layers)
+            }
+            _ => &self.one.layers,
+        }
+    }
+
+    /// How images go together, to be kept.
+    pub fn together(&self) -> Vec<Together> {
+        let of = |plan: &Plan, cut| Together {
+            images: plan.sites.images(),
+            cut,
+            kernels: plan.kept.clone(),
+        };
+        match &self.many {
+            None => Vec::new(),
+            Some(Many::Whole(plan)) => vec![of(plan, 0)],
+            Some(Many::Split(split)) => {
+                let levels = split.levels.iter();
+                levels.map(|level| of(&level.back, level.cut)).collect()
+            }
         }
     }
 }

@@ -1,8 +1,7 @@
 use std::path::Path;
 use std::sync::{Arc, Mutex};
 
-use super::plan::Plan;
-use super::plans::{Many, Plans};
+use super::plans::Plans;
 use super::runner::Inner;
 use super::{Choice, Choices, EngineError, LayerRow, Options};
 use crate::graph::integer::IntegerModel;
@@ -124,21 +123,13 @@ impl Program {
             true => Plans::new(&model, kernels, team.threads(), options.choice, known)?,
             false => None,
         };
-        let many = plans.as_ref().and_then(|plans| plans.many.as_ref());
-        let kept = |plan: Option<&Plan>| plan.map_or(Vec::new(), |plan| plan.kept.clone());
+        let plans_of = plans.as_ref();
         let choices = Choices {
             isa: kernels.isa(),
             alone: false,
-            one: kept(plans.as_ref().map(|plans| &plans.one)),
-            many: kept(many.map(Many::plan)),
-            together: many.map(|many| many.plan().sites.images()),
-            orders: plans
-                .as_ref()
-                .map_or(Vec::new(), |plans| plans.orders.clone()),
-            cut: match many {
-                Some(Many::Split(split)) => Some(split.cut),
-                _ => None,
-            },
+            one: plans_of.map_or(Vec::new(), |plans| plans.one.kept.clone()),
+            many: plans_of.map_or(Vec::new(), Plans::together),
+            orders: plans_of.map_or(Vec::new(), |plans| plans.orders.clone()),
         };
         let count = |dims: &[crate::graph::Dim]| dims.iter().map(|dim| dim.at(1)).product();
         let each = (count(model.input()), count(&model.output_dims()));

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use super::operation::Context;
 use super::plan::Plan;
 use super::plans::{Many, Plans};
-use super::split::Split;
+use super::split::Level;
 use super::{Choices, EngineError};
 use crate::graph::integer::IntegerModel;
 use crate::kernel::{Cell, Cells, KernelError, Kernels, Team, lock};
@@ -30,16 +30,21 @@ pub(super) struct Workspace {
     // One for each thread.
     memories: Vec<Mutex<Memory>>,
     padded: Vec<f32>,
-    // What the first layers made of the images of a pass; one for each thread.
-    made: Vec<Mutex<Cells>>,
+    // What the plan before the last one made of the images of a pass that threads share.
+    made: Cells,
 }
 
-/// A pass on a thread of this number, on images and memory of its own; tells whether the images were finite.
-type Pass<'a> = dyn Fn(usize, &[f32], &mut Cells) -> Result<bool, EngineError> + Sync + 'a;
+/// A pass on images and memory of its own; tells whether the images were finite.
+type Pass<'a> = dyn Fn(&[f32], &mut Memory) -> Result<bool, EngineError> + Sync + 'a;
+
+/// The plan of one image and the levels behind it, the last of which runs to the end.
+type Chain<'a> = (&'a Plan, &'a [Level]);
 
 #[derive(Debug)]
 struct Memory {
     cells: Cells,
+    // By level, what the plan before it made of the images of a pass.
+    made: Vec<Cells>,
     result: Option<Result<bool, EngineError>>,
 }
 
@@ -53,38 +58,33 @@ impl Inner {
             return Ok(());
         };
         let mut workspace = self.take();
-        let images = plans
-            .many
-            .as_ref()
-            .map_or(1, |many| many.plan().sites.images());
-        // Sixteen in one pass cost about as much as ten one by one.
-        let rest = batch % images;
-        let together = match plans.many {
-            None => 0,
-            Some(Many::Whole(_)) if rest > 10 => batch,
-            Some(_) => batch - rest,
-        };
-        let (input_many, input_few) = input.split_at(together * each);
-        let (output_many, output_few) = output.split_at_mut(together * made);
-        let many = match &plans.many {
+        let memory = &mut workspace;
+        let few = match &plans.many {
+            None => Ok((input, output)),
             Some(Many::Whole(plan)) => {
-                self.passes(plan, false, &mut workspace, input_many, output_many)
+                // Sixteen in one pass cost about as much as ten one by one.
+                let together = match batch % plan.sites.images() {
+                    rest if rest > 10 => batch,
+                    rest => batch - rest,
+                };
+                let (input, few) = input.split_at(together * each);
+                let (output, of_few) = output.split_at_mut(together * made);
+                let many = self.passes(plan, false, memory, input, output);
+                many.map(|()| (few, of_few))
             }
             Some(Many::Split(split)) => {
-                self.split_passes((&plans.one, split), &mut workspace, input_many, output_many)
+                let levels = (1..=split.levels.len()).rev();
+                let chains = levels.map(|last| (&plans.one, &split.levels[..last]));
+                chains
+                    .into_iter()
+                    .try_fold((input, output), |(input, output), chain| {
+                        self.chain_passes(chain, memory, input, output)
+                    })
             }
-            None => Ok(()),
         };
-        let result = many.and_then(|()| {
-            let one = &plans.one;
-            self.passes(
-                one,
-                self.choices.alone,
-                &mut workspace,
-                input_few,
-                output_few,
-            )
-        });
+        let alone = self.choices.alone;
+        let result =
+            few.and_then(|(input, output)| self.passes(&plans.one, alone, memory, input, output));
         self.give_back(workspace);
         result.map_err(|error| self.place(error, input))
     }
@@ -113,9 +113,9 @@ impl Inner {
         let (each, made) = self.each;
         let images = plan.sites.images();
         if !plan.whole_input {
-            let run = |_: usize, input: &[f32], cells: &mut Cells| {
+            let run = |input: &[f32], memory: &mut Memory| {
                 let context = self.context(input, images);
-                plan.run(true, &self.team, &context, cells)
+                plan.run(true, &self.team, &context, &mut memory.cells)
             };
             let memories = &mut workspace.memories;
             (input, output) = self.one_each(plan, memories, (input, output), &run)?;
@@ -168,7 +168,7 @@ impl Inner {
             let work = |thread: usize| {
                 if let Some(memory) = memories.get(thread) {
                     let mut memory = lock(memory);
-                    let result = run(thread, &now[thread * each..][..each], &mut memory.cells);
+                    let result = run(&now[thread * each..][..each], &mut memory);
                     memory.result = Some(result);
                 }
             };
@@ -188,40 +188,44 @@ impl Inner {
         Ok((input, output))
     }
 
-    // All images, some at a time: first layers one by one, the others together.
-    fn split_passes(
+    // Images in passes of the last of some levels, as many as that takes; what is left.
+    fn chain_passes<'a, 'b>(
         &self,
-        (one, split): (&Plan, &Split),
+        chain: Chain<'_>,
         workspace: &mut Workspace,
-        input: &[f32],
-        output: &mut [f32],
-    ) -> Result<(), EngineError> {
-        let (each, images) = (self.each.0, split.back.sites.images());
-        let Workspace { memories, made, .. } = workspace;
-        let run = |thread: usize, input: &[f32], cells: &mut Cells| {
-            let mut made = lock(&made[thread]);
-            for (input, tensor) in input.chunks(each).zip(made.chunks_mut(split.place.len())) {
-                if !self.first((one, split), input, cells, tensor)? {
-                    return Ok(false);
-                }
-            }
-            self.back(split, true, &made, cells)
+        input: &'a [f32],
+        output: &'b mut [f32],
+    ) -> Result<(&'a [f32], &'b mut [f32]), EngineError> {
+        let Some((level, before)) = chain.1.split_last() else {
+            return Ok((input, output));
         };
-        let (input, output) = self.one_each(&split.back, memories, (input, output), &run)?;
-        let tensors: &mut [Cell] = made[0].get_mut().unwrap_or_else(PoisonError::into_inner);
-        let passes = input.chunks_exact(images * each);
-        for (input, output) in passes.zip(output.chunks_exact_mut(images * self.each.1)) {
+        let images = level.back.sites.images();
+        let (each, one_made) = (self.each.0 * images, self.each.1 * images);
+        let Workspace { memories, made, .. } = workspace;
+        let run = |input: &[f32], memory: &mut Memory| {
+            let Memory { cells, made, .. } = memory;
+            let (earlier, made) = made.split_at_mut(before.len());
+            let finite = self.tensors(chain, input, cells, earlier, &mut made[0])?;
+            Ok(finite && self.back(level, true, &made[0], cells)?)
+        };
+        let (mut input, mut output) =
+            self.one_each(&level.back, memories, (input, output), &run)?;
+        let tensors = &mut made[..level.cells()];
+        while input.len() >= each {
+            let (now, after) = input.split_at(each);
+            let (to, later) = output.split_at_mut(one_made);
             let all_finite = AtomicBool::new(true);
             let front = |alone: bool, tensors: &mut [Cell]| {
-                let (steps, shares) = if alone { &split.alone } else { &split.shared };
+                let (steps, shares) = if alone { &level.alone } else { &level.shared };
                 let work = |_: usize, thread: usize, _: &[&[Cell]], write: &mut [Cell]| {
                     let mut memory = lock(&memories[thread]);
-                    let tensors = write.chunks_exact_mut(split.place.len());
-                    for (image, tensor) in shares[thread].clone().zip(tensors) {
-                        let input = &input[image * each..][..each];
-                        if !self.first((one, split), input, &mut memory.cells, tensor)? {
-                            all_finite.store(false, Ordering::Relaxed);
-                        }
+                    let Memory { cells, made, .. } = &mut *memory;
+                    let size = self.each.0 * level.before;
+                    let share = &shares[thread];
+                    let input = &now[share.start * size..share.end * size];
+                    let earlier = &mut made[..before.len()];
+                    if !self.tensors(chain, input, cells, earlier, write)? {
+                        all_finite.store(false, Ordering::Relaxed);
                     }
                     Ok(())
                 };
@@ -232,39 +236,62 @@ impl Inner {
             let memory = memories[0]
                 .get_mut()
                 .unwrap_or_else(PoisonError::into_inner);
-            or_alone(|alone| self.back(split, alone, tensors, &mut memory.cells))?;
-            output.copy_from_slice(split.back.output(&memory.cells, output.len()));
+            or_alone(|alone| self.back(level, alone, tensors, &mut memory.cells))?;
+            to.copy_from_slice(level.back.output(&memory.cells, to.len()));
+            (input, output) = (after, later);
         }
-        Ok(())
+        Ok((input, output))
     }
 
-    // The first layers of an image; tells whether it was finite.
-    fn first(
+    // What the plan before the last level makes of some images, tensor after tensor, on this thread; tells
+    // whether they were finite. `made`: room for those of the levels before.
+    fn tensors(
         &self,
-        (one, split): (&Plan, &Split),
+        (one, levels): Chain<'_>,
         input: &[f32],
         cells: &mut Cells,
-        tensor: &mut [Cell],
+        made: &mut [Cells],
+        tensors: &mut [Cell],
     ) -> Result<bool, EngineError> {
-        let context = self.context(input, 1);
-        let finite = one.run_first(&split.first, &self.team, &context, cells)?;
-        tensor.copy_from_slice(&cells[split.place.clone()]);
-        Ok(finite)
+        let Some((level, before)) = levels.split_last() else {
+            return Ok(true);
+        };
+        let inputs = input.chunks(self.each.0 * level.before);
+        for (input, tensor) in inputs.zip(tensors.chunks_mut(level.place.len())) {
+            let (plan, context) = match (before.last(), made.split_last_mut()) {
+                (Some(last), Some((made, earlier))) => {
+                    if !self.tensors((one, before), input, cells, earlier, made)? {
+                        return Ok(false);
+                    }
+                    let context = Context {
+                        made,
+                        ..self.context(&[], level.before)
+                    };
+                    (&last.back, context)
+                }
+                _ => (one, self.context(input, 1)),
+            };
+            if !plan.run_first(&level.first, &self.team, &context, cells)? {
+                return Ok(false);
+            }
+            tensor.copy_from_slice(&cells[level.place.clone()]);
+        }
+        Ok(true)
     }
 
     // The layers after those.
     fn back(
         &self,
-        split: &Split,
+        level: &Level,
         alone: bool,
         made: &[Cell],
         cells: &mut Cells,
     ) -> Result<bool, EngineError> {
         let context = Context {
             made,
-            ..self.context(&[], split.back.sites.images())
+            ..self.context(&[], level.back.sites.images())
         };
-        split.back.run(alone, &self.team, &context, cells)
+        level.back.run(alone, &self.team, &context, cells)
     }
 
     // Tries one image on one thread and on all.
@@ -313,23 +340,30 @@ impl Inner {
     pub fn workspace(&self) -> Workspace {
         let many = self.plans.as_ref().and_then(|plans| plans.many.as_ref());
         let one = self.plans.as_ref().map_or(0, |plans| plans.one.cells);
-        // Those of a pass, and of tensors between two plans.
-        let (cells, made) = match many {
-            None => (one, 0),
-            Some(Many::Whole(plan)) => (one.max(plan.cells), 0),
-            Some(Many::Split(split)) => (one.max(split.back.cells), split.cells()),
+        let levels = match many {
+            Some(Many::Split(split)) => &split.levels[..],
+            _ => &[],
+        };
+        let backs = levels.iter().map(|level| level.back.cells);
+        let cells = match many {
+            Some(Many::Whole(plan)) => one.max(plan.cells),
+            _ => backs.fold(one, usize::max),
         };
         let memory = |_| {
             Mutex::new(Memory {
                 cells: Cells::new(cells),
+                made: levels
+                    .iter()
+                    .map(|level| Cells::new(level.cells()))
+                    .collect(),
                 result: None,
             })
         };
-        let threads = 0..self.team.threads();
+        let made = levels.iter().map(Level::cells).max();
         Workspace {
-            memories: threads.clone().map(memory).collect(),
+            memories: (0..self.team.threads()).map(memory).collect(),
             padded: Vec::new(),
-            made: threads.map(|_| Mutex::new(Cells::new(made))).collect(),
+            made: Cells::new(made.unwrap_or(0)),
         }
     }
 

@@ -1,5 +1,5 @@
-//! Images whose first layers run one by one, in tiles, and whose later ones run together: sixteen, one in
-//! each lane, or four, in a quarter of the tiles each.
+//! Images whose first layers run one by one, in tiles, and whose later ones run together: four, in a quarter
+//! of the tiles each, or sixteen, one in each lane; or four first, then sixteen.
 //!
 //! The first layers are large: sixteen images of them do not stay in a cache. The later ones have few
 //! positions, of which many tiles waste some, and many weights, which are read once for all images.
@@ -12,6 +12,7 @@ use super::choices::Chooser;
 use super::layout::{Layout, Sites};
 use super::plan::{Own, Part, Plan};
 use super::stage::{Shape, Stage, StageWork};
+use super::table::REGROUP;
 use super::{Choice, Choices, EngineError, LayerRow};
 use crate::graph::Value;
 use crate::graph::integer::IntegerModel;
@@ -20,25 +21,49 @@ use crate::kernel::{Access, Cell, KernelError, Kernels, Steps};
 /// How images may go together, and the most bytes that a layer's operands and result take then.
 const WAYS: [(Sites, usize); 2] = [(Sites::Images, 8 << 20), (Sites::Quarters, 4 << 20)];
 
-/// What it must bring, as a share of all time: it moves each image's tensor, and holds weights twice.
-const GAIN: f64 = 0.05;
+/// What a level must bring, as a share of all time: it holds its weights once more.
+const GAIN: f64 = 0.03;
 
+/// Behind the plan of one image.
 #[derive(Debug)]
 pub(super) struct Split {
+    /// Each goes on from the one before, with more images.
+    pub levels: Vec<Level>,
+}
+
+/// A plan that goes on from another one, of fewer images.
+#[derive(Debug)]
+pub(super) struct Level {
     /// Stages before it.
     pub cut: usize,
-    /// What runs of the plan of one image, and where that leaves its tensor.
+    /// Images of a pass of the plan before it, what runs of that, and where this leaves its tensor.
+    pub before: usize,
     pub first: Steps,
     pub place: Range<usize>,
-    /// Makes the tensors of all images: the images of each thread, and of one alone.
+    /// Makes the tensors of all images: those of each thread, and of one alone.
     pub shared: (Steps, Vec<Range<usize>>),
     pub alone: (Steps, Vec<Range<usize>>),
     pub back: Plan,
+    /// Of all that runs, from the first layer on.
     pub layers: Vec<LayerRow>,
 }
 
+/// One way to go together, measured from the earliest cut on.
+struct Way {
+    back: Plan,
+    /// From the earliest on.
+    cuts: Vec<Cut>,
+}
+
+/// A plan behind which images may go together, and the stages before it.
+#[derive(Clone, Copy)]
+struct Front<'a> {
+    plan: &'a Plan,
+    stages: usize,
+}
+
 impl Split {
-    /// The best one; none where it brings nothing.
+    /// The best one; without levels where none brings anything.
     pub fn find(
         part: Part<'_>,
         one: &Plan,
@@ -46,89 +71,181 @@ impl Split {
         threads: usize,
         choice: Choice,
         known: Option<&Choices>,
-    ) -> Result<Option<Self>, EngineError> {
+    ) -> Result<Self, EngineError> {
         let Part { model, stages, .. } = part;
-        let at = |cut: &Cut, chooser, tried: &[LayerRow]| {
-            let back = cut.back(part, kernels, threads, chooser, tried)?;
-            Self::new(one, cut, back, threads)
-        };
+        let mut split = Self { levels: Vec::new() };
         if let Some(known) = known {
-            let mut ways = WAYS.into_iter().map(|(sites, _)| sites);
-            let Some(sites) = ways.find(|sites| known.together == Some(sites.images())) else {
-                return Ok(None);
-            };
-            let mut cuts = cuts(model, stages, one, sites).into_iter();
-            let cut = cuts.find(|cut| Some(cut.stages) == known.cut);
-            let chooser = Chooser::new(choice, &known.many);
-            return cut.map(|cut| at(&cut, chooser, &[])).transpose();
+            for of in &known.many {
+                let mut ways = WAYS.into_iter().map(|(sites, _)| sites);
+                let Some(sites) = ways.find(|sites| sites.images() == of.images) else {
+                    break;
+                };
+                let mut cuts = split.front(one).cuts(model, stages, sites).into_iter();
+                let Some(cut) = cuts.find(|cut| cut.stages == of.cut) else {
+                    break;
+                };
+                let chooser = Chooser::new(choice, &of.kernels);
+                let back = cut.back(part, kernels, threads, chooser, &[])?;
+                split.push(one, &cut, back, threads)?;
+            }
+            return Ok(split);
         }
-        let mut found = None;
-        let mut least = (1.0 - GAIN) * one.time(0..stages.len());
+        let mut ways = Vec::new();
         for (sites, near) in WAYS {
             let large = |stage: &Stage<'_>| bytes(model, stage, sites) > near;
             let first = stages.iter().rposition(large).map_or(0, |last| last + 1);
-            let mut cuts = cuts(model, stages, one, sites).into_iter();
-            let Some(earliest) = cuts.find(|cut| cut.stages >= first) else {
+            let mut cuts = split.front(one).cuts(model, stages, sites);
+            cuts.retain(|cut| cut.stages >= first);
+            let Some(earliest) = cuts.first() else {
                 continue;
             };
-            let split = at(&earliest, Chooser::new(choice, &[]), &[])?;
+            let back = earliest.back(part, kernels, threads, Chooser::new(choice, &[]), &[])?;
             if choice == Choice::Estimated {
-                return Ok(Some(split));
+                split.push(one, earliest, back, threads)?;
+                return Ok(split);
             }
-            // Of each cut: the operations before it, of each image, and those after it, of all together.
-            let cost = |cut: usize| {
-                let back = split
-                    .back
-                    .time(cut - earliest.stages..split.back.ends.len());
-                one.time(0..cut) + back / sites.images() as f64
-            };
-            let all = std::iter::once(earliest.clone()).chain(cuts);
-            let best = all.min_by(|a, b| cost(a.stages).total_cmp(&cost(b.stages)));
-            if let Some(best) = best.filter(|best| cost(best.stages) < least) {
-                least = cost(best.stages);
-                found = Some((split, earliest.stages, best));
-            }
+            ways.push(Way { back, cuts });
         }
-        match found {
-            Some((split, earliest, best)) if best.stages > earliest => {
-                // The same kernels, from a later layer on.
-                let skipped = stages[earliest..best.stages].iter();
-                let products = skipped.filter(|stage| matches!(stage.work, StageWork::Product(_)));
-                let kept = &split.back.kept[products.count()..];
-                let chooser = Chooser::new(choice, kept);
-                Ok(Some(at(&best, chooser, &split.back.layers)?))
-            }
-            found => Ok(found.map(|(split, ..)| split)),
+        let chosen = best(one, stages.len(), &ways);
+        let mut ways: Vec<_> = ways.into_iter().map(Some).collect();
+        for (way, stages_before) in chosen {
+            let Some(way) = ways[way].take() else {
+                break;
+            };
+            let earliest = way.cuts[0].stages;
+            let mut cuts = split
+                .front(one)
+                .cuts(model, stages, way.back.sites)
+                .into_iter();
+            let Some(cut) = cuts.find(|cut| cut.stages == stages_before) else {
+                break;
+            };
+            let back = match split.levels.is_empty() && cut.stages == earliest {
+                true => way.back,
+                false => {
+                    // The same kernels, from a later layer on.
+                    let skipped = stages[earliest..cut.stages].iter();
+                    let is_product = |stage: &&Stage| matches!(stage.work, StageWork::Product(_));
+                    let kept = &way.back.kept[skipped.filter(is_product).count()..];
+                    let chooser = Chooser::new(choice, kept);
+                    cut.back(part, kernels, threads, chooser, &way.back.layers)?
+                }
+            };
+            split.push(one, &cut, back, threads)?;
+        }
+        Ok(split)
+    }
+
+    // The last plan.
+    fn front<'a>(&'a self, one: &'a Plan) -> Front<'a> {
+        match self.levels.last() {
+            None => Front {
+                plan: one,
+                stages: 0,
+            },
+            Some(level) => Front {
+                plan: &level.back,
+                stages: level.cut,
+            },
         }
     }
 
-    fn new(one: &Plan, cut: &Cut, back: Plan, threads: usize) -> Result<Self, EngineError> {
-        let operations = one.ends[cut.stages - 1];
-        let layers = one.layers[..operations].iter().chain(&back.layers);
-        Ok(Self {
+    fn push(
+        &mut self,
+        one: &Plan,
+        cut: &Cut,
+        back: Plan,
+        threads: usize,
+    ) -> Result<(), EngineError> {
+        let Front { plan, stages } = self.front(one);
+        let operations = plan.ends[cut.stages - stages - 1];
+        let all = (self.levels.last()).map_or(&one.layers, |level| &level.layers);
+        let earlier = all.len() - plan.layers.len();
+        let layers = all[..earlier + operations].iter().chain(&back.layers);
+        let before = plan.sites.images();
+        let tensors = back.sites.images() / before;
+        let level = Level {
             cut: cut.stages,
-            first: one.first(operations),
+            before,
+            first: plan.first(operations),
             place: cut.place.clone(),
-            shared: images(threads, back.sites, cut.place.len())?,
-            alone: images(1, back.sites, cut.place.len())?,
+            shared: shares(threads, tensors, cut.place.len())?,
+            alone: shares(1, tensors, cut.place.len())?,
             layers: layers.cloned().collect(),
             back,
-        })
-    }
-
-    /// Cells of the tensors of all images.
-    pub fn cells(&self) -> usize {
-        self.place.len() * self.back.sites.images()
+        };
+        self.levels.push(level);
+        Ok(())
     }
 }
 
-// One step, in which each thread makes tensors of so many cells for its share of the images.
-fn images(
+impl Level {
+    /// Cells of the tensors of all images.
+    pub fn cells(&self) -> usize {
+        self.place.len() * (self.back.sites.images() / self.before)
+    }
+}
+
+impl Way {
+    // Microseconds of an image, from a cut until so many stages are done.
+    fn time(&self, cut: &Cut, end: usize) -> f64 {
+        let earliest = &self.cuts[0];
+        let regroups = self.back.layers.iter().filter(|row| row.kernel == REGROUP);
+        let regroup: f64 = regroups.filter_map(|row| row.microseconds).sum();
+        let stages = cut.stages - earliest.stages..end - earliest.stages;
+        let counted = if stages.start == 0 { regroup } else { 0.0 };
+        let moved = regroup * cut.place.len() as f64 / earliest.place.len().max(1) as f64;
+        (self.back.time(stages) - counted + moved) / self.back.sites.images() as f64
+    }
+}
+
+// By level, the way and the stages before; none where that brings nothing.
+fn best(one: &Plan, stages: usize, ways: &[Way]) -> Vec<(usize, usize)> {
+    let levels = || {
+        let cuts = |(way, of): (usize, &'_ Way)| (0..of.cuts.len()).map(move |cut| (way, cut));
+        ways.iter().enumerate().flat_map(cuts)
+    };
+    let of = |(way, cut): (usize, usize)| (&ways[way], &ways[way].cuts[cut]);
+    let alone = levels().map(|level| vec![level]).collect();
+    let both = levels().flat_map(|first| {
+        let (few, cut) = of(first);
+        let after = levels().filter(move |&second| {
+            let (many, later) = of(second);
+            few.back.sites.images() < many.back.sites.images() && cut.stages < later.stages
+        });
+        after.map(move |second| vec![first, second])
+    });
+    let cost = |chain: &[(usize, usize)]| {
+        let begin = |&level: &(usize, usize)| of(level).1.stages;
+        let ends = chain[1..].iter().map(begin).chain([stages]);
+        let levels = chain.iter().zip(ends).map(|(&level, end)| {
+            let (way, cut) = of(level);
+            way.time(cut, end)
+        });
+        one.time(0..begin(&chain[0])) + levels.sum::<f64>()
+    };
+    let mut least = one.time(0..stages);
+    let mut chosen = Vec::new();
+    // A second level must be worth it, too.
+    let both: Vec<Vec<(usize, usize)>> = both.collect();
+    for chains in [alone, both] {
+        let costs = chains.into_iter().map(|chain| (cost(&chain), chain));
+        let best = costs.min_by(|a, b| a.0.total_cmp(&b.0));
+        if let Some((cost, chain)) = best.filter(|(cost, _)| *cost < (1.0 - GAIN) * least) {
+            (least, chosen) = (cost, chain);
+        }
+    }
+    let chosen = chosen.into_iter();
+    chosen.map(|level| (level.0, of(level).1.stages)).collect()
+}
+
+// One step, in which each thread makes tensors of so many cells for its share of them.
+fn shares(
     threads: usize,
-    sites: Sites,
+    tensors: usize,
     each: usize,
 ) -> Result<(Steps, Vec<Range<usize>>), KernelError> {
-    let start = |thread: usize| sites.images() * thread / threads;
+    let start = |thread: usize| tensors * thread / threads;
     let shares: Vec<_> = (0..threads)
         .map(|thread| start(thread)..start(thread + 1))
         .collect();
@@ -138,7 +255,7 @@ fn images(
         reads: Vec::new(),
         writes: writes.collect(),
     };
-    let steps = Steps::new(vec![access], sites.images() * each, threads)?;
+    let steps = Steps::new(vec![access], tensors * each, threads)?;
     Ok((steps, shares))
 }
 
@@ -198,38 +315,43 @@ impl Cut {
     }
 }
 
-fn cuts(model: &IntegerModel, stages: &[Stage<'_>], one: &Plan, sites: Sites) -> Vec<Cut> {
-    // Until which stage a value is needed.
-    let mut last: HashMap<Value, usize> = HashMap::new();
-    for (index, stage) in stages.iter().enumerate() {
-        for &input in stage.inputs.iter().filter(|input| input.is_activation()) {
-            last.insert(input, index);
+impl Front<'_> {
+    // Where one tensor alone goes on.
+    fn cuts(self, model: &IntegerModel, stages: &[Stage<'_>], sites: Sites) -> Vec<Cut> {
+        // Until which stage a value is needed.
+        let mut last: HashMap<Value, usize> = HashMap::new();
+        for (index, stage) in stages.iter().enumerate() {
+            for &input in stage.inputs.iter().filter(|input| input.is_activation()) {
+                last.insert(input, index);
+            }
         }
-    }
-    last.insert(model.output(), stages.len());
-    let mut cuts = Vec::new();
-    for cut in 1..stages.len() {
-        let made = stages[..cut].iter().map(|stage| Value::Node(stage.output));
-        let mut across = made
-            .chain([Value::Input])
-            .filter(|value| last.get(value).is_some_and(|&last| last >= cut));
-        let (Some(value), None) = (across.next(), across.next()) else {
-            continue;
-        };
-        // Where those who need it read a copy, it may be gone.
-        let there = |own: &&Own| own.value == value && own.last >= one.ends[cut - 1];
-        // Maps of sites have 32 bits.
-        let most = i32::MAX as usize / Cell::SITES / sites.images();
-        let counted = |own: &&Own| own.place.len() <= most;
-        if let Some(own) = one.owns.iter().filter(counted).find(there) {
-            cuts.push(Cut {
-                stages: cut,
-                sites,
-                value,
-                place: own.place.clone(),
-                layout: own.layout,
-            });
+        last.insert(model.output(), stages.len());
+        let mut cuts = Vec::new();
+        for cut in self.stages + 1..stages.len() {
+            let made = stages[..cut].iter().map(|stage| Value::Node(stage.output));
+            let mut across = made
+                .chain([Value::Input])
+                .filter(|value| last.get(value).is_some_and(|&last| last >= cut));
+            let (Some(value), None) = (across.next(), across.next()) else {
+                continue;
+            };
+            // Where those who need it read a copy, it may be gone.
+            let there = |own: &&Own| {
+                own.value == value && own.last >= self.plan.ends[cut - self.stages - 1]
+            };
+            // Maps of sites have 32 bits.
+            let most = i32::MAX as usize / Cell::SITES / sites.images();
+            let counted = |own: &&Own| own.place.len() <= most;
+            if let Some(own) = self.plan.owns.iter().filter(counted).find(there) {
+                cuts.push(Cut {
+                    stages: cut,
+                    sites,
+                    value,
+                    place: own.place.clone(),
+                    layout: own.layout,
+                });
+            }
         }
+        cuts
     }
-    cuts
 }

@@ -6,6 +6,8 @@ use serde::{Deserialize, Serialize};
 pub(super) const SPARSE: &str = "sparse";
 pub(super) const DENSE: &str = "dense";
 pub(super) const TILED: &str = "tiled";
+/// Tensors of fewer images become one of more.
+pub(super) const REGROUP: &str = "regroup";
 /// With their results in a line of a window.
 pub(super) const WINOGRAD: [(&str, usize); 2] = [("winograd 2x2", 2), ("winograd 4x4", 4)];
 

@@ -329,6 +329,21 @@ fn files_and_kept_choices() {
     assert!(other.run(&[1.0, 2.0, 3.0], 1).is_ok());
 }
 
+/// The choices of a program, with another kernel for all layers.
+pub fn all_as(program: &Program, kernel: &str) -> Choices {
+    let mut choices = serde_json::to_value(program.choices()).unwrap();
+    let set = |kernels: &mut serde_json::Value| {
+        for kept in kernels.as_array_mut().unwrap() {
+            kept["kernel"] = json!(kernel);
+        }
+    };
+    set(&mut choices["one"]);
+    for together in choices["many"].as_array_mut().unwrap() {
+        set(&mut together["kernels"]);
+    }
+    serde_json::from_value(choices).unwrap()
+}
+
 #[test]
 fn tiles_run_with_and_without_a_matrix_unit() {
     let model = resnet();
@@ -336,13 +351,7 @@ fn tiles_run_with_and_without_a_matrix_unit() {
     let (expected, _) = model.run(&input, 17).unwrap();
     for isa in isas() {
         let program = Program::compile(&model, options(isa, 2)).unwrap();
-        let mut choices = serde_json::to_value(program.choices()).unwrap();
-        for pass in ["one", "many"] {
-            for kept in choices[pass].as_array_mut().unwrap() {
-                kept["kernel"] = json!("tiled");
-            }
-        }
-        let choices: Choices = serde_json::from_value(choices).unwrap();
+        let choices = all_as(&program, "tiled");
         let tiled = Program::compile_as(&model, options(isa, 3), &choices).unwrap();
         assert_eq!(tiled.choices(), &choices);
         let products = |row: &&LayerRow| row.multiply_adds > 0;

@@ -75,27 +75,40 @@ pub fn integers() -> IntegerModel {
 }
 
 fn is_split(program: &Program) -> bool {
-    let regroups = |batch| {
-        program
-            .layers(batch)
-            .iter()
-            .any(|row| row.kernel == "regroup")
-    };
-    assert!(!regroups(1), "one image is not regrouped");
-    regroups(Cell::SITES)
+    assert_eq!(regroups(program, 1), 0, "one image is not regrouped");
+    regroups(program, Cell::SITES) > 0
 }
 
-// The same, four images together instead of sixteen.
-fn by_fours(model: &IntegerModel, program: &Program, options: Options) -> Program {
+fn regroups(program: &Program, batch: usize) -> usize {
+    let rows = program.layers(batch).iter();
+    rows.filter(|row| row.kernel == "regroup").count()
+}
+
+// The same, four images together instead of sixteen; and four first, then sixteen.
+fn by_fours(model: &IntegerModel, program: &Program, options: Options) -> [Program; 2] {
     let mut choices = serde_json::to_value(program.choices()).unwrap();
-    assert_eq!(choices["together"], json!(16));
-    choices["together"] = json!(4);
-    let choices: Choices = serde_json::from_value(choices).unwrap();
-    let four = Program::compile_as(model, options, &choices).unwrap();
-    assert_eq!(four.choices(), &choices);
-    let regroups = |batch| four.layers(batch).iter().any(|row| row.kernel == "regroup");
-    assert!(!regroups(3) && regroups(4));
-    four
+    let first = &mut choices["many"][0];
+    assert_eq!(first["images"], json!(16));
+    first["images"] = json!(4);
+    let cut = first["cut"].as_u64().unwrap();
+    let kept: Choices = serde_json::from_value(choices.clone()).unwrap();
+    let four = Program::compile_as(model, options, &kept).unwrap();
+    assert_eq!(four.choices(), &kept);
+    assert_eq!([3, 4, 16].map(|batch| regroups(&four, batch)), [0, 1, 1]);
+    // Somewhere behind that, one tensor alone goes on.
+    let later = (1..9).find_map(|further| {
+        let mut choices = choices.clone();
+        let next = json!({ "images": 16, "cut": cut + further, "kernels": [] });
+        choices["many"].as_array_mut().unwrap().push(next);
+        let choices: Choices = serde_json::from_value(choices).unwrap();
+        let program = Program::compile_as(model, options, &choices).unwrap();
+        (regroups(&program, 16) == 2).then_some(program)
+    });
+    let both = later.unwrap();
+    assert_eq!([3, 4, 15].map(|batch| regroups(&both, batch)), [0, 1, 1]);
+    let again = Program::compile_as(model, options, both.choices()).unwrap();
+    assert_eq!(again.choices(), both.choices());
+    [four, both]
 }
 
 #[test]
@@ -117,10 +130,10 @@ fn the_reference_bit_for_bit() {
         for &threads in threads {
             let sixteen = Program::compile(&model, options(isa, threads)).unwrap();
             assert!(is_split(&sixteen));
-            let four = by_fours(&model, &sixteen, options(isa, threads));
+            let [four, both] = by_fours(&model, &sixteen, options(isa, threads));
             for &batch in batches {
                 let input = &input[..input.len() / 35 * batch];
-                for program in [&sixteen, &four] {
+                for program in [&sixteen, &four, &both] {
                     let found = program.run(input, batch).unwrap();
                     assert_eq!(found, expected[..each * batch], "{isa:?} {threads} {batch}");
                 }
@@ -170,10 +183,10 @@ fn floats_too() {
     let model = graph.simplify().to_float_model(&module).unwrap();
     let program = Program::compile(&model, options(Kernels::detect().isa(), 2)).unwrap();
     assert!(is_split(&program));
-    let four = by_fours(&model, &program, options(Kernels::detect().isa(), 2));
+    let [four, both] = by_fours(&model, &program, options(Kernels::detect().isa(), 2));
     let input = images(&model, 16, 3);
     let (expected, _) = model.run(&input, 16).unwrap();
-    for program in [program, four] {
+    for program in [program, four, both] {
         let found = program.run(&input, 16).unwrap();
         for (found, expected) in found.iter().zip(&expected) {
             assert!((found - expected).abs() <= 1e-4 * expected.abs().max(1.0));
@@ -188,18 +201,18 @@ fn what_is_not_finite_is_found() {
     }
     let model = integers();
     let program = Program::compile(&model, options(Kernels::detect().isa(), 2)).unwrap();
-    let four = by_fours(&model, &program, options(Kernels::detect().isa(), 2));
+    let [four, both] = by_fours(&model, &program, options(Kernels::detect().isa(), 2));
     let images = images(&model, 17, 4);
     // Among those that go together on one thread or on two, and alone.
     for image in [1, 6, 9, 13, 16] {
         let mut input = images.clone();
         let at = input.len() / 17 * image + 1234;
         input[at] = f32::INFINITY;
-        for program in [&program, &four] {
+        for program in [&program, &four, &both] {
             let found = program.run(&input, 17);
             assert!(matches!(found, Err(EngineError::NotFinite { place, .. }) if place == at));
         }
-        assert!(four.run(&images, 17).is_ok());
+        assert!(four.run(&images, 17).is_ok() && both.run(&images, 17).is_ok());
     }
 }
 

@@ -6,7 +6,7 @@ use burn::nn::conv::{Conv2d, Conv2dConfig, ConvTranspose2d, ConvTranspose2dConfi
 use burn::nn::{BatchNorm, BatchNormConfig, Linear, LinearConfig};
 use burn::tensor::Tensor;
 use burn_compress::attach::{Plan, Pruning};
-use burn_compress::engine::{Choices, Program};
+use burn_compress::engine::Program;
 use burn_compress::graph::integer::{IntegerModel, IntegerOp};
 use burn_compress::graph::{Graph, GraphError, Op, Value};
 use burn_compress::prune::Scope;
@@ -14,7 +14,7 @@ use burn_compress::prune::Scope;
 use serde_json::json;
 
 use super::device::device;
-use super::engine::{images, isas, options};
+use super::engine::{all_as, images, isas, options};
 use super::graph_models::networks::keyword::{DsCnnConfig, TemporalConfig};
 use super::graph_models::networks::mlp::MlpConfig;
 use super::graph_models::networks::mobilenet::MobileNetV2Config;
@@ -209,17 +209,6 @@ struct Three {
     layers: Vec<Conv2d>,
 }
 
-// The choices of a program, its convolutions with windows transformed so.
-fn transformed(program: &Program, kernel: &str) -> Choices {
-    let mut choices = serde_json::to_value(program.choices()).unwrap();
-    for pass in ["one", "many"] {
-        for kept in choices[pass].as_array_mut().unwrap() {
-            kept["kernel"] = json!(kernel);
-        }
-    }
-    serde_json::from_value(choices).unwrap()
-}
-
 // What runs the products of a pass, where it is one kernel.
 fn kernel(program: &Program, images: usize) -> Option<&str> {
     let rows = program.layers(images).iter();
@@ -253,7 +242,7 @@ fn transformed_windows_give_the_same() {
         for (isa, windows) in isas().flat_map(|isa| [(isa, "winograd 2x2"), (isa, "winograd 4x4")])
         {
             let program = Program::compile(&floats, options(isa, 1)).unwrap();
-            let choices = transformed(&program, windows);
+            let choices = all_as(&program, windows);
             let program = Program::compile_as(&floats, options(isa, 1), &choices).unwrap();
             assert_close(&program.run(&input, batch).unwrap(), &expected);
             // Where they fill lines and columns: a sixteenth of 24 by 24 is 6 by 6.

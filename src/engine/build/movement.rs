@@ -7,7 +7,7 @@ use crate::engine::demand::Demand;
 use crate::engine::layout::Layout;
 use crate::engine::operation::{Operation, OperationWork, PlainOperand, PlainSource};
 use crate::engine::stage::{Rearrange, Stage};
-use crate::engine::table::LayerRow;
+use crate::engine::table::{LayerRow, REGROUP};
 use crate::graph::integer::IntegerOp;
 use crate::graph::{Dim, Value};
 use crate::kernel::{Cell, Edges, InputGrid};
@@ -85,8 +85,8 @@ impl Builder<'_> {
             fill: layout.fill_cell(),
         };
         let costs = vec![1; layout.planes()];
-        let row = LayerRow::named("", "regroup");
-        self.on_cells(work, Vec::new(), to, costs, "regroup", row);
+        let row = LayerRow::named("", REGROUP);
+        self.on_cells(work, Vec::new(), to, costs, REGROUP, row);
         true
     }
 

@@ -285,9 +285,9 @@ fn ways(weighted: &Weighted, from: &Layout, to: &Layout, records: &Records) -> V
     ];
     let near_planes = (NEAR / Cell::BYTES / window).max(1);
     let codes = matches!(from.shape.kind, Kind::Codes { .. });
-    // Of few weights, each filter reads a small part of a slice, which may be longer.
+    // Of few weights, each filter reads a small part of a slice, which is longer then.
     let longer: &[usize] = match records {
-        Records::Filter { .. } => &[2, 1],
+        Records::Filter { .. } => &[2, 4],
         _ => &[1],
     };
     for (place, longer) in longer.iter().enumerate() {

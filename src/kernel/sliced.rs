@@ -2,6 +2,7 @@
 //! some filters, whose sums wait in memory meanwhile.
 
 use std::mem::MaybeUninit;
+use std::ops::Range;
 
 use super::chunks::chunks;
 use super::ends::{Case, by_case};
@@ -9,8 +10,10 @@ use super::lanes::Lanes;
 use super::sums::{Run, add, end_quad, is_usual, pair};
 use super::{Position, QUAD, Records, SharedRecord};
 
-/// Quads whose sums wait: with a slice of the input they fill the cache.
-const GROUP: usize = 8;
+/// Quads whose sums wait: more would read a slice less often, and fill a cache with sums.
+const GROUP: usize = 32;
+/// Quads ahead of which records are asked for.
+const AHEAD: usize = 8;
 
 // The sums of a quad, by filter.
 type Waiting<S, const P: usize> = [[<S as Lanes>::Sums; P]; QUAD];
@@ -39,12 +42,21 @@ impl Run<'_> {
         }
     }
 
-    // Asks for the records of a slice, which lie in many places: no processor sees them coming.
+    // Asks for the records that come a few quads after these, which lie in many places: no processor sees
+    // them coming.
     #[inline(always)]
-    fn prefetch<S: Lanes>(&self, quad: usize, slice: usize) {
-        let (Some(slices), true) = (&self.product.slices, quad < self.quads.end) else {
+    fn prefetch<S: Lanes>(&self, quad: usize, slice: usize, group: &Range<usize>) {
+        let Some(slices) = &self.product.slices else {
             return;
         };
+        let (quad, slice) = match quad + AHEAD {
+            next if next < group.end => (next, slice),
+            next if slice + 1 < slices.count => (next - group.len(), slice + 1),
+            next => (next, 0),
+        };
+        if quad >= self.quads.end {
+            return;
+        }
         match &self.product.records {
             Records::Filter { records, .. } => {
                 for filter in quad * QUAD..(quad + 1) * QUAD {
@@ -71,7 +83,7 @@ impl Run<'_> {
     #[inline(always)]
     unsafe fn group<S: Lanes, C: Case, const P: usize>(
         &self,
-        quads: std::ops::Range<usize>,
+        quads: Range<usize>,
         chunk: &[Position],
     ) {
         let Some(slices) = &self.product.slices else {
@@ -86,7 +98,7 @@ impl Run<'_> {
             let starts = self.task(quads.start).starts::<P>(chunk);
             for slice in 0..slices.count {
                 for (waiting, quad) in waiting.iter_mut().zip(quads.clone()) {
-                    self.prefetch::<S>(quad + GROUP, slice);
+                    self.prefetch::<S>(quad, slice, &quads);
                     let task = self.task(quad);
                     let sums = waiting.as_mut_ptr().cast::<[S::Sums; P]>();
                     match &self.product.records {
@@ -150,7 +162,7 @@ impl Run<'_> {
 }
 
 #[inline(always)]
-fn ask<S: Lanes, R>(records: &[R], range: std::ops::Range<usize>) {
+fn ask<S: Lanes, R>(records: &[R], range: Range<usize>) {
     const LINE: usize = 64;
     let records = records.get(range).unwrap_or(&[]);
     let first = records.as_ptr().cast::<u8>();

@@ -5,7 +5,7 @@ use super::layout::Sites;
 use super::lower;
 use super::plan::{Part, Plan};
 use super::reorder::{Order, reorder};
-use super::split::Split;
+use super::split::{Setting, Split};
 use super::{Choice, Choices, EngineError, LayerRow};
 use crate::graph::integer::IntegerModel;
 use crate::kernel::{Cell, Kernels};
@@ -65,7 +65,14 @@ impl Plans {
                 Some(Many::Whole(Box::new(plan)))
             }
             false => {
-                let split = Split::find(part(Sites::Tiles), &one, kernels, threads, choice, known)?;
+                let setting = Setting {
+                    part: part(Sites::Tiles),
+                    one: &one,
+                    kernels,
+                    threads,
+                    choice,
+                };
+                let split = Split::find(setting, known)?;
                 (!split.levels.is_empty()).then_some(Many::Split(split))
             }
         };

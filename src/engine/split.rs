@@ -8,7 +8,7 @@ use std::collections::HashMap;
 use std::ops::Range;
 
 use super::build::Begin;
-use super::choices::Chooser;
+use super::choices::{Chooser, Kept, Together};
 use super::layout::{Layout, Sites};
 use super::plan::{Own, Part, Plan};
 use super::stage::{Shape, Stage, StageWork};
@@ -62,62 +62,68 @@ struct Front<'a> {
     stages: usize,
 }
 
+/// What levels are made of.
+#[derive(Clone, Copy)]
+pub(super) struct Setting<'a> {
+    pub part: Part<'a>,
+    /// The plan of one image.
+    pub one: &'a Plan,
+    pub kernels: Kernels,
+    pub threads: usize,
+    pub choice: Choice,
+}
+
 impl Split {
-    /// The best one; without levels where none brings anything.
-    pub fn find(
-        part: Part<'_>,
-        one: &Plan,
-        kernels: Kernels,
-        threads: usize,
-        choice: Choice,
-        known: Option<&Choices>,
-    ) -> Result<Self, EngineError> {
-        let Part { model, stages, .. } = part;
-        let mut split = Self { levels: Vec::new() };
-        if let Some(known) = known {
-            for of in &known.many {
-                let mut ways = WAYS.into_iter().map(|(sites, _)| sites);
-                let Some(sites) = ways.find(|sites| sites.images() == of.images) else {
-                    break;
-                };
-                let mut cuts = split.front(one).cuts(model, stages, sites).into_iter();
-                let Some(cut) = cuts.find(|cut| cut.stages == of.cut) else {
-                    break;
-                };
-                let chooser = Chooser::new(choice, &of.kernels);
-                let back = cut.back(part, kernels, threads, chooser, &[])?;
-                split.push(one, &cut, back, threads)?;
-            }
-            return Ok(split);
+    /// The best one, or the one that is known; without levels where none brings anything.
+    pub fn find(setting: Setting<'_>, known: Option<&Choices>) -> Result<Self, EngineError> {
+        match known {
+            Some(known) => Self::again(setting, &known.many),
+            None => Self::measured(setting),
         }
+    }
+
+    fn again(setting: Setting<'_>, known: &[Together]) -> Result<Self, EngineError> {
+        let mut split = Self { levels: Vec::new() };
+        for of in known {
+            let mut ways = WAYS.into_iter().map(|(sites, _)| sites);
+            let sites = ways.find(|sites| sites.images() == of.images);
+            let cut = sites.and_then(|sites| split.cut(setting, sites, of.cut));
+            let Some(cut) = cut else {
+                break;
+            };
+            let back = cut.back(setting, &of.kernels, &[])?;
+            split.push(setting, &cut, back)?;
+        }
+        Ok(split)
+    }
+
+    fn measured(setting: Setting<'_>) -> Result<Self, EngineError> {
+        let Part { model, stages, .. } = setting.part;
+        let mut split = Self { levels: Vec::new() };
         let mut ways = Vec::new();
         for (sites, near) in WAYS {
             let large = |stage: &Stage<'_>| bytes(model, stage, sites) > near;
             let first = stages.iter().rposition(large).map_or(0, |last| last + 1);
-            let mut cuts = split.front(one).cuts(model, stages, sites);
+            let mut cuts = split.front(setting.one).cuts(setting.part, sites);
             cuts.retain(|cut| cut.stages >= first);
             let Some(earliest) = cuts.first() else {
                 continue;
             };
-            let back = earliest.back(part, kernels, threads, Chooser::new(choice, &[]), &[])?;
-            if choice == Choice::Estimated {
-                split.push(one, earliest, back, threads)?;
+            let back = earliest.back(setting, &[], &[])?;
+            if setting.choice == Choice::Estimated {
+                split.push(setting, earliest, back)?;
                 return Ok(split);
             }
             ways.push(Way { back, cuts });
         }
-        let chosen = best(one, stages.len(), &ways);
+        let chosen = best(setting.one, stages.len(), &ways);
         let mut ways: Vec<_> = ways.into_iter().map(Some).collect();
         for (way, stages_before) in chosen {
             let Some(way) = ways[way].take() else {
                 break;
             };
             let earliest = way.cuts[0].stages;
-            let mut cuts = split
-                .front(one)
-                .cuts(model, stages, way.back.sites)
-                .into_iter();
-            let Some(cut) = cuts.find(|cut| cut.stages == stages_before) else {
+            let Some(cut) = split.cut(setting, way.back.sites, stages_before) else {
                 break;
             };
             let back = match split.levels.is_empty() && cut.stages == earliest {
@@ -127,13 +133,18 @@ impl Split {
                     let skipped = stages[earliest..cut.stages].iter();
                     let is_product = |stage: &&Stage| matches!(stage.work, StageWork::Product(_));
                     let kept = &way.back.kept[skipped.filter(is_product).count()..];
-                    let chooser = Chooser::new(choice, kept);
-                    cut.back(part, kernels, threads, chooser, &way.back.layers)?
+                    cut.back(setting, kept, &way.back.layers)?
                 }
             };
-            split.push(one, &cut, back, threads)?;
+            split.push(setting, &cut, back)?;
         }
         Ok(split)
+    }
+
+    // A cut behind the last plan.
+    fn cut(&self, setting: Setting<'_>, sites: Sites, stages: usize) -> Option<Cut> {
+        let cuts = self.front(setting.one).cuts(setting.part, sites);
+        cuts.into_iter().find(|cut| cut.stages == stages)
     }
 
     // The last plan.
@@ -150,13 +161,8 @@ impl Split {
         }
     }
 
-    fn push(
-        &mut self,
-        one: &Plan,
-        cut: &Cut,
-        back: Plan,
-        threads: usize,
-    ) -> Result<(), EngineError> {
+    fn push(&mut self, setting: Setting<'_>, cut: &Cut, back: Plan) -> Result<(), EngineError> {
+        let Setting { one, threads, .. } = setting;
         let Front { plan, stages } = self.front(one);
         let operations = plan.ends[cut.stages - stages - 1];
         let all = (self.levels.last()).map_or(&one.layers, |level| &level.layers);
@@ -286,15 +292,15 @@ struct Cut {
 
 impl Cut {
     // What runs behind it, measured. `tried`: what was tried for its layers before, which are the last
-    // ones.
+    // ones; `known`: their kernels.
     fn back(
         &self,
-        part: Part<'_>,
-        kernels: Kernels,
-        threads: usize,
-        chooser: Chooser<'_>,
+        setting: Setting<'_>,
+        known: &[Kept],
         tried: &[LayerRow],
     ) -> Result<Plan, EngineError> {
+        let Setting { part, kernels, .. } = setting;
+        let chooser = Chooser::new(setting.choice, known);
         let part = Part {
             stages: &part.stages[self.stages..],
             sites: self.sites,
@@ -304,7 +310,7 @@ impl Cut {
             }),
             ..part
         };
-        let mut back = Plan::new(part, kernels, threads, chooser)?;
+        let mut back = Plan::new(part, kernels, setting.threads, chooser)?;
         for (row, known) in back.layers.iter_mut().rev().zip(tried.iter().rev()) {
             if (&row.layer, &row.kernel) == (&known.layer, &known.kernel) {
                 *row = known.clone();
@@ -317,7 +323,8 @@ impl Cut {
 
 impl Front<'_> {
     // Where one tensor alone goes on.
-    fn cuts(self, model: &IntegerModel, stages: &[Stage<'_>], sites: Sites) -> Vec<Cut> {
+    fn cuts(self, part: Part<'_>, sites: Sites) -> Vec<Cut> {
+        let Part { model, stages, .. } = part;
         // Until which stage a value is needed.
         let mut last: HashMap<Value, usize> = HashMap::new();
         for (index, stage) in stages.iter().enumerate() {

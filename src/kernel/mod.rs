@@ -16,6 +16,7 @@ mod chunks;
 mod elementwise;
 mod ends;
 mod epilogue;
+mod finish;
 mod float_sums;
 mod input;
 mod isa;

@@ -6,8 +6,9 @@ use std::ops::Range;
 
 use super::chunks::chunks;
 use super::ends::{Case, by_case};
+use super::finish::{end_quad, pair};
 use super::lanes::Lanes;
-use super::sums::{Run, add, end_quad, is_usual, pair};
+use super::sums::{Run, add, is_usual};
 use super::{Position, QUAD, Records, SharedRecord};
 
 /// Quads whose sums wait: more would read a slice less often, and fill a cache with sums.

@@ -8,8 +8,9 @@ use std::ops::Range;
 #[cfg(target_arch = "x86_64")]
 use super::amx;
 use super::ends::{Case, by_case};
+use super::finish::pair;
 use super::lanes::Lanes;
-use super::sums::{Run, pair};
+use super::sums::Run;
 use super::{Cell, Position, QUAD, Records, TILE, Work};
 
 /// Quads of a tile.

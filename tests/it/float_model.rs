@@ -11,8 +11,6 @@ use burn_compress::graph::integer::{IntegerModel, IntegerOp};
 use burn_compress::graph::{Graph, GraphError, Op, Value};
 use burn_compress::prune::Scope;
 
-use serde_json::json;
-
 use super::device::device;
 use super::engine::{all_as, images, isas, options};
 use super::graph_models::networks::keyword::{DsCnnConfig, TemporalConfig};

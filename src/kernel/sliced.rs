@@ -5,7 +5,7 @@ use std::mem::MaybeUninit;
 use std::ops::Range;
 
 use super::chunks::chunks;
-use super::ends::{Case, by_case};
+use super::ends::{Any, Case, by_case};
 use super::finish::{end_quad, pair};
 use super::lanes::Lanes;
 use super::sums::{Run, add, is_usual};
@@ -27,17 +27,24 @@ impl Run<'_> {
         // SAFETY: by the contract.
         unsafe {
             let task = self.task(self.quads.start);
-            macro_rules! call {
+            macro_rules! by_filter {
                 ($p:literal, $part:expr) => {
                     by_case!(task, is_usual::<S, $p>(), S, C =>
                         for chunk in $part.chunks_exact($p) {
-                            self.chunk::<S, C, $p>(chunk);
+                            self.chunk::<S, C, $p, false>(chunk);
                         })
                 };
             }
+            macro_rules! shared {
+                ($p:literal, $part:expr) => {
+                    for chunk in $part.chunks_exact($p) {
+                        self.chunk::<S, Any, $p, true>(chunk);
+                    }
+                };
+            }
             match self.product.records {
-                Records::Filter { .. } => chunks!(positions, S::POSITIONS, call),
-                Records::Shared { .. } => chunks!(positions, S::SHARED_POSITIONS, call),
+                Records::Filter { .. } => chunks!(positions, S::POSITIONS, by_filter),
+                Records::Shared { .. } => chunks!(positions, S::SHARED_POSITIONS, shared),
                 Records::Tiles { .. } | Records::Winograd { .. } => {}
             }
         }
@@ -71,18 +78,22 @@ impl Run<'_> {
 
     // Unoptimized, a frame of all of them inlined is 1.9 MB, about the stack of a thread.
     #[cfg_attr(not(debug_assertions), inline(always))]
-    unsafe fn chunk<S: Lanes, C: Case, const P: usize>(&self, chunk: &[Position]) {
+    unsafe fn chunk<S: Lanes, C: Case, const P: usize, const SHARED: bool>(
+        &self,
+        chunk: &[Position],
+    ) {
         let mut first = self.quads.start;
         while first < self.quads.end {
             let last = (first + GROUP).min(self.quads.end);
             // SAFETY: by the contract.
-            unsafe { self.group::<S, C, P>(first..last, chunk) };
+            unsafe { self.group::<S, C, P, SHARED>(first..last, chunk) };
             first = last;
         }
     }
 
+    // Compiled for one kind of records alone.
     #[inline(always)]
-    unsafe fn group<S: Lanes, C: Case, const P: usize>(
+    unsafe fn group<S: Lanes, C: Case, const P: usize, const SHARED: bool>(
         &self,
         quads: Range<usize>,
         chunk: &[Position],
@@ -103,7 +114,7 @@ impl Run<'_> {
                     let task = self.task(quad);
                     let sums = waiting.as_mut_ptr().cast::<[S::Sums; P]>();
                     match &self.product.records {
-                        Records::Filter { records, .. } => {
+                        Records::Filter { records, .. } if !SHARED => {
                             macro_rules! made {
                                 ($f:expr, $from:expr) => {{
                                     let range = slices.range(quad * QUAD + $f, slice);
@@ -131,7 +142,7 @@ impl Run<'_> {
                                 end_quad!(task, S, C, P, chunk, last);
                             }
                         }
-                        Records::Shared { records, .. } => {
+                        Records::Shared { records, .. } if SHARED => {
                             if slice == 0 {
                                 for f in 0..QUAD {
                                     sums.add(f).write([S::sums(task.start::<S, C>(f)); P]);
@@ -153,8 +164,8 @@ impl Run<'_> {
                                 end_quad!(task, S, C, P, chunk, last);
                             }
                         }
-                        // They have no slices.
-                        Records::Tiles { .. } | Records::Winograd { .. } => {}
+                        // Of the other kind, or without slices.
+                        _ => {}
                     }
                 }
             }

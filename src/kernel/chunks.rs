@@ -12,7 +12,7 @@ pub(super) fn even(positions: usize, most: usize) -> (usize, usize) {
 }
 
 // Runs a loop over positions that are whole chunks, of so many each, once or twice: for the longer ones and
-// the others.
+// the others. It must be no closure, which a compiler may leave a call, of no instruction set.
 macro_rules! chunks {
     ($positions:expr, $most:expr, $call:ident) => {{
         let positions: &[Position] = $positions;
@@ -28,7 +28,6 @@ macro_rules! chunks {
                 4 if $most >= 4 => $call!(4, part),
                 3 if $most >= 3 => $call!(3, part),
                 2 if $most >= 2 => $call!(2, part),
-                // Each one: no closure here, which a compiler may leave a call, of no instruction set.
                 _ => $call!(1, part),
             }
         }

@@ -278,11 +278,16 @@ fn ways(weighted: &Weighted, from: &Layout, to: &Layout, records: &Records) -> V
     };
     // Whole registers' worth, for any number of positions that registers hold.
     let whole = |positions: usize| positions.next_multiple_of(24).min(all);
-    let mut ways = vec![
+    // Of many planes fewer positions than registers hold, but not so few that their weights cost as much.
+    let few = (4 * NEAR / 3 / (planes * Cell::BYTES).max(1)).max(3);
+    let by_filter = matches!(records, Records::Filter { .. });
+    let few = (by_filter && [rows, columns] == [1, 1] && few < 8).then_some(Way::Blocks(few));
+    let mut ways: Vec<Way> = few.into_iter().collect();
+    ways.extend([
         Way::Blocks(whole(near)),
         Way::Blocks(all),
         Way::Blocks(near.next_multiple_of(8).min(all)),
-    ];
+    ]);
     let near_planes = (NEAR / Cell::BYTES / window).max(1);
     let codes = matches!(from.shape.kind, Kind::Codes { .. });
     // Of few weights, each filter reads a small part of a slice, which is longer then.

@@ -2,6 +2,7 @@
 
 use super::layout::{Fill, Halo, Layout, Sites};
 use super::lines;
+use super::plan::Part;
 use super::stage::{Pool, Shape, Stage, StageWork, Weighted};
 use crate::graph::integer::IntegerModel;
 use crate::graph::{Value, Window};
@@ -30,7 +31,13 @@ pub(super) struct Tensors {
 }
 
 impl Tensors {
-    pub fn of(model: &IntegerModel, stages: &[Stage], sites: Sites, threads: usize) -> Self {
+    pub fn of(part: Part<'_>, threads: usize) -> Self {
+        let Part {
+            model,
+            stages,
+            sites,
+            ..
+        } = part;
         let mut tensors = Self::default();
         // A stage's own result first, so that copies are the exception.
         let on_cells = stages.iter().filter(|stage| stage.is_on_cells());
@@ -44,7 +51,7 @@ impl Tensors {
                 tensors.meet(stage.inputs[place], demand);
             }
         }
-        lines::lay(&mut tensors, model, stages, threads);
+        lines::lay(&mut tensors, part, threads);
         tensors
     }
 

@@ -195,8 +195,12 @@ impl Layout {
 
     /// All rows and columns of a plane, the halo included.
     fn all(&self) -> impl Iterator<Item = (isize, isize)> + '_ {
-        let rows = -(self.halo.rows[0] as isize)..(self.tile[0] + self.halo.rows[1]) as isize;
-        rows.flat_map(|row| self.line(row))
+        self.all_rows().flat_map(|row| self.line(row))
+    }
+
+    fn all_rows(&self) -> std::ops::Range<isize> {
+        let [before, after] = self.halo.rows;
+        -(before as isize)..(self.tile[0] + after) as isize
     }
 
     /// All columns of a row, the halo included.
@@ -230,8 +234,7 @@ impl Layout {
     /// How each line of the halo, of all planes, is made of the lines between, which have none.
     pub fn halo_lines(&self) -> Vec<Option<Gather>> {
         let first = self.cell(0, -(self.halo.columns[0] as isize));
-        let rows = -(self.halo.rows[0] as isize)..(self.tile[0] + self.halo.rows[1]) as isize;
-        let lines = rows.map(|row| {
+        let lines = self.all_rows().map(|row| {
             let is_halo = !(0..self.tile[0] as isize).contains(&row);
             is_halo.then(|| {
                 let mut gather = Gather::default();
@@ -321,27 +324,42 @@ impl Layout {
     /// A plane of this layout made of one of another, whose rows and columns are given for each of
     /// this one's; halo and sites beyond the image included.
     pub fn gather(&self, from: &Self, rows: &[Option<usize>], columns: &[Option<usize>]) -> Gather {
-        self.made_of(|site, [row, column]| {
+        self.made_of(self.all(), 0, |site, [row, column]| {
             let place = rows[row].zip(columns[column]);
             from.source(site, place.map(|(row, column)| [row, column]), 0)
         })
     }
 
-    /// The same, of all images made of tensors of fewer each, which lie one after the other in another layout.
-    pub fn regroup(&self, from: &Self) -> Gather {
-        self.made_of(|site, place| {
+    /// The same, of all images made of tensors of fewer each, which lie one after the other in another layout;
+    /// each line of a plane, where this lies line by line.
+    pub fn regroup(&self, from: &Self) -> Vec<Gather> {
+        let source = |site: usize, place| {
             let image = self.sites.image(site);
             let (tensor, image) = (image / from.sites.images(), image % from.sites.images());
             let before = tensor * from.cells() * Cell::SITES;
             before as i32 + from.source(image * from.sites.tiles(), Some(place), 0)
-        })
+        };
+        if self.by_line.is_none() {
+            return vec![self.made_of(self.all(), 0, source)];
+        }
+        let lines = self.all_rows().map(|row| {
+            let first = self.cell(row, -(self.halo.columns[0] as isize));
+            self.made_of(self.line(row), first, source)
+        });
+        lines.collect()
     }
 
-    // A plane, halo included; given is where a site takes a place of its image from.
-    fn made_of(&self, source: impl Fn(usize, [usize; 2]) -> i32) -> Gather {
+    // Places of a plane, whose cells are counted from the first one; given is where a site takes a place of
+    // its image from.
+    fn made_of(
+        &self,
+        places: impl Iterator<Item = (isize, isize)>,
+        first: usize,
+        source: impl Fn(usize, [usize; 2]) -> i32,
+    ) -> Gather {
         let mut gather = Gather::default();
-        for (row, column) in self.all() {
-            let to = self.cell(row, column) as u32;
+        for (row, column) in places {
+            let to = (self.cell(row, column) - first) as u32;
             let map: SiteMap = std::array::from_fn(|site| {
                 let place = self.place(site, row, column);
                 place.map_or(-1, |place| source(site, place))

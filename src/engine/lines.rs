@@ -1,4 +1,8 @@
-//! Which tensors of one image lie line by line, and are made so.
+//! Which tensors lie line by line, and are made so.
+//!
+//! A kernel of one row and column reads few positions of many planes. Where these lie apart, a processor that
+//! fetches what lies beside them fills its first-level cache with what is needed later; the lines of all planes
+//! lie beside each other.
 //!
 //! Threads that share out a layer by its filters read all of its input, of which another core has just
 //! written a part: large tensors cross between the cores' caches at every layer. Threads that share out
@@ -7,33 +11,30 @@
 
 use super::demand::Tensors;
 use super::layout::{Layout, Sites};
+use super::plan::Part;
 use super::stage::{Stage, StageWork};
 use crate::graph::Value;
-use crate::graph::integer::{IntegerModel, IntegerOp};
+use crate::graph::integer::IntegerOp;
 use crate::kernel::Cell;
 
 /// Positions of each thread: fewer do not fill the registers.
 const LEAST: usize = 8;
 /// What a halo that is made apart costs, as bytes of another core's tensor.
 const HALO: f64 = 2.0 * 1024.0;
+/// Bytes of all planes, of as many positions as a register holds, that stay in a first-level cache.
+const NEAR: usize = 24 * 1024;
+/// What a byte costs that is read here and there.
+const SCATTERED: f64 = 0.5;
 /// What a byte of weights costs, of another core's tensor one: they come from memory in order, and of
 /// sparse ones there are few.
 const WEIGHT: f64 = 0.1;
 
 /// Lays tensors line by line where that saves more than it costs.
-pub(super) fn lay(
-    tensors: &mut Tensors,
-    model: &IntegerModel,
-    stages: &[Stage<'_>],
-    threads: usize,
-) {
-    if threads < 2 {
-        return;
-    }
+pub(super) fn lay(tensors: &mut Tensors, part: Part<'_>, threads: usize) {
     let candidates: Vec<usize> = (0..tensors.all.len())
-        .filter(|&tensor| can_lie_by_line(tensors, tensor, model, stages, threads))
+        .filter(|&tensor| can_lie_by_line(tensors, tensor, part, threads))
         .collect();
-    let crossings = crossings(tensors, model, stages, threads);
+    let crossings = crossings(tensors, part, threads);
     let mut by_line = vec![false; tensors.all.len()];
     let cost = |by_line: &[bool]| crossings.iter().map(|of| of.cost(by_line)).sum::<f64>();
     let by_plane = cost(&by_line);
@@ -45,9 +46,11 @@ pub(super) fn lay(
         let before = least;
         for &tensor in &candidates {
             by_line[tensor] ^= true;
-            match cost(&by_line) {
-                less if less < least => least = less,
-                _ => by_line[tensor] ^= true,
+            let now = cost(&by_line);
+            // By plane where that is the same.
+            match now < least || (now == least && !by_line[tensor]) {
+                true => least = now,
+                false => by_line[tensor] ^= true,
             }
         }
         if least >= before {
@@ -63,18 +66,18 @@ pub(super) fn lay(
 }
 
 // Whether the stage that makes it and those that read it can do so by lines.
-fn can_lie_by_line(
-    tensors: &Tensors,
-    tensor: usize,
-    model: &IntegerModel,
-    stages: &[Stage<'_>],
-    threads: usize,
-) -> bool {
+fn can_lie_by_line(tensors: &Tensors, tensor: usize, part: Part<'_>, threads: usize) -> bool {
+    let Part { model, stages, .. } = part;
     let of = &tensors.all[tensor];
     let Layout {
         sites, tile, halo, ..
     } = of.layout;
     let each = tile[0] / threads;
+    // Of several images, those that are made in bands of lines stay by plane.
+    let in_lines = |stage: &Stage<'_>| match &stage.work {
+        StageWork::Product(weighted) => weighted.window.kernel[0] == 1,
+        _ => false,
+    };
     let by_windows = |stage: &Stage<'_>| match &stage.work {
         StageWork::Product(_) => true,
         StageWork::Pool(pool) => pool.window.is_some(),
@@ -85,8 +88,10 @@ fn can_lie_by_line(
         _ => true,
     };
     let made = |stage: &Stage<'_>| {
-        Value::Node(stage.output) == of.value && by_windows(stage) && keeps(stage)
+        let makes = Value::Node(stage.output) == of.value && by_windows(stage) && keeps(stage);
+        makes && (sites == Sites::Tiles || (halo.rows == [0, 0] && in_lines(stage)))
     };
+    let begins = (part.begin).is_some_and(|begin| begin.value == of.value) && halo.rows == [0, 0];
     let read = |stage: &Stage<'_>| {
         let each = matches!(
             stage.work,
@@ -100,15 +105,14 @@ fn can_lie_by_line(
             matches!(step.op, IntegerOp::Dequantize) && step.inputs.contains(&of.value)
         });
     of.is_own
-        && sites == Sites::Tiles
         && each * tile[1] >= LEAST
         && halo.rows.iter().all(|&rows| rows <= tile[0])
-        && stages.iter().any(made)
+        && (stages.iter().any(made) || begins)
         && readers.all(read)
         && !given
 }
 
-/// What a stage reads of other cores' caches, in bytes for each thread.
+/// What a stage reads of other cores' caches, or here and there, in bytes for each thread.
 struct Crossing {
     output: Option<usize>,
     /// By operand.
@@ -126,30 +130,36 @@ struct Operand {
     others: f64,
     /// Whether a part of the output's planes needs only that part of its planes.
     by_plane: bool,
+    /// What is read here and there where it lies by plane.
+    scattered: f64,
 }
 
 impl Crossing {
     fn cost(&self, by_line: &[bool]) -> f64 {
         let lines = self.output.is_some_and(|output| by_line[output]);
-        let operands = self
-            .operands
-            .iter()
-            .map(|of| match (lines, by_line[of.tensor]) {
+        let operands = self.operands.iter().map(|of| {
+            let crossing = match (lines, by_line[of.tensor]) {
                 (true, true) => of.next,
                 (false, false) if of.by_plane => 0.0,
                 _ => of.others,
-            });
+            };
+            match by_line[of.tensor] {
+                true => crossing,
+                false => crossing + of.scattered,
+            }
+        });
         let more = if lines { self.weights + self.halo } else { 0.0 };
         operands.sum::<f64>() + more
     }
 }
 
-fn crossings(
-    tensors: &Tensors,
-    model: &IntegerModel,
-    stages: &[Stage<'_>],
-    threads: usize,
-) -> Vec<Crossing> {
+fn crossings(tensors: &Tensors, part: Part<'_>, threads: usize) -> Vec<Crossing> {
+    let Part {
+        model,
+        stages,
+        sites,
+        ..
+    } = part;
     let others = (threads - 1) as f64 / threads as f64;
     let on_cells = stages.iter().filter(|stage| stage.is_on_cells());
     let of = |stage: &Stage<'_>| {
@@ -160,18 +170,25 @@ fn crossings(
             _ => None,
         };
         let operand = |(place, &value): (usize, &Value)| {
-            let demand = stage.demand(model, place, Sites::Tiles);
+            let demand = stage.demand(model, place, sites);
             let tensor = tensors.find(value, demand)?;
             let layout = &tensors.all[tensor].layout;
             let line = (layout.planes() * layout.tile[1] * Cell::BYTES) as f64;
             let all = line * layout.tile[0] as f64;
             let next = line * demand.halo.rows.iter().sum::<usize>() as f64;
             let dense = weighted.is_some_and(|weighted| weighted.groups == 1);
+            let one_by_one = weighted.is_some_and(|weighted| weighted.window.kernel == [1, 1]);
+            let few = layout.planes() * LEAST * Cell::BYTES <= NEAR;
+            let scattered = match place == 0 && dense && one_by_one && !few {
+                true => SCATTERED * all / threads as f64,
+                false => 0.0,
+            };
             Some(Operand {
                 tensor,
                 next: next.min(others * all),
                 others: others * all,
                 by_plane: place > 0 || !dense,
+                scattered,
             })
         };
         Crossing {

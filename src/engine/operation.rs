@@ -34,11 +34,13 @@ pub(super) enum OperationWork {
         /// Of the one plane, where units are lines, not planes.
         lines: Option<Lines>,
     },
-    /// Tensors that another plan has made, one after the other.
+    /// Tensors that another plan has made, one after the other. Units are planes, or lines of all planes.
     Regroup {
-        gather: Gather,
-        /// Cells from a plane of them to the next.
-        plane: usize,
+        /// How a plane is made, or each of its lines.
+        gathers: Vec<Gather>,
+        by_line: bool,
+        /// Cells from a plane of them to the next, and of the result.
+        planes: [usize; 2],
         fill: Cell,
     },
     Halo(Halo),
@@ -225,13 +227,17 @@ impl Operation {
                 }
             }
             OperationWork::Regroup {
-                gather,
-                plane,
+                gathers,
+                by_line,
+                planes: [from, to],
                 fill,
             } => {
                 for (unit, write) in units.zip(write.chunks_exact_mut(self.unit)) {
-                    let from = context.made.get(unit * plane..).unwrap_or(&[]);
-                    gather.run(kernels, from, write, fill)?;
+                    let (line, first) = if *by_line { (unit, 0) } else { (0, unit) };
+                    for (plane, write) in (first..).zip(write.chunks_exact_mut(*to)) {
+                        let from = context.made.get(plane * from..).unwrap_or(&[]);
+                        gathers[line].run(kernels, from, write, fill)?;
+                    }
                 }
             }
             OperationWork::Halo(halo) => {
@@ -246,8 +252,10 @@ impl Operation {
                 by_line.run(kernels, units, reads, (write, self.unit))?;
             }
             OperationWork::Pool(windows) => {
+                // Their planes may lie line by line.
                 let first = units.start * windows.planes.0;
-                windows.run(kernels, &reads[0][first..], write)?;
+                let part = (units.len(), 0..windows.positions.len());
+                windows.run_part(kernels, part, &reads[0][first..], (write, 0))?;
             }
             OperationWork::PoolByLine(by_line) => {
                 by_line.run(kernels, units, reads[0], (write, self.unit))?;

@@ -69,7 +69,7 @@ impl Plan {
         chooser: Chooser<'_>,
     ) -> Result<Self, EngineError> {
         let Part { sites, begin, .. } = part;
-        let tensors = Tensors::of(part.model, part.stages, sites, threads);
+        let tensors = Tensors::of(part, threads);
         let prepared = prepare(part, &tensors, kernels, threads, &chooser)?;
         let builder = Builder::new(part, kernels, chooser, tensors, prepared);
         let built = builder.build(part.stages)?;

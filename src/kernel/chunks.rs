@@ -12,11 +12,12 @@ pub(super) fn even(positions: usize, most: usize) -> (usize, usize) {
 }
 
 // Runs a loop over positions that are whole chunks, of so many each, once or twice: for the longer ones and
-// the others. It must be no closure, which a compiler may leave a call, of no instruction set.
+// the others. Chunks are of `$most` positions at most, for which the loop is compiled, or of `$few`, if that
+// is less. It must be no closure, which a compiler may leave a call, of no instruction set.
 macro_rules! chunks {
-    ($positions:expr, $most:expr, $call:ident) => {{
+    ($positions:expr, $most:expr, $few:expr, $call:ident) => {{
         let positions: &[Position] = $positions;
-        let (each, longer) = $crate::kernel::chunks::even(positions.len(), $most);
+        let (each, longer) = $crate::kernel::chunks::even(positions.len(), $most.min($few));
         let (first, rest) = positions.split_at(longer * (each + 1));
         for (size, part) in [(each + 1, first), (each, rest)] {
             match size {

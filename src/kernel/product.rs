@@ -132,7 +132,7 @@ impl Product {
     }
 
     /// The same, worked through in blocks of so many positions (at least one) for all filters before
-    /// the next block; no longer in slices.
+    /// the next block, so many at a time where registers hold more; no longer in slices.
     pub fn in_blocks(mut self, positions: usize) -> Self {
         self.block = positions.max(1);
         self.slices = None;

@@ -43,8 +43,10 @@ impl Run<'_> {
                 };
             }
             match self.product.records {
-                Records::Filter { .. } => chunks!(positions, S::POSITIONS, by_filter),
-                Records::Shared { .. } => chunks!(positions, S::SHARED_POSITIONS, shared),
+                Records::Filter { .. } => chunks!(positions, S::POSITIONS, S::POSITIONS, by_filter),
+                Records::Shared { .. } => {
+                    chunks!(positions, S::SHARED_POSITIONS, S::SHARED_POSITIONS, shared)
+                }
                 Records::Tiles { .. } | Records::Winograd { .. } => {}
             }
         }

@@ -49,6 +49,7 @@ impl Run<'_> {
             (true, true) => S::SHARED_POSITIONS,
             (true, false) => S::FLOAT_SHARED_POSITIONS,
         };
+        let most = most.min(self.product.block);
         let (each, longer) = even(self.positions.len(), most);
         let chunks = self.product.block.div_ceil(most);
         chunks.saturating_mul(each + usize::from(longer > 0))
@@ -114,7 +115,7 @@ impl Task<'_> {
                                     })
                             };
                         }
-                        chunks!(block, S::POSITIONS, call);
+                        chunks!(block, S::POSITIONS, product.block, call);
                     } else {
                         macro_rules! call {
                             ($p:literal, $part:expr) => {
@@ -123,7 +124,7 @@ impl Task<'_> {
                                 }
                             };
                         }
-                        chunks!(block, S::FLOAT_POSITIONS, call);
+                        chunks!(block, S::FLOAT_POSITIONS, product.block, call);
                     }
                 }
                 // `Tiled` and `Transformed` run them.
@@ -143,7 +144,7 @@ impl Task<'_> {
                                 }
                             };
                         }
-                        chunks!(block, S::SHARED_POSITIONS, call);
+                        chunks!(block, S::SHARED_POSITIONS, product.block, call);
                     } else {
                         macro_rules! call {
                             ($p:literal, $part:expr) => {
@@ -155,7 +156,7 @@ impl Task<'_> {
                                 }
                             };
                         }
-                        chunks!(block, S::FLOAT_SHARED_POSITIONS, call);
+                        chunks!(block, S::FLOAT_SHARED_POSITIONS, product.block, call);
                     }
                 }
             }

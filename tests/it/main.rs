@@ -12,6 +12,7 @@ mod device;
 mod engine;
 mod engine_lines;
 mod engine_split;
+mod engine_trunk;
 mod fallback;
 mod float_model;
 mod format;

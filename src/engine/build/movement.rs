@@ -80,11 +80,16 @@ impl Builder<'_> {
         };
         let layout = self.tensors.all[to].layout;
         let work = OperationWork::Regroup {
-            gather: layout.regroup(&begin.layout),
-            plane: begin.layout.plane(),
+            gathers: layout.regroup(&begin.layout),
+            by_line: layout.by_line.is_some(),
+            planes: [begin.layout.plane(), layout.plane()],
             fill: layout.fill_cell(),
         };
-        let costs = vec![1; layout.planes()];
+        let units = match layout.by_line {
+            Some(_) => layout.lines(),
+            None => layout.planes(),
+        };
+        let costs = vec![1; units];
         let row = LayerRow::named("", REGROUP);
         self.on_cells(work, Vec::new(), to, costs, REGROUP, row);
         true

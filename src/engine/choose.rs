@@ -289,7 +289,7 @@ fn ways(weighted: &Weighted, from: &Layout, to: &Layout, records: &Records) -> V
         Way::Blocks(near.next_multiple_of(8).min(all)),
     ]);
     let near_planes = (NEAR / Cell::BYTES / window).max(1);
-    let codes = matches!(from.shape.kind, Kind::Codes { .. });
+    let sliced = by_filter || matches!(from.shape.kind, Kind::Codes { .. });
     // Of few weights, each filter reads a small part of a slice, which is longer then.
     let longer: &[usize] = match records {
         Records::Filter { .. } => &[2, 4],
@@ -297,7 +297,7 @@ fn ways(weighted: &Weighted, from: &Layout, to: &Layout, records: &Records) -> V
     };
     for (place, longer) in longer.iter().enumerate() {
         let slice = near_planes * longer;
-        if codes && slice < planes && weighted.groups == 1 {
+        if sliced && slice < planes && weighted.groups == 1 {
             ways.insert(place.min(ways.len()), Way::Slices(slice * from.plane()));
         }
     }

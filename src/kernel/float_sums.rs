@@ -16,14 +16,8 @@ impl Task<'_> {
             let starts = self.starts::<P>(chunk);
             macro_rules! filter {
                 ($f:literal) => {
-                    let mut sums = [S::splat((&*self.filters)[$f].filter.offset); P];
-                    for record in records[$f] {
-                        let weight = S::splat(f32::from_bits(record.bits));
-                        for (sum, start) in sums.iter_mut().zip(starts) {
-                            let x = S::load(start.add(record.offset as usize).cast());
-                            *sum = S::multiply_add(x, weight, *sum);
-                        }
-                    }
+                    let mut sums = self.start_floats::<S, P>($f);
+                    add_floats::<S, P>(records[$f], &starts, &mut sums);
                     self.finish_floats::<S, $f, P>(sums, chunk);
                 };
             }
@@ -79,6 +73,15 @@ impl Task<'_> {
     }
 
     #[inline(always)]
+    pub(super) unsafe fn start_floats<S: Lanes, const P: usize>(
+        &self,
+        filter: usize,
+    ) -> [S::Floats; P] {
+        // SAFETY: by `Work::run`.
+        unsafe { [S::splat((&*self.filters)[filter].filter.offset); P] }
+    }
+
+    #[inline(always)]
     pub(super) unsafe fn finish_floats<S: Lanes, const F: usize, const P: usize>(
         &self,
         sums: [S::Floats; P],
@@ -105,4 +108,25 @@ impl Task<'_> {
             }
         }
     }
+}
+
+// Adds to the sums of one filter.
+#[inline(always)]
+pub(super) unsafe fn add_floats<S: Lanes, const P: usize>(
+    records: &[Record],
+    starts: &[*const u8; P],
+    sums: &mut [S::Floats; P],
+) {
+    let mut now = *sums;
+    // SAFETY: by the callers.
+    unsafe {
+        for record in records {
+            let weight = S::splat(f32::from_bits(record.bits));
+            for (sum, start) in now.iter_mut().zip(starts) {
+                let x = S::load(start.add(record.offset as usize).cast());
+                *sum = S::multiply_add(x, weight, *sum);
+            }
+        }
+    }
+    *sums = now;
 }

@@ -139,10 +139,12 @@ impl Product {
         self
     }
 
-    /// The same, with sums that are made of so many cells of the input after the other, in this order;
-    /// of codes alone. Tiles, and records of a filter that do not rise by cell, are not split.
+    /// The same, with sums that are made of so many cells of the input after the other, in this order.
+    /// Tiles, floats that filters share, and records of a filter that do not rise by cell, are not split.
     pub fn in_slices(mut self, cells: usize) -> Self {
-        self.slices = Slices::of(&self.records, cells.max(1));
+        let splits = self.codes || matches!(self.records, Records::Filter { .. });
+        let slices = splits.then(|| Slices::of(&self.records, cells.max(1)));
+        self.slices = slices.flatten();
         self
     }
 

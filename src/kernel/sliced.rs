@@ -7,6 +7,7 @@ use std::ops::Range;
 use super::chunks::chunks;
 use super::ends::{Any, Case, by_case};
 use super::finish::{end_quad, pair};
+use super::float_sums::add_floats;
 use super::lanes::Lanes;
 use super::sums::{Run, add, is_usual};
 use super::{Position, QUAD, Records, SharedRecord};
@@ -18,9 +19,10 @@ const AHEAD: usize = 8;
 
 // The sums of a quad, by filter.
 type Waiting<S, const P: usize> = [[<S as Lanes>::Sums; P]; QUAD];
+type WaitingFloats<S, const P: usize> = [[<S as Lanes>::Floats; P]; QUAD];
 
 impl Run<'_> {
-    // SAFETY contract: as of `Work::run`, on codes.
+    // SAFETY contract: as of `Work::run`.
     #[inline(always)]
     pub(super) unsafe fn sliced<S: Lanes>(&self) {
         let positions = self.positions;
@@ -42,7 +44,17 @@ impl Run<'_> {
                     }
                 };
             }
+            macro_rules! floats {
+                ($p:literal, $part:expr) => {
+                    for chunk in $part.chunks_exact($p) {
+                        self.floats::<S, $p>(chunk);
+                    }
+                };
+            }
             match self.product.records {
+                Records::Filter { .. } if !self.product.codes => {
+                    chunks!(positions, S::FLOAT_POSITIONS, S::FLOAT_POSITIONS, floats)
+                }
                 Records::Filter { .. } => chunks!(positions, S::POSITIONS, S::POSITIONS, by_filter),
                 Records::Shared { .. } => {
                     chunks!(positions, S::SHARED_POSITIONS, S::SHARED_POSITIONS, shared)
@@ -168,6 +180,55 @@ impl Run<'_> {
                         }
                         // Of the other kind, or without slices.
                         _ => {}
+                    }
+                }
+            }
+        }
+    }
+}
+
+impl Run<'_> {
+    // SAFETY contract: as of `Work::run`, on floats, each filter with its own records.
+    #[cfg_attr(not(debug_assertions), inline(always))]
+    unsafe fn floats<S: Lanes, const P: usize>(&self, chunk: &[Position]) {
+        let (Some(slices), Records::Filter { records, .. }) =
+            (&self.product.slices, &self.product.records)
+        else {
+            return;
+        };
+        let mut waiting: [MaybeUninit<WaitingFloats<S, P>>; GROUP] =
+            [const { MaybeUninit::uninit() }; GROUP];
+        let mut first = self.quads.start;
+        while first < self.quads.end {
+            let quads = first..(first + GROUP).min(self.quads.end);
+            first = quads.end;
+            // SAFETY: as in `group`.
+            unsafe {
+                let starts = self.task(quads.start).starts::<P>(chunk);
+                for slice in 0..slices.count {
+                    for (waiting, quad) in waiting.iter_mut().zip(quads.clone()) {
+                        self.prefetch::<S>(quad, slice, &quads);
+                        let task = self.task(quad);
+                        let sums = waiting.as_mut_ptr().cast::<[S::Floats; P]>();
+                        macro_rules! filter {
+                            ($f:literal) => {
+                                let mut now = match slice {
+                                    0 => task.start_floats::<S, P>($f),
+                                    _ => sums.add($f).read(),
+                                };
+                                let range = slices.range(quad * QUAD + $f, slice);
+                                let records = records.get_unchecked(range);
+                                add_floats::<S, P>(records, &starts, &mut now);
+                                match slice + 1 < slices.count {
+                                    true => sums.add($f).write(now),
+                                    false => task.finish_floats::<S, $f, P>(now, chunk),
+                                }
+                            };
+                        }
+                        filter!(0);
+                        filter!(1);
+                        filter!(2);
+                        filter!(3);
                     }
                 }
             }

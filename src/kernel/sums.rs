@@ -26,7 +26,7 @@ impl Work for Run<'_> {
         // SAFETY: `Product::run` has checked that the planes of these quads, every position in them and
         // every record of every position lie within the slices.
         unsafe {
-            if product.slices.is_some() && product.codes {
+            if product.slices.is_some() {
                 return self.sliced::<S>();
             }
             for block in self.positions.chunks(self.block::<S>()) {

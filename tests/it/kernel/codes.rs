@@ -159,15 +159,19 @@ impl Case {
         Ok(())
     }
 
-    // For every instruction set and form: all quads, then some.
+    // For every instruction set and form, in blocks and in slices: all quads, then some.
     fn check(&self, forms: &[Form], some: Range<usize>) -> Result<(), TestCaseError> {
         let input = self.layer.input.bytes(&self.input, &self.layer.from);
         let added = self.layer.output.bytes(&self.added, &self.layer.residual);
         let expected = self.expected(&self.sums());
         let quads = self.layer.filters / QUAD;
         let quad = expected.len() / quads;
-        for &form in forms {
-            let product = self.product(form);
+        let products = forms.iter().flat_map(|&form| {
+            let blocks = self.product(form);
+            let slices = blocks.clone().in_slices(self.layer.slice);
+            [(form, blocks), (form, slices)]
+        });
+        for (form, product) in products {
             prop_assert_eq!(product.planes() * product.plane(), quad);
             for kernels in all() {
                 let mut output = marked(expected.len());

@@ -137,6 +137,14 @@ impl Case {
                 .unwrap();
         }
         prop_assert!(parts == together, "{:?}: parts differ", kernels.isa());
+        // A slice of the input after the other: the same terms in the same order.
+        let mut sliced = before.clone();
+        let all = 0..layer.filters / QUAD;
+        let product = product.in_slices(layer.slice);
+        product
+            .run(kernels, all, &input, &added, &mut sliced)
+            .unwrap();
+        prop_assert!(sliced == together, "{:?}: slices differ", kernels.isa());
 
         let (least, most) = self.epilogue.bounds;
         let floats = Cell::floats(&output).to_vec();

@@ -124,6 +124,8 @@ pub struct Layer {
     /// Share of weights that are 0, in percent.
     pub sparsity: usize,
     pub block: usize,
+    /// Cells of the input that are taken at a time.
+    pub slice: usize,
     pub seed: u64,
 }
 
@@ -321,7 +323,7 @@ prop_compose! {
         size in [1..=5usize, 1..=8],
         slack in [[0..3usize, 0..3, 0..3], [0..3, 0..3, 0..3], [0..3, 0..3, 0..3]],
         sparsity in prop::sample::select(vec![0usize, 50, 90, 100]),
-        block in 1..=48usize,
+        (block, slice) in (1..=48usize, 1..=90usize),
         seed in any::<u64>(),
     ) -> Layer {
         let reach = |axis: usize| {
@@ -334,7 +336,7 @@ prop_compose! {
             from: Plane::new(input.size, slack[0]),
             to: Plane::new(size, slack[1]),
             residual: Plane::new(size, slack[2]),
-            input, output, kernel, stride, dilation, sparsity, block, seed,
+            input, output, kernel, stride, dilation, sparsity, block, slice, seed,
         }
     }
 }

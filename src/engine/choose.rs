@@ -14,7 +14,13 @@ use crate::kernel::{
 };
 
 /// Bytes of the input that a block of positions may read: half of a first-level cache.
-const NEAR: usize = 24 * 1024;
+pub(super) const NEAR: usize = 24 * 1024;
+
+/// The same, of a block that is worked on at once: all of one. But for fewer positions, weights cost too much.
+const FEW: (usize, usize) = (32 * 1024, 3);
+
+/// Positions of which registers hold the sums.
+pub(super) const POSITIONS: usize = 8;
 
 /// Lines of a band.
 const BAND: usize = 2;
@@ -270,7 +276,7 @@ fn ways(weighted: &Weighted, from: &Layout, to: &Layout, records: &Records) -> V
     // Cells of a plane that the positions of a register's worth read.
     let [rows, columns] = weighted.window.kernel;
     let band = band(weighted, to);
-    let window = (rows + (band - 1) * step[0]) * (8 / band * step[1] + columns - 1);
+    let window = (rows + (band - 1) * step[0]) * (POSITIONS / band * step[1] + columns - 1);
     let window = window.min(from.lines() * from.width()).max(1);
     let near = match NEAR / row.max(1) {
         0 => NEAR / (planes * step[1] * rows * Cell::BYTES).max(1),
@@ -278,29 +284,26 @@ fn ways(weighted: &Weighted, from: &Layout, to: &Layout, records: &Records) -> V
     };
     // Whole registers' worth, for any number of positions that registers hold.
     let whole = |positions: usize| positions.next_multiple_of(24).min(all);
-    // Of many planes fewer positions than registers hold, but not so few that their weights cost as much.
-    let few = (4 * NEAR / 3 / (planes * Cell::BYTES).max(1)).max(3);
+    let mut ways = Vec::new();
     let by_filter = matches!(records, Records::Filter { .. });
-    let few = (by_filter && [rows, columns] == [1, 1] && few < 8).then_some(Way::Blocks(few));
-    let mut ways: Vec<Way> = few.into_iter().collect();
-    ways.extend([
-        Way::Blocks(whole(near)),
-        Way::Blocks(all),
-        Way::Blocks(near.next_multiple_of(8).min(all)),
-    ]);
+    let few = (FEW.0 / (planes * Cell::BYTES).max(1)).max(FEW.1);
+    if by_filter && [rows, columns] == [1, 1] && few < POSITIONS {
+        ways.push(Way::Blocks(few));
+    }
     let near_planes = (NEAR / Cell::BYTES / window).max(1);
     let sliced = by_filter || matches!(from.shape.kind, Kind::Codes { .. });
     // Of few weights, each filter reads a small part of a slice, which is longer then.
-    let longer: &[usize] = match records {
-        Records::Filter { .. } => &[2, 4],
-        _ => &[1],
-    };
-    for (place, longer) in longer.iter().enumerate() {
-        let slice = near_planes * longer;
+    let longer: &[usize] = if by_filter { &[2, 4] } else { &[1] };
+    for slice in longer.iter().map(|longer| near_planes * longer) {
         if sliced && slice < planes && weighted.groups == 1 {
-            ways.insert(place.min(ways.len()), Way::Slices(slice * from.plane()));
+            ways.push(Way::Slices(slice * from.plane()));
         }
     }
+    ways.extend([
+        Way::Blocks(whole(near)),
+        Way::Blocks(all),
+        Way::Blocks(near.next_multiple_of(POSITIONS).min(all)),
+    ]);
     ways.dedup();
     ways
 }

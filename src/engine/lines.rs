@@ -9,6 +9,7 @@
 //! lines read again what they have written, but for the lines next to another thread's. They read all
 //! weights, though, and make a halo apart, of others' lines.
 
+use super::choose::{NEAR, POSITIONS};
 use super::demand::Tensors;
 use super::layout::{Layout, Sites};
 use super::plan::Part;
@@ -17,12 +18,8 @@ use crate::graph::Value;
 use crate::graph::integer::IntegerOp;
 use crate::kernel::Cell;
 
-/// Positions of each thread: fewer do not fill the registers.
-const LEAST: usize = 8;
 /// What a halo that is made apart costs, as bytes of another core's tensor.
 const HALO: f64 = 2.0 * 1024.0;
-/// Bytes of all planes, of as many positions as a register holds, that stay in a first-level cache.
-const NEAR: usize = 24 * 1024;
 /// What a byte costs that is read here and there.
 const SCATTERED: f64 = 0.5;
 /// What a byte of weights costs, of another core's tensor one: they come from memory in order, and of
@@ -73,11 +70,6 @@ fn can_lie_by_line(tensors: &Tensors, tensor: usize, part: Part<'_>, threads: us
         sites, tile, halo, ..
     } = of.layout;
     let each = tile[0] / threads;
-    // Of several images, those that are made in bands of lines stay by plane.
-    let in_lines = |stage: &Stage<'_>| match &stage.work {
-        StageWork::Product(weighted) => weighted.window.kernel[0] == 1,
-        _ => false,
-    };
     let by_windows = |stage: &Stage<'_>| match &stage.work {
         StageWork::Product(_) => true,
         StageWork::Pool(pool) => pool.window.is_some(),
@@ -87,11 +79,17 @@ fn can_lie_by_line(tensors: &Tensors, tensor: usize, part: Part<'_>, threads: us
         StageWork::Product(weighted) => weighted.keeps_windows(tile, each),
         _ => true,
     };
+    // Of several images, what is made in bands of lines, or has a halo, stays by plane.
+    let one_row = |stage: &Stage<'_>| match &stage.work {
+        StageWork::Product(weighted) => weighted.window.kernel[0] == 1,
+        _ => false,
+    };
+    let several = sites != Sites::Tiles;
     let made = |stage: &Stage<'_>| {
         let makes = Value::Node(stage.output) == of.value && by_windows(stage) && keeps(stage);
-        makes && (sites == Sites::Tiles || (halo.rows == [0, 0] && in_lines(stage)))
+        makes && (one_row(stage) || !several)
     };
-    let begins = (part.begin).is_some_and(|begin| begin.value == of.value) && halo.rows == [0, 0];
+    let begins = (part.begin).is_some_and(|begin| begin.value == of.value);
     let read = |stage: &Stage<'_>| {
         let each = matches!(
             stage.work,
@@ -105,8 +103,10 @@ fn can_lie_by_line(tensors: &Tensors, tensor: usize, part: Part<'_>, threads: us
             matches!(step.op, IntegerOp::Dequantize) && step.inputs.contains(&of.value)
         });
     of.is_own
-        && each * tile[1] >= LEAST
+        // Fewer positions of a thread do not fill its registers.
+        && each * tile[1] >= POSITIONS
         && halo.rows.iter().all(|&rows| rows <= tile[0])
+        && !(several && halo.rows != [0, 0])
         && (stages.iter().any(made) || begins)
         && readers.all(read)
         && !given
@@ -178,7 +178,7 @@ fn crossings(tensors: &Tensors, part: Part<'_>, threads: usize) -> Vec<Crossing>
             let next = line * demand.halo.rows.iter().sum::<usize>() as f64;
             let dense = weighted.is_some_and(|weighted| weighted.groups == 1);
             let one_by_one = weighted.is_some_and(|weighted| weighted.window.kernel == [1, 1]);
-            let few = layout.planes() * LEAST * Cell::BYTES <= NEAR;
+            let few = layout.planes() * POSITIONS * Cell::BYTES <= NEAR;
             let scattered = match place == 0 && dense && one_by_one && !few {
                 true => SCATTERED * all / threads as f64,
                 false => 0.0,

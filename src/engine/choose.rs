@@ -14,10 +14,13 @@ use crate::kernel::{
 };
 
 /// Bytes of the input that a block of positions may read: half of a first-level cache.
-pub(super) const NEAR: usize = 24 * 1024;
+const NEAR: usize = 24 * 1024;
 
-/// The same, of a block that is worked on at once: all of one. But for fewer positions, weights cost too much.
-const FEW: (usize, usize) = (32 * 1024, 3);
+/// Bytes of the input that positions may read that are worked on at once: all of one.
+pub(super) const AT_ONCE: usize = 32 * 1024;
+
+/// Positions that are worked on at once, at least: of fewer, weights cost too much.
+const LEAST: usize = 3;
 
 /// Positions of which registers hold the sums.
 pub(super) const POSITIONS: usize = 8;
@@ -286,7 +289,7 @@ fn ways(weighted: &Weighted, from: &Layout, to: &Layout, records: &Records) -> V
     let whole = |positions: usize| positions.next_multiple_of(24).min(all);
     let mut ways = Vec::new();
     let by_filter = matches!(records, Records::Filter { .. });
-    let few = (FEW.0 / (planes * Cell::BYTES).max(1)).max(FEW.1);
+    let few = (AT_ONCE / (planes * Cell::BYTES).max(1)).max(LEAST);
     if by_filter && [rows, columns] == [1, 1] && few < POSITIONS {
         ways.push(Way::Blocks(few));
     }

@@ -9,7 +9,7 @@
 //! lines read again what they have written, but for the lines next to another thread's. They read all
 //! weights, though, and make a halo apart, of others' lines.
 
-use super::choose::{NEAR, POSITIONS};
+use super::choose::{AT_ONCE, POSITIONS};
 use super::demand::Tensors;
 use super::layout::{Layout, Sites};
 use super::plan::Part;
@@ -178,7 +178,7 @@ fn crossings(tensors: &Tensors, part: Part<'_>, threads: usize) -> Vec<Crossing>
             let next = line * demand.halo.rows.iter().sum::<usize>() as f64;
             let dense = weighted.is_some_and(|weighted| weighted.groups == 1);
             let one_by_one = weighted.is_some_and(|weighted| weighted.window.kernel == [1, 1]);
-            let few = layout.planes() * POSITIONS * Cell::BYTES <= NEAR;
+            let few = layout.planes() * POSITIONS * Cell::BYTES <= AT_ONCE;
             let scattered = match place == 0 && dense && one_by_one && !few {
                 true => SCATTERED * all / threads as f64,
                 false => 0.0,

@@ -26,6 +26,7 @@ macro_rules! common {
         type Integers = __m512i;
         type Pairs = __m512i;
 
+        const HOLDS_RESIDUAL: bool = true;
         const FLOAT_POSITIONS: usize = 8;
         const FLOAT_FILTERS: usize = 4;
         const FLOAT_SHARED_POSITIONS: usize = 6;

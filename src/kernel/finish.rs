@@ -9,12 +9,13 @@ use super::{Position, Sink};
 macro_rules! end_quad {
     ($task:expr, $lanes:ident, $case:ident, $positions:ident, $chunk:expr, $sums:ident) => {{
         let task = &$task;
-        let first = task.end::<$lanes, $case, 0, $positions>($sums!(0), $chunk);
-        let second = task.end::<$lanes, $case, 1, $positions>($sums!(1), $chunk);
+        let residual = task.residual_cells::<$lanes, $case, $positions>($chunk);
+        let first = task.end::<$lanes, $case, 0, $positions>($sums!(0), $chunk, &residual);
+        let second = task.end::<$lanes, $case, 1, $positions>($sums!(1), $chunk, &residual);
         let before = pair::<$lanes, $positions>(first, second);
         let before = before.map(|pair| $lanes::made_pair(pair));
-        let first = task.end::<$lanes, $case, 2, $positions>($sums!(2), $chunk);
-        let second = task.end::<$lanes, $case, 3, $positions>($sums!(3), $chunk);
+        let first = task.end::<$lanes, $case, 2, $positions>($sums!(2), $chunk, &residual);
+        let second = task.end::<$lanes, $case, 3, $positions>($sums!(3), $chunk, &residual);
         let after = pair::<$lanes, $positions>(first, second);
         task.write::<$lanes, $positions>(before, after, $chunk);
     }};
@@ -47,11 +48,41 @@ impl Task<'_> {
         &self,
         sums: [S::Sums; P],
         chunk: &[Position],
+        residual: &[S::Integers; P],
     ) -> [S::Integers; P] {
         // SAFETY: by `Work::run`.
         unsafe {
-            let codes = self.finish::<S, C, F, P>(totals::<S, P>(sums), chunk);
+            let codes = self.finish::<S, C, F, P>(totals::<S, P>(sums), chunk, residual);
             codes.map(|codes| S::made(codes))
+        }
+    }
+
+    // SAFETY contract: as of `Work::run`; of codes.
+    #[inline(always)]
+    unsafe fn residual_cell<S: Lanes>(&self, chunk: &[Position], position: usize) -> S::Integers {
+        // SAFETY: by the contract.
+        unsafe {
+            let place = chunk.get_unchecked(position).residual as usize;
+            S::load_integers(self.residual.add(place).cast())
+        }
+    }
+
+    // What is added to the four filters of the quad, read once for all where it is known to be there and
+    // registers hold it.
+    #[inline(always)]
+    pub(super) unsafe fn residual_cells<S: Lanes, C: Case, const P: usize>(
+        &self,
+        chunk: &[Position],
+    ) -> [S::Integers; P] {
+        // SAFETY: by `Work::run`.
+        unsafe {
+            let mut cells = [S::splat_integer(0); P];
+            if C::RESIDUAL && S::HOLDS_RESIDUAL {
+                for (i, cell) in cells.iter_mut().enumerate() {
+                    *cell = S::made(self.residual_cell::<S>(chunk, i));
+                }
+            }
+            cells
         }
     }
 
@@ -61,6 +92,7 @@ impl Task<'_> {
         &self,
         sums: [S::Integers; P],
         chunk: &[Position],
+        residual: &[S::Integers; P],
     ) -> [S::Integers; P] {
         // SAFETY: by `Work::run`.
         unsafe {
@@ -84,8 +116,10 @@ impl Task<'_> {
                 let factor = S::splat(self.ends.residual.factor);
                 let low = S::splat_integer(self.ends.residual.low);
                 for (i, t) in ends.iter_mut().enumerate() {
-                    let cell = self.residual.add(chunk.get_unchecked(i).residual as usize);
-                    let codes = S::load_integers(cell.cast());
+                    let codes = match C::RESIDUAL && S::HOLDS_RESIDUAL {
+                        true => residual[i],
+                        false => self.residual_cell::<S>(chunk, i),
+                    };
                     let code = match F {
                         0 => S::byte::<0>(codes, low),
                         1 => S::byte::<1>(codes, low),

@@ -36,6 +36,9 @@ pub(super) trait Lanes: Copy {
     /// Positions of which the registers then hold the sums.
     const FLOAT_SHARED_POSITIONS: usize;
 
+    /// Whether registers hold the cells of a residual, too, while a quad's sums are made.
+    const HOLDS_RESIDUAL: bool = false;
+
     /// Asks for what lies there, which need not be memory of the caller's.
     fn prefetch(_: *const f32) {}
 

@@ -206,6 +206,7 @@ impl Task<'_> {
         // SAFETY: by `Work::run`.
         unsafe {
             let starts = self.starts::<P>(chunk);
+            let residual = self.residual_cells::<S, Any, P>(chunk);
             macro_rules! sums {
                 ($first:literal) => {{
                     let mut sums: [[S::Sums; P]; F] = std::array::from_fn(|f| {
@@ -225,7 +226,7 @@ impl Task<'_> {
             }
             macro_rules! end {
                 ($f:literal, $sums:expr) => {
-                    self.finish::<S, Any, $f, P>(totals::<S, P>($sums[$f % F]), chunk)
+                    self.finish::<S, Any, $f, P>(totals::<S, P>($sums[$f % F]), chunk, &residual)
                 };
             }
             // As many filters at a time as the registers hold.

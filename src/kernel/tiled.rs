@@ -251,6 +251,7 @@ impl Run<'_> {
                 let sums = sums.add((quad / QUADS - first) * P).cast::<Cell>();
                 // Those of each pair of positions lie behind the pair's before, of two tiles.
                 let place = |n: usize| (n / P * 2 * P + n % P) * TILE + quad % QUADS * QUAD;
+                let residual = task.residual_cells::<S, C, N>(chunk);
                 macro_rules! end {
                     ($f:literal) => {{
                         let start = S::splat_integer(task.start::<S, C>($f));
@@ -259,7 +260,7 @@ impl Run<'_> {
                             let sum = sums.add(place(n) + $f);
                             *end = S::add_integers(S::load_integers(sum.cast()), start);
                         }
-                        task.finish::<S, C, $f, N>(ends, chunk)
+                        task.finish::<S, C, $f, N>(ends, chunk, &residual)
                     }};
                 }
                 let pairs = pair::<S, N>(end!(0), end!(1));

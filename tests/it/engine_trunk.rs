@@ -17,8 +17,11 @@ use super::engine::{images, isas, options};
 use super::graph_models::randomized;
 use super::quantized::{How, input, quantized};
 
-/// So large that sixteen do not begin together, and what of it is left then.
-const SIDE: usize = 336;
+/// Rows and columns of images: of large ones, of which sixteen do not begin together, and of small ones.
+const LARGE: usize = 8 * POOLED;
+const SMALL: usize = POOLED;
+/// What the first pooling leaves of them, and the first layer of that.
+const POOLED: usize = 42;
 const TRUNK: usize = 14;
 /// More than a first-level cache holds of as many positions as registers.
 const CHANNELS: usize = 400;
@@ -39,7 +42,8 @@ struct Trunk {
 }
 
 impl Trunk {
-    fn new(device: &Device) -> Self {
+    fn new(side: usize, device: &Device) -> Self {
+        let pool = [side / POOLED; 2];
         let conv = |channels: [usize; 2], kernel: usize, stride: usize| {
             let padding = kernel / 2;
             Conv2dConfig::new(channels, [kernel; 2])
@@ -50,7 +54,7 @@ impl Trunk {
                 .init(device)
         };
         Self {
-            pool: MaxPool2dConfig::new([8, 8]).with_strides([8, 8]).init(),
+            pool: MaxPool2dConfig::new(pool).with_strides(pool).init(),
             first: conv([3, CHANNELS], 1, 3),
             reduce: conv([CHANNELS, 8], 1, 1),
             near: conv([8, 8], 3, 1),
@@ -73,10 +77,10 @@ impl Trunk {
     }
 }
 
-fn integers() -> IntegerModel {
+fn integers(side: usize) -> IntegerModel {
     let device = device();
-    let batches = [input([2, 3, SIDE, SIDE], 5, &device)];
-    let module = randomized(Trunk::new(&device));
+    let batches = [input([2, 3, side, side], 5, &device)];
+    let module = randomized(Trunk::new(side, &device));
     let how = How::bits(8, 8).pruned(0.6);
     let (quantized, _) = quantized(module, how, Trunk::forward, &batches);
     quantized.to_integer().unwrap()
@@ -119,7 +123,7 @@ fn the_reference_bit_for_bit() {
     if leaves_out("the_reference_bit_for_bit") {
         return;
     }
-    let model = integers();
+    let model = integers(LARGE);
     let input = images(&model, 18, 1);
     let (expected, _) = model.run(&input, 18).unwrap();
     let best = Kernels::detect().isa();
@@ -137,10 +141,28 @@ fn the_reference_bit_for_bit() {
 }
 
 #[test]
+fn all_layers_of_small_images() {
+    if leaves_out("all_layers_of_small_images") {
+        return;
+    }
+    let model = integers(SMALL);
+    let input = images(&model, 18, 1);
+    let (expected, _) = model.run(&input, 18).unwrap();
+    for isa in isas() {
+        for threads in [1, 2, 5] {
+            let program = Program::compile(&model, options(isa, threads)).unwrap();
+            assert_by_line(&program);
+            let found = program.run(&input, 18).unwrap();
+            assert_eq!(found, expected, "{isa:?} {threads}");
+        }
+    }
+}
+
+#[test]
 fn floats_too() {
     let device = device();
-    let module = randomized(Trunk::new(&device));
-    let graph = Graph::capture(&module, [1, 3, SIDE, SIDE], Trunk::forward).unwrap();
+    let module = randomized(Trunk::new(LARGE, &device));
+    let graph = Graph::capture(&module, [1, 3, LARGE, LARGE], Trunk::forward).unwrap();
     let model = graph.simplify().to_float_model(&module).unwrap();
     let input = images(&model, 16, 3);
     let (expected, _) = model.run(&input, 16).unwrap();

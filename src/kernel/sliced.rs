@@ -18,8 +18,23 @@ const GROUP: usize = 32;
 const AHEAD: usize = 8;
 
 // The sums of a quad, by filter.
-type Waiting<S, const P: usize> = [[<S as Lanes>::Sums; P]; QUAD];
-type WaitingFloats<S, const P: usize> = [[<S as Lanes>::Floats; P]; QUAD];
+type Waiting<T, const P: usize> = [[T; P]; QUAD];
+
+// Runs a loop over the slices, and the quads of a group, with the sums of a quad that wait. There are two
+// slices at least: the first writes the sums that wait, the others read them.
+macro_rules! by_slice {
+    ($run:expr, $lanes:ident, $sums:ty, $slices:expr, $quads:expr,
+        ($slice:ident, $quad:ident, $task:ident, $waiting:ident) => $call:expr) => {{
+        let mut all: [MaybeUninit<$sums>; GROUP] = [const { MaybeUninit::uninit() }; GROUP];
+        for $slice in 0..$slices.count {
+            for ($waiting, $quad) in all.iter_mut().zip($quads.clone()) {
+                $run.prefetch::<$lanes>($quad, $slice, &$quads);
+                let $task = $run.task($quad);
+                $call
+            }
+        }
+    }};
+}
 
 impl Run<'_> {
     // SAFETY contract: as of `Work::run`.
@@ -96,13 +111,17 @@ impl Run<'_> {
         &self,
         chunk: &[Position],
     ) {
-        let mut first = self.quads.start;
-        while first < self.quads.end {
-            let last = (first + GROUP).min(self.quads.end);
+        for quads in self.groups() {
             // SAFETY: by the contract.
-            unsafe { self.group::<S, C, P, SHARED>(first..last, chunk) };
-            first = last;
+            unsafe { self.group::<S, C, P, SHARED>(quads, chunk) };
         }
+    }
+
+    // Quads whose sums wait together.
+    fn groups(&self) -> impl Iterator<Item = Range<usize>> + use<> {
+        let end = self.quads.end;
+        let firsts = (self.quads.start..end).step_by(GROUP);
+        firsts.map(move |first| first..(first + GROUP).min(end))
     }
 
     // Compiled for one kind of records alone.
@@ -115,79 +134,70 @@ impl Run<'_> {
         let Some(slices) = &self.product.slices else {
             return;
         };
-        let mut waiting: [MaybeUninit<Waiting<S, P>>; GROUP] =
-            [const { MaybeUninit::uninit() }; GROUP];
         // SAFETY: quads, chunks and records are those that `Product::run` has checked; `slices` splits
-        // the records of each filter, or quad, within its own. There are two slices at least: the first
-        // writes the sums that wait, the others read them.
+        // the records of each filter, or quad, within its own.
         unsafe {
             let starts = self.task(quads.start).starts::<P>(chunk);
-            for slice in 0..slices.count {
-                for (waiting, quad) in waiting.iter_mut().zip(quads.clone()) {
-                    self.prefetch::<S>(quad, slice, &quads);
-                    let task = self.task(quad);
-                    let sums = waiting.as_mut_ptr().cast::<[S::Sums; P]>();
-                    match &self.product.records {
-                        Records::Filter { records, .. } if !SHARED => {
-                            macro_rules! made {
-                                ($f:expr, $from:expr) => {{
-                                    let range = slices.range(quad * QUAD + $f, slice);
-                                    let mut now = $from;
-                                    add::<S, P>(records.get_unchecked(range), &starts, &mut now);
-                                    now
-                                }};
-                            }
-                            if slice == 0 {
-                                for f in 0..QUAD {
-                                    let start = [S::sums(task.start::<S, C>(f)); P];
-                                    sums.add(f).write(made!(f, start));
-                                }
-                            } else if slice + 1 < slices.count {
-                                for f in 0..QUAD {
-                                    let sums = sums.add(f);
-                                    sums.write(made!(f, sums.read()));
-                                }
-                            } else {
-                                macro_rules! last {
-                                    ($f:literal) => {
-                                        made!($f, sums.add($f).read())
-                                    };
-                                }
-                                end_quad!(task, S, C, P, chunk, last);
-                            }
+            by_slice!(self, S, Waiting<S::Sums, P>, slices, quads, (slice, quad, task, waiting) => {
+                let sums = waiting.as_mut_ptr().cast::<[S::Sums; P]>();
+                match &self.product.records {
+                    Records::Filter { records, .. } if !SHARED => {
+                        macro_rules! made {
+                            ($f:expr, $from:expr) => {{
+                                let range = slices.range(quad * QUAD + $f, slice);
+                                let mut now = $from;
+                                add::<S, P>(records.get_unchecked(range), &starts, &mut now);
+                                now
+                            }};
                         }
-                        Records::Shared { records, .. } if SHARED => {
-                            if slice == 0 {
-                                for f in 0..QUAD {
-                                    sums.add(f).write([S::sums(task.start::<S, C>(f)); P]);
-                                }
+                        if slice == 0 {
+                            for f in 0..QUAD {
+                                let start = [S::sums(task.start::<S, C>(f)); P];
+                                sums.add(f).write(made!(f, start));
                             }
-                            let sums = waiting.assume_init_mut();
-                            let records = records.get_unchecked(slices.range(quad, slice));
-                            match S::FILTERS {
-                                4 => add_shared::<S, 4, P>(records, &starts, sums),
-                                2 => add_shared::<S, 2, P>(records, &starts, sums),
-                                _ => add_shared::<S, 1, P>(records, &starts, sums),
+                        } else if slice + 1 < slices.count {
+                            for f in 0..QUAD {
+                                let sums = sums.add(f);
+                                sums.write(made!(f, sums.read()));
                             }
-                            if slice + 1 == slices.count {
-                                macro_rules! last {
-                                    ($f:literal) => {
-                                        sums[$f]
-                                    };
-                                }
-                                end_quad!(task, S, C, P, chunk, last);
+                        } else {
+                            macro_rules! last {
+                                ($f:literal) => {
+                                    made!($f, sums.add($f).read())
+                                };
                             }
+                            end_quad!(task, S, C, P, chunk, last);
                         }
-                        // Of the other kind, or without slices.
-                        _ => {}
                     }
+                    Records::Shared { records, .. } if SHARED => {
+                        if slice == 0 {
+                            for f in 0..QUAD {
+                                sums.add(f).write([S::sums(task.start::<S, C>(f)); P]);
+                            }
+                        }
+                        let sums = waiting.assume_init_mut();
+                        let records = records.get_unchecked(slices.range(quad, slice));
+                        match S::FILTERS {
+                            4 => add_shared::<S, 4, P>(records, &starts, sums),
+                            2 => add_shared::<S, 2, P>(records, &starts, sums),
+                            _ => add_shared::<S, 1, P>(records, &starts, sums),
+                        }
+                        if slice + 1 == slices.count {
+                            macro_rules! last {
+                                ($f:literal) => {
+                                    sums[$f]
+                                };
+                            }
+                            end_quad!(task, S, C, P, chunk, last);
+                        }
+                    }
+                    // Of the other kind, or without slices.
+                    _ => {}
                 }
-            }
+            });
         }
     }
-}
 
-impl Run<'_> {
     // SAFETY contract: as of `Work::run`, on floats, each filter with its own records.
     #[cfg_attr(not(debug_assertions), inline(always))]
     unsafe fn floats<S: Lanes, const P: usize>(&self, chunk: &[Position]) {
@@ -196,41 +206,32 @@ impl Run<'_> {
         else {
             return;
         };
-        let mut waiting: [MaybeUninit<WaitingFloats<S, P>>; GROUP] =
-            [const { MaybeUninit::uninit() }; GROUP];
-        let mut first = self.quads.start;
-        while first < self.quads.end {
-            let quads = first..(first + GROUP).min(self.quads.end);
-            first = quads.end;
+        for quads in self.groups() {
             // SAFETY: as in `group`.
             unsafe {
                 let starts = self.task(quads.start).starts::<P>(chunk);
-                for slice in 0..slices.count {
-                    for (waiting, quad) in waiting.iter_mut().zip(quads.clone()) {
-                        self.prefetch::<S>(quad, slice, &quads);
-                        let task = self.task(quad);
-                        let sums = waiting.as_mut_ptr().cast::<[S::Floats; P]>();
-                        macro_rules! filter {
-                            ($f:literal) => {
-                                let mut now = match slice {
-                                    0 => task.start_floats::<S, P>($f),
-                                    _ => sums.add($f).read(),
-                                };
-                                let range = slices.range(quad * QUAD + $f, slice);
-                                let records = records.get_unchecked(range);
-                                add_floats::<S, P>(records, &starts, &mut now);
-                                match slice + 1 < slices.count {
-                                    true => sums.add($f).write(now),
-                                    false => task.finish_floats::<S, $f, P>(now, chunk),
-                                }
+                by_slice!(self, S, Waiting<S::Floats, P>, slices, quads, (slice, quad, task, waiting) => {
+                    let sums = waiting.as_mut_ptr().cast::<[S::Floats; P]>();
+                    macro_rules! filter {
+                        ($f:literal) => {
+                            let mut now = match slice {
+                                0 => task.start_floats::<S, P>($f),
+                                _ => sums.add($f).read(),
                             };
-                        }
-                        filter!(0);
-                        filter!(1);
-                        filter!(2);
-                        filter!(3);
+                            let range = slices.range(quad * QUAD + $f, slice);
+                            let records = records.get_unchecked(range);
+                            add_floats::<S, P>(records, &starts, &mut now);
+                            match slice + 1 < slices.count {
+                                true => sums.add($f).write(now),
+                                false => task.finish_floats::<S, $f, P>(now, chunk),
+                            }
+                        };
                     }
-                }
+                    filter!(0);
+                    filter!(1);
+                    filter!(2);
+                    filter!(3);
+                });
             }
         }
     }

@@ -98,10 +98,7 @@ fn splits(model: &IntegerModel, options: Options) -> Vec<Program> {
         let choices: Choices = serde_json::from_value(choices).unwrap();
         Program::compile_as(model, options, &choices).unwrap()
     });
-    let splits: Vec<Program> = [program]
-        .into_iter()
-        .chain(later.collect::<Vec<_>>())
-        .collect();
+    let splits: Vec<Program> = [program].into_iter().chain(later).collect();
     let regrouped = |program: &&Program| {
         let mut rows = program.layers(Cell::SITES).iter();
         rows.any(|row| row.kernel == "regroup")

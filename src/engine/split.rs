@@ -11,15 +11,20 @@ use super::build::Begin;
 use super::choices::{Chooser, Kept, Together};
 use super::layout::{Layout, Sites};
 use super::plan::{Own, Part, Plan};
-use super::stage::{Shape, Stage, StageWork};
+use super::stage::{Kind, Shape, Stage, StageWork};
 use super::table::REGROUP;
 use super::{Choice, Choices, EngineError, LayerRow};
 use crate::graph::Value;
 use crate::graph::integer::IntegerModel;
 use crate::kernel::{Access, Cell, KernelError, Kernels, Steps};
 
-/// How images may go together, and the most bytes that a layer's operands and result take then.
-const WAYS: [(Sites, usize); 2] = [(Sites::Images, 8 << 20), (Sites::Quarters, 4 << 20)];
+/// How images may go together, and the most bytes that a layer's operands and result take then, of codes and
+/// of floats: more were measured to bring nothing but trials. Of floats weights are large, too, and come from
+/// afar for each image that goes alone.
+const WAYS: [(Sites, [usize; 2]); 2] = [
+    (Sites::Images, [8 << 20, 8 << 20]),
+    (Sites::Quarters, [4 << 20, 8 << 20]),
+];
 
 /// What a level must bring, as a share of all time: it holds its weights once more.
 const GAIN: f64 = 0.03;
@@ -101,8 +106,15 @@ impl Split {
         let Part { model, stages, .. } = setting.part;
         let mut split = Self { levels: Vec::new() };
         let mut ways = Vec::new();
-        for (sites, near) in WAYS {
-            let large = |stage: &Stage<'_>| bytes(model, stage, sites) > near;
+        for (sites, [codes, floats]) in WAYS {
+            let large = |stage: &Stage<'_>| {
+                let made = Shape::of(model, Value::Node(stage.output));
+                let near = match made.map(|shape| shape.kind) {
+                    Some(Kind::Floats) => floats,
+                    _ => codes,
+                };
+                bytes(model, stage, sites) > near
+            };
             let first = stages.iter().rposition(large).map_or(0, |last| last + 1);
             let mut cuts = split.front(setting.one).cuts(setting.part, sites);
             cuts.retain(|cut| cut.stages >= first);

@@ -1,8 +1,6 @@
 //! Products whose kernels are known, made on several threads before the plan is built around them.
 
 use std::collections::HashMap;
-use std::sync::Mutex;
-use std::thread;
 
 use super::EngineError;
 use super::arguments::positions;
@@ -13,7 +11,7 @@ use super::layout::Layout;
 use super::plan::Part;
 use super::stage::{Stage, StageWork, Weighted};
 use crate::graph::Value;
-use crate::kernel::Kernels;
+use crate::kernel::{Kernels, share_out};
 
 /// A product to be made.
 struct Job<'a, 'm> {
@@ -60,29 +58,9 @@ pub(super) fn prepare(
     }
     // The largest are taken first, from the end.
     jobs.sort_by_key(|job| job.weighted.weights());
-    let helpers = (threads - 1).min(jobs.len().saturating_sub(1));
-    let jobs = Mutex::new(jobs);
-    let next = || jobs.lock().map_or(None, |mut jobs| jobs.pop());
-    let work = || {
-        let mut made = Vec::new();
-        while let Some(job) = next() {
-            let product = (job.stage).product(job.weighted, &job.from, &job.to, kernels, &job.how);
-            made.push(product.map(|product| (job.stage.output, product)));
-        }
-        made
-    };
-    let all = thread::scope(|scope| {
-        // Where no thread can be had, this one does it all.
-        let spawn = |_| thread::Builder::new().spawn_scoped(scope, work).ok();
-        let helpers: Vec<_> = (0..helpers).filter_map(spawn).collect();
-        let mut all = work();
-        for helper in helpers {
-            match helper.join() {
-                Ok(made) => all.extend(made),
-                Err(panic) => std::panic::resume_unwind(panic),
-            }
-        }
-        all
+    let all = share_out(jobs, threads - 1, |job| {
+        let product = (job.stage).product(job.weighted, &job.from, &job.to, kernels, &job.how);
+        product.map(|product| (job.stage.output, product))
     });
     all.into_iter().collect()
 }

@@ -176,17 +176,23 @@ fn share(row: &LayerRow) -> f64 {
     row.limit.unwrap_or(0.0) / row.microseconds.unwrap_or(f64::INFINITY)
 }
 
+// Of an image: a pass of later layers may be of several.
+fn of_image(row: &LayerRow, of_pass: f64) -> f64 {
+    of_pass / row.images as f64
+}
+
 // The larger half of the layers, by multiply-adds, and all of them.
 fn print(title: &str, series: &[Series]) {
     println!("{title}");
     for Series { name, rows, .. } in series {
         let mut rows: Vec<&LayerRow> = rows.iter().collect();
-        rows.sort_by_key(|row| std::cmp::Reverse(row.multiply_adds));
+        let work = |row: &LayerRow| of_image(row, row.multiply_adds as f64);
+        rows.sort_by(|a, b| work(b).total_cmp(&work(a)));
         let total = |rows: &[&LayerRow], of: fn(&LayerRow) -> f64| -> f64 {
             rows.iter().map(|row| of(row)).sum()
         };
-        let limit = |row: &LayerRow| row.limit.unwrap_or(0.0);
-        let time = |row: &LayerRow| row.microseconds.unwrap_or(0.0);
+        let limit = |row: &LayerRow| of_image(row, row.limit.unwrap_or(0.0));
+        let time = |row: &LayerRow| of_image(row, row.microseconds.unwrap_or(0.0));
         let large = &rows[..rows.len().div_ceil(2)];
         let of = |rows: &[&LayerRow]| 100.0 * total(rows, limit) / total(rows, time);
         let best = rows.iter().map(|row| share(row)).fold(0.0, f64::max);

@@ -80,15 +80,13 @@ impl Chosen {
         let places = to.shape.rows * to.shape.columns * to.sites.images();
         let multiply_adds = (self.kept * places) as u64;
         LayerRow {
-            layer: layer.to_string(),
-            kernel: self.kernel.to_string(),
             multiply_adds,
             bytes: bytes as u64,
             kept_share: self.kept as f64 / weighted.weights().max(1) as f64,
-            microseconds: None,
             limit: self.time.map(|_| multiply_adds as f64 / peak * 1e6),
             tried: self.time,
             others: self.others.clone(),
+            ..LayerRow::named(layer, self.kernel)
         }
     }
 }

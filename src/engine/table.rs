@@ -18,6 +18,7 @@ pub(super) const WINOGRAD: [(&str, usize); 2] = [("winograd 2x2", 2), ("winograd
 /// let row = LayerRow {
 ///     layer: "conv1".into(),
 ///     kernel: "sparse".into(),
+///     images: 1,
 ///     multiply_adds: 1000,
 ///     bytes: 400,
 ///     kept_share: 0.1,
@@ -37,6 +38,8 @@ pub struct LayerRow {
     /// transformed, for so many results each), the name of an operation on cells, or `plain NAME` for the
     /// reference's own code.
     pub kernel: String,
+    /// Images of the pass: of large ones the first layers may run one by one, later ones several together.
+    pub images: usize,
     /// Multiply-adds of a pass with weights that are not zero; 0 for other operations.
     pub multiply_adds: u64,
     /// Bytes of its records, operands and result in a pass; 0 for other operations.
@@ -60,6 +63,7 @@ impl LayerRow {
         Self {
             layer: layer.to_string(),
             kernel: kernel.to_string(),
+            images: 1,
             multiply_adds: 0,
             bytes: 0,
             kept_share: 1.0,
@@ -93,6 +97,7 @@ pub(super) fn table(rows: &[LayerRow]) -> String {
     table.set_header([
         "layer",
         "runs as",
+        "images",
         "kept, %",
         "us",
         "GMAC/s",
@@ -118,6 +123,7 @@ pub(super) fn table(rows: &[LayerRow]) -> String {
         table.add_row([
             row.layer.clone(),
             row.kernel.clone(),
+            row.images.to_string(),
             number(kept, 1),
             number(row.microseconds, 1),
             number(speed, 1),
@@ -126,7 +132,7 @@ pub(super) fn table(rows: &[LayerRow]) -> String {
             others.collect::<Vec<_>>().join(", "),
         ]);
     }
-    for column in table.column_iter_mut().skip(2).take(5) {
+    for column in table.column_iter_mut().skip(2).take(6) {
         column.set_cell_alignment(CellAlignment::Right);
     }
     table.to_string()

@@ -84,6 +84,14 @@ fn regroups(program: &Program, batch: usize) -> usize {
     rows.filter(|row| row.kernel == "regroup").count()
 }
 
+// From the first layer on.
+fn images_of_passes(program: &Program) -> Vec<usize> {
+    let rows = program.layers(Cell::SITES).iter();
+    let mut images: Vec<usize> = rows.map(|row| row.images).collect();
+    images.dedup();
+    images
+}
+
 // The same, four images together instead of sixteen; and four first, then sixteen.
 fn by_fours(model: &IntegerModel, program: &Program, options: Options) -> [Program; 2] {
     let mut choices = serde_json::to_value(program.choices()).unwrap();
@@ -106,6 +114,10 @@ fn by_fours(model: &IntegerModel, program: &Program, options: Options) -> [Progr
     });
     let both = later.unwrap();
     assert_eq!([3, 4, 15].map(|batch| regroups(&both, batch)), [0, 1, 1]);
+    assert_eq!(
+        [images_of_passes(&four), images_of_passes(&both)],
+        [vec![1, 4], vec![1, 4, 16]]
+    );
     let again = Program::compile_as(model, options, both.choices()).unwrap();
     assert_eq!(again.choices(), both.choices());
     [four, both]

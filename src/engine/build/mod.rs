@@ -105,8 +105,9 @@ impl<'a> Builder<'a> {
     }
 
     fn push(&mut self, operation: Operation, row: LayerRow) {
+        let images = self.sites.images();
         self.built.operations.push(operation);
-        self.built.layers.push(row);
+        self.built.layers.push(LayerRow { images, ..row });
     }
 
     // An operation on planes of cells.

@@ -31,6 +31,9 @@ const BAND: usize = 2;
 /// Times as long as the best so far that end the trial of a kernel.
 const FAR: f64 = 2.0;
 
+/// Times the cost of a dense kernel from which a sparse one is not tried.
+const HOPELESS: f64 = 1.9;
+
 /// After which no more ways of a kernel are tried.
 const TRIAL: Duration = Duration::from_millis(10);
 
@@ -147,6 +150,11 @@ pub(super) fn choose(
     // A place of four filters costs about twice what one of one filter does. The likely best first.
     let cost = |records: &Records| (0..records.quads()).map(|q| records.cost(q)).sum::<usize>();
     candidates.sort_by_cached_key(|(_, records)| cost(records));
+    // Where nearly all weights are there, those that each filter has for itself cannot win.
+    let shared = candidates.iter().find(|(name, _)| *name == DENSE);
+    if let Some(most) = shared.map(|(_, records)| HOPELESS * cost(records) as f64) {
+        candidates.retain(|(name, records)| *name != SPARSE || (cost(records) as f64) < most);
+    }
     if matches!(choice, How::Estimated) {
         candidates.truncate(1);
     }

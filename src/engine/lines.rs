@@ -13,7 +13,7 @@ use super::choose::{AT_ONCE, POSITIONS};
 use super::demand::Tensors;
 use super::layout::{Layout, Sites};
 use super::plan::Part;
-use super::stage::{Stage, StageWork};
+use super::stage::{Kind, Stage, StageWork};
 use crate::graph::Value;
 use crate::graph::integer::IntegerOp;
 use crate::kernel::Cell;
@@ -79,15 +79,17 @@ fn can_lie_by_line(tensors: &Tensors, tensor: usize, part: Part<'_>, threads: us
         StageWork::Product(weighted) => weighted.keeps_windows(tile, each),
         _ => true,
     };
-    // Of several images, what is made in bands of lines, or has a halo, stays by plane.
+    // Of several images, what has a halo stays by plane, and codes that are made in bands of lines: floats
+    // gain more by lying by line than bands bring, since each channel is a plane.
     let one_row = |stage: &Stage<'_>| match &stage.work {
         StageWork::Product(weighted) => weighted.window.kernel[0] == 1,
         _ => false,
     };
     let several = sites != Sites::Tiles;
+    let in_bands = several && of.layout.shape.kind != Kind::Floats;
     let made = |stage: &Stage<'_>| {
         let makes = Value::Node(stage.output) == of.value && by_windows(stage) && keeps(stage);
-        makes && (one_row(stage) || !several)
+        makes && (one_row(stage) || !in_bands)
     };
     let begins = (part.begin).is_some_and(|begin| begin.value == of.value);
     let read = |stage: &Stage<'_>| {

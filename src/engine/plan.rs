@@ -168,8 +168,8 @@ impl Plan {
     /// the other they find other things near than each alone.
     pub fn measure(&mut self, model: &IntegerModel, kernels: Kernels) -> Result<(), EngineError> {
         const PASSES: usize = 3;
-        // After which no third pass is made.
-        const ENOUGH: Duration = Duration::from_millis(150);
+        // After which no further pass is made.
+        const ENOUGH: Duration = Duration::from_millis(200);
         if self.layers.iter().all(|row| row.tried.is_none()) {
             return Ok(());
         }
@@ -185,7 +185,9 @@ impl Plan {
             made: &made,
         };
         let (steps, shares) = &self.alone;
+        // Written, so that the first pass finds memory there.
         let mut memory = Cells::new(self.cells);
+        memory.fill(Cell::of_bytes(0));
         let none = |_: &Operation| AtomicU64::new(u64::MAX);
         let least: Vec<AtomicU64> = self.operations.iter().map(none).collect();
         let work = |index: usize, _: usize, reads: &[&[Cell]], write: &mut [Cell]| {
@@ -198,7 +200,7 @@ impl Plan {
         let team = Team::new(1);
         let begun = Instant::now();
         for pass in 0..PASSES {
-            if pass < 2 || begun.elapsed() < ENOUGH {
+            if pass == 0 || begun.elapsed() < ENOUGH {
                 steps.run(&team, &mut memory, &work)?;
             }
         }

@@ -22,8 +22,8 @@ use crate::kernel::{Access, Cell, KernelError, Kernels, Steps};
 /// of floats: more were measured to bring nothing but trials. Of floats weights are large, too, and come from
 /// afar for each image that goes alone.
 const WAYS: [(Sites, [usize; 2]); 2] = [
-    (Sites::Images, [8 << 20, 8 << 20]),
-    (Sites::Quarters, [4 << 20, 8 << 20]),
+    (Sites::Images, [8 << 20, 20 << 20]),
+    (Sites::Quarters, [4 << 20, 10 << 20]),
 ];
 
 /// What a level must bring, as a share of all time: it holds its weights once more.

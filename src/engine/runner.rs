@@ -314,7 +314,7 @@ impl Inner {
         for run in 0..RUNS * UNSURE as usize {
             let sure = run > 0 && least[0] >= GAIN * least[1];
             let enough = if sure { ENOUGH } else { UNSURE * ENOUGH };
-            if sure && run >= RUNS || run > 1 && begun.elapsed() > enough {
+            if sure && run >= RUNS || run > 0 && begun.elapsed() > enough {
                 break;
             }
             let started = Instant::now();

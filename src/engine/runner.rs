@@ -298,8 +298,8 @@ impl Inner {
     pub fn is_faster_alone(&self) -> Result<bool, EngineError> {
         const RUNS: usize = 20;
         const ENOUGH: Duration = Duration::from_millis(50);
-        // What looks no faster on all threads is tried so many times as long: another program may have
-        // had their processors.
+        // What looks no faster on all threads is tried on and on, so many times as long: another program
+        // may have had their processors.
         const UNSURE: u32 = 3;
         // What the threads must bring: less, and a busy machine makes them slower than one.
         const GAIN: f64 = 1.15;
@@ -311,10 +311,10 @@ impl Inner {
         let context = self.context(&input, 1);
         let mut least = [f64::INFINITY; 2];
         let begun = Instant::now();
-        for run in 0..RUNS * UNSURE as usize {
+        for run in 0.. {
             let sure = run > 0 && least[0] >= GAIN * least[1];
             let enough = if sure { ENOUGH } else { UNSURE * ENOUGH };
-            if sure && run >= RUNS || run > 0 && begun.elapsed() > enough {
+            if run > 0 && (sure && run >= RUNS || begun.elapsed() > enough) {
                 break;
             }
             let started = Instant::now();

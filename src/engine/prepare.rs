@@ -58,11 +58,11 @@ pub(super) fn prepare(
     }
     // The largest are taken first, from the end.
     jobs.sort_by_key(|job| job.weighted.weights());
-    let all = share_out(jobs, threads - 1, |job| {
+    let made = share_out(jobs, threads - 1, |job| {
         let product = (job.stage).product(job.weighted, &job.from, &job.to, kernels, &job.how);
         product.map(|product| (job.stage.output, product))
     });
-    all.into_iter().collect()
+    Ok(made?.into_iter().collect())
 }
 
 impl Stage<'_> {

@@ -7,31 +7,34 @@ use super::lock;
 
 /// Does each job on this thread or one of so many that help, the last job first; what they made, in no
 /// order. Where no thread can be had, this one does them all.
-pub(crate) fn share_out<J: Send, M: Send>(
+///
+/// Fails with the error of any job, after which its thread takes no further one.
+pub(crate) fn share_out<J: Send, M: Send, E: Send>(
     jobs: Vec<J>,
     helpers: usize,
-    make: impl Fn(J) -> M + Sync,
-) -> Vec<M> {
+    make: impl Fn(J) -> Result<M, E> + Sync,
+) -> Result<Vec<M>, E> {
     let helpers = helpers.min(jobs.len().saturating_sub(1));
     let jobs = Mutex::new(jobs);
     let next = || lock(&jobs).pop();
     let work = || {
         let mut made = Vec::new();
         while let Some(job) = next() {
-            made.push(make(job));
+            made.push(make(job)?);
         }
-        made
+        Ok(made)
     };
     thread::scope(|scope| {
         let spawn = |_| thread::Builder::new().spawn_scoped(scope, work).ok();
         let helpers: Vec<_> = (0..helpers).filter_map(spawn).collect();
-        let mut all = work();
+        let mut parts = vec![work()];
         for helper in helpers {
             match helper.join() {
-                Ok(made) => all.extend(made),
+                Ok(part) => parts.push(part),
                 Err(panic) => std::panic::resume_unwind(panic),
             }
         }
-        all
+        let parts: Result<Vec<Vec<M>>, E> = parts.into_iter().collect();
+        Ok(parts?.into_iter().flatten().collect())
     })
 }

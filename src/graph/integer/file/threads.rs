@@ -20,6 +20,5 @@ pub(super) fn read(mut tensors: Vec<Coded>) -> Result<(), FormatError> {
     // The largest are taken first, from the end.
     tensors.sort_by_key(|tensor| tensor.bytes.len());
     let helpers = others.min(MOST).min(weights / FEW);
-    let results = share_out(tensors, helpers, Coded::read);
-    results.into_iter().collect()
+    share_out(tensors, helpers, Coded::read).map(drop)
 }

@@ -39,7 +39,8 @@ struct Shared {
     // What the workers' jobs of this run panicked with; the caller drops it.
     panics: Mutex<Vec<Box<dyn Any + Send>>>,
     stop: AtomicBool,
-    asleep: Mutex<()>,
+    // Workers that sleep. A call to wake them costs as much as a small layer, so it is spared where none does.
+    asleep: Mutex<usize>,
     wake: Condvar,
 }
 
@@ -68,7 +69,7 @@ impl Team {
             running: AtomicUsize::new(0),
             panics: Mutex::new(Vec::new()),
             stop: AtomicBool::new(false),
-            asleep: Mutex::new(()),
+            asleep: Mutex::new(0),
             wake: Condvar::new(),
         });
         let mut workers = Vec::new();
@@ -132,12 +133,15 @@ impl Team {
             .store(self.workers.len(), Ordering::Relaxed);
         // SAFETY: no worker reads it now: `running` was 0 and `generation` has not risen since.
         unsafe { *self.shared.job.get() = Some(Job(job_pointer)) };
-        {
+        let asleep = {
             // Under the lock, so that no worker falls asleep between its last look and this.
-            let _asleep = lock(&self.shared.asleep);
+            let asleep = lock(&self.shared.asleep);
             self.shared.generation.fetch_add(1, Ordering::Release);
+            *asleep
+        };
+        if asleep > 0 {
+            self.shared.wake.notify_all();
         }
-        self.shared.wake.notify_all();
         let own = catch_unwind(AssertUnwindSafe(|| job(0)));
         wait(|| self.shared.running.load(Ordering::Acquire) == 0);
         let others = std::mem::take(&mut *lock(&self.shared.panics));
@@ -194,12 +198,14 @@ fn work(shared: &Shared, thread: usize) {
                 std::thread::yield_now();
             } else {
                 let mut asleep = lock(&shared.asleep);
+                *asleep += 1;
                 while !news() {
                     asleep = shared
                         .wake
                         .wait(asleep)
                         .unwrap_or_else(PoisonError::into_inner);
                 }
+                *asleep -= 1;
             }
         }
         if shared.stop.load(Ordering::Acquire) {

@@ -1,6 +1,7 @@
 //! What kernels are given of layouts: places, taps, bounds and terms.
 
-use super::layout::{Layout, Sites};
+use super::layout::Layout;
+use super::sites::Sites;
 use super::stage::{Kind, PerElement, Pool, Shape, Weighted};
 use crate::graph::Window;
 use crate::kernel::{Elementwise, Pooling, Position, Sink, Windows};

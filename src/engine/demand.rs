@@ -1,8 +1,9 @@
 //! What each stage needs of its operands' layouts, and the tensors that follow from it.
 
-use super::layout::{Fill, Halo, Layout, Sites};
+use super::layout::{Fill, Halo, Layout};
 use super::lines;
 use super::plan::Part;
+use super::sites::Sites;
 use super::stage::{Pool, Shape, Stage, StageWork, Weighted};
 use crate::graph::integer::IntegerModel;
 use crate::graph::{Value, Window};

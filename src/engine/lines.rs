@@ -11,8 +11,9 @@
 
 use super::choose::{AT_ONCE, POSITIONS};
 use super::demand::Tensors;
-use super::layout::{Layout, Sites};
+use super::layout::Layout;
 use super::plan::Part;
+use super::sites::Sites;
 use super::stage::{Kind, Stage, StageWork};
 use crate::graph::Value;
 use crate::graph::integer::IntegerOp;

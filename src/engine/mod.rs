@@ -31,6 +31,7 @@ mod rearrange;
 mod reorder;
 mod runner;
 mod sieve;
+mod sites;
 mod split;
 mod stage;
 mod table;

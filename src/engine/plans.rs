@@ -1,10 +1,10 @@
 //! The plans of a model.
 
 use super::choices::{Chooser, Together};
-use super::layout::Sites;
 use super::lower;
 use super::plan::{Part, Plan};
 use super::reorder::{Order, reorder};
+use super::sites::Sites;
 use super::split::{Setting, Split};
 use super::{Choice, Choices, EngineError, LayerRow};
 use crate::graph::integer::IntegerModel;

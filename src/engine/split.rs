@@ -9,8 +9,9 @@ use std::ops::Range;
 
 use super::build::Begin;
 use super::choices::{Chooser, Kept, Together};
-use super::layout::{Layout, Sites};
+use super::layout::Layout;
 use super::plan::{Own, Part, Plan};
+use super::sites::Sites;
 use super::stage::{Kind, Shape, Stage, StageWork};
 use super::table::REGROUP;
 use super::{Choice, Choices, EngineError, LayerRow};

@@ -2,12 +2,13 @@
 
 use super::{Epilogue, Filter, Records, Residual, Sink};
 
-/// The bits of 1.5 * 2^23. From 2^23 to 2^24 floats are the whole numbers: added to these bits, a whole
-/// number of at most 22 makes the float that is greater by so much.
+/// 1.5 * 2^23. From 2^23 to 2^24 floats are the whole numbers: adding and taking it away rounds half to even
+/// what lies within [`SHIFTED`] of zero.
+pub(super) const SHIFT: f32 = 12_582_912.0;
+/// Its bits: a whole number of at most 22 bits added to them makes the float that is greater by so much.
 const SHIFT_BITS: i32 = 0x4b40_0000;
-const SHIFT: f32 = 12_582_912.0;
-/// Sums that may be shifted lie from its negative up to below it.
-const SHIFTED: f64 = 4_194_304.0;
+/// What may be shifted lies from its negative up to below it.
+pub(super) const SHIFTED: f32 = 4_194_304.0;
 
 /// What a loop is compiled for. What it knows it does not ask at every filter, and holds no registers for
 /// what it would do else.
@@ -118,7 +119,8 @@ impl Ends {
 
 fn stays_small(records: &Records, filter: usize, start: i32) -> bool {
     let start = f64::from(start);
-    let within = |(least, most): (f64, f64)| least + start >= -SHIFTED && most + start < SHIFTED;
+    let shifted = f64::from(SHIFTED);
+    let within = |(least, most): (f64, f64)| least + start >= -shifted && most + start < shifted;
     // If all weights were the greatest, which takes no look at them.
     let greatest = (records.of_filter(filter) * 4 * 128 * 255) as f64;
     within((-greatest, greatest)) || within(records.span(filter))

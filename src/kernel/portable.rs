@@ -1,5 +1,6 @@
 //! Fixed arrays, which compilers make vectors of, for any target.
 
+use super::ends::{SHIFT, SHIFTED};
 use super::lanes::Lanes;
 
 #[derive(Clone, Copy)]
@@ -172,13 +173,10 @@ impl Lanes for Portable {
 
     #[inline(always)]
     unsafe fn round(a: [f32; 16]) -> [i32; 16] {
-        // Adding and taking away 1.5 * 2^23 rounds half to even what lies within 2^22; what lies
-        // beyond is no code, and stays beyond.
-        const SHIFT: f32 = 12_582_912.0;
-        const WITHIN: f32 = 4_194_304.0;
+        // What lies beyond is no code, and stays beyond.
         a.map(|a| {
-            let near = if a > -WITHIN { a } else { -WITHIN };
-            let near = if near < WITHIN { near } else { WITHIN };
+            let near = if a > -SHIFTED { a } else { -SHIFTED };
+            let near = if near < SHIFTED { near } else { SHIFTED };
             ((near + SHIFT) - SHIFT) as i32
         })
     }

@@ -71,11 +71,16 @@ fn overlap(a: &Range<usize>, b: &Range<usize>) -> bool {
 /// ```
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Steps {
-    accesses: Vec<Access>,
-    // Whether all threads must have ended the steps before, for each.
-    waits: Vec<bool>,
+    steps: Vec<Step>,
     cells: usize,
     threads: usize,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct Step {
+    access: Access,
+    // Whether all threads must have ended the steps before.
+    waits: bool,
 }
 
 impl Steps {
@@ -102,16 +107,17 @@ impl Steps {
             return Err(KernelError::Access);
         }
         let mut since = 0;
-        let waits = accesses.iter().enumerate().map(|(index, access)| {
-            let waits = accesses[since..index].iter().any(|of| of.meets(access));
+        let mut steps: Vec<Step> = Vec::with_capacity(accesses.len());
+        for access in accesses {
+            let mut apart = steps[since..].iter();
+            let waits = apart.any(|step| step.access.meets(&access));
             if waits {
-                since = index;
+                since = steps.len();
             }
-            waits
-        });
+            steps.push(Step { access, waits });
+        }
         Ok(Self {
-            waits: waits.collect(),
-            accesses,
+            steps,
             cells,
             threads,
         })
@@ -120,8 +126,7 @@ impl Steps {
     /// The first of these steps alone.
     pub fn first(&self, count: usize) -> Self {
         Self {
-            accesses: self.accesses.iter().take(count).cloned().collect(),
-            waits: self.waits.iter().take(count).copied().collect(),
+            steps: self.steps.iter().take(count).cloned().collect(),
             ..*self
         }
     }
@@ -154,9 +159,9 @@ impl Steps {
         }
         let shared = Memory(memory.as_mut_ptr());
         if self.threads == 1 {
-            for (index, access) in self.accesses.iter().enumerate() {
+            for (index, step) in self.steps.iter().enumerate() {
                 // SAFETY: one thread alone; `new` has checked the ranges against each other.
-                unsafe { shared.step(index, 0, access, work) }?;
+                unsafe { shared.step(index, 0, &step.access, work) }?;
             }
             return Ok(());
         }
@@ -173,8 +178,8 @@ impl Steps {
             // A panic must not leave the others at a barrier.
             let guard = Failing(&failed);
             let mut all = 0;
-            for (index, (access, waits)) in self.accesses.iter().zip(&self.waits).enumerate() {
-                if *waits {
+            for (index, step) in self.steps.iter().enumerate() {
+                if step.waits {
                     arrived.fetch_add(1, Ordering::AcqRel);
                     all += self.threads;
                     wait(|| {
@@ -186,7 +191,7 @@ impl Steps {
                 }
                 // SAFETY: `new` has checked that this write is apart from all that others read or
                 // write in this step, and in those since all threads have waited.
-                if let Err(found) = unsafe { shared.step(index, thread, access, work) } {
+                if let Err(found) = unsafe { shared.step(index, thread, &step.access, work) } {
                     lock(&error).get_or_insert(found);
                     return;
                 }

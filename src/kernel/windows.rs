@@ -2,6 +2,7 @@
 
 use std::ops::Range;
 
+use super::ends::SHIFT;
 use super::lanes::Lanes;
 use super::product::{length, outputs};
 use super::{Cell, KernelError, Kernels, Position, Sink, Work};
@@ -271,10 +272,9 @@ impl Windows {
     }
 }
 
-// Bounds are whole numbers within 16 bits: adding and taking away 1.5 * 2^23 rounds half to even.
+// Bounds are whole numbers within 16 bits.
 #[inline(always)]
 pub(super) fn code(t: f32, (least, most): (f32, f32), low: i32) -> u8 {
-    const SHIFT: f32 = 12_582_912.0;
     let t = if t > least { t } else { least };
     let t = if t < most { t } else { most };
     (((t + SHIFT) - SHIFT) as i32 - low) as u8

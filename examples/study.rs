@@ -11,7 +11,7 @@ use std::path::PathBuf;
 use burn::module::Module;
 use burn::optim::{AdamWConfig, ModuleOptimizer};
 use burn_compress::Study;
-use burn_compress::recipe::{PruneLevels, QuantizeLevels, Recipe};
+use burn_compress::recipe::{ActivationLevels, PruneLevels, QuantizeLevels, Recipe};
 use burn_compress::train::{Epoch, Workload, seed};
 use clap::Parser;
 
@@ -80,7 +80,11 @@ fn main() -> Result<(), Box<dyn Error>> {
             refine_epochs: 3,
             seeds: (0..arguments.seeds).collect(),
             prune: Some(PruneLevels::from([0.5, 0.7, 0.8, 0.9, 0.95, 0.98])),
-            quantize: Some(QuantizeLevels::from([8, 6, 4, 3, 2])),
+            quantize: Some(QuantizeLevels {
+                // So that what it chooses runs in integers.
+                activations: Some(ActivationLevels::default()),
+                ..QuantizeLevels::from([8, 6, 4, 3, 2])
+            }),
             ..Recipe::default()
         },
     };
@@ -88,7 +92,7 @@ fn main() -> Result<(), Box<dyn Error>> {
         .folder(&arguments.out)
         .score_name("accuracy, %")
         .on_progress(show::progress())
-        .run(model, &mut workload)?;
+        .run_quantized(model, &mut workload)?;
     show::outcome(&outcome, &arguments.out)
 }
 

@@ -55,6 +55,20 @@ fn threads_are_others_and_stay() {
     assert_eq!(ids(), first);
 }
 
+// They spin, give their processor away and fall asleep within milliseconds: a run that comes at any moment
+// of it reaches them all.
+#[test]
+fn threads_are_reached_at_every_moment_of_falling_asleep() {
+    let team = Team::new(3);
+    for pause in 0..300 {
+        let idle = std::time::Instant::now();
+        while idle.elapsed() < std::time::Duration::from_micros(20 * pause) {
+            std::hint::spin_loop();
+        }
+        assert_eq!(seen(&team), [1; 3]);
+    }
+}
+
 #[test]
 fn a_panic_of_any_thread_goes_on_in_the_caller_and_the_team_stays() {
     for threads in 1..=3 {

@@ -22,9 +22,10 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use burn::module::Module;
+use burn::tensor::Tensor;
 
 use crate::attach;
-use crate::graph::{Fallback, Graph};
+use crate::graph::{Activations, Fallback, Graph, GraphError};
 use crate::prune::Pruner;
 use crate::quantize::Quantizer;
 use crate::recipe::{
@@ -44,9 +45,10 @@ use treatment::{Integers, Treatment, Weights};
 /// of the model.
 ///
 /// ```no_run
-/// # use burn::nn::Linear;
+/// # use burn::{nn::Linear, tensor::Tensor};
 /// # use burn_compress::train::Workload;
-/// # fn example(model: Linear, workload: &mut impl Workload<Linear>) -> Result<(), Box<dyn std::error::Error>> {
+/// # fn example<W>(model: Linear, workload: &mut W) -> Result<(), Box<dyn std::error::Error>>
+/// # where W: Workload<Linear, Input = Tensor<2>, Output = Tensor<2>> {
 /// use burn_compress::Study;
 ///
 /// let outcome = Study::new()
@@ -179,31 +181,49 @@ impl<'a> Study<'a> {
         self
     }
 
-    /// Runs the study on a trained model. The model itself is not changed. Run-times are those of the
-    /// Burn module on its device, which computes densely
-    /// ([`Timed::Module`](crate::report::Timed::Module)); [`run_quantized`](Self::run_quantized) times the
-    /// engine.
+    /// Runs the study on a trained model. The model itself is not changed.
+    ///
+    /// Run-times are those of the [engine](crate::engine), on all processors of this machine
+    /// ([`Timed::Engine`](crate::report::Timed::Engine)); a forward pass that has no graph is timed as
+    /// [`run_module`](Self::run_module) does.
     ///
     /// Fails with [`StudyError::Activations`] where the recipe quantizes activations:
     /// [`run_quantized`](Self::run_quantized) does.
-    pub fn run<M: Module, W: Workload<M>>(
+    pub fn run<M, W, const I: usize, const O: usize>(
+        self,
+        model: M,
+        workload: &mut W,
+    ) -> Result<Outcome<M>, StudyError>
+    where
+        M: Module,
+        W: Workload<M, Input = Tensor<I>, Output = Tensor<O>>,
+    {
+        self.of_weights_alone()?;
+        let (graph, example) = captured(&model, workload, Fallback::Float);
+        let deployment = match graph {
+            Ok(graph) => Some(Deployment::new(graph.simplify(), example)?),
+            Err(_) => None,
+        };
+        self.run_under(model, workload, &Weights, deployment)
+    }
+
+    /// The same for a forward pass that takes or gives anything, not one tensor of floats. Run-times are
+    /// those of the Burn module on its device, which computes densely
+    /// ([`Timed::Module`](crate::report::Timed::Module)).
+    pub fn run_module<M: Module, W: Workload<M>>(
         self,
         model: M,
         workload: &mut W,
     ) -> Result<Outcome<M>, StudyError> {
-        match self.recipe.activations().map_err(RecipeError::from)? {
-            Some(_) => Err(StudyError::Activations),
-            None => self.run_under(model, workload, &Weights, None),
-        }
+        self.of_weights_alone()?;
+        self.run_under(model, workload, &Weights, None)
     }
 
     /// Runs the study on a trained model whose activations are quantized where its weights are, if the
     /// recipe says so: such cells are trained and scored as [`Quantized`](crate::graph::Quantized)
-    /// graphs, and saved in integer form too ([`Outcome::integers`]).
+    /// graphs, and saved in integer form too ([`Outcome::integers`]). Else as [`run`](Self::run).
     ///
-    /// Run-times are those of the [engine](crate::engine), on all processors of this machine
-    /// ([`Timed::Engine`](crate::report::Timed::Engine)). So it serves a study of weights alone too. There, a
-    /// forward pass without a graph is timed as [`run`](Self::run) does.
+    /// Run-times are those of the engine.
     ///
     /// Fails with [`StudyError::Graph`] where activations are quantized and the model's forward pass has
     /// no graph.
@@ -216,32 +236,20 @@ impl<'a> Study<'a> {
         M: Module,
         W: QuantizedWorkload<M, I, O>,
     {
-        self.recipe.check()?;
-        let activations = self.recipe.activations().map_err(RecipeError::from)?;
-        let module = model.valid();
-        let device = module.devices().into_iter().next().unwrap_or_default();
-        let example = Workload::<M>::example(workload, &device);
+        let Some(activations) = self.activations_of_recipe()? else {
+            return self.run(model, workload);
+        };
         let levels = self.recipe.quantize.as_ref();
         let levels = levels.and_then(|quantize| quantize.activations.as_ref());
-        // With nothing quantized, all of it is in float.
         let fallback = levels.map_or(Fallback::Float, |levels| levels.fallback);
-        let graph = Graph::capture_with(&module, example.dims(), fallback, |module, input| {
-            Workload::<M>::forward(workload, module, input)
-        });
-        let Some(activations) = activations else {
-            let deployment = match graph {
-                Ok(graph) => Some(Deployment::new(graph.simplify(), example)?),
-                Err(_) => None,
-            };
-            return self.run_under(model, workload, &Weights, deployment);
-        };
+        let (graph, example) = captured(&model, workload, fallback);
         let graph = graph?.simplify();
-        let deployment = Deployment::new(graph.clone(), example)?;
-        let batches = workload.calibration(&device);
+        let batches = workload.calibration(&example.device());
         let batches = batches.map_err(|source| TrainError::Workload {
             action: "giving batches for calibration",
             source,
         })?;
+        let deployment = Deployment::new(graph.clone(), example)?;
         let treatment = Integers {
             graph,
             activations,
@@ -249,6 +257,19 @@ impl<'a> Study<'a> {
             batches,
         };
         self.run_under(model, workload, &treatment, Some(deployment))
+    }
+
+    // None where the recipe leaves them in float.
+    fn activations_of_recipe(&self) -> Result<Option<Activations>, StudyError> {
+        self.recipe.check()?;
+        Ok(self.recipe.activations().map_err(RecipeError::from)?)
+    }
+
+    fn of_weights_alone(&self) -> Result<(), StudyError> {
+        match self.activations_of_recipe()? {
+            Some(_) => Err(StudyError::Activations),
+            None => Ok(()),
+        }
     }
 
     fn run_under<M, W, T>(
@@ -264,7 +285,6 @@ impl<'a> Study<'a> {
         W: Workload<M> + Workload<T::Model>,
     {
         let recipe = self.recipe;
-        recipe.check()?;
         let prune = recipe.prune.clone().unwrap_or_default();
         let quantize = recipe.quantize.clone().unwrap_or_default();
         let criterion = prune.criterion.build(self.criterion.as_ref())?;
@@ -313,4 +333,23 @@ impl<'a> Study<'a> {
         }
         Ok(Outcome::new(report, recipe, module, store))
     }
+}
+
+// The graph of a model's forward pass, and the input that it was captured with.
+fn captured<M, W, const I: usize, const O: usize>(
+    model: &M,
+    workload: &W,
+    fallback: Fallback,
+) -> (Result<Graph, GraphError>, Tensor<I>)
+where
+    M: Module,
+    W: Workload<M, Input = Tensor<I>, Output = Tensor<O>>,
+{
+    let module = model.valid();
+    let device = module.devices().into_iter().next().unwrap_or_default();
+    let example = workload.example(&device);
+    let graph = Graph::capture_with(&module, example.dims(), fallback, |module, input| {
+        workload.forward(module, input)
+    });
+    (graph, example)
 }

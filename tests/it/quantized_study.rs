@@ -307,8 +307,10 @@ fn an_interrupted_study_goes_on_where_it_was() {
 }
 
 #[test]
-fn a_study_of_plain_modules_refuses_activations() {
+fn a_study_of_weights_alone_refuses_activations() {
     let error = Study::of(recipe()).run(net(), &mut Toy::new(&device()));
+    assert!(matches!(error.err(), Some(StudyError::Activations)));
+    let error = Study::of(recipe()).run_module(net(), &mut Toy::new(&device()));
     assert!(matches!(error.err(), Some(StudyError::Activations)));
 }
 
@@ -345,16 +347,14 @@ fn timed(rows: &[Row]) -> Vec<Timed> {
 
 #[test]
 fn the_engine_times_weights_alone_where_the_study_has_a_graph() {
-    let outcome = run(Study::of(weights_alone()), &mut Task::new()).unwrap();
-    let rows = outcome.report().rows();
-    assert_eq!(timed(rows), vec![Timed::Engine; 4]);
-    assert!(
-        outcome
-            .report()
-            .table()
-            .contains("forward pass by the engine.")
-    );
+    let quantized = run(Study::of(weights_alone()), &mut Task::new());
     let plain = Study::of(weights_alone()).run(net(), &mut Task::new());
+    for outcome in [quantized.unwrap(), plain.unwrap()] {
+        let report = outcome.report();
+        assert_eq!(timed(report.rows()), vec![Timed::Engine; 4]);
+        assert!(report.table().contains("forward pass by the engine."));
+    }
+    let plain = Study::of(weights_alone()).run_module(net(), &mut Task::new());
     let plain = plain.unwrap();
     assert_eq!(timed(plain.report().rows()), vec![Timed::Module; 4]);
     assert!(plain.report().table().contains("of the Burn module."));
@@ -366,10 +366,13 @@ fn a_forward_pass_without_a_graph_is_timed_as_a_module() {
         reads: true,
         ..Task::new()
     };
-    let outcome = run(Study::of(weights_alone()), &mut reads()).unwrap();
-    let rows = outcome.report().rows();
-    assert_eq!(timed(rows), vec![Timed::Module; 4]);
-    assert!(rows.iter().all(|row| row.ms > 0.0));
+    let quantized = run(Study::of(weights_alone()), &mut reads());
+    let plain = Study::of(weights_alone()).run(net(), &mut reads());
+    for outcome in [quantized.unwrap(), plain.unwrap()] {
+        let rows = outcome.report().rows();
+        assert_eq!(timed(rows), vec![Timed::Module; 4]);
+        assert!(rows.iter().all(|row| row.ms > 0.0));
+    }
     // Activations cannot do without.
     let error = run(Study::of(recipe()), &mut reads()).err();
     assert!(matches!(error, Some(StudyError::Graph(_))));

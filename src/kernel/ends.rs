@@ -2,9 +2,9 @@
 
 use super::{Epilogue, Filter, Records, Residual, Sink};
 
-/// 1.5 * 2^23. From 2^23 to 2^24 floats are the whole numbers: adding and taking it away rounds half to even
-/// what lies within [`SHIFTED`] of zero.
-pub(super) const SHIFT: f32 = 12_582_912.0;
+/// 1.5 * 2^23. From 2^23 to 2^24 floats are the whole numbers: so adding this to what lies within [`SHIFTED`]
+/// of zero rounds it, half to even as it is even itself, and to subtract it again is exact.
+pub(crate) const SHIFT: f32 = 12_582_912.0;
 /// Its bits: a whole number of at most 22 bits added to them makes the float that is greater by so much.
 const SHIFT_BITS: i32 = 0x4b40_0000;
 /// What may be shifted lies from its negative up to below it.

@@ -40,6 +40,7 @@ mod winograd;
 pub use cell::Cell;
 pub(crate) use cells::Cells;
 pub use elementwise::Elementwise;
+pub(crate) use ends::SHIFT;
 pub use epilogue::{Epilogue, Filter, Residual, Sink};
 pub(crate) use helpers::share_out;
 pub use input::{Element, Frame, InputGrid};

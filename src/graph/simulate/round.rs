@@ -4,6 +4,7 @@ use burn::tensor::activation::relu;
 use burn::tensor::{Device, Tensor};
 
 use super::super::tensor::{AnyTensor, map_rank};
+use crate::kernel::SHIFT;
 
 /// Saturates to the codes of a range around zero and rounds half to even; `ramp` says that negative
 /// numbers become zero first, `by_addition` that the device [`rounds_by_addition`]. The gradient passes
@@ -36,10 +37,6 @@ pub(super) fn requantize(
         }
     })
 }
-
-// 1.5 * 2^23. From 2^23 to 2^24 floats are the whole numbers: so adding this to a number of at most 2^22
-// rounds it, half to even as it is even itself, and to subtract it again is exact.
-const SHIFT: f32 = 12_582_912.0;
 
 /// Whether a device computes `x + SHIFT - SHIFT` as it is written. A GPU's compiler may be told to take
 /// that for `x`.

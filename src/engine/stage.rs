@@ -5,7 +5,7 @@ use std::sync::{Arc, OnceLock};
 
 use crate::graph::integer::{Grid, IntegerModel};
 use crate::graph::{Dim, Value, Window};
-use crate::kernel::QUAD;
+use crate::kernel::{Cell, QUAD};
 
 /// One step, or several that were joined.
 #[derive(Debug, Clone)]
@@ -61,7 +61,7 @@ pub(super) struct Found {
     /// Weights that are not zero.
     pub kept: OnceLock<usize>,
     /// Tiles of sixteen filters, which lie alike in every layout.
-    pub tiles: OnceLock<Arc<Vec<[i8; QUAD]>>>,
+    pub tiles: OnceLock<Arc<Vec<Cell>>>,
     /// Taps transformed for two and for four results in a line, which do too.
     pub taps: [OnceLock<Arc<Vec<f32>>>; 2],
 }

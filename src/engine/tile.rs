@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use super::layout::Layout;
 use super::stage::{WeightValues, Weighted};
-use crate::kernel::{QUAD, Records, TILE};
+use crate::kernel::{Cell, QUAD, Records, TILE};
 
 /// The tiles of a filter: cells that lie evenly, so many of them at a time.
 struct Tiles {
@@ -85,17 +85,20 @@ impl Weighted<'_> {
         let weights = self.found.tiles.get_or_init(|| {
             let mut rows = [const { Vec::new() }; TILE];
             let sixteens = self.filters().div_ceil(TILE);
-            let mut weights = Vec::with_capacity(sixteens * TILE * tiles.places.len());
+            let mut cells = vec![Cell::default(); sixteens * tiles.places.len()];
+            let (fours, _) = Cell::bytes_mut(&mut cells).as_chunks_mut::<QUAD>();
+            let mut targets = fours.chunks_exact_mut(tiles.depth);
             for first in (0..self.filters()).step_by(TILE) {
                 self.rows(codes, first, &mut rows);
                 for places in tiles.places.chunks_exact(tiles.depth) {
-                    for row in &rows {
-                        let of = |place: &[u32; QUAD]| place.map(|weight| row[weight as usize]);
-                        weights.extend(places.iter().map(of));
+                    for (row, target) in rows.iter().zip(targets.by_ref()) {
+                        for (four, place) in target.iter_mut().zip(places) {
+                            *four = place.map(|weight| row[weight as usize] as u8);
+                        }
                     }
                 }
             }
-            Arc::new(weights)
+            Arc::new(cells)
         });
         Some(Records::Tiles {
             quads: self.filters().div_ceil(QUAD),

@@ -127,8 +127,9 @@ pub enum Records {
         /// The first cell of each tile, from the start of a window: as a record's, below 2^26.
         cells: Vec<u32>,
         /// By sixteen filters (zeros beyond the last), tile, filter and cell, the weights of its four
-        /// channels. Layers in several layouts share them.
-        weights: Arc<Vec<[i8; 4]>>,
+        /// channels as bytes: of each tile as many cells as it reads, on lines of a cache as all cells.
+        /// Layers in several layouts share them.
+        weights: Arc<Vec<Cell>>,
     },
     /// Filters of three by three taps one cell apart, transformed, so that two by two results take 16
     /// products of each channel instead of 36, or four by four 36 instead of 144 (Winograd; made by
@@ -232,12 +233,13 @@ impl Records {
                 add_span(none, of, |record| record.bits[filter % QUAD])
             }
             Self::Tiles { depth, weights, .. } => {
-                let tiles = weights.chunks_exact(TILE * depth);
+                let tiles = weights.chunks_exact(*depth);
                 let each = self.of_filter(filter) / depth;
                 let tiles = tiles.skip(filter / TILE * each).take(each);
-                let of = tiles.map(|tile| &tile[filter % TILE * depth..][..*depth]);
-                let bits = |of: &[i8; 4]| u32::from_le_bytes(of.map(|weight| weight as u8));
-                of.fold(none, |sums, of| add_span(sums, of, bits))
+                let of = |tile| &Cell::integers(tile)[filter % TILE * depth..][..*depth];
+                tiles.fold(none, |sums, tile| {
+                    add_span(sums, of(tile), |&four| four as u32)
+                })
             }
             // Of floats.
             Self::Winograd { .. } => none,
@@ -284,7 +286,7 @@ impl Records {
                     .checked_mul(QUAD)
                     .map(|filters| filters.div_ceil(TILE));
                 let tiles = tiles.and_then(|tiles| tiles.checked_mul(cells.len()));
-                let fits = tiles.and_then(|tiles| tiles.checked_mul(TILE)?.checked_mul(*depth));
+                let fits = tiles.and_then(|tiles| tiles.checked_mul(*depth));
                 let behind = (*depth as u32).saturating_sub(1).saturating_mul(*apart);
                 let last = cells.iter().map(|cell| cell.saturating_add(behind)).max();
                 (

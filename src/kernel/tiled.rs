@@ -29,15 +29,15 @@ pub(super) type Sums = [Cell; TILE];
 /// `F` times sixteen filters at `P` positions.
 ///
 /// Whoever makes one sees to it that, from every start and every one of `cells`, `depth` cells that may
-/// be read lie `apart` cells from each other, and that after each of `weights` there are `depth` times
-/// 64 bytes for every one of `cells`; `depth` is 1 to 16.
+/// be read lie `apart` cells from each other, and that after each of `weights` there are `depth` cells
+/// for every one of `cells`; `depth` is 1 to 16.
 pub(super) struct TileRun<'a, const F: usize, const P: usize> {
     pub cells: &'a [u32],
     /// Whether sums go on from what they are.
     pub more: bool,
     pub depth: usize,
     pub apart: usize,
-    pub weights: [*const u8; F],
+    pub weights: [*const Cell; F],
     pub starts: [*const u8; P],
 }
 
@@ -69,7 +69,7 @@ impl<S: Lanes> Multiply for InLanes<S> {
                         let bytes = S::bytes(run.starts[place % P].add(cell * Cell::BYTES));
                         let weights = run.weights[place / P].cast::<u32>();
                         let weights = weights.add((tile * TILE + filter) * run.depth + row);
-                        sum = S::dot(sum, bytes, S::weights(weights.read_unaligned()));
+                        sum = S::dot(sum, bytes, S::weights(u32::from_le(weights.read())));
                     }
                 }
                 let sum = match run.more {
@@ -202,13 +202,12 @@ impl Run<'_> {
         else {
             return;
         };
-        let tile = depth * TILE;
         // SAFETY: quads and positions are those that `Product::run` has checked, tiles are as long as
         // `Product::new` has, and the part is one of them.
         unsafe {
             let weights = |f: usize| {
                 let group = (quad / QUADS + f) * cells.len();
-                weights.as_ptr().add((group + part.start) * tile).cast()
+                weights.as_ptr().add((group + part.start) * depth)
             };
             let run = TileRun::<F, P> {
                 cells: cells.get_unchecked(part.clone()),

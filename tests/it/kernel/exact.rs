@@ -6,7 +6,7 @@ use burn_compress::kernel::{
     SharedRecord, Sink, TILE,
 };
 
-use super::{ALL, Noise, all, at, byte, marked};
+use super::{ALL, Noise, all, at, byte, marked, weight_cells};
 
 // Four filters of the same records, which read cells from a window's start.
 fn records(weights: &[(u32, [i8; 4])], shared: bool) -> Records {
@@ -258,7 +258,7 @@ fn any_number_of_tiles() {
                 depth,
                 apart: 2,
                 cells: (0..count as u32).collect(),
-                weights: weights.clone().into(),
+                weights: weight_cells(&weights).into(),
             };
             let epilogue = end(filter, ALL, Sink::Floats);
             let run = |records: Records, kernels: Kernels| {

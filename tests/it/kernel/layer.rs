@@ -3,7 +3,7 @@
 use burn_compress::kernel::{Cell, Position, QUAD, Record, Records, SharedRecord, TILE};
 use proptest::prelude::*;
 
-use super::{Noise, marked};
+use super::{Noise, marked, weight_cells};
 
 /// Where rows and columns lie in a plane of cells.
 #[derive(Debug, Clone, Copy)]
@@ -245,7 +245,7 @@ impl Layer {
             depth,
             apart: self.from.cells as u32,
             cells: all.iter().map(|tile| cell(tile) as u32).collect(),
-            weights: weights.into(),
+            weights: weight_cells(&weights).into(),
         }
     }
 

@@ -38,6 +38,16 @@ pub fn marked(count: usize) -> Vec<Cell> {
     cells
 }
 
+/// Weights of tiles, of which sixteen fours are a cell.
+pub fn weight_cells(weights: &[[i8; 4]]) -> Vec<Cell> {
+    let mut cells = vec![Cell::default(); weights.len() / Cell::SITES];
+    let bytes = Cell::bytes_mut(&mut cells).iter_mut();
+    for (byte, weight) in bytes.zip(weights.as_flattened()) {
+        *byte = *weight as u8;
+    }
+    cells
+}
+
 pub fn at(input: u32, output: u32, residual: u32) -> Position {
     Position {
         input,

@@ -2,7 +2,7 @@
 
 use burn_compress::kernel::{
     Cell, Epilogue, Filter, KernelError, Position, Product, QUAD, Record, Records, Residual,
-    SharedRecord, Sink, TILE,
+    SharedRecord, Sink,
 };
 
 use super::{ALL, HUGE, all, at, marked};
@@ -114,7 +114,7 @@ fn tiles(quads: usize, depth: usize, apart: u32, cells: &[u32], weights: usize) 
         depth,
         apart,
         cells: cells.to_vec(),
-        weights: vec![[1; 4]; weights].into(),
+        weights: vec![Cell::of_bytes(1); weights].into(),
     }
 }
 
@@ -124,24 +124,24 @@ fn tiles_fit_their_weights() {
         let epilogue = epilogue(2, Sink::Floats, ALL);
         Product::new(records.clone(), epilogue, vec![at(0, 0, 0)], 1, codes)
     };
-    let good = tiles(2, 2, 1, &[0, 5], 2 * 2 * TILE);
+    let good = tiles(2, 2, 1, &[0, 5], 2 * 2);
     assert!(new(&good, true).is_ok());
     let none = tiles(2, 2, 1, &[], 0);
     assert!(new(&none, true).is_ok());
     assert_eq!(new(&good, false).err(), Some(KernelError::Records));
     for records in [
-        tiles(2, 2, 1, &[0, 5], 2 * 2 * TILE - 1),
-        tiles(2, 2, 1, &[0, 5], 2 * 2 * TILE + 1),
-        tiles(5, 2, 1, &[0, 5], 2 * 2 * TILE),
+        tiles(2, 2, 1, &[0, 5], 2 * 2 - 1),
+        tiles(2, 2, 1, &[0, 5], 2 * 2 + 1),
+        tiles(5, 2, 1, &[0, 5], 2 * 2),
         tiles(2, 0, 1, &[0, 5], 0),
-        tiles(2, 17, 1, &[0], 17 * TILE),
-        tiles(2, HUGE, 1, &[0], TILE),
-        tiles(HUGE, 2, 1, &[0], 2 * TILE),
+        tiles(2, 17, 1, &[0], 17),
+        tiles(2, HUGE, 1, &[0], 1),
+        tiles(HUGE, 2, 1, &[0], 2),
         tiles(HUGE, 2, 1, &[], 0),
-        tiles(2, 2, 1, &[0, 1 << 26], 2 * 2 * TILE),
-        tiles(2, 2, 1, &[0, (1 << 26) - 1], 2 * 2 * TILE),
-        tiles(2, 2, u32::MAX, &[0, 5], 2 * 2 * TILE),
-        tiles(2, 16, 1 << 23, &[0], 16 * TILE),
+        tiles(2, 2, 1, &[0, 1 << 26], 2 * 2),
+        tiles(2, 2, 1, &[0, (1 << 26) - 1], 2 * 2),
+        tiles(2, 2, u32::MAX, &[0, 5], 2 * 2),
+        tiles(2, 16, 1 << 23, &[0], 16),
     ] {
         assert_eq!(new(&records, true).err(), Some(KernelError::Records));
     }

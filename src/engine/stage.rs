@@ -5,7 +5,7 @@ use std::sync::{Arc, OnceLock};
 
 use crate::graph::integer::{Grid, IntegerModel};
 use crate::graph::{Dim, Value, Window};
-use crate::kernel::{Cell, QUAD};
+use crate::kernel::Cell;
 
 /// One step, or several that were joined.
 #[derive(Debug, Clone)]

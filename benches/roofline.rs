@@ -2,7 +2,7 @@
 //! (Williams, Waterman and Patterson 2009), as a table and as drawings.
 //!
 //! ```text
-//! cargo bench --bench roofline [-- --model resnet20 --out target/roofline]
+//! cargo bench --bench roofline [-- --model resnet20 --isa avx512-vnni --out target/roofline]
 //! ```
 //!
 //! A point is a layer: multiply-adds with weights that are not zero for each byte of its records,
@@ -17,12 +17,14 @@ use std::path::{Path, PathBuf};
 use burn::module::Module;
 use burn::tensor::{Device, Tensor};
 use burn_compress::engine::{LayerRow, Options, Program};
-use burn_compress::kernel::{Cell, Kernels};
+use burn_compress::kernel::{Cell, Isa, Kernels};
 use clap::{Parser, ValueEnum};
 use plotters::prelude::*;
 
 #[path = "../examples/support/device.rs"]
 mod device;
+#[path = "../examples/support/isa.rs"]
+mod isa;
 #[path = "../examples/support/lowered.rs"]
 mod lowered;
 #[path = "../examples/models/mod.rs"]
@@ -30,6 +32,7 @@ mod models;
 #[path = "../examples/support/prune_pattern.rs"]
 mod prune_pattern;
 
+use isa::isa;
 use lowered::lowered;
 use models::resnet::ResNet;
 use models::resnet50::{ResNet50, ResNet50Config};
@@ -46,6 +49,9 @@ struct Arguments {
     /// Images of a call
     #[arg(long, default_value_t = 16)]
     batch: usize,
+    /// The instruction set; the best that the machine has by default
+    #[arg(long, value_parser = isa)]
+    isa: Option<Isa>,
     /// Where the drawings go
     #[arg(long, default_value = "target/roofline")]
     out: PathBuf,
@@ -88,7 +94,10 @@ fn main() -> Result<(), Box<dyn Error>> {
         ("second-level cache", 512 << 10),
         ("memory", 256 << 20),
     ];
-    let kernels = Kernels::detect();
+    let kernels = match arguments.isa {
+        Some(isa) => Kernels::of(isa).ok_or("this machine lacks that instruction set")?,
+        None => Kernels::detect(),
+    };
     let roofs = roofs.map(|(name, bytes)| {
         let cells = vec![Cell::of_floats(1.0); bytes / Cell::BYTES];
         (name, kernels.bandwidth(&cells))
@@ -155,6 +164,7 @@ fn measured<M: Module>(
         let (lowered, _) = lowered(model, side, forward, integers, device)?;
         let options = Options {
             threads: Some(1),
+            isa: arguments.isa,
             ..Options::default()
         };
         let program = Program::compile(&lowered, options)?;

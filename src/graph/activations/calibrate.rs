@@ -4,7 +4,7 @@ use burn::tensor::Tensor;
 use super::super::simulate::{Pass, Quantized, Setting, any, weights};
 use super::super::tensor::{AnyTensor, with_rank};
 use super::super::{Graph, GraphError, Value};
-use super::histogram::Extremes;
+use super::extremes::Extremes;
 use super::observe::Observer;
 use super::{Activations, Placement, Site};
 use crate::attach::{Attached, Compression};

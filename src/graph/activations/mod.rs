@@ -1,6 +1,7 @@
 //! Where activations become integers, and at which scale.
 
 mod calibrate;
+mod extremes;
 mod histogram;
 mod observe;
 mod place;

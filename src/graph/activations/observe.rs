@@ -1,4 +1,5 @@
-use super::histogram::{Extremes, Histogram};
+use super::extremes::Extremes;
+use super::histogram::Histogram;
 use super::{Calibrator, parameters};
 use crate::format::Scheme;
 

@@ -58,6 +58,8 @@ pub(super) struct Chooser<'a> {
     choice: Choice,
     known: &'a [Kept],
     pub kept: Vec<Kept>,
+    /// Whether weights come from afar in each pass.
+    pub far: bool,
     /// Of floats, of bytes and of bytes in tiles, once measured.
     peaks: [Option<f64>; 3],
 }
@@ -68,6 +70,7 @@ impl<'a> Chooser<'a> {
             choice,
             known,
             kept: Vec::new(),
+            far: false,
             peaks: [None; 3],
         }
     }
@@ -76,7 +79,7 @@ impl<'a> Chooser<'a> {
     pub fn how(&self, layer: &str) -> How {
         match (self.known(self.kept.len(), layer), self.choice) {
             (Some(kept), _) => How::Known(kept.kernel.clone(), kept.way),
-            (None, Choice::Measured) => How::Measured,
+            (None, Choice::Measured) => How::Measured { far: self.far },
             (None, Choice::Estimated) => How::Estimated,
         }
     }

@@ -34,13 +34,22 @@ const FAR: f64 = 2.0;
 /// Times the cost of a dense kernel from which a sparse one is not tried.
 const HOPELESS: f64 = 1.9;
 
+/// Bytes of all weights from which on they do not stay near from pass to pass: those of a second-level cache.
+pub(super) const STAYS: usize = 2 << 20;
+
+/// Bytes a microsecond that come from behind it.
+const FROM_AFAR: f64 = 20e3;
+
 /// After which no more ways of a kernel are tried.
 const TRIAL: Duration = Duration::from_millis(10);
 
 /// How a layer's kernel is chosen.
 #[derive(Debug, Clone)]
 pub(super) enum How {
-    Measured,
+    /// By time, and by what it takes to bring weights where they come from afar in each pass.
+    Measured {
+        far: bool,
+    },
     Estimated,
     /// As another time; where there is no such kernel for the layer, it is an error (without transforms a
     /// dense one does).
@@ -170,7 +179,7 @@ pub(super) fn choose(
             records => ways(weighted, from, to, records),
         };
         let mut best = (None, ways[0]);
-        if matches!(choice, How::Measured) {
+        if matches!(choice, How::Measured { .. }) {
             let scratch = scratch.get_or_insert_with(|| Scratch::new(from, to, residual));
             for way in &ways {
                 product = way.of(product);
@@ -186,7 +195,19 @@ pub(super) fn choose(
         }
         timed.push((name, best.1, best.1.of(product), best.0));
     }
-    timed.sort_by(|(.., a), (.., b)| a.partial_cmp(b).unwrap_or(std::cmp::Ordering::Equal));
+    // Tried again and again, a kernel has its weights near.
+    let far = matches!(choice, How::Measured { far: true });
+    let brought = |product: &Product| match far {
+        true => product.records().bytes() as f64 / FROM_AFAR,
+        false => 0.0,
+    };
+    let within = |(.., product, time): &(_, _, Product, Option<f64>)| {
+        time.map(|time| time + brought(product))
+    };
+    timed.sort_by(|a, b| {
+        let order = within(a).partial_cmp(&within(b));
+        order.unwrap_or(std::cmp::Ordering::Equal)
+    });
     let mut timed = timed.into_iter();
     let (kernel, way, product, time) = timed.next().ok_or(KernelError::Records)?;
     let others = timed.filter_map(|(name, .., time)| Some((name.to_string(), time?)));

@@ -38,6 +38,14 @@ impl Weighted<'_> {
         self.filters() * self.channels * self.taps()
     }
 
+    /// Bytes of all weights, zero or not.
+    pub fn bytes(&self) -> usize {
+        match self.weights {
+            WeightValues::Codes(_) => self.weights(),
+            WeightValues::Floats(_) => self.weights() * size_of::<f32>(),
+        }
+    }
+
     /// Weights of so many filters from one on, each with a zero behind it; beyond the last filter zeros.
     pub(super) fn rows<T: Copy + Default>(&self, values: &[T], first: usize, rows: &mut [Vec<T>]) {
         let length = self.channels * self.taps();

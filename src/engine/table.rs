@@ -53,7 +53,8 @@ pub struct LayerRow {
     pub limit: Option<f64>,
     /// The time of the kernel that was chosen when it was tried, alone and again and again.
     pub tried: Option<f64>,
-    /// The kernels that were slower, with their times then.
+    /// The kernels that were not chosen, with their times then: slower, or with more weights to bring from
+    /// afar in a pass.
     pub others: Vec<(String, f64)>,
 }
 
@@ -75,7 +76,8 @@ impl LayerRow {
     }
 
     /// How many times faster it is than the fastest of its kernels that take all weights (`dense`, `tiled`,
-    /// `winograd`), where both were measured: 1 where compression gained nothing.
+    /// `winograd`), where both were tried: 1 where compression gained nothing, less
+    /// where what it gains is weights that need not come from afar.
     pub fn gain(&self) -> Option<f64> {
         let full = |kernel: &str| {
             matches!(kernel, DENSE | TILED) || WINOGRAD.iter().any(|(name, _)| *name == kernel)

@@ -3,6 +3,7 @@ use serde::{Deserialize, Serialize};
 use super::Choice;
 use super::choose::{How, Way};
 use super::reorder::Order;
+use super::stage::{Stage, StageWork};
 use crate::kernel::{Isa, Kernels};
 
 /// The kernels that were chosen for a model on a machine, to compile it again without trying them.
@@ -53,24 +54,33 @@ pub(super) struct Kept {
     pub way: Way,
 }
 
+/// Bytes of all weights from which on they do not stay near from pass to pass: those of a second-level cache.
+const STAYS: usize = 2 << 20;
+
 /// How the kernels of a plan are chosen, one after the other.
 pub(super) struct Chooser<'a> {
     choice: Choice,
     known: &'a [Kept],
     pub kept: Vec<Kept>,
     /// Whether weights come from afar in each pass.
-    pub far: bool,
+    far: bool,
     /// Of floats, of bytes and of bytes in tiles, once measured.
     peaks: [Option<f64>; 3],
 }
 
 impl<'a> Chooser<'a> {
-    pub fn new(choice: Choice, known: &'a [Kept]) -> Self {
+    /// `stages`: all of the model's, also for a plan that runs some of them, since the others' weights come
+    /// between two passes of it.
+    pub fn new(choice: Choice, stages: &[Stage<'_>], known: &'a [Kept]) -> Self {
+        let weights = stages.iter().map(|stage| match &stage.work {
+            StageWork::Product(weighted) => weighted.bytes(),
+            _ => 0,
+        });
         Self {
             choice,
             known,
             kept: Vec::new(),
-            far: false,
+            far: weights.sum::<usize>() > STAYS,
             peaks: [None; 3],
         }
     }

@@ -34,10 +34,7 @@ const FAR: f64 = 2.0;
 /// Times the cost of a dense kernel from which a sparse one is not tried.
 const HOPELESS: f64 = 1.9;
 
-/// Bytes of all weights from which on they do not stay near from pass to pass: those of a second-level cache.
-pub(super) const STAYS: usize = 2 << 20;
-
-/// Bytes a microsecond that come from behind it.
+/// Bytes a microsecond that come from behind a second-level cache.
 const FROM_AFAR: f64 = 20e3;
 
 /// After which no more ways of a kernel are tried.

@@ -7,14 +7,13 @@ use std::time::{Duration, Instant};
 use super::EngineError;
 use super::build::{Begin, Builder};
 use super::choices::{Chooser, Kept};
-use super::choose::STAYS;
 use super::demand::Tensors;
 use super::layout::Layout;
 use super::memory::{self, Buffer};
 use super::operation::{Context, Operation};
 use super::prepare::prepare;
 use super::sites::Sites;
-use super::stage::{Stage, StageWork};
+use super::stage::Stage;
 use super::table::LayerRow;
 use crate::graph::Value;
 use crate::graph::integer::IntegerModel;
@@ -68,14 +67,9 @@ impl Plan {
         part: Part<'_>,
         kernels: Kernels,
         threads: usize,
-        mut chooser: Chooser<'_>,
+        chooser: Chooser<'_>,
     ) -> Result<Self, EngineError> {
         let Part { sites, begin, .. } = part;
-        let weights = part.stages.iter().map(|stage| match &stage.work {
-            StageWork::Product(weighted) => weighted.bytes(),
-            _ => 0,
-        });
-        chooser.far = weights.sum::<usize>() > STAYS;
         let tensors = Tensors::of(part, threads);
         let prepared = prepare(part, &tensors, kernels, threads, &chooser)?;
         let builder = Builder::new(part, kernels, chooser, tensors, prepared);

@@ -48,7 +48,7 @@ impl Plans {
             begin: None,
         };
         let kept = known.map_or(&[][..], |known| &known.one);
-        let chooser = Chooser::new(choice, kept);
+        let chooser = Chooser::new(choice, &stages, kept);
         let mut one = match Plan::new(part(Sites::Tiles), kernels, threads, chooser) {
             Ok(one) => one,
             Err(EngineError::TooLarge { .. }) => return Ok(None),
@@ -59,7 +59,7 @@ impl Plans {
         let many = match each.saturating_mul(Cell::SITES) <= NEAR {
             true => {
                 let kept = known.and_then(|known| known.many.first());
-                let chooser = Chooser::new(choice, kept.map_or(&[], |kept| &kept.kernels));
+                let chooser = Chooser::new(choice, &stages, kept.map_or(&[], |kept| &kept.kernels));
                 let mut plan = Plan::new(part(Sites::Images), kernels, threads, chooser)?;
                 plan.measure(model, kernels)?;
                 Some(Many::Whole(Box::new(plan)))

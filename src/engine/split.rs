@@ -313,7 +313,7 @@ impl Cut {
         tried: &[LayerRow],
     ) -> Result<Plan, EngineError> {
         let Setting { part, kernels, .. } = setting;
-        let chooser = Chooser::new(setting.choice, known);
+        let chooser = Chooser::new(setting.choice, setting.part.stages, known);
         let part = Part {
             stages: &part.stages[self.stages..],
             sites: self.sites,

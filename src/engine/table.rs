@@ -76,8 +76,8 @@ impl LayerRow {
     }
 
     /// How many times faster it is than the fastest of its kernels that take all weights (`dense`, `tiled`,
-    /// `winograd`), where both were tried: 1 where compression gained nothing, less
-    /// where what it gains is weights that need not come from afar.
+    /// `winograd`), where both were tried: 1 where compression gained nothing, less where what it
+    /// gains is weights that need not come from afar.
     pub fn gain(&self) -> Option<f64> {
         let full = |kernel: &str| {
             matches!(kernel, DENSE | TILED) || WINOGRAD.iter().any(|(name, _)| *name == kernel)

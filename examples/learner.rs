@@ -1,8 +1,8 @@
-//! Pruning and quantization-aware training inside burn-train's learner: its dashboard, checkpoints
-//! and metrics work as they do for any model.
+//! Pruning and quantization-aware training inside burn-train's learner: its checkpoints and metrics
+//! work as they do for any model, and its dashboard where burn-train's feature `tui` is on.
 //!
 //! ```text
-//! cargo run --release --example learner
+//! cargo run --release --features learner --example learner
 //! ```
 
 use std::error::Error;

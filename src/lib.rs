@@ -46,15 +46,13 @@
 //! [`train::Aware`] for burn-train.
 
 #![deny(missing_docs)]
-#![deny(unsafe_code)]
+#![forbid(unsafe_code)]
 
 pub mod attach;
 pub mod engine;
 mod error;
 pub mod format;
 pub mod graph;
-#[allow(unsafe_code)]
-pub mod kernel;
 pub mod prune;
 pub mod quantize;
 pub mod recipe;
@@ -65,6 +63,7 @@ pub mod study;
 pub mod train;
 pub mod work;
 
+pub use burn_compress_kernel as kernel;
 pub use error::Error;
 pub use study::Study;
 
@@ -76,3 +75,7 @@ mod readme {}
 #[cfg(doctest)]
 #[doc = include_str!("../docs/guide.md")]
 mod guide {}
+
+#[cfg(all(doctest, feature = "learner"))]
+#[doc = include_str!("../docs/learner.md")]
+mod learner {}

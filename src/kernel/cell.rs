@@ -4,7 +4,7 @@
 /// channels as bytes.
 ///
 /// ```
-/// use burn_compress::kernel::Cell;
+/// use burn_compress_kernel::Cell;
 /// let mut cells = [Cell::default(); 2];
 /// Cell::floats_mut(&mut cells)[17] = 1.5;
 /// assert_eq!(Cell::floats(&cells[1..])[1], 1.5);

@@ -11,7 +11,7 @@ const PAGE: usize = 2 << 20;
 /// Cells, zeros at first. Many lie in huge pages, where the system gives any: windows read here and
 /// there, and a processor knows the addresses of few small pages at a time.
 #[derive(Debug)]
-pub(crate) struct Cells(Source);
+pub struct Cells(Source);
 
 #[derive(Debug)]
 enum Source {

@@ -17,7 +17,7 @@ pub(super) fn even(positions: usize, most: usize) -> (usize, usize) {
 macro_rules! chunks {
     ($positions:expr, $most:expr, $few:expr, $call:ident) => {{
         let positions: &[Position] = $positions;
-        let (each, longer) = $crate::kernel::chunks::even(positions.len(), $most.min($few));
+        let (each, longer) = $crate::chunks::even(positions.len(), $most.min($few));
         let (first, rest) = positions.split_at(longer * (each + 1));
         for (size, part) in [(each + 1, first), (each, rest)] {
             match size {

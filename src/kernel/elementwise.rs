@@ -7,7 +7,7 @@ use super::{Cell, KernelError, Kernels, Sink, Work};
 /// A step on each element.
 ///
 /// ```
-/// use burn_compress::kernel::{Cell, Elementwise, Kernels, Sink};
+/// use burn_compress_kernel::{Cell, Elementwise, Kernels, Sink};
 /// let add = Elementwise::Add {
 ///     factors: (1.0, 2.0),
 ///     lows: (0, 0),
@@ -18,7 +18,7 @@ use super::{Cell, KernelError, Kernels, Sink, Work};
 /// let mut output = [Cell::default()];
 /// add.run(Kernels::detect(), &[&a, &b], &mut output)?;
 /// assert_eq!(output[0], Cell::of_floats(7.0));
-/// # Ok::<(), burn_compress::kernel::KernelError>(())
+/// # Ok::<(), burn_compress_kernel::KernelError>(())
 /// ```
 #[derive(Debug, Clone, PartialEq)]
 pub enum Elementwise {

@@ -4,7 +4,7 @@ use super::{Epilogue, Filter, Records, Residual, Sink};
 
 /// 1.5 * 2^23. From 2^23 to 2^24 floats are the whole numbers: so adding this to what lies within [`SHIFTED`]
 /// of zero rounds it, half to even as it is even itself, and to subtract it again is exact.
-pub(crate) const SHIFT: f32 = 12_582_912.0;
+pub const SHIFT: f32 = 12_582_912.0;
 /// Its bits: a whole number of at most 22 bits added to them makes the float that is greater by so much.
 const SHIFT_BITS: i32 = 0x4b40_0000;
 /// What may be shifted lies from its negative up to below it.
@@ -50,15 +50,15 @@ macro_rules! by_case {
             $task.epilogue.residual.is_some(),
         ) {
             (true, false) => {
-                type $case = $crate::kernel::ends::ToCodes;
+                type $case = $crate::ends::ToCodes;
                 $call
             }
             (true, true) => {
-                type $case = $crate::kernel::ends::WithResidual;
+                type $case = $crate::ends::WithResidual;
                 $call
             }
             _ => {
-                type $case = $crate::kernel::ends::Any;
+                type $case = $crate::ends::Any;
                 $call
             }
         }

@@ -2,7 +2,7 @@
 /// factor`, then bounds, each a single operation on f32.
 ///
 /// ```
-/// use burn_compress::kernel::Filter;
+/// use burn_compress_kernel::Filter;
 /// let filter = Filter { start: 0, multiplier: 0.5, offset: -0.0 };
 /// # let _ = filter;
 /// ```
@@ -20,7 +20,7 @@ pub struct Filter {
 /// filter.
 ///
 /// ```
-/// use burn_compress::kernel::Residual;
+/// use burn_compress_kernel::Residual;
 /// let residual = Residual { factor: 0.5, low: -10, plane: 64 };
 /// # let _ = residual;
 /// ```
@@ -37,7 +37,7 @@ pub struct Residual {
 /// How results are written.
 ///
 /// ```
-/// use burn_compress::kernel::Sink;
+/// use burn_compress_kernel::Sink;
 /// let sink = Sink::Codes { low: -10 };
 /// assert_ne!(sink, Sink::Floats);
 /// ```
@@ -69,7 +69,7 @@ impl Sink {
 /// What follows the sums.
 ///
 /// ```
-/// use burn_compress::kernel::{Epilogue, Filter, Sink};
+/// use burn_compress_kernel::{Epilogue, Filter, Sink};
 /// let epilogue = Epilogue {
 ///     filters: vec![Filter { start: 0, multiplier: 0.5, offset: 0.0 }; 4],
 ///     residual: None,

@@ -9,7 +9,7 @@ use super::lock;
 /// order. Where no thread can be had, this one does them all.
 ///
 /// Fails with the error of any job, after which its thread takes no further one.
-pub(crate) fn share_out<J: Send, M: Send, E: Send>(
+pub fn share_out<J: Send, M: Send, E: Send>(
     jobs: Vec<J>,
     helpers: usize,
     make: impl Fn(J) -> Result<M, E> + Sync,

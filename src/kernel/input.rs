@@ -6,7 +6,7 @@ use super::{Cell, KernelError, Kernels, Sink, Work};
 /// Where the sites of cells lie in images, `[image][channel][row][column]`.
 ///
 /// ```
-/// use burn_compress::kernel::Frame;
+/// use burn_compress_kernel::Frame;
 /// let frame = Frame {
 ///     channels: 3,
 ///     image: 3 * 32 * 32,
@@ -213,7 +213,7 @@ impl Frame {
 /// An element that was read.
 ///
 /// ```
-/// use burn_compress::kernel::Element;
+/// use burn_compress_kernel::Element;
 /// assert_ne!(Element::Code(1), Element::Float(1.0));
 /// ```
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -227,7 +227,7 @@ pub enum Element {
 /// The codes of an input, zero among them.
 ///
 /// ```
-/// use burn_compress::kernel::InputGrid;
+/// use burn_compress_kernel::InputGrid;
 /// let grid = InputGrid { scale: 0.1, low: -128, high: 127 };
 /// # let _ = grid;
 /// ```

@@ -12,7 +12,7 @@ use super::portable::Portable;
 /// An instruction set, the plainest first.
 ///
 /// ```
-/// use burn_compress::kernel::Isa;
+/// use burn_compress_kernel::Isa;
 /// assert!(Isa::Portable < Isa::Avx2);
 /// assert_eq!(Isa::Avx512Vnni.name(), "avx512-vnni");
 /// ```
@@ -86,7 +86,7 @@ impl Isa {
 /// The kernels of an instruction set that this machine has.
 ///
 /// ```
-/// use burn_compress::kernel::{Isa, Kernels};
+/// use burn_compress_kernel::{Isa, Kernels};
 /// let best = Kernels::detect();
 /// assert_eq!(Kernels::of(best.isa()), Some(best));
 /// assert!(Kernels::of(Isa::Portable).is_some());
@@ -119,7 +119,7 @@ impl Kernels {
     /// Whether it has a matrix unit for bytes, for which [`Records::Tiles`](super::Records) are.
     ///
     /// ```
-    /// use burn_compress::kernel::{Isa, Kernels};
+    /// use burn_compress_kernel::{Isa, Kernels};
     /// let best = Kernels::detect();
     /// assert_eq!(best.has_matrix_unit(), best.isa() == Isa::Amx);
     /// ```

@@ -1,8 +1,11 @@
-//! Arithmetic on slices of [`Cell`]s: no Burn, no graph.
+//! Arithmetic on slices of [`Cell`]s: no Burn, no graph. The vector kernels of burn-compress, for that
+//! crate alone: nothing here is a stable interface.
 //!
 //! A kernel is written once over the lanes of an instruction set and compiled for each. [`Kernels`]
 //! is a value that proves that the machine has the set it names. The portable one needs none, and is
 //! what the others are tested against: in whole numbers all give the same bits.
+
+#![deny(missing_docs)]
 
 #[cfg(target_arch = "x86_64")]
 mod amx;
@@ -38,11 +41,11 @@ mod windows;
 mod winograd;
 
 pub use cell::Cell;
-pub(crate) use cells::Cells;
+pub use cells::Cells;
 pub use elementwise::Elementwise;
-pub(crate) use ends::SHIFT;
+pub use ends::SHIFT;
 pub use epilogue::{Epilogue, Filter, Residual, Sink};
-pub(crate) use helpers::share_out;
+pub use helpers::share_out;
 pub use input::{Element, Frame, InputGrid};
 pub use isa::{Isa, Kernels};
 pub use places::{Edges, Gather, Move, SiteMap};
@@ -50,7 +53,7 @@ pub use product::{Position, Product};
 pub use records::{QUAD, Record, Records, SharedRecord, TILE};
 pub use steps::{Access, StepWork, Steps};
 pub use team::Team;
-pub(crate) use team::lock;
+pub use team::lock;
 pub use windows::{Pooling, Windows};
 
 use lanes::Lanes;
@@ -58,7 +61,7 @@ use lanes::Lanes;
 /// What is wrong with what a kernel was given.
 ///
 /// ```
-/// use burn_compress::kernel::KernelError;
+/// use burn_compress_kernel::KernelError;
 /// assert!(KernelError::Memory.to_string().contains("cells"));
 /// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]

@@ -17,7 +17,7 @@ impl Kernels {
     /// a layer's speed is compared with. Takes about a millisecond.
     ///
     /// ```
-    /// use burn_compress::kernel::Kernels;
+    /// use burn_compress_kernel::Kernels;
     /// let kernels = Kernels::detect();
     /// assert!(kernels.peak(true) > 1e6 && kernels.peak(false) > 1e6);
     /// ```
@@ -35,7 +35,7 @@ impl Kernels {
     /// a millisecond.
     ///
     /// ```
-    /// use burn_compress::kernel::Kernels;
+    /// use burn_compress_kernel::Kernels;
     /// let kernels = Kernels::detect();
     /// assert_eq!(kernels.matrix_peak().is_some(), kernels.has_matrix_unit());
     /// ```
@@ -63,7 +63,7 @@ impl Kernels {
     /// Bytes a second that one thread reads from these cells, again and again for some milliseconds.
     ///
     /// ```
-    /// use burn_compress::kernel::{Cell, Kernels};
+    /// use burn_compress_kernel::{Cell, Kernels};
     /// assert!(Kernels::detect().bandwidth(&vec![Cell::default(); 256]) > 1e6);
     /// ```
     pub fn bandwidth(self, cells: &[Cell]) -> f64 {

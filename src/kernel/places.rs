@@ -9,7 +9,7 @@ pub type SiteMap = [i32; Cell::SITES];
 /// One cell made of another one of the same plane.
 ///
 /// ```
-/// use burn_compress::kernel::Move;
+/// use burn_compress_kernel::Move;
 /// let first = Move { to: 0, from: 3, map: 0 };
 /// # let _ = first;
 /// ```
@@ -27,7 +27,7 @@ pub struct Move {
 /// the fill, and sites beyond the image.
 ///
 /// ```
-/// use burn_compress::kernel::{Cell, Edges, Kernels, Move};
+/// use burn_compress_kernel::{Cell, Edges, Kernels, Move};
 /// // Each site's first cell is the second of the site before it.
 /// let map = std::array::from_fn(|site| site as i32 - 1);
 /// let edges = Edges {
@@ -41,7 +41,7 @@ pub struct Move {
 /// Cell::floats_mut(&mut cells)[16..].copy_from_slice(&std::array::from_fn::<f32, 16, _>(|x| x as f32));
 /// edges.run(Kernels::detect(), &mut cells)?;
 /// assert_eq!(Cell::floats(&cells)[..3], [9.0, 0.0, 1.0]);
-/// # Ok::<(), burn_compress::kernel::KernelError>(())
+/// # Ok::<(), burn_compress_kernel::KernelError>(())
 /// ```
 #[derive(Debug, Clone, PartialEq)]
 pub struct Edges {
@@ -133,7 +133,7 @@ impl Work for RunEdges<'_> {
 /// (`cell * 16 + site`; negative: the fill).
 ///
 /// ```
-/// use burn_compress::kernel::{Cell, Gather, Kernels};
+/// use burn_compress_kernel::{Cell, Gather, Kernels};
 /// let mut gather = Gather::default();
 /// gather.push(1, std::array::from_fn(|site| 15 - site as i32));
 /// let mut from = [Cell::default()];
@@ -141,7 +141,7 @@ impl Work for RunEdges<'_> {
 /// let mut to = [Cell::default(); 2];
 /// gather.run(Kernels::detect(), &from, &mut to, &Cell::default())?;
 /// assert_eq!(Cell::floats(&to)[16], 7.0);
-/// # Ok::<(), burn_compress::kernel::KernelError>(())
+/// # Ok::<(), burn_compress_kernel::KernelError>(())
 /// ```
 #[derive(Debug, Clone, PartialEq, Default)]
 pub struct Gather {

@@ -16,7 +16,7 @@ use super::{Cell, Epilogue, Filter, KernelError, Kernels, QUAD, Records, Sink};
 /// line: then a place lies beyond the cells from its plane to the next.
 ///
 /// ```
-/// use burn_compress::kernel::Position;
+/// use burn_compress_kernel::Position;
 /// let position = Position { input: 34, output: 0, residual: 0 };
 /// # let _ = position;
 /// ```
@@ -33,7 +33,7 @@ pub struct Position {
 /// A layer ready to run: weights, places and epilogue that fit each other.
 ///
 /// ```
-/// use burn_compress::kernel::{
+/// use burn_compress_kernel::{
 ///     Cell, Epilogue, Filter, Kernels, Position, Product, Record, Records, Sink,
 /// };
 /// // One filter of one weight, on floats; three empty ones fill the quad.
@@ -54,7 +54,7 @@ pub struct Position {
 /// let mut output = [Cell::default(); 4];
 /// product.run(Kernels::detect(), 0..1, &input, &[], &mut output)?;
 /// assert_eq!(output[0], Cell::of_floats(6.5));
-/// # Ok::<(), burn_compress::kernel::KernelError>(())
+/// # Ok::<(), burn_compress_kernel::KernelError>(())
 /// ```
 #[derive(Debug, Clone, PartialEq)]
 pub struct Product {
@@ -213,7 +213,7 @@ impl Product {
     /// those that are made together, one lies before the first cell, or input, residual or output are too short.
     ///
     /// ```
-    /// use burn_compress::kernel::{
+    /// use burn_compress_kernel::{
     ///     Cell, Epilogue, Filter, Kernels, Position, Product, Record, Records, Sink,
     /// };
     /// # let records = Records::Filter {
@@ -235,7 +235,7 @@ impl Product {
     /// assert_eq!(product.reads(1..2), 1..2);
     /// product.run_part(Kernels::detect(), (0..1, 1..2), (&input[1..], 1), &[], (&mut second, 4))?;
     /// assert_eq!(second[0], Cell::of_floats(6.5));
-    /// # Ok::<(), burn_compress::kernel::KernelError>(())
+    /// # Ok::<(), burn_compress_kernel::KernelError>(())
     /// ```
     pub fn run_part(
         &self,

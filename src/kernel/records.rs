@@ -16,7 +16,7 @@ fn offset(cell: u32) -> u32 {
 /// [`Product`](super::Product) takes it.
 ///
 /// ```
-/// use burn_compress::kernel::Record;
+/// use burn_compress_kernel::Record;
 /// let integer = Record::of_bytes(3, [1, 0, -2, 0]);
 /// let float = Record::of_float(3, 0.5);
 /// assert_eq!(integer.cell(), float.cell());
@@ -55,7 +55,7 @@ impl Record {
 /// The weights of four filters at one place: a cell below 2^26, as a [`Record`]'s.
 ///
 /// ```
-/// use burn_compress::kernel::SharedRecord;
+/// use burn_compress_kernel::SharedRecord;
 /// let record = SharedRecord::of_floats(3, [0.5, 0.0, 1.0, 0.0]);
 /// assert_eq!(record.cell(), 3);
 /// ```
@@ -92,7 +92,7 @@ impl SharedRecord {
 /// The weights of a layer.
 ///
 /// ```
-/// use burn_compress::kernel::{Records, SharedRecord};
+/// use burn_compress_kernel::{Records, SharedRecord};
 /// let one_quad = Records::Shared {
 ///     records: vec![SharedRecord::of_floats(0, [1.0, 2.0, 3.0, 4.0])],
 ///     starts: vec![0, 1],

@@ -10,7 +10,7 @@ use super::{Cell, KernelError};
 /// What a step reads, and what each thread writes in it: ranges of cells.
 ///
 /// ```
-/// use burn_compress::kernel::Access;
+/// use burn_compress_kernel::Access;
 /// let access = Access { parts: vec![], reads: vec![0..4], writes: vec![4..6, 6..8] };
 /// # let _ = access;
 /// ```
@@ -54,7 +54,7 @@ fn overlap(a: &Range<usize>, b: &Range<usize>) -> bool {
 /// Steps on one memory, checked: while a thread writes, no other one reads or writes there.
 ///
 /// ```
-/// use burn_compress::kernel::{Access, Cell, KernelError, Steps, Team};
+/// use burn_compress_kernel::{Access, Cell, KernelError, Steps, Team};
 /// let double = Access { parts: vec![], reads: vec![0..2], writes: vec![2..3, 3..4] };
 /// let steps = Steps::new(vec![double], 4, 2)?;
 /// let mut cells = vec![Cell::of_floats(1.0); 4];

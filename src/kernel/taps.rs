@@ -8,7 +8,7 @@ impl Records {
     /// The most channels of filters that are transformed for two or four results in a line; of others, 0.
     ///
     /// ```
-    /// use burn_compress::kernel::Records;
+    /// use burn_compress_kernel::Records;
     /// assert_eq!(Records::winograd_channels(4), 64);
     /// ```
     pub const fn winograd_channels(side: usize) -> usize {
@@ -19,7 +19,7 @@ impl Records {
     /// rows of three. `apart` and `pitch`: cells from a channel to the next, and from a line to the next.
     ///
     /// ```
-    /// use burn_compress::kernel::{
+    /// use burn_compress_kernel::{
     ///     Cell, Epilogue, Filter, Kernels, Position, Product, Records, Sink,
     /// };
     /// // The sums of nine places; of the quad's other filters nothing.
@@ -40,7 +40,7 @@ impl Records {
     /// let mut output = [Cell::default(); 16];
     /// product.run(Kernels::detect(), 0..1, &input, &[], &mut output)?;
     /// assert_eq!(output[..4], [Cell::of_floats(18.5); 4]);
-    /// # Ok::<(), burn_compress::kernel::KernelError>(())
+    /// # Ok::<(), burn_compress_kernel::KernelError>(())
     /// ```
     pub fn winograd(
         side: usize,

@@ -15,7 +15,7 @@ const YIELDS: u32 = 2_000;
 ///
 /// ```
 /// use std::sync::atomic::{AtomicUsize, Ordering};
-/// use burn_compress::kernel::Team;
+/// use burn_compress_kernel::Team;
 /// let team = Team::new(2);
 /// let seen = AtomicUsize::new(0);
 /// team.run(&|thread| {
@@ -110,7 +110,7 @@ impl Team {
     /// The same where no other run is on; else does nothing. Tells whether the team ran.
     ///
     /// ```
-    /// use burn_compress::kernel::Team;
+    /// use burn_compress_kernel::Team;
     /// let team = Team::new(2);
     /// assert!(team.try_run(&|_| assert!(!team.try_run(&|_| {}))));
     /// ```
@@ -167,7 +167,8 @@ impl Drop for Team {
     }
 }
 
-pub(crate) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+/// The lock, also where a thread has panicked that held it.
+pub fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 

@@ -10,7 +10,7 @@ use super::{Cell, KernelError, Kernels, Position, Sink, Work};
 /// What becomes of a window.
 ///
 /// ```
-/// use burn_compress::kernel::Pooling;
+/// use burn_compress_kernel::Pooling;
 /// assert_ne!(Pooling::Max, Pooling::Sum { multiplier: 0.25, start: 0, across: 1 });
 /// ```
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -31,7 +31,7 @@ pub enum Pooling {
 /// Windows over planes of cells.
 ///
 /// ```
-/// use burn_compress::kernel::{Cell, Kernels, Pooling, Position, Sink, Windows};
+/// use burn_compress_kernel::{Cell, Kernels, Pooling, Position, Sink, Windows};
 /// let windows = Windows {
 ///     pooling: Pooling::Sum { multiplier: 0.5, start: 0, across: 1 },
 ///     taps: vec![0, 1],
@@ -44,7 +44,7 @@ pub enum Pooling {
 /// let mut output = [Cell::default()];
 /// windows.run(Kernels::detect(), &input, &mut output)?;
 /// assert_eq!(output[0], Cell::of_floats(2.0));
-/// # Ok::<(), burn_compress::kernel::KernelError>(())
+/// # Ok::<(), burn_compress_kernel::KernelError>(())
 /// ```
 #[derive(Debug, Clone, PartialEq)]
 pub struct Windows {
@@ -95,7 +95,7 @@ impl Windows {
     /// outside, and with [`KernelError::Epilogue`] as [`run`](Self::run).
     ///
     /// ```
-    /// use burn_compress::kernel::{Cell, Kernels, Pooling, Position, Sink, Windows};
+    /// use burn_compress_kernel::{Cell, Kernels, Pooling, Position, Sink, Windows};
     /// // Two lines, each of two planes of one cell.
     /// let line = |line: u32| Position { input: 2 * line, output: 2 * line, residual: 0 };
     /// let windows = Windows {
@@ -110,7 +110,7 @@ impl Windows {
     /// let mut second = [Cell::default(); 2];
     /// windows.run_part(Kernels::detect(), (2, 1..2), &input, (&mut second, 2))?;
     /// assert_eq!(second, [3.0, 4.0].map(Cell::of_floats));
-    /// # Ok::<(), burn_compress::kernel::KernelError>(())
+    /// # Ok::<(), burn_compress_kernel::KernelError>(())
     /// ```
     pub fn run_part(
         &self,

@@ -3,7 +3,7 @@
 use std::ops::Range;
 
 use super::EngineError;
-use crate::kernel::{Cell, Edges, Gather, Kernels, Product, Records, Windows};
+use crate::kernel::{Cell, Edges, Gather, Kernels, Product, Windows};
 
 /// A product whose output lies line by line. Units are the planes of a quad in a line, those of the halo
 /// included.
@@ -11,6 +11,8 @@ use crate::kernel::{Cell, Edges, Gather, Kernels, Product, Records, Windows};
 pub(super) struct ProductByLine {
     pub product: Product,
     pub lines: Lines,
+    /// Lines whose positions are made together.
+    pub together: usize,
 }
 
 /// The lines of a tensor that lies line by line.
@@ -53,11 +55,10 @@ impl ProductByLine {
     /// whole.
     pub fn next(&self, unit: usize) -> usize {
         let quads = self.product.records().quads();
-        let side = match self.product.records() {
-            Records::Winograd { side, .. } => *side,
-            _ => return unit + 1,
-        };
-        let (first, units) = (self.lines.before * quads, side * quads);
+        if self.together == 1 {
+            return unit + 1;
+        }
+        let (first, units) = (self.lines.before * quads, self.together * quads);
         match unit.checked_sub(first) {
             None => first,
             Some(further) => first + (further / units + 1) * units,

@@ -25,6 +25,8 @@ use crate::kernel::{Isa, Kernels};
 pub struct Choices {
     /// The instruction set that they were tried on.
     pub isa: Isa,
+    /// The threads that they were tried with.
+    pub threads: usize,
     /// Whether one image runs on one thread, whatever the threads.
     pub alone: bool,
     pub(super) one: Vec<Kept>,
@@ -33,6 +35,13 @@ pub struct Choices {
     /// How the channels of tensors are ordered.
     #[serde(default)]
     pub(super) orders: Vec<Order>,
+}
+
+impl Choices {
+    /// Whether others were tried on the same set, with as many threads.
+    pub(super) fn fits(&self, other: &Self) -> bool {
+        (self.isa, self.threads) == (other.isa, other.threads)
+    }
 }
 
 /// How images go together.
@@ -85,12 +94,11 @@ impl<'a> Chooser<'a> {
         }
     }
 
-    /// For the next layer: as it is known, where it is that layer.
-    pub fn how(&self, layer: &str) -> How {
-        match (self.known(self.kept.len(), layer), self.choice) {
-            (Some(kept), _) => How::Known(kept.kernel.clone(), kept.way),
-            (None, Choice::Measured) => How::Measured { far: self.far },
-            (None, Choice::Estimated) => How::Estimated,
+    /// How a kernel is chosen that is not known.
+    pub fn how(&self) -> How {
+        match self.choice {
+            Choice::Measured => How::Measured { far: self.far },
+            Choice::Estimated => How::Estimated,
         }
     }
 

@@ -5,12 +5,14 @@ use std::time::{Duration, Instant};
 use serde::{Deserialize, Serialize};
 
 use super::arguments::{sink, start};
+use super::choices::Kept;
 use super::layout::Layout;
 use super::stage::{Kind, Weighted};
 use super::table::{DENSE, LayerRow, SPARSE, TILED, WINOGRAD};
-use super::winograd::by_window;
+use super::trial::Scratch;
+use super::winograd::{by_window, made_again};
 use crate::kernel::{
-    Cell, Cells, Epilogue, Filter, KernelError, Kernels, Position, Product, QUAD, Records, Residual,
+    Cell, Epilogue, Filter, KernelError, Kernels, Position, Product, QUAD, Records, Residual,
 };
 
 /// Bytes of the input that a block of positions may read: half of a first-level cache.
@@ -29,7 +31,7 @@ pub(super) const POSITIONS: usize = 8;
 const BAND: usize = 2;
 
 /// Times as long as the best so far that end the trial of a kernel.
-const FAR: f64 = 2.0;
+pub(super) const FAR: f64 = 2.0;
 
 /// Times the cost of a dense kernel from which a sparse one is not tried.
 const HOPELESS: f64 = 1.9;
@@ -41,16 +43,24 @@ const FROM_AFAR: f64 = 20e3;
 const TRIAL: Duration = Duration::from_millis(10);
 
 /// How a layer's kernel is chosen.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Copy)]
 pub(super) enum How {
     /// By time, and by what it takes to bring weights where they come from afar in each pass.
     Measured {
         far: bool,
     },
     Estimated,
-    /// As another time; where there is no such kernel for the layer, it is an error (without transforms a
-    /// dense one does).
-    Known(String, Way),
+}
+
+/// A layer whose kernel is chosen, and where its operands and results lie.
+#[derive(Clone, Copy)]
+pub(super) struct Layer<'a> {
+    pub weighted: &'a Weighted<'a>,
+    pub from: &'a Layout,
+    pub to: &'a Layout,
+    pub residual: Option<&'a Layout>,
+    /// Of a tile, line by line.
+    pub positions: &'a [Position],
 }
 
 /// The product that won, its time, and those that lost.
@@ -100,50 +110,68 @@ impl Chosen {
     }
 }
 
-pub(super) fn choose(
-    weighted: &Weighted,
-    [from, to]: [&Layout; 2],
-    residual: Option<&Layout>,
-    positions: Vec<Position>,
-    kernels: Kernels,
-    choice: &How,
-) -> Result<Chosen, KernelError> {
-    let epilogue = epilogue(weighted, from, to, residual);
-    let product = |records: Records| {
+impl Layer<'_> {
+    fn product(&self, records: Records) -> Result<Product, KernelError> {
+        let Self {
+            weighted,
+            from,
+            to,
+            positions,
+            ..
+        } = *self;
         let codes = matches!(from.shape.kind, Kind::Codes { .. });
         let positions = match records {
-            Records::Winograd { side, .. } => by_window(side, &positions, to),
-            Records::Tiles { .. } => positions.clone(),
-            _ => by_band(band(weighted, to), &positions, to),
+            Records::Winograd { side, .. } => {
+                by_window(side, weighted.window.dilation, positions, to)
+            }
+            Records::Tiles { .. } => positions.to_vec(),
+            _ => by_band(band(weighted, to), positions, to),
         };
-        let epilogue = epilogue.clone();
+        let epilogue = epilogue(weighted, from, to, self.residual);
         Product::new(records, epilogue, positions, to.plane(), codes)
-    };
-    let kept = weighted.kept();
-    if let How::Known(kernel, way) = choice {
-        let (kernel, records) = match &kernel[..] {
+    }
+
+    // None for a kernel that is unknown, or not one for this layer.
+    fn records(&self, kernel: &str) -> Option<(&'static str, Records)> {
+        let Self { weighted, from, .. } = *self;
+        let (kernel, records) = match kernel {
             SPARSE => (SPARSE, Some(weighted.by_filter(from))),
             DENSE => (DENSE, weighted.shared(from)),
             TILED => (TILED, weighted.tiled(from)),
             other => {
-                let known = WINOGRAD.into_iter().find(|(name, _)| *name == other);
-                let (name, side) = known.ok_or(KernelError::Records)?;
-                match weighted.winograd(side, from, to) {
-                    // Other threads may lay the result line by line.
-                    None => (DENSE, weighted.shared(from)),
-                    records => (name, records),
-                }
+                let (name, side) = WINOGRAD.into_iter().find(|(name, _)| *name == other)?;
+                (name, weighted.winograd(side, from, self.to))
             }
         };
-        return Ok(Chosen {
-            product: way.of(product(records.ok_or(KernelError::Records)?)?),
-            kernel,
-            way: *way,
-            kept,
-            time: None,
-            others: Vec::new(),
-        });
+        Some((kernel, records?))
     }
+}
+
+/// The kernel of another time; none where the layer has no such kernel: it was another layer, lay otherwise,
+/// or was compiled by another version.
+pub(super) fn again(layer: Layer<'_>, kept: &Kept) -> Result<Option<Chosen>, KernelError> {
+    let Some((kernel, records)) = layer.records(&kept.kernel) else {
+        return Ok(None);
+    };
+    Ok(Some(Chosen {
+        product: kept.way.of(layer.product(records)?),
+        kernel,
+        way: kept.way,
+        kept: layer.weighted.kept(),
+        time: None,
+        others: Vec::new(),
+    }))
+}
+
+pub(super) fn choose(layer: Layer<'_>, kernels: Kernels, how: How) -> Result<Chosen, KernelError> {
+    let Layer {
+        weighted,
+        from,
+        to,
+        residual,
+        ..
+    } = layer;
+    let kept = weighted.kept();
     let mut candidates = vec![(SPARSE, weighted.by_filter(from))];
     for (name, side) in WINOGRAD {
         let records = weighted.winograd(side, from, to);
@@ -154,14 +182,22 @@ pub(super) fn choose(
         candidates.extend(weighted.tiled(from).map(|records| (TILED, records)));
     }
     // A place of four filters costs about twice what one of one filter does. The likely best first.
-    let cost = |records: &Records| (0..records.quads()).map(|q| records.cost(q)).sum::<usize>();
+    let cost = |records: &Records| {
+        let all: usize = (0..records.quads()).map(|quad| records.cost(quad)).sum();
+        match records {
+            Records::Winograd { side, .. } => {
+                (all as f64 * made_again(*side, weighted.window.dilation, to.tile)) as usize
+            }
+            _ => all,
+        }
+    };
     candidates.sort_by_cached_key(|(_, records)| cost(records));
     // Where nearly all weights are there, those that each filter has for itself cannot win.
     let shared = candidates.iter().find(|(name, _)| *name == DENSE);
     if let Some(most) = shared.map(|(_, records)| HOPELESS * cost(records) as f64) {
         candidates.retain(|(name, records)| *name != SPARSE || (cost(records) as f64) < most);
     }
-    if matches!(choice, How::Estimated) {
+    if matches!(how, How::Estimated) {
         candidates.truncate(1);
     }
     let mut timed = Vec::new();
@@ -169,14 +205,14 @@ pub(super) fn choose(
     let mut least = f64::INFINITY;
     let started = Instant::now();
     for (name, records) in candidates {
-        let mut product = product(records)?;
+        let mut product = layer.product(records)?;
         let ways = match product.records() {
             Records::Tiles { .. } => tiled_ways(to),
             Records::Winograd { .. } => vec![Way::Blocks(to.tile[0] * to.tile[1])],
             records => ways(weighted, from, to, records),
         };
         let mut best = (None, ways[0]);
-        if matches!(choice, How::Measured { .. }) {
+        if matches!(how, How::Measured { .. }) {
             let scratch = scratch.get_or_insert_with(|| Scratch::new(from, to, residual));
             for way in &ways {
                 product = way.of(product);
@@ -193,7 +229,7 @@ pub(super) fn choose(
         timed.push((name, best.1, best.1.of(product), best.0));
     }
     // Tried again and again, a kernel has its weights near.
-    let far = matches!(choice, How::Measured { far: true });
+    let far = matches!(how, How::Measured { far: true });
     let brought = |product: &Product| match far {
         true => product.records().bytes() as f64 / FROM_AFAR,
         false => 0.0,
@@ -343,63 +379,4 @@ fn tiled_ways(to: &Layout) -> Vec<Way> {
         .into();
     ways.dedup();
     ways
-}
-
-// Memory to try products in.
-struct Scratch {
-    input: Cells,
-    residual: Cells,
-    output: Cells,
-}
-
-impl Scratch {
-    fn new(from: &Layout, to: &Layout, residual: Option<&Layout>) -> Self {
-        // Times do not depend on the numbers, but for those too small to be normal. They are written: all
-        // memory that was only read may be one page.
-        let cells = |layout: &Layout| {
-            let mut cells = Cells::new(layout.cells());
-            cells.fill(match layout.shape.kind {
-                Kind::Codes { .. } => Cell::of_bytes(1),
-                Kind::Floats => Cell::of_floats(1.0),
-            });
-            cells
-        };
-        Self {
-            input: cells(from),
-            residual: residual.map_or(Cells::new(0), cells),
-            output: cells(to),
-        }
-    }
-
-    // Microseconds, the least of some runs; of few where that is more than `much`.
-    fn time(&mut self, product: &Product, kernels: Kernels, much: f64) -> Result<f64, KernelError> {
-        const ENOUGH: Duration = Duration::from_micros(300);
-        // So long that one run tells: what it finds far away is a small part of it.
-        const LONG: Duration = Duration::from_millis(2);
-        // Microseconds that a unit takes at most until it is at work.
-        const WAKE: f64 = 200.0;
-        let quads = 0..product.records().quads();
-        let started = Instant::now();
-        let mut least = Duration::MAX;
-        let mut runs = 0;
-        while runs == 0 || (runs == 1 && least < LONG) || (started.elapsed() < ENOUGH && runs < 40)
-        {
-            let run = Instant::now();
-            product.run(
-                kernels,
-                quads.clone(),
-                &self.input,
-                &self.residual,
-                &mut self.output,
-            )?;
-            least = least.min(run.elapsed());
-            runs += 1;
-            // The first run finds nothing near, and may find a matrix unit at rest.
-            let microseconds = least.as_secs_f64() * 1e6;
-            if microseconds > much && (runs > 1 || microseconds > (FAR * much).max(WAKE)) {
-                break;
-            }
-        }
-        Ok(least.as_secs_f64() * 1e6)
-    }
 }

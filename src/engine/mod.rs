@@ -36,6 +36,7 @@ mod split;
 mod stage;
 mod table;
 mod tile;
+mod trial;
 mod winograd;
 
 pub use choices::Choices;

@@ -71,7 +71,7 @@ impl Plan {
     ) -> Result<Self, EngineError> {
         let Part { sites, begin, .. } = part;
         let tensors = Tensors::of(part, threads);
-        let prepared = prepare(part, &tensors, kernels, threads, &chooser)?;
+        let prepared = prepare(part, &tensors, threads, &chooser)?;
         let builder = Builder::new(part, kernels, chooser, tensors, prepared);
         let built = builder.build(part.stages)?;
         let count = built.operations.len();
@@ -165,15 +165,24 @@ impl Plan {
         self.run_steps(steps, shares, team, context, memory)
     }
 
-    /// Takes the time of each operation in passes on one thread, where its kernels were tried: one after
-    /// the other they find other things near than each alone.
+    /// Takes the time of each operation, where a kernel was tried.
+    pub fn measure_tried(
+        &mut self,
+        model: &IntegerModel,
+        kernels: Kernels,
+    ) -> Result<(), EngineError> {
+        match self.layers.iter().any(|row| row.tried.is_some()) {
+            true => self.measure(model, kernels),
+            false => Ok(()),
+        }
+    }
+
+    /// Takes the time of each operation in passes on one thread: one after the other they find other things
+    /// near than each kernel alone.
     pub fn measure(&mut self, model: &IntegerModel, kernels: Kernels) -> Result<(), EngineError> {
         const PASSES: usize = 3;
         // After which no further pass is made.
         const ENOUGH: Duration = Duration::from_millis(200);
-        if self.layers.iter().all(|row| row.tried.is_none()) {
-            return Ok(());
-        }
         let each: usize = model.input().iter().map(|dim| dim.at(1)).product();
         let images = self.sites.images();
         let input = vec![0.0; if self.made > 0 { 0 } else { each * images }];

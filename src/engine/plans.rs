@@ -54,25 +54,36 @@ impl Plans {
             Err(EngineError::TooLarge { .. }) => return Ok(None),
             Err(error) => return Err(error),
         };
-        one.measure(model, kernels)?;
+        one.measure_tried(model, kernels)?;
         let each = one.cells * Cell::BYTES;
         let many = match each.saturating_mul(Cell::SITES) <= NEAR {
             true => {
                 let kept = known.and_then(|known| known.many.first());
                 let chooser = Chooser::new(choice, &stages, kept.map_or(&[], |kept| &kept.kernels));
                 let mut plan = Plan::new(part(Sites::Images), kernels, threads, chooser)?;
-                plan.measure(model, kernels)?;
+                plan.measure_tried(model, kernels)?;
                 Some(Many::Whole(Box::new(plan)))
             }
             false => {
-                let setting = Setting {
-                    part: part(Sites::Tiles),
-                    one: &one,
-                    kernels,
-                    threads,
-                    choice,
+                let options = (kernels, threads, choice);
+                let again = match known {
+                    Some(known) => {
+                        let setting = Setting::new(part(Sites::Tiles), &one, options);
+                        Split::again(setting, &known.many)?
+                    }
+                    None => None,
                 };
-                let split = Split::find(setting, known)?;
+                let split = match again {
+                    Some(split) => split,
+                    None => {
+                        // Where its kernels are known, its times are not.
+                        let is_timed = one.layers.iter().all(|row| row.microseconds.is_some());
+                        if choice == Choice::Measured && !is_timed {
+                            one.measure(model, kernels)?;
+                        }
+                        Split::find(Setting::new(part(Sites::Tiles), &one, options))?
+                    }
+                };
                 (!split.levels.is_empty()).then_some(Many::Split(split))
             }
         };

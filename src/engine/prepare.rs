@@ -4,14 +4,14 @@ use std::collections::HashMap;
 
 use super::EngineError;
 use super::arguments::positions;
-use super::choices::Chooser;
-use super::choose::{Chosen, How, choose};
+use super::choices::{Chooser, Kept};
+use super::choose::{Chosen, How, Layer, again, choose};
 use super::demand::Tensors;
 use super::layout::Layout;
 use super::plan::Part;
 use super::stage::{Stage, StageWork, Weighted};
 use crate::graph::Value;
-use crate::kernel::{Kernels, share_out};
+use crate::kernel::{KernelError, Kernels, share_out};
 
 /// A product to be made.
 struct Job<'a, 'm> {
@@ -19,16 +19,15 @@ struct Job<'a, 'm> {
     weighted: &'a Weighted<'m>,
     from: Vec<Layout>,
     to: Layout,
-    how: How,
+    kept: &'a Kept,
 }
 
-/// The products whose kernels are known, by step.
+/// The products whose kernels are known, by step: all but those of layers that have no such kernel.
 ///
-/// Fails with [`EngineError::Kernel`] where there is no such kernel for a layer.
+/// Fails with [`EngineError::Kernel`].
 pub(super) fn prepare(
     part: Part<'_>,
     tensors: &Tensors,
-    kernels: Kernels,
     threads: usize,
     chooser: &Chooser<'_>,
 ) -> Result<HashMap<usize, Chosen>, EngineError> {
@@ -52,17 +51,17 @@ pub(super) fn prepare(
                 weighted,
                 from,
                 to: tensors.all[own].layout,
-                how: How::Known(kept.kernel.clone(), kept.way),
+                kept,
             });
         }
     }
     // The largest are taken first, from the end.
     jobs.sort_by_key(|job| job.weighted.weights());
     let made = share_out(jobs, threads - 1, |job| {
-        let product = (job.stage).product(job.weighted, &job.from, &job.to, kernels, &job.how);
-        product.map(|product| (job.stage.output, product))
+        let product = (job.stage).again(job.weighted, &job.from, &job.to, job.kept);
+        product.map(|product| Some((job.stage.output, product?)))
     });
-    Ok(made?.into_iter().collect())
+    Ok(made?.into_iter().flatten().collect())
 }
 
 impl Stage<'_> {
@@ -75,18 +74,37 @@ impl Stage<'_> {
         from: &[Layout],
         to: &Layout,
         kernels: Kernels,
-        how: &How,
+        how: How,
     ) -> Result<Chosen, EngineError> {
-        let positions = positions(&weighted.window, to, &from[0], from.get(1));
-        let chosen = choose(
+        self.chosen(weighted, from, to, |layer| choose(layer, kernels, how))
+    }
+
+    /// The same with the kernel of another time; none where the layer has no such kernel.
+    pub fn again(
+        &self,
+        weighted: &Weighted<'_>,
+        from: &[Layout],
+        to: &Layout,
+        kept: &Kept,
+    ) -> Result<Option<Chosen>, EngineError> {
+        self.chosen(weighted, from, to, |layer| again(layer, kept))
+    }
+
+    fn chosen<T>(
+        &self,
+        weighted: &Weighted<'_>,
+        from: &[Layout],
+        to: &Layout,
+        choose: impl FnOnce(Layer<'_>) -> Result<T, KernelError>,
+    ) -> Result<T, EngineError> {
+        let layer = Layer {
             weighted,
-            [&from[0], to],
-            from.get(1),
-            positions,
-            kernels,
-            how,
-        );
-        chosen.map_err(|source| EngineError::Kernel {
+            from: &from[0],
+            to,
+            residual: from.get(1),
+            positions: &positions(&weighted.window, to, &from[0], from.get(1)),
+        };
+        choose(layer).map_err(|source| EngineError::Kernel {
             layer: self.layer.clone(),
             source,
         })

@@ -58,8 +58,10 @@ impl Program {
         Self::compile_with(model.clone(), options, None)
     }
 
-    /// The same with kernels that were chosen before. Where another instruction set is used now, or the
-    /// model has other layers, they are chosen as the options say.
+    /// The same with kernels that were chosen before. Whatever of it does not fit is chosen as the options
+    /// say: all of it on another instruction set; else the kernel of a layer that has changed, or one that
+    /// this version does not know, how images go together in another model, and whether one image runs alone
+    /// with other threads.
     pub fn compile_as(
         model: &IntegerModel,
         options: Options,
@@ -126,6 +128,7 @@ impl Program {
         let plans_of = plans.as_ref();
         let choices = Choices {
             isa: kernels.isa(),
+            threads: team.threads(),
             alone: false,
             one: plans_of.map_or(Vec::new(), |plans| plans.one.kept.clone()),
             many: plans_of.map_or(Vec::new(), Plans::together),
@@ -143,7 +146,7 @@ impl Program {
             each,
         };
         inner.choices.alone = match (known, options.choice) {
-            (Some(known), _) if known.isa == kernels.isa() => known.alone,
+            (Some(known), _) if known.fits(&inner.choices) => known.alone,
             (_, Choice::Measured) => inner.is_faster_alone()?,
             (_, Choice::Estimated) => false,
         };

@@ -1,7 +1,7 @@
 //! Runs of a program: which images are a pass, and whose threads make it.
 
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Mutex, MutexGuard, PoisonError, TryLockError};
 use std::time::{Duration, Instant};
 
 use super::operation::Context;
@@ -172,7 +172,7 @@ impl Inner {
                     memory.result = Some(result);
                 }
             };
-            if !self.team.try_run(&work) {
+            if !self.team.try_share(&work) {
                 (0..threads).for_each(work);
             }
             for (memory, to) in memories.iter_mut().zip(to.chunks_mut(made)) {
@@ -368,12 +368,26 @@ impl Inner {
     }
 
     fn take(&self) -> Workspace {
-        let free = lock(&self.free).pop();
+        let free = self.free().and_then(|mut free| free.pop());
         free.unwrap_or_else(|| self.workspace())
     }
 
     pub fn give_back(&self, workspace: Workspace) {
-        lock(&self.free).push(workspace);
+        if let Some(mut free) = self.free() {
+            free.push(workspace);
+        }
+    }
+
+    // None where it is held: in a forked process maybe by a thread that is not there, for ever.
+    fn free(&self) -> Option<MutexGuard<'_, Vec<Workspace>>> {
+        if self.team.is_here() {
+            return Some(lock(&self.free));
+        }
+        match self.free.try_lock() {
+            Ok(free) => Some(free),
+            Err(TryLockError::Poisoned(free)) => Some(free.into_inner()),
+            Err(TryLockError::WouldBlock) => None,
+        }
     }
 }
 

@@ -14,7 +14,7 @@ use super::plan::{Own, Part, Plan};
 use super::sites::Sites;
 use super::stage::{Kind, Shape, Stage, StageWork};
 use super::table::REGROUP;
-use super::{Choice, Choices, EngineError, LayerRow};
+use super::{Choice, EngineError, LayerRow};
 use crate::graph::Value;
 use crate::graph::integer::IntegerModel;
 use crate::kernel::{Access, Cell, KernelError, Kernels, Steps};
@@ -71,39 +71,50 @@ struct Front<'a> {
 /// What levels are made of.
 #[derive(Clone, Copy)]
 pub(super) struct Setting<'a> {
-    pub part: Part<'a>,
-    /// The plan of one image.
-    pub one: &'a Plan,
-    pub kernels: Kernels,
-    pub threads: usize,
-    pub choice: Choice,
+    part: Part<'a>,
+    one: &'a Plan,
+    kernels: Kernels,
+    threads: usize,
+    choice: Choice,
+}
+
+impl<'a> Setting<'a> {
+    /// `one`: the plan of one image.
+    pub fn new(
+        part: Part<'a>,
+        one: &'a Plan,
+        (kernels, threads, choice): (Kernels, usize, Choice),
+    ) -> Self {
+        Self {
+            part,
+            one,
+            kernels,
+            threads,
+            choice,
+        }
+    }
 }
 
 impl Split {
-    /// The best one, or the one that is known; without levels where none brings anything.
-    pub fn find(setting: Setting<'_>, known: Option<&Choices>) -> Result<Self, EngineError> {
-        match known {
-            Some(known) => Self::again(setting, &known.many),
-            None => Self::measured(setting),
-        }
-    }
-
-    fn again(setting: Setting<'_>, known: &[Together]) -> Result<Self, EngineError> {
+    /// The one of another time; none where its levels do not fit the model.
+    pub fn again(setting: Setting<'_>, known: &[Together]) -> Result<Option<Self>, EngineError> {
         let mut split = Self { levels: Vec::new() };
         for of in known {
+            let before = split.front(setting.one).plan.sites.images();
             let mut ways = WAYS.into_iter().map(|(sites, _)| sites);
-            let sites = ways.find(|sites| sites.images() == of.images);
+            let sites = ways.find(|sites| sites.images() == of.images && of.images > before);
             let cut = sites.and_then(|sites| split.cut(setting, sites, of.cut));
             let Some(cut) = cut else {
-                break;
+                return Ok(None);
             };
             let back = cut.back(setting, &of.kernels, &[])?;
             split.push(setting, &cut, back)?;
         }
-        Ok(split)
+        Ok(Some(split))
     }
 
-    fn measured(setting: Setting<'_>) -> Result<Self, EngineError> {
+    /// The best one; without levels where none brings anything.
+    pub fn find(setting: Setting<'_>) -> Result<Self, EngineError> {
         let Part { model, stages, .. } = setting.part;
         let mut split = Self { levels: Vec::new() };
         let mut ways = Vec::new();
@@ -329,7 +340,7 @@ impl Cut {
                 *row = known.clone();
             }
         }
-        back.measure(part.model, kernels)?;
+        back.measure_tried(part.model, kernels)?;
         Ok(back)
     }
 }

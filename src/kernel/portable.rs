@@ -1,59 +1,66 @@
 //! Fixed arrays, which compilers make vectors of, for any target.
 
+use super::dot;
 use super::ends::{SHIFT, SHIFTED};
 use super::lanes::Lanes;
 
 #[derive(Clone, Copy)]
 pub(super) struct Portable;
 
+// A loop: a compiler may leave `std::array::from_fn` a call, for all that is small.
 #[inline(always)]
-fn each<A: Copy, B: Copy, C>(a: [A; 16], b: [B; 16], f: impl Fn(A, B) -> C) -> [C; 16] {
-    std::array::from_fn(|lane| f(a[lane], b[lane]))
+fn lanes<T: Copy>(of: impl Fn(usize) -> T) -> [T; 16] {
+    let mut to = [of(0); 16];
+    for (lane, to) in to.iter_mut().enumerate() {
+        *to = of(lane);
+    }
+    to
+}
+
+#[inline(always)]
+fn each<A: Copy, B: Copy, C: Copy>(a: [A; 16], b: [B; 16], f: impl Fn(A, B) -> C) -> [C; 16] {
+    lanes(|lane| f(a[lane], b[lane]))
 }
 
 // SAFETY: no instruction set is needed; pointers are to a whole aligned cell by the trait's contract.
 impl Lanes for Portable {
     type Floats = [f32; 16];
     type Integers = [i32; 16];
-    type Sums = [i32; 16];
-    type Bytes = [u8; 64];
-    type Weights = [i8; 4];
+    type Sums = dot::Sums;
+    type Bytes = dot::Bytes;
+    type Weights = dot::Weights;
     type Pairs = [[i16; 16]; 2];
 
-    const POSITIONS: usize = 1;
-    const FILTERS: usize = 1;
-    const SHARED_POSITIONS: usize = 1;
+    const POSITIONS: usize = dot::POSITIONS;
+    const FILTERS: usize = dot::FILTERS;
+    const SHARED_POSITIONS: usize = dot::SHARED_POSITIONS;
     const FLOAT_POSITIONS: usize = 2;
     const FLOAT_FILTERS: usize = 2;
     const FLOAT_SHARED_POSITIONS: usize = 1;
 
     #[inline(always)]
-    unsafe fn sums(start: i32) -> [i32; 16] {
-        [start; 16]
+    unsafe fn sums(start: i32) -> dot::Sums {
+        dot::sums(start)
     }
 
     #[inline(always)]
-    unsafe fn bytes(cell: *const u8) -> [u8; 64] {
-        unsafe { cell.cast::<[u8; 64]>().read() }
+    unsafe fn bytes(cell: *const u8) -> dot::Bytes {
+        unsafe { dot::bytes_of(cell) }
     }
 
     #[inline(always)]
-    unsafe fn weights(four: u32) -> [i8; 4] {
-        four.to_le_bytes().map(|byte| byte as i8)
+    unsafe fn weights(four: u32) -> dot::Weights {
+        dot::weights_of(four)
     }
 
     #[inline(always)]
-    unsafe fn dot(sums: [i32; 16], bytes: [u8; 64], weights: [i8; 4]) -> [i32; 16] {
-        std::array::from_fn(|site| {
-            // Within i32 and so within any order; each product fits 16 bits.
-            let product = |c: usize| i32::from(bytes[site * 4 + c]) * i32::from(weights[c]);
-            sums[site].wrapping_add(product(0) + product(1) + product(2) + product(3))
-        })
+    unsafe fn dot(sums: dot::Sums, bytes: dot::Bytes, weights: dot::Weights) -> dot::Sums {
+        dot::dot(sums, bytes, weights)
     }
 
     #[inline(always)]
-    unsafe fn total(sums: [i32; 16]) -> [i32; 16] {
-        sums
+    unsafe fn total(sums: dot::Sums) -> [i32; 16] {
+        dot::total(sums)
     }
 
     #[inline(always)]
@@ -135,7 +142,7 @@ impl Lanes for Portable {
 
     #[inline(always)]
     unsafe fn byte<const PLACE: i32>(a: [i32; 16], term: [i32; 16]) -> [i32; 16] {
-        std::array::from_fn(|lane| ((a[lane] >> (8 * PLACE)) & 255) + term[lane])
+        lanes(|lane| ((a[lane] >> (8 * PLACE)) & 255) + term[lane])
     }
 
     #[inline(always)]
@@ -147,15 +154,21 @@ impl Lanes for Portable {
     #[inline(always)]
     unsafe fn quad(first: [[i16; 16]; 2], second: [[i16; 16]; 2], term: i16) -> [i32; 16] {
         let byte = |x: i16| x.saturating_add(term).clamp(0, 255) as u8;
-        std::array::from_fn(|site| {
-            let four = [first[0], first[1], second[0], second[1]].map(|of| byte(of[site]));
-            i32::from_le_bytes(four)
+        lanes(|site| {
+            let four = [
+                first[0][site],
+                first[1][site],
+                second[0][site],
+                second[1][site],
+            ];
+            let [a, b, c, d] = four;
+            i32::from_le_bytes([byte(a), byte(b), byte(c), byte(d)])
         })
     }
 
     #[inline(always)]
     unsafe fn permute(a: [i32; 16], map: &[i32; 16], fill: [i32; 16]) -> [i32; 16] {
-        std::array::from_fn(|lane| match usize::try_from(map[lane]) {
+        lanes(|lane| match usize::try_from(map[lane]) {
             Ok(from) => a[from % 16],
             Err(_) => fill[lane],
         })

@@ -140,7 +140,8 @@ impl Product {
     }
 
     /// The same, with sums that are made of so many cells of the input after the other, in this order.
-    /// Tiles, floats that filters share, and records of a filter that do not rise by cell, are not split.
+    /// Tiles, floats that filters share, and records of a filter that do not rise by cell, are not split; nor
+    /// is anything into more slices than a filter has records.
     pub fn in_slices(mut self, cells: usize) -> Self {
         let splits = self.codes || matches!(self.records, Records::Filter { .. });
         let slices = splits.then(|| Slices::of(&self.records, cells.max(1)));

@@ -131,10 +131,10 @@ pub enum Records {
         /// Layers in several layouts share them.
         weights: Arc<Vec<Cell>>,
     },
-    /// Filters of three by three taps one cell apart, transformed, so that two by two results take 16
-    /// products of each channel instead of 36, or four by four 36 instead of 144 (Winograd; made by
-    /// [`Records::winograd`]). Of floats alone. So many positions of a product after the other are the results
-    /// of one window, line by line.
+    /// Filters of three by three taps, transformed, so that two by two results take 16 products of each
+    /// channel instead of 36, or four by four 36 instead of 144 (Winograd; made by [`Records::winograd`]). Of
+    /// floats alone. So many positions of a product after the other are the results of one window, line by
+    /// line: as far apart in the input as the taps are.
     Winograd {
         /// Quads of filters.
         quads: usize,
@@ -144,8 +144,10 @@ pub enum Records {
         channels: usize,
         /// Cells from a channel to the next.
         apart: u32,
-        /// Cells from a line of a channel to the next.
-        pitch: u32,
+        /// Cells from a tap to the one below it: of a dilated filter, some lines.
+        below: u32,
+        /// Cells from a tap to the one beside it.
+        beside: u32,
         /// By quad, transformed tap, channel and filter.
         weights: Arc<Vec<f32>>,
     },
@@ -299,15 +301,16 @@ impl Records {
                 side: side @ (2 | 4),
                 channels,
                 apart,
-                pitch,
+                below,
+                beside,
                 weights,
             } => {
                 let all = quads.checked_mul(QUAD * winograd::places(*side));
                 let all = all.and_then(|all| all.checked_mul(*channels));
                 let behind = (*channels as u32).saturating_sub(1).saturating_mul(*apart);
-                let below = *side as u32 + 1;
-                let last = behind.saturating_add(pitch.saturating_mul(below));
-                let last = last.saturating_add(below);
+                let further = *side as u32 + 1;
+                let last = behind.saturating_add(below.saturating_mul(further));
+                let last = last.saturating_add(beside.saturating_mul(further));
                 (
                     (1..=Self::winograd_channels(*side)).contains(channels)
                         && all == Some(weights.len()),

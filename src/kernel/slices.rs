@@ -11,7 +11,7 @@ pub(super) struct Slices {
 }
 
 impl Slices {
-    // None where there is one part, or cells do not rise.
+    // None where there is one part, or more than any list has records, or cells do not rise.
     pub fn of(records: &Records, cells: usize) -> Option<Self> {
         match records {
             Records::Filter { records, starts } => {
@@ -31,6 +31,10 @@ impl Slices {
         cell: impl Fn(&T) -> u32,
     ) -> Option<Self> {
         let count = records.iter().map(&cell).max()? as usize / cells + 1;
+        let lengths = starts.windows(2).map(|pair| pair[1] - pair[0]);
+        if count > lengths.max()? as usize {
+            return None;
+        }
         let mut splits = Vec::with_capacity((starts.len() - 1) * count + 1);
         for pair in starts.windows(2) {
             let of = &records[pair[0] as usize..pair[1] as usize];

@@ -4,7 +4,8 @@ use std::ops::Range;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Mutex, PoisonError};
 
-use super::team::{Team, lock, wait};
+use super::gate::Gate;
+use super::team::{Late, Team, lock};
 use super::{Cell, KernelError};
 
 /// What a step reads, and what each thread writes in it: ranges of cells.
@@ -147,7 +148,8 @@ impl Steps {
     ///
     /// Fails with [`KernelError::Memory`] for other than [`cells`](Self::cells) cells, with
     /// [`KernelError::Team`] where the team has fewer threads or is at work elsewhere, and with the first error
-    /// of `work`, which ends all threads' runs. A panic of `work` does too, and goes on in the caller.
+    /// of `work`, which ends all threads' runs. A panic of `work` does too, and goes on in the caller. What is
+    /// one thread's by number may be done on another one, where that thread is late.
     pub fn run<E: From<KernelError> + Send>(
         &self,
         team: &Team,
@@ -165,46 +167,108 @@ impl Steps {
             }
             return Ok(());
         }
-        if team.threads() < self.threads {
-            return Err(KernelError::Team.into());
-        }
-        let arrived = AtomicUsize::new(0);
-        let failed = AtomicBool::new(false);
-        let error = Mutex::new(None);
-        let ran = team.try_run(&|thread| {
-            if thread >= self.threads {
-                return;
-            }
-            // A panic must not leave the others at a barrier.
-            let guard = Failing(&failed);
-            let mut all = 0;
-            for (index, step) in self.steps.iter().enumerate() {
-                if step.waits {
-                    arrived.fetch_add(1, Ordering::AcqRel);
-                    all += self.threads;
-                    wait(|| {
-                        arrived.load(Ordering::Acquire) >= all || failed.load(Ordering::Acquire)
-                    });
-                    if failed.load(Ordering::Acquire) {
-                        return;
-                    }
-                }
-                // SAFETY: `new` has checked that this write is apart from all that others read or
-                // write in this step, and in those since all threads have waited.
-                if let Err(found) = unsafe { shared.step(index, thread, &step.access, work) } {
-                    lock(&error).get_or_insert(found);
-                    return;
-                }
-            }
-            std::mem::forget(guard);
-        });
+        let pass = Pass {
+            steps: self,
+            team,
+            shared,
+            work,
+            ended: AtomicUsize::new(0),
+            failed: AtomicBool::new(false),
+            error: Mutex::new(None),
+        };
+        // When the caller has ended, all shares were begun: by those who are at work, and by nobody else.
+        let ran = team.try_run_with(self.threads, Late::Spared, &|thread| pass.run(thread));
         if !ran {
             return Err(KernelError::Team.into());
         }
-        match error.into_inner().unwrap_or_else(PoisonError::into_inner) {
+        let error = pass.error.into_inner();
+        match error.unwrap_or_else(PoisonError::into_inner) {
             Some(error) => Err(error),
             None => Ok(()),
         }
+    }
+
+    // The steps from one on that threads need not wait between.
+    fn from(&self, first: usize) -> Range<usize> {
+        let mut later = self.steps.iter().enumerate().skip(first + 1);
+        let end = later.find(|(_, step)| step.waits);
+        first..end.map_or(self.steps.len(), |(index, _)| index)
+    }
+}
+
+/// Looks whether others begin their shares before a thread takes these over: about a microsecond, in which
+/// who has waited goes on.
+const PATIENCE: u32 = 32;
+
+/// A run on a team.
+struct Pass<'a, E> {
+    steps: &'a Steps,
+    team: &'a Team,
+    shared: Memory,
+    work: &'a StepWork<'a, E>,
+    // Shares of all threads.
+    ended: AtomicUsize,
+    failed: AtomicBool,
+    error: Mutex<Option<E>>,
+}
+
+impl<E> Pass<'_, E> {
+    // Part by part of steps that wait for those before, each thread does its share, and then those of
+    // threads that are not there to begin them: asleep, or waiting for a processor.
+    fn run(&self, thread: usize) {
+        let threads = self.steps.threads;
+        // A panic must not leave the others waiting.
+        let guard = Failing(self);
+        let (mut part, mut alone) = (0, false);
+        let mut steps = self.steps.from(0);
+        while !steps.is_empty() {
+            let all = (part + 1) * threads;
+            let done = || self.ended.load(Ordering::Acquire) >= all;
+            let over = || done() || self.failed.load(Ordering::Acquire);
+            if self.team.begins(thread, part) && !self.share(thread, steps.clone()) {
+                return;
+            }
+            // Who was not there before need not be waited for now.
+            if alone || !Gate::look(PATIENCE, over) {
+                alone = false;
+                for other in (0..threads).filter(|&other| other != thread) {
+                    if self.team.begins(other, part) {
+                        alone = true;
+                        if !self.share(other, steps.clone()) {
+                            return;
+                        }
+                    }
+                }
+            }
+            steps = self.steps.from(steps.end);
+            part += 1;
+            // The last part ends with the run.
+            if !steps.is_empty() {
+                self.team.wait((thread, threads), over);
+            }
+            if self.failed.load(Ordering::Acquire) {
+                return;
+            }
+        }
+        std::mem::forget(guard);
+    }
+
+    // The share of a thread in some steps; tells whether there was no error.
+    fn share(&self, thread: usize, steps: Range<usize>) -> bool {
+        for index in steps {
+            let access = &self.steps.steps[index].access;
+            // SAFETY: `Steps::new` has checked that this write is apart from all that others read or
+            // write in this step, and in those since all threads have waited. Whoever does a share of a
+            // part of steps has waited until all shares of the part before had ended (`ended`, acquire
+            // and release), and `Team::begins` lets one thread alone do it.
+            if let Err(found) = unsafe { self.shared.step(index, thread, access, self.work) } {
+                lock(&self.error).get_or_insert(found);
+                return false;
+            }
+        }
+        self.ended.fetch_add(1, Ordering::AcqRel);
+        self.team.wake();
+        true
     }
 }
 
@@ -212,11 +276,12 @@ impl Steps {
 pub type StepWork<'a, E> =
     dyn Fn(usize, usize, &[&[Cell]], &mut [Cell]) -> Result<(), E> + Sync + 'a;
 
-struct Failing<'a>(&'a AtomicBool);
+struct Failing<'a, E>(&'a Pass<'a, E>);
 
-impl Drop for Failing<'_> {
+impl<E> Drop for Failing<'_, E> {
     fn drop(&mut self) {
-        self.0.store(true, Ordering::Release);
+        self.0.failed.store(true, Ordering::Release);
+        self.0.team.wake();
     }
 }
 

@@ -16,14 +16,15 @@ impl Records {
     }
 
     /// Transforms filters for two or four results in a line: `taps` gives, for a filter and a channel, three
-    /// rows of three. `apart` and `pitch`: cells from a channel to the next, and from a line to the next.
+    /// rows of three. Cells from a channel to the next are `apart`, from a tap to the one below it `below`,
+    /// and to the one beside it `beside`.
     ///
     /// ```
     /// use burn_compress_kernel::{
     ///     Cell, Epilogue, Filter, Kernels, Position, Product, Records, Sink,
     /// };
     /// // The sums of nine places; of the quad's other filters nothing.
-    /// let records = Records::winograd(2, [4, 1], [16, 4], |filter, _| [[1.0, 0.0][filter.min(1)]; 9]);
+    /// let records = Records::winograd(2, [4, 1], [16, 4, 1], |filter, _| [[1.0, 0.0][filter.min(1)]; 9]);
     /// let epilogue = Epilogue {
     ///     filters: vec![Filter { start: 0, multiplier: 1.0, offset: 0.5 }; 4],
     ///     residual: None,
@@ -45,7 +46,7 @@ impl Records {
     pub fn winograd(
         side: usize,
         [filters, channels]: [usize; 2],
-        [apart, pitch]: [u32; 2],
+        [apart, below, beside]: [u32; 3],
         taps: impl Fn(usize, usize) -> [f32; 9],
     ) -> Self {
         Self::Winograd {
@@ -53,7 +54,8 @@ impl Records {
             side,
             channels,
             apart,
-            pitch,
+            below,
+            beside,
             weights: Arc::new(Self::transformed(side, [filters, channels], taps)),
         }
     }

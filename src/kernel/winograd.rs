@@ -137,13 +137,14 @@ impl Run<'_> {
         let Records::Winograd {
             channels,
             apart,
-            pitch,
+            below,
+            beside,
             ..
         } = self.product.records
         else {
             return;
         };
-        let pitch = pitch as usize;
+        let (below, beside) = (below as usize, beside as usize);
         for channel in 0..channels {
             for (window, position) in chunk.iter().step_by(R * R).enumerate() {
                 // SAFETY: `Product::run` has checked that windows lie in the input.
@@ -156,7 +157,8 @@ impl Run<'_> {
                     // No closures here: a compiler may leave them calls, of no instruction set.
                     for (column, to) in columns.iter_mut().enumerate() {
                         for (row, value) in to.iter_mut().enumerate() {
-                            *value = S::load(from.add(row * pitch + column).cast());
+                            let cell = from.add(row * below + column * beside);
+                            *value = S::load(cell.cast());
                         }
                         *to = windowed::<S, N>(*to);
                     }

@@ -243,20 +243,65 @@ fn transformed_windows_give_the_same() {
             let choices = all_as(&program, windows);
             let program = Program::compile_as(&floats, options(isa, 1), &choices).unwrap();
             assert_close(&program.run(&input, batch).unwrap(), &expected);
-            // Where they fill lines and columns: a sixteenth of 24 by 24 is 6 by 6.
-            let one = match (side, windows) {
-                (24, "winograd 4x4") => "dense",
-                _ => windows,
-            };
-            assert_eq!(kernel(&program, 1), Some(one));
+            // A sixteenth of 24 by 24 is 6 by 6: of four by four results some are made again.
+            assert_eq!(kernel(&program, 1), Some(windows));
             assert!(side == 64 || kernel(&program, 16) == Some(windows));
             // Two threads share out the lines of large images.
             let program = Program::compile_as(&floats, options(isa, 2), &choices).unwrap();
             assert_close(&program.run(&input, batch).unwrap(), &expected);
-            assert_eq!(kernel(&program, 1), Some(one));
+            assert_eq!(kernel(&program, 1), Some(windows));
             let mut rows = program.layers(1).iter();
             let halo = rows.any(|row| row.kernel == "halo" && row.layer != "input");
             assert_eq!(halo, side == 64);
+        }
+    }
+}
+
+// Windows of dilated filters lie in each other, whether they fill the tile or not.
+#[test]
+fn transformed_windows_of_dilated_filters_give_the_same() {
+    for dilation in [[2, 2], [1, 3], [3, 1], [4, 2]] {
+        let dilated = |from, to| {
+            let [rows, columns] = dilation;
+            let padding = PaddingConfig2d::Explicit(rows, columns, rows, columns);
+            let config = Conv2dConfig::new([from, to], [3, 3]);
+            let config = config.with_padding(padding).with_dilation(dilation);
+            config.init(&device())
+        };
+        let model = randomized(Three {
+            layers: vec![dilated(3, 16), dilated(16, 8), dilated(8, 10)],
+        });
+        let forward = |model: &Three, x: Tensor<4>| {
+            let relu = |x, layer: &Conv2d| burn::tensor::activation::relu(layer.forward(x));
+            model.layers.iter().fold(x, relu)
+        };
+        for side in [16, 27, 64] {
+            let graph = Graph::capture(&model, [1, 3, side, side], forward).unwrap();
+            let floats = graph.simplify().to_float_model(&model).unwrap();
+            let batch = if side == 64 { 1 } else { 17 };
+            let input = images(&floats, batch, 3);
+            let (expected, _) = floats.run(&input, batch).unwrap();
+            let tensor = Tensor::<1>::from_floats(&input[..], &device());
+            let tensor = tensor.reshape([batch, 3, side, side]);
+            assert_close(&values(forward(&model, tensor)), &expected);
+            for (isa, windows) in
+                isas().flat_map(|isa| [(isa, "winograd 2x2"), (isa, "winograd 4x4")])
+            {
+                let program = Program::compile(&floats, options(isa, 1)).unwrap();
+                let choices = all_as(&program, windows);
+                // The fewest lines that lie as far apart as taps, of a tile of one image and of an image.
+                let results = if windows == "winograd 2x2" { 2 } else { 4 };
+                let fits = |tile: usize| dilation.iter().all(|step| tile / step >= results);
+                for threads in [1, 2] {
+                    let program =
+                        Program::compile_as(&floats, options(isa, threads), &choices).unwrap();
+                    assert_close(&program.run(&input, batch).unwrap(), &expected);
+                    let one = kernel(&program, 1) == Some(windows);
+                    assert_eq!(one, fits(side.div_ceil(4)), "{dilation:?} {side} {windows}");
+                    let many = kernel(&program, 16) == Some(windows);
+                    assert!(side == 64 || many == fits(side));
+                }
+            }
         }
     }
 }

@@ -15,6 +15,8 @@ mod engine_split;
 mod engine_trunk;
 mod fallback;
 mod float_model;
+#[cfg(unix)]
+mod fork;
 mod format;
 mod graph_capture;
 mod graph_check;
@@ -23,6 +25,7 @@ mod graph_ops;
 mod graph_passes;
 mod integer;
 mod integer_float;
+mod kept_choices;
 mod kernel;
 mod learned;
 #[cfg(feature = "learner")]

@@ -16,7 +16,7 @@ use super::stage::{Kind, Stage, StageWork};
 use super::table::LayerRow;
 use crate::graph::Value;
 use crate::graph::integer::IntegerModel;
-use crate::kernel::{Cell, Edges, Kernels, Product, Windows};
+use crate::kernel::{Cell, Edges, Kernels, Product, Records, Windows};
 
 mod movement;
 
@@ -151,10 +151,10 @@ impl<'a> Builder<'a> {
         self.push(operation, row);
     }
 
-    // By quads of filters, or by lines.
+    // By quads of filters, or by lines, of which so many are made together.
     fn product(
         &mut self,
-        product: Product,
+        (product, together): (Product, usize),
         reads: Vec<usize>,
         to: usize,
         layer: &str,
@@ -171,7 +171,11 @@ impl<'a> Builder<'a> {
         }
         let quads = product.records().quads();
         let lines = lines(&layout);
-        let work = OperationWork::ProductByLine(ProductByLine { product, lines });
+        let work = OperationWork::ProductByLine(ProductByLine {
+            product,
+            lines,
+            together,
+        });
         self.by_line(work, reads, to, quads, layer, row);
     }
 
@@ -271,14 +275,19 @@ impl<'a> Builder<'a> {
         let reads: Vec<usize> = inputs.iter().map(|input| self.made[input]).collect();
         match &stage.work {
             StageWork::Product(weighted) => {
-                let prepared = self.prepared.remove(&stage.output);
-                let chosen = prepared.map_or_else(
-                    || {
-                        let how = self.chooser.how(&stage.layer);
-                        stage.product(weighted, &layouts, &layout, self.kernels, &how)
-                    },
-                    Ok,
-                )?;
+                let kept = self.chooser.known(self.chooser.kept.len(), &stage.layer);
+                let again = match (self.prepared.remove(&stage.output), kept) {
+                    // An operand that comes from a plain step was not known to be in cells.
+                    (None, Some(kept)) => stage.again(weighted, &layouts, &layout, kept)?,
+                    (prepared, _) => prepared,
+                };
+                let chosen = match again {
+                    Some(chosen) => chosen,
+                    None => {
+                        let how = self.chooser.how();
+                        stage.product(weighted, &layouts, &layout, self.kernels, how)?
+                    }
+                };
                 let codes = matches!(layouts[0].shape.kind, Kind::Codes { .. });
                 let peak = match chosen.is_timed() {
                     true if chosen.is_tiled() => self.chooser.matrix_peak(self.kernels),
@@ -297,7 +306,11 @@ impl<'a> Builder<'a> {
                     kernel: kernel.to_string(),
                     way,
                 });
-                self.product(product, reads, to, &stage.layer, row);
+                let together = match product.records() {
+                    Records::Winograd { side, .. } => weighted.window_lines(*side),
+                    _ => 1,
+                };
+                self.product((product, together), reads, to, &stage.layer, row);
             }
             StageWork::Pool(pool) => {
                 let windows = windows(pool, &layout, &layouts[0], self.sites);

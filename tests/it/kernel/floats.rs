@@ -217,10 +217,11 @@ proptest! {
             let sums: Vec<_> = places.map(|(at, place)| case.sum(at, place)).collect();
             // All that a window reads is in all of its results, until they are summed up: the largest one
             // decides how near they come.
+            let windows = case.layer.window_places(side);
             let in_window = |[site, filter, y, x]: [usize; 4]| {
-                let (top, left) = (y / side * side, x / side * side);
-                let rows = (top..top + side).flat_map(|y| (left..left + side).map(move |x| [y, x]));
-                let sizes = rows.map(|[y, x]| sums[output.at(site, filter, y, x)].1);
+                let of = windows.iter().find(|window| window.contains(&[y, x]));
+                let places = of.into_iter().flatten();
+                let sizes = places.map(|&[y, x]| sums[output.at(site, filter, y, x)].1);
                 sizes.fold(0.0, f64::max)
             };
             let of = output.all().zip(&sums);
@@ -245,7 +246,7 @@ fn transformed_products_of_few_bits_are_exact() {
         let records = Records::winograd(
             side,
             [filters, channels],
-            [apart as u32, pitch as u32],
+            [apart as u32, pitch as u32, 1],
             |filter, channel| weights[filter * channels + channel],
         );
         let mut input = vec![Cell::default(); channels * apart];

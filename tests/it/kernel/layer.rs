@@ -105,7 +105,7 @@ pub enum Form {
 pub enum FloatForm {
     Filter,
     Shared,
-    /// Three by three taps side by side, transformed for so many results in a line.
+    /// Three by three taps, transformed for so many results in a line.
     Winograd(usize),
 }
 
@@ -168,17 +168,26 @@ impl Layer {
         all.collect()
     }
 
-    /// The same, window by window of so many rows and columns.
+    /// The same, window by window of so many rows and columns, which are as far apart as the taps.
     pub fn windows(&self, side: usize) -> Vec<Position> {
-        let [rows, columns] = self.output.size;
+        let columns = self.output.size[1];
         let all = self.positions();
-        let starts = |length: usize| (0..length).step_by(side);
-        let firsts = starts(rows).flat_map(|y| starts(columns).map(move |x| [y, x]));
-        let places = firsts.flat_map(|[top, left]| {
-            let of = (0..side).flat_map(move |y| (0..side).map(move |x| [top + y, left + x]));
-            of.map(|[y, x]| all[y * columns + x])
+        let places = self.window_places(side).into_iter().flatten();
+        places.map(|[y, x]| all[y * columns + x]).collect()
+    }
+
+    /// The rows and columns of each window's results.
+    pub fn window_places(&self, side: usize) -> Vec<Vec<[usize; 2]>> {
+        let [[rows, columns], [down, right]] = [self.output.size, self.dilation];
+        let starts = |length: usize, step: usize| {
+            (0..length).filter(move |start| start % (side * step) < step)
+        };
+        let firsts = starts(rows, down).flat_map(|y| starts(columns, right).map(move |x| [y, x]));
+        let windows = firsts.map(|[top, left]| {
+            let row = |y: usize| (0..side).map(move |x| [top + y * down, left + x * right]);
+            (0..side).flat_map(row).collect()
         });
-        places.collect()
+        windows.collect()
     }
 
     // For each group of channels and tap, its place from a window's start.
@@ -254,14 +263,15 @@ impl Layer {
         let places = self.places(1);
         match form {
             FloatForm::Winograd(side) => {
-                let [apart, pitch] = [self.from.cells as u32, self.from.pitch as u32];
+                let below = self.dilation[0] * self.from.pitch;
+                let steps = [self.from.cells, below, self.dilation[1]];
                 let taps = |filter, channel| {
                     std::array::from_fn(|tap| weights[self.weight(filter, channel, tap)])
                 };
                 Records::winograd(
                     side,
                     [self.filters, self.input.channels],
-                    [apart, pitch],
+                    steps.map(|cells| cells as u32),
                     taps,
                 )
             }
@@ -342,22 +352,22 @@ prop_compose! {
 }
 
 prop_compose! {
-    /// Layers of three by three taps side by side, whose results fill windows of so many in a line.
+    /// Layers of three by three taps, whose results fill windows of so many in a line.
     pub fn windowed_layers(side: usize)(
         layer in layers(2, 1, 1),
         // So that kernels take any number of windows at a time that they know.
         channels in prop::sample::select(
             [1, 2, 3, 5, 10, 16, 21, 32, 42, 64, 144].map(|c: usize| c.min(Records::winograd_channels(side))).to_vec(),
         ),
-        windows in [1..=3usize, 1..=3],
+        (windows, dilation) in ([1..=3usize, 1..=3], [1..=3usize, 1..=3]),
         slack in [[0..3usize, 0..3, 0..3], [0..3, 0..3, 0..3], [0..3, 0..3, 0..3]],
     ) -> Layer {
-        let size = windows.map(|windows| side * windows);
-        let input = Dims { channels, size: size.map(|size| size + 2) };
+        let size = [0, 1].map(|axis| side * windows[axis] * dilation[axis]);
+        let input = Dims { channels, size: [0, 1].map(|axis| size[axis] + 2 * dilation[axis]) };
         Layer {
             kernel: [3, 3],
             stride: [1, 1],
-            dilation: [1, 1],
+            dilation,
             input,
             output: Dims { size, ..layer.output },
             from: Plane::new(input.size, slack[0]),

@@ -166,7 +166,7 @@ fn winograd(
     quads: usize,
     side: usize,
     channels: usize,
-    steps: [u32; 2],
+    steps: [u32; 3],
     weights: usize,
 ) -> Records {
     Records::Winograd {
@@ -174,7 +174,8 @@ fn winograd(
         side,
         channels,
         apart: steps[0],
-        pitch: steps[1],
+        below: steps[1],
+        beside: steps[2],
         weights: vec![1.0; weights].into(),
     }
 }
@@ -184,7 +185,7 @@ fn transformed_taps_fit_their_weights_and_positions() {
     for side in [2, 4] {
         // One window, whose channels lie one after the other.
         let (pitch, apart) = (side + 2, (side + 2) * (side + 2));
-        let steps = [apart as u32, pitch as u32];
+        let steps = [apart as u32, pitch as u32, 1];
         let place = |of: usize| at((of / side * pitch + of % side) as u32, of as u32, 0);
         let window: Vec<Position> = (0..side * side).map(place).collect();
         let new = |records: &Records, positions: &[Position], codes| {
@@ -216,9 +217,11 @@ fn transformed_taps_fit_their_weights_and_positions() {
             winograd(1, side, 0, steps, 0),
             winograd(1, side, most + 1, steps, (most + 1) * each),
             winograd(HUGE, side, 2, steps, 2 * each),
-            winograd(1, side, 2, [1 << 26, steps[1]], 2 * each),
-            winograd(1, side, 2, [u32::MAX, steps[1]], 2 * each),
-            winograd(1, side, 2, [steps[0], u32::MAX], 2 * each),
+            winograd(1, side, 2, [1 << 26, steps[1], 1], 2 * each),
+            winograd(1, side, 2, [u32::MAX, steps[1], 1], 2 * each),
+            winograd(1, side, 2, [steps[0], u32::MAX, 1], 2 * each),
+            winograd(1, side, 2, [steps[0], steps[1], 1 << 26], 2 * each),
+            winograd(1, side, 2, [steps[0], steps[1], u32::MAX], 2 * each),
         ] {
             refused(&records, &window, false);
         }
@@ -241,12 +244,12 @@ fn transformed_taps_fit_their_weights_and_positions() {
     }
     for side in [0, 1, 3, 5, HUGE] {
         assert_eq!(Records::winograd_channels(side), 0);
-        let records = winograd(1, side, HUGE, [16, 4], 64);
+        let records = winograd(1, side, HUGE, [16, 4, 1], 64);
         assert_eq!(records.cost(0), 0);
-        let records = winograd(1, side, 1, [16, 4], 64);
+        let records = winograd(1, side, 1, [16, 4, 1], 64);
         let product = Product::new(records, epilogue(1, Sink::Floats, ALL), vec![], 4, false);
         assert_eq!(product.err(), Some(KernelError::Records));
-        let records = Records::winograd(side, [4, 1], [16, 4], |_, _| [1.0; 9]);
+        let records = Records::winograd(side, [4, 1], [16, 4, 1], |_, _| [1.0; 9]);
         let product = Product::new(records, epilogue(1, Sink::Floats, ALL), vec![], 4, false);
         assert_eq!(product.err(), Some(KernelError::Records));
     }

@@ -44,15 +44,15 @@ impl Attached {
         self.scheme
     }
 
-    /// Whether the weight at this path has codes that integers can sum, where its output channels lie
-    /// along this axis: a scale for each of them at most.
-    pub fn has_codes(&self, path: &str, output_axis: usize) -> bool {
+    /// Whether the weight at this path has codes that integers can sum, where its channels lie so: a
+    /// scale for each output channel at most.
+    pub fn has_codes(&self, path: &str, layout: &WeightView) -> bool {
         let Some((view, scheme)) = self.layers.get(path).zip(self.scheme) else {
             return false;
         };
         match scheme.granularity() {
             Granularity::Tensor => true,
-            Granularity::Channel => view.output_axis() == output_axis,
+            Granularity::Channel => view.has_rows_of(layout),
             Granularity::Group(_) => false,
         }
     }

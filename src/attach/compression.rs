@@ -2,13 +2,12 @@ use burn::module::{Module, Param, Reparameterizer};
 use burn::tensor::Tensor;
 
 use super::edit::{Change, Parts, read, write};
-use super::masks::{Search, checked_level, masks};
+use super::masks::{Search, checked_level, masks, takes_part};
 use super::reparameterization::{CompressedWeight, effective};
 use super::snapshot::snapshot;
 use super::weights::{check_weights, host};
-use super::{AttachError, Compressed, Layer, LayerSummary, Plan, Regrowth, State};
+use super::{AttachError, Compressed, Layer, LayerSummary, Plan, Regrowth, State, Unfinished};
 use crate::format::{Granularity, Scheme};
-use crate::prune::Pattern;
 use crate::quantize::Parameters;
 
 /// A plan in force on a module: moves masks and scales as training goes on.
@@ -42,17 +41,17 @@ pub struct Compression {
 }
 
 impl Compression {
-    // The weights, and the masks that the plan asks for at a step.
+    // The module with the zeros that it is to have, its weights, and the masks that the plan asks for at
+    // a step.
     fn begin<M: Module>(
         plan: Plan,
         layers: Vec<Layer>,
-        module: &M,
+        module: M,
         step: usize,
-    ) -> Result<(Self, Vec<Parts>), AttachError> {
-        let mut parts = read(module, &layers)?;
+    ) -> Result<(M, Self, Vec<Parts>), AttachError> {
+        let mut parts = read(&module, &layers)?;
         for (layer, parts) in layers.iter().zip(&parts) {
-            let pruned_before = plan.pruning.as_ref().is_some_and(|p| p.existing);
-            check_weights(layer, &parts.base, pruned_before)?;
+            check_weights(layer, &parts.base)?;
             if let Some(quantization) = &plan.quantization {
                 let groups = quantization.scheme.groups(&layer.view);
                 groups.map_err(|source| AttachError::Format {
@@ -61,11 +60,24 @@ impl Compression {
                 })?;
             }
         }
+        let mut module = module;
         if let Some(pruning) = &plan.pruning {
-            if pruning.pattern == (Pattern::Block { channels: 0 }) {
-                return Err(AttachError::EmptyBlock);
-            }
+            pruning.check()?;
             let level = checked_level(pruning.schedule.at(step))?;
+            if let Some(zeros_of) = &pruning.zeros {
+                let zeros = layers.iter().zip(&parts);
+                let zeros = zeros.map(|(layer, parts)| zeros_of.rows(layer, &parts.base));
+                let zeros = zeros.collect::<Result<Vec<_>, _>>()?;
+                for (parts, zeros) in parts.iter_mut().zip(&zeros) {
+                    parts.base = parts.base.clone().mask_fill(zeros.clone(), 0.0);
+                    parts.removed = Some(zeros.clone());
+                }
+                let cleared = zeros.into_iter().map(|zeros| Change {
+                    clear: Some(zeros),
+                    ..Change::default()
+                });
+                module = write(module, &layers, cleared.collect());
+            }
             let masks = masks(pruning, level, &layers, &parts, Search::Host)?;
             for (parts, mask) in parts.iter_mut().zip(masks) {
                 parts.removed = Some(mask);
@@ -80,7 +92,7 @@ impl Compression {
             plan,
             layers,
         };
-        Ok((compression, parts))
+        Ok((module, compression, parts))
     }
 
     pub(super) fn apply<M: Module>(
@@ -89,10 +101,11 @@ impl Compression {
         module: M,
     ) -> Result<Compressed<M>, AttachError> {
         // Shares nothing with the module passed in, as in `finish`.
-        let module = module.valid();
-        let (compression, mut parts) = Self::begin(plan, layers, &module, usize::MAX)?;
+        let end = usize::MAX;
+        let (module, mut compression, mut parts) = Self::begin(plan, layers, module.valid(), end)?;
+        compression.state.step = end;
         for parts in &mut parts {
-            if let Some(removed) = parts.removed.take() {
+            if let Some(removed) = parts.removed.clone() {
                 parts.base = parts.base.clone().mask_fill(removed, 0.0);
             }
             parts.parameters = compression.parameters(parts);
@@ -105,7 +118,7 @@ impl Compression {
         layers: Vec<Layer>,
         module: M,
     ) -> Result<(M, Self), AttachError> {
-        let (mut compression, parts) = Self::begin(plan, layers, &module, 0)?;
+        let (module, mut compression, parts) = Self::begin(plan, layers, module, 0)?;
         let scheme = compression.scheme();
         let attached = compression.layers.iter().zip(parts).map(|(layer, parts)| {
             let quantizer = scheme.zip(compression.parameters(&parts));
@@ -217,18 +230,63 @@ impl Compression {
 
     /// What each selected layer holds now. Reads from the device.
     pub fn summary<M: Module>(&self, module: &M) -> Result<Vec<LayerSummary>, AttachError> {
-        let bits = self.scheme().map_or(32, |scheme| scheme.bits());
         let parts = self.parts(module)?;
         let summaries = self.layers.iter().zip(parts).map(|(layer, parts)| {
             let values = host(layer, self.effective(&parts))?;
-            Ok(LayerSummary {
-                path: layer.path.clone(),
-                weights: values.len(),
-                removed: values.iter().filter(|value| **value == 0.0).count(),
-                bits,
-            })
+            self.summarized(layer, &parts, &values)
         });
         summaries.collect()
+    }
+
+    // What a layer of these effective weights came to.
+    pub(super) fn summarized(
+        &self,
+        layer: &Layer,
+        parts: &Parts,
+        values: &[f32],
+    ) -> Result<LayerSummary, AttachError> {
+        let weights = values.len();
+        let removed = values.iter().filter(|value| **value == 0.0).count();
+        let mut summary = LayerSummary {
+            path: layer.path.clone(),
+            weights,
+            removed,
+            bits: self.scheme().map_or(32, |scheme| scheme.bits()),
+            frozen: false,
+            guarded: false,
+        };
+        let Some(pruning) = self.plan.pruning.as_ref().filter(|p| !p.existing) else {
+            return Ok(summary);
+        };
+        summary.frozen = !takes_part(pruning, &self.layers, layer);
+        let level = self.level()?;
+        let kept = pruning.at_least.weights(level, weights);
+        if let Some(removed) = &parts.removed
+            && !summary.frozen
+            && level > 0.0
+            && kept > 0
+        {
+            // By the mask alone: codes round to zero as well. In whole blocks.
+            let left = host(layer, removed.clone().bool_not().int().sum().float())?;
+            let most = kept + pruning.pattern.longest(&layer.view) - 1;
+            summary.guarded = left.iter().all(|left| *left <= most as f32);
+        }
+        Ok(summary)
+    }
+
+    // How far pruning got, where its schedule goes further.
+    pub(super) fn unfinished(&self) -> Option<Unfinished> {
+        let pruning = self.plan.pruning.as_ref().filter(|p| !p.existing)?;
+        let State { step, level, .. } = self.state;
+        let end = pruning.schedule.end();
+        let moved = step - step % pruning.every;
+        let early = end.map_or(step == 0, |end| step < end);
+        (early && level.is_none()).then(|| Unfinished {
+            step,
+            end,
+            level: pruning.schedule.at(moved),
+            target: end.map(|end| pruning.schedule.at(end)),
+        })
     }
 
     /// The selected layers.

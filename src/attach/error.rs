@@ -63,15 +63,31 @@ pub enum AttachError {
         /// Its dimensions.
         dims: Vec<usize>,
     },
-    /// A layer whose weights are all the same: nothing to rank or to scale.
+    /// The groups of a transposed convolution, on which the weights of an output channel depend.
     #[error(
-        "every weight of layer `{layer}` is {value}: train the model first, or exclude the layer from the selection"
+        "the groups of layer `{layer}`: {what}; state them with `Selection::groups`, or exclude the layer"
     )]
-    ConstantLayer {
+    Groups {
         /// Path of the layer.
         layer: String,
-        /// The value.
-        value: f32,
+        /// What is wrong.
+        what: String,
+    },
+    /// A share that is none, of the weights that each layer keeps.
+    #[error("each layer cannot keep {share} of its weights: give a share from 0 to 1")]
+    AtLeast {
+        /// The share.
+        share: f64,
+    },
+    /// Masks of another model than the one that they are put on.
+    #[error(
+        "the masks do not fit layer `{layer}`: {what}; take them from a model of this structure"
+    )]
+    Masks {
+        /// Path of the layer.
+        layer: String,
+        /// What is wrong.
+        what: String,
     },
     /// A parameter carries another reparameterization, such as a LoRA adapter or an earlier
     /// compression.

@@ -1,9 +1,10 @@
-use burn::module::{Module, ModuleVisitor, Param};
+use std::collections::HashMap;
+
+use burn::module::{Module, ModuleVisitor, Param, ParamId, Reparameterization};
 use burn::tensor::{Bool, Int, Tensor};
 
-use super::{AttachError, CompressedWeight};
+use super::{AttachError, CompressedWeight, groups};
 use crate::format::WeightView;
-use burn::module::Reparameterization;
 
 /// A parameter of a module, as far as compression needs to know it.
 ///
@@ -14,9 +15,11 @@ use burn::module::Reparameterization;
 /// assert_eq!(layers[0].path, "weight");
 /// assert_eq!(layers[0].view.rows(), 2);
 /// assert!(layers[0].is_weight && !layers[1].is_weight);
+/// assert!(layers[0].trains && layers[0].groups_known);
 /// # Ok::<(), burn_compress::attach::AttachError>(())
 /// ```
 #[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct Layer {
     /// Path in the module, such as `layer1.0.conv1.weight`.
     pub path: String,
@@ -26,6 +29,14 @@ pub struct Layer {
     pub view: WeightView,
     /// Whether it is the weight of a convolution or a linear layer: what is compressed by default.
     pub is_weight: bool,
+    /// Whether it requires a gradient: not where it was frozen (`no_grad`, `freeze`). On a device
+    /// without gradients, what it does once the module trains.
+    pub trains: bool,
+    /// Whether the groups of a transposed convolution are known: those that its bias has, or that its
+    /// `Debug` prints as burn-nn's layers do. Where they are not, [`Selection::groups`] states them.
+    ///
+    /// [`Selection::groups`]: super::Selection::groups
+    pub groups_known: bool,
 }
 
 /// The float parameters of a module, in the order in which it holds them. Fails where one already
@@ -33,18 +44,49 @@ pub struct Layer {
 pub fn layers<M: Module>(module: &M) -> Result<Vec<Layer>, AttachError> {
     let mut visitor = Collect::default();
     module.visit(&mut visitor);
-    match visitor.occupied {
-        Some((layer, name)) => Err(AttachError::Occupied { layer, name }),
-        None => Ok(visitor.layers),
+    if let Some((layer, name)) = visitor.occupied {
+        return Err(AttachError::Occupied { layer, name });
     }
+    let Collect { found, biases, .. } = visitor;
+    let layers = found.into_iter().map(|found| {
+        let mut layer = found.layer;
+        if !found.in_groups {
+            return layer;
+        }
+        let dims = layer.view.dims().to_vec();
+        // One input channel is one group.
+        let groups = match (biases.get(&found.container), &dims[..]) {
+            (_, [0 | 1, ..] | [_, 0, ..]) => Some(1),
+            (Some(bias), [_, outputs, ..]) => bias.is_multiple_of(*outputs).then(|| bias / outputs),
+            _ => groups::printed(module, found.id),
+        };
+        let view = groups.and_then(|groups| WeightView::grouped(dims, 1, groups).ok());
+        layer.groups_known = view.is_some();
+        if let Some(view) = view {
+            layer.view = view;
+        }
+        layer
+    });
+    Ok(layers.collect())
 }
 
 #[derive(Default)]
 struct Collect {
     path: Vec<String>,
     containers: Vec<String>,
-    layers: Vec<Layer>,
+    found: Vec<Found>,
+    /// The length of the bias in each container, by the container's path.
+    biases: HashMap<Vec<String>, usize>,
     occupied: Option<(String, String)>,
+}
+
+struct Found {
+    layer: Layer,
+    /// Path of what holds it.
+    container: Vec<String>,
+    id: ParamId,
+    /// Whether its rows depend on groups that it does not show.
+    in_groups: bool,
 }
 
 impl ModuleVisitor for Collect {
@@ -64,21 +106,35 @@ impl ModuleVisitor for Collect {
 
     fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<D>>) {
         let container = self.containers.last().map_or("", String::as_str);
-        let name = self.path.last().map_or("", String::as_str);
+        let (name, within) = match self.path.split_last() {
+            Some((name, within)) => (name.as_str(), within.to_vec()),
+            None => ("", Vec::new()),
+        };
         let kind = container.strip_prefix("Struct:").unwrap_or(container);
         let convolution = D > 2 && (kind.starts_with("Conv") || kind.starts_with("DeformConv"));
+        let transposed = convolution && kind.starts_with("ConvTranspose");
         let linear = D == 2 && kind == "Linear";
         // Burn holds [out, in, …] in convolutions, [in, out, …] in linear layers and transposed
         // convolutions.
-        let output_axis = usize::from(linear || convolution && kind.starts_with("ConvTranspose"));
+        let output_axis = usize::from(linear || transposed);
         // Not the lazy shape: a linear layer in column layout tells its own before it is transposed.
         let dims = param.shape().as_slice().to_vec();
+        if let ([length], "bias") = (&dims[..], name) {
+            self.biases.insert(within.clone(), *length);
+        }
         // Rank 0 has no axis: such a scalar is never compressed.
         if let Ok(view) = WeightView::new(dims, output_axis) {
-            self.layers.push(Layer {
-                path: self.path.join("."),
-                view,
-                is_weight: name == "weight" && (convolution || linear),
+            self.found.push(Found {
+                layer: Layer {
+                    path: self.path.join("."),
+                    view,
+                    is_weight: name == "weight" && (convolution || linear),
+                    trains: trains(param),
+                    groups_known: true,
+                },
+                container: within,
+                id: param.id,
+                in_groups: transposed,
             });
         }
     }
@@ -86,6 +142,15 @@ impl ModuleVisitor for Collect {
     fn visit_int<const D: usize>(&mut self, _param: &Param<Tensor<D, Int>>) {}
 
     fn visit_bool<const D: usize>(&mut self, _param: &Param<Tensor<D, Bool>>) {}
+}
+
+// A parameter on a device without gradients keeps the setting for the change to training.
+fn trains<const D: usize>(param: &Param<Tensor<D>>) -> bool {
+    let base = param.base();
+    match base.is_autodiff() {
+        true => base.is_require_grad(),
+        false => param.clone().train().base().is_require_grad(),
+    }
 }
 
 /// Splits the path of a parameter of a reparameterization of ours into its layer and its name.

@@ -1,11 +1,11 @@
 //! Which weights of which layers go, at a level.
 
-use burn::tensor::{Bool, Tensor, TensorData};
+use burn::tensor::{Bool, Int, Tensor, TensorData};
 
 use super::edit::Parts;
 use super::weights::host;
 use super::{AttachError, Layer, Pruning, Regrowth};
-use crate::prune::{Scope, Weight, lowest, lowest_on_device, share_of};
+use crate::prune::{Scope, Weight, lowest, lowest_of_each_on_device, share_of};
 
 // Where the threshold is looked for.
 #[derive(Clone, Copy)]
@@ -28,102 +28,238 @@ pub(super) fn masks(
         let zeros = parts.iter().map(|parts| parts.base.clone().equal_elem(0.0));
         return Ok(zeros.collect());
     }
-    let scores = layers.iter().zip(parts).map(|(layer, parts)| {
-        let weight = Weight {
-            path: &layer.path,
-            values: parts.base.clone(),
-        };
-        let scores = pruning.criterion.score(weight);
-        if scores.dims() != parts.base.dims() {
-            return Err(AttachError::Score {
-                criterion: pruning.criterion.name().to_string(),
-                layer: layer.path.clone(),
-                value: format!("shape {:?}", scores.dims()),
-            });
+    // What is gone already, and stays so. All of it where a layer is left out.
+    let mut masks: Vec<Option<Tensor<2, Bool>>> =
+        parts.iter().map(|parts| gone(pruning, parts)).collect();
+    let mut pruned = Vec::new();
+    for (place, (layer, parts)) in layers.iter().zip(parts).enumerate() {
+        if takes_part(pruning, layers, layer) {
+            let scores = scores(pruning, layer, parts, search)?;
+            let gone = masks[place].take();
+            pruned.push((
+                place,
+                Candidate {
+                    layer,
+                    scores,
+                    gone,
+                },
+            ));
         }
-        Ok(scores)
+    }
+    let beyond = beyond_all(&pruned);
+    let threshold = Threshold {
+        pruning,
+        level,
+        beyond,
+        search,
+    };
+    let (places, candidates): (Vec<usize>, Vec<Candidate<'_>>) = pruned.into_iter().unzip();
+    let found = match pruning.scope {
+        Scope::Layer => {
+            let each = candidates.into_iter().map(|one| threshold.mark(vec![one]));
+            let each = each.collect::<Result<Vec<_>, _>>()?;
+            each.into_iter().flatten().collect()
+        }
+        Scope::Global => threshold.mark(candidates)?,
+    };
+    for (place, mask) in places.into_iter().zip(found) {
+        masks[place] = Some(mask);
+    }
+    let masks = masks.into_iter().zip(parts);
+    let masks = masks.map(|(mask, parts)| mask.unwrap_or_else(|| none_of(&parts.base)));
+    Ok(masks.collect())
+}
+
+// Whether weights of this layer may go: of one that is frozen only where all are.
+pub(super) fn takes_part(pruning: &Pruning, layers: &[Layer], layer: &Layer) -> bool {
+    layer.trains || pruning.frozen || layers.iter().all(|layer| !layer.trains)
+}
+
+// The weights of a layer that do not come back.
+fn gone(pruning: &Pruning, parts: &Parts) -> Option<Tensor<2, Bool>> {
+    let removed = match pruning.regrowth {
+        Regrowth::Never => parts.removed.clone(),
+        Regrowth::UntilFrozen => None,
+    };
+    let zeros = pruning.keeps_zeros.then(|| {
+        let base = &parts.base;
+        // A layer of zeros alone was not pruned, but not trained yet.
+        let trained = base.clone().abs().max().greater_elem(0.0);
+        let trained = trained.reshape([1, 1]).expand(base.dims());
+        base.clone().equal_elem(0.0).bool_and(trained)
     });
-    let mut scores = scores.collect::<Result<Vec<Tensor<2>>, _>>()?;
-    let never_back = pruning.regrowth == Regrowth::Never;
-    if never_back && let Some(below) = below_all(&scores) {
-        for (scores, parts) in scores.iter_mut().zip(parts) {
-            if let Some(removed) = &parts.removed {
-                let below = below.clone().to_device(&scores.device());
-                let below = below.expand(scores.dims());
-                *scores = scores.clone().mask_where(removed.clone(), below);
+    match (removed, zeros) {
+        (Some(removed), Some(zeros)) => Some(removed.bool_or(zeros)),
+        (removed, zeros) => removed.or(zeros),
+    }
+}
+
+fn none_of(base: &Tensor<2>) -> Tensor<2, Bool> {
+    Tensor::<2, Int>::zeros(base.dims(), &base.device()).bool()
+}
+
+fn scores(
+    pruning: &Pruning,
+    layer: &Layer,
+    parts: &Parts,
+    search: Search,
+) -> Result<Tensor<2>, AttachError> {
+    let wrong = |value: String| AttachError::Score {
+        criterion: pruning.criterion.name().to_string(),
+        layer: layer.path.clone(),
+        value,
+    };
+    let scores = pruning.criterion.score(Weight {
+        path: &layer.path,
+        values: parts.base.clone(),
+    });
+    if scores.dims() != parts.base.dims() {
+        return Err(wrong(format!("shape {:?}", scores.dims())));
+    }
+    if let Search::Host = search {
+        let values = host(layer, scores.clone())?;
+        if let Some(score) = values.iter().find(|score| !score.is_finite()) {
+            return Err(wrong(score.to_string()));
+        }
+    }
+    Ok(scores)
+}
+
+// A layer under a threshold.
+struct Candidate<'a> {
+    layer: &'a Layer,
+    scores: Tensor<2>,
+    gone: Option<Tensor<2, Bool>>,
+}
+
+struct Threshold<'a> {
+    pruning: &'a Pruning,
+    level: f64,
+    // Greater than all scores, and their negatives.
+    beyond: Option<Tensor<1>>,
+    search: Search,
+}
+
+impl Threshold<'_> {
+    // Marks the lowest scores of these layers together, up to the level, in whole blocks: first what is
+    // gone, never what a layer has to keep.
+    fn mark(&self, candidates: Vec<Candidate<'_>>) -> Result<Vec<Tensor<2, Bool>>, AttachError> {
+        let pattern = self.pruning.pattern;
+        let layers: Vec<&Layer> = candidates.iter().map(|one| one.layer).collect();
+        let sizes: Vec<usize> = layers.iter().map(|layer| layer.view.len()).collect();
+        let total: usize = sizes.iter().sum();
+        let count = share_of(self.level, total);
+        let gone = candidates.iter().map(|one| {
+            let gone = one.gone.clone()?;
+            Some(pattern.line_up_whole(gone, &one.layer.view))
+        });
+        let gone: Vec<Option<Tensor<1, Bool>>> = gone.collect();
+        let scores = candidates.iter().zip(&gone).map(|(one, gone)| {
+            let scores = pattern.line_up(one.scores.clone(), &one.layer.view);
+            self.replaced(scores, gone.clone(), -1.0)
+        });
+        let mut scores: Vec<Tensor<1>> = scores.collect();
+        let kept = self.kept(&layers, &scores, count)?;
+        for (((scores, kept), gone), layer) in scores.iter_mut().zip(&kept).zip(gone).zip(&layers) {
+            let kept = kept.clone().map(|kept| {
+                let kept = pattern.line_up_whole(kept, &layer.view);
+                match gone {
+                    Some(gone) => kept.bool_and(gone.bool_not()),
+                    None => kept,
+                }
+            });
+            *scores = self.replaced(scores.clone(), kept, 1.0);
+        }
+        let marked = match self.search {
+            Search::Device => {
+                let marked = lowest_of_each_on_device(vec![Tensor::cat(scores, 0)], &[count]);
+                marked[0].clone().split_with_sizes(sizes, 0)
+            }
+            Search::Host => on_host(&layers, scores, |all| vec![lowest(&all.concat(), count)])?,
+        };
+        // The middle of a block marked in half lies within the level, unless the count was rounded up.
+        let half_goes = count as f64 <= self.level * total as f64;
+        let more_than_half =
+            |length: usize| length / 2 + usize::from(!half_goes || length % 2 == 1);
+        let masks = candidates.into_iter().zip(marked).zip(kept);
+        let masks = masks.map(|((one, marked), kept)| {
+            let mask = pattern.whole(marked, &one.layer.view, more_than_half);
+            let mask = match kept {
+                Some(kept) => mask.bool_and(kept.bool_not()),
+                None => mask,
+            };
+            match one.gone {
+                // Also where the level falls.
+                Some(gone) => mask.bool_or(gone),
+                None => mask,
+            }
+        });
+        Ok(masks.collect())
+    }
+
+    // The weights that a layer keeps whatever the others are, in whole blocks; of those layers that could
+    // lose them.
+    fn kept(
+        &self,
+        layers: &[&Layer],
+        scores: &[Tensor<1>],
+        count: usize,
+    ) -> Result<Vec<Option<Tensor<2, Bool>>>, AttachError> {
+        let mut kept: Vec<Option<Tensor<2, Bool>>> = vec![None; layers.len()];
+        let pattern = self.pruning.pattern;
+        let mut places = Vec::new();
+        let mut others = Vec::new();
+        for (place, layer) in layers.iter().enumerate() {
+            let length = layer.view.len();
+            let wanted = self.pruning.at_least.weights(self.level, length);
+            let most = count + pattern.longest(&layer.view) - 1;
+            if count > 0 && wanted > 0 && length < most + wanted {
+                places.push(place);
+                others.push(length - wanted);
             }
         }
+        if places.is_empty() {
+            return Ok(kept);
+        }
+        let guarded: Vec<&Layer> = places.iter().map(|&place| layers[place]).collect();
+        let scores: Vec<Tensor<1>> = places.iter().map(|&place| scores[place].clone()).collect();
+        let marked = match self.search {
+            Search::Device => lowest_of_each_on_device(scores, &others),
+            Search::Host => on_host(&guarded, scores, |all| {
+                let each = all.iter().zip(&others);
+                each.map(|(scores, count)| lowest(scores, *count)).collect()
+            })?,
+        };
+        for ((place, layer), marked) in places.into_iter().zip(guarded).zip(marked) {
+            // A block of which one weight is to stay, stays.
+            kept[place] = Some(pattern.whole(marked.bool_not(), &layer.view, |_| 1));
+        }
+        Ok(kept)
     }
-    let masks: Vec<Tensor<2, Bool>> = match pruning.scope {
-        Scope::Layer => {
-            let masks = layers.iter().zip(scores).map(|(layer, scores)| {
-                let layer = std::slice::from_ref(layer);
-                mark(pruning, level, layer, vec![scores], search)
-            });
-            let masks = masks.collect::<Result<Vec<_>, _>>()?;
-            masks.into_iter().flatten().collect()
+
+    fn replaced(&self, scores: Tensor<1>, mask: Option<Tensor<1, Bool>>, sign: f64) -> Tensor<1> {
+        match (mask, &self.beyond) {
+            (Some(mask), Some(beyond)) => {
+                let beyond = beyond.clone().to_device(&scores.device()) * sign;
+                let beyond = beyond.expand(scores.dims());
+                scores.mask_where(mask, beyond)
+            }
+            _ => scores,
         }
-        Scope::Global => mark(pruning, level, layers, scores, search)?,
-    };
-    let masks = masks.into_iter().zip(parts);
-    let masks = masks.map(|(mask, parts)| match &parts.removed {
-        // Also where the level falls.
-        Some(removed) if never_back => mask.bool_or(removed.clone()),
-        _ => mask,
-    });
-    Ok(masks.collect())
+    }
 }
 
-// Marks the lowest scores of these layers together, up to the level, in whole blocks.
-fn mark(
-    pruning: &Pruning,
-    level: f64,
-    layers: &[Layer],
-    scores: Vec<Tensor<2>>,
-    search: Search,
-) -> Result<Vec<Tensor<2, Bool>>, AttachError> {
-    let sizes: Vec<usize> = layers.iter().map(|layer| layer.view.len()).collect();
-    let total: usize = sizes.iter().sum();
-    let count = share_of(level, total);
-    let scores = layers.iter().zip(scores);
-    let scores = scores.map(|(layer, scores)| pruning.pattern.line_up(scores, &layer.view));
-    let scores = scores.collect();
-    let marked = match search {
-        Search::Device => {
-            lowest_on_device(Tensor::cat(scores, 0), count).split_with_sizes(sizes, 0)
-        }
-        Search::Host => mark_on_host(pruning, layers, scores, count)?,
-    };
-    // The middle of a block marked in half lies within the level, unless the count was rounded up.
-    let half_goes = count as f64 <= level * total as f64;
-    let masks = layers.iter().zip(marked);
-    let masks = masks.map(|(layer, marked)| pruning.pattern.whole(marked, &layer.view, half_goes));
-    Ok(masks.collect())
-}
-
-fn mark_on_host(
-    pruning: &Pruning,
-    layers: &[Layer],
+// Marks scores in the processor's memory; `mark` gives the marks of all layers, in their order, in as
+// many pieces as it likes.
+fn on_host(
+    layers: &[&Layer],
     scores: Vec<Tensor<1>>,
-    count: usize,
+    mark: impl FnOnce(Vec<Vec<f32>>) -> Vec<Vec<bool>>,
 ) -> Result<Vec<Tensor<1, Bool>>, AttachError> {
     let devices: Vec<_> = scores.iter().map(Tensor::device).collect();
-    let mut all = Vec::new();
-    for (layer, scores) in layers.iter().zip(scores) {
-        let scores = host(layer, scores)?;
-        if let Some(score) = scores.iter().find(|score| !score.is_finite()) {
-            return Err(AttachError::Score {
-                criterion: pruning.criterion.name().to_string(),
-                layer: layer.path.clone(),
-                value: score.to_string(),
-            });
-        }
-        match all.is_empty() {
-            true => all = scores,
-            false => all.extend(scores),
-        }
-    }
-    let mut marked = lowest(&all, count);
+    let values = layers.iter().zip(scores);
+    let values = values.map(|(layer, scores)| host(layer, scores));
+    let mut marked = mark(values.collect::<Result<_, _>>()?).concat();
     let marked = layers.iter().zip(devices).map(|(layer, device)| {
         let size = layer.view.len();
         let rest = marked.split_off(size);
@@ -133,14 +269,16 @@ fn mark_on_host(
     Ok(marked.collect())
 }
 
-// A score below those of all layers, for the weights that are gone already.
-fn below_all(scores: &[Tensor<2>]) -> Option<Tensor<1>> {
-    let sizes = scores.iter().map(|scores| scores.clone().abs().max());
+// Twice the greatest size of a score of all layers, and more.
+fn beyond_all(candidates: &[(usize, Candidate<'_>)]) -> Option<Tensor<1>> {
+    let sizes = candidates
+        .iter()
+        .map(|(_, one)| one.scores.clone().abs().max());
     let greatest = sizes.reduce(|one, other| {
         let other = other.to_device(&one.device());
         one.max_pair(other)
     });
-    greatest.map(|greatest| greatest * -2.0 - 1.0)
+    greatest.map(|greatest| greatest * 2.0 + 1.0)
 }
 
 pub(super) fn checked_level(level: f64) -> Result<f64, AttachError> {

@@ -4,9 +4,9 @@ use std::sync::Arc;
 use burn::module::Module;
 use serde::{Deserialize, Serialize};
 
-use super::{AttachError, Compressed, Compression, Layer, Selection};
+use super::{AttachError, Compressed, Compression, Layer, Masks, Selection};
 use crate::format::Scheme;
-use crate::prune::{Magnitude, Pattern, Pruner, Scope};
+use crate::prune::{AtLeast, Magnitude, Pattern, Pruner, Scope};
 use crate::quantize::{MinMax, Quantizer};
 use crate::schedule::{Curve, Schedule};
 
@@ -30,6 +30,11 @@ pub enum Regrowth {
 
 /// What is removed, and when.
 ///
+/// Zeros that the weights have already count as removed: they go first, and stay, whatever the schedule
+/// begins with ([`keep_zeros`](Self::keep_zeros)). Layers that require no gradient are left out
+/// ([`prune_frozen`](Self::prune_frozen)), and each other layer keeps some of its weights
+/// ([`at_least`](Self::at_least)).
+///
 /// ```
 /// use burn_compress::{attach::Pruning, prune::{Pattern, Random, Scope}, schedule::Curve};
 /// let at_once = Pruning::to(0.8).pattern(Pattern::Block { channels: 4 });
@@ -48,6 +53,10 @@ pub struct Pruning {
     pub(super) every: usize,
     pub(super) regrowth: Regrowth,
     pub(super) existing: bool,
+    pub(super) at_least: AtLeast,
+    pub(super) keeps_zeros: bool,
+    pub(super) frozen: bool,
+    pub(super) zeros: Option<Arc<Masks>>,
 }
 
 impl Pruning {
@@ -72,6 +81,10 @@ impl Pruning {
             every: 1,
             regrowth: Regrowth::default(),
             existing: false,
+            at_least: AtLeast::default(),
+            keeps_zeros: true,
+            frozen: false,
+            zeros: None,
         }
     }
 
@@ -119,6 +132,73 @@ impl Pruning {
         self.regrowth = regrowth;
         self
     }
+
+    /// So many weights stay in each layer, whatever the others are; by default one in a hundred, and no
+    /// fewer than one. Attaching fails with [`AttachError::AtLeast`] for a share outside 0 to 1.
+    ///
+    /// [`LayerSummary::guarded`](super::LayerSummary::guarded) tells which layers came down to it.
+    ///
+    /// ```
+    /// use burn_compress::{attach::Pruning, prune::AtLeast};
+    /// let careful = Pruning::to(0.9).at_least(AtLeast::Share(0.05));
+    /// let without = Pruning::to(0.9).at_least(AtLeast::Weights(0));
+    /// # let _ = (careful, without);
+    /// ```
+    pub fn at_least(mut self, at_least: AtLeast) -> Self {
+        self.at_least = at_least;
+        self
+    }
+
+    /// Whether weights that are zero already stay so (the default) or may come back like any other. A
+    /// schedule that begins below their share then begins at it.
+    ///
+    /// A layer of zeros alone was not pruned but not trained yet, and counts like any other.
+    pub fn keep_zeros(mut self, keep: bool) -> Self {
+        self.keeps_zeros = keep;
+        self
+    }
+
+    /// Whether parameters that require no gradient are pruned, too. By default they are left out (their
+    /// zeros stay), and the level is a share of the others. Where no selected parameter requires one, as
+    /// in a module for inference, all take part.
+    ///
+    /// [`LayerSummary::frozen`](super::LayerSummary::frozen) tells which layers were left out.
+    pub fn prune_frozen(mut self, prune: bool) -> Self {
+        self.frozen = prune;
+        self
+    }
+
+    /// Makes those weights zero first that are zero in another model of the same structure; they count as
+    /// zeros of this one from there on. Attaching fails with [`AttachError::Masks`] where they do not fit.
+    ///
+    /// ```
+    /// use burn::{nn::LinearConfig, tensor::Device};
+    /// use burn_compress::{attach::{Masks, Pruning}, schedule::Curve};
+    /// let sparse = LinearConfig::new(8, 2).init(&Device::default());
+    /// let masks = Masks::of(&sparse)?;
+    /// let as_it_was = Pruning::existing().zeros_of(masks.clone());
+    /// let further = Curve::Linear { from: 0.5, to: 0.9, start: 0, end: 100 };
+    /// let further = Pruning::along(further).zeros_of(masks);
+    /// # let _ = (as_it_was, further);
+    /// # Ok::<(), burn_compress::attach::AttachError>(())
+    /// ```
+    pub fn zeros_of(mut self, masks: Masks) -> Self {
+        self.zeros = Some(Arc::new(masks));
+        self
+    }
+
+    // Fails where an option makes no sense.
+    pub(super) fn check(&self) -> Result<(), AttachError> {
+        if self.pattern == (Pattern::Block { channels: 0 }) {
+            return Err(AttachError::EmptyBlock);
+        }
+        match self.at_least {
+            AtLeast::Share(share) if !(0.0..=1.0).contains(&share) => {
+                Err(AttachError::AtLeast { share })
+            }
+            _ => Ok(()),
+        }
+    }
 }
 
 impl fmt::Debug for Pruning {
@@ -129,6 +209,9 @@ impl fmt::Debug for Pruning {
             .field("scope", &self.scope)
             .field("every", &self.every)
             .field("regrowth", &self.regrowth)
+            .field("at_least", &self.at_least)
+            .field("keeps_zeros", &self.keeps_zeros)
+            .field("frozen", &self.frozen)
             .finish_non_exhaustive()
     }
 }

@@ -8,8 +8,8 @@ use super::edit::Parts;
 use super::elements::{element, native};
 use super::load::Apply;
 use super::weights::host;
-use super::{AttachError, Compression, Layer, LayerSummary};
-use crate::format::{Archive, Dense, Entry, FormatError, Payload, Quantized, Scheme};
+use super::{AttachError, Compression, Layer, LayerSummary, Unfinished};
+use crate::format::{Archive, Dense, Entry, FormatError, Payload, Quantized, Scheme, WeightView};
 
 /// A module with its compressed weights in place, and the same weights packed.
 ///
@@ -38,13 +38,17 @@ pub struct Compressed<M> {
     pub module: M,
     archive: Archive,
     layers: Vec<LayerSummary>,
+    unfinished: Option<Unfinished>,
 }
 
 impl<M: Module> Compressed<M> {
     /// Of a module that carries the compression.
     pub(super) fn of_attached(compression: &Compression, module: M) -> Result<Self, AttachError> {
         let parts = compression.parts(&module)?;
-        let mut packed = Packed::default();
+        let mut packed = Packed {
+            unfinished: compression.unfinished(),
+            ..Packed::default()
+        };
         for (layer, parts) in compression.layers().iter().zip(parts) {
             packed.add(compression, layer, parts, None)?;
         }
@@ -71,6 +75,12 @@ impl<M: Module> Compressed<M> {
         &self.layers
     }
 
+    /// How far pruning got, where that is not as far as its schedule goes: training took fewer steps, or
+    /// [`Compression::step`] was not called after each.
+    pub fn unfinished(&self) -> Option<&Unfinished> {
+        self.unfinished.as_ref()
+    }
+
     /// The packed tensors.
     pub fn archive(&self) -> &Archive {
         &self.archive
@@ -90,8 +100,9 @@ impl<M: Module> Compressed<M> {
 // Layers as they go into the file.
 #[derive(Default)]
 struct Packed {
-    weights: HashMap<String, (usize, Payload)>,
+    weights: HashMap<String, (WeightView, Payload)>,
     layers: Vec<LayerSummary>,
+    unfinished: Option<Unfinished>,
 }
 
 impl Packed {
@@ -104,22 +115,14 @@ impl Packed {
         ready: Option<&mut HashMap<String, TensorData>>,
     ) -> Result<(), AttachError> {
         let values = host(layer, compression.effective(&parts))?;
-        let mut removed = 0;
-        for &value in &values {
-            if !value.is_finite() {
-                return Err(AttachError::NotFinite {
-                    layer: layer.path.clone(),
-                    value,
-                });
-            }
-            removed += usize::from(value == 0.0);
+        if let Some(&value) = values.iter().find(|value| !value.is_finite()) {
+            return Err(AttachError::NotFinite {
+                layer: layer.path.clone(),
+                value,
+            });
         }
-        self.layers.push(LayerSummary {
-            path: layer.path.clone(),
-            weights: values.len(),
-            removed,
-            bits: compression.scheme().map_or(32, |scheme| scheme.bits()),
-        });
+        self.layers
+            .push(compression.summarized(layer, &parts, &values)?);
         if let Some(ready) = ready {
             let dims = layer.view.dims().to_vec();
             let data = TensorData::new(layer.view.from_rows(&values), dims);
@@ -139,8 +142,8 @@ impl Packed {
             }
             _ => Payload::Sparse(values),
         };
-        let entry = (layer.view.output_axis(), payload);
-        self.weights.insert(layer.path.clone(), entry);
+        let packed = (layer.view.clone(), payload);
+        self.weights.insert(layer.path.clone(), packed);
         Ok(())
     }
 
@@ -149,6 +152,7 @@ impl Packed {
             archive: collect(&module, self.weights)?,
             module,
             layers: self.layers,
+            unfinished: self.unfinished,
         })
     }
 }
@@ -201,7 +205,7 @@ pub fn archive<M: Module>(module: &M) -> Result<Archive, AttachError> {
 // The module's tensors, those of `weights` as given there.
 fn collect<M: Module>(
     module: &M,
-    weights: HashMap<String, (usize, Payload)>,
+    weights: HashMap<String, (WeightView, Payload)>,
 ) -> Result<Archive, AttachError> {
     let mut collect = Collect {
         path: Vec::new(),
@@ -220,7 +224,7 @@ fn collect<M: Module>(
 
 struct Collect {
     path: Vec<String>,
-    weights: HashMap<String, (usize, Payload)>,
+    weights: HashMap<String, (WeightView, Payload)>,
     entries: Vec<Entry>,
     error: Option<AttachError>,
 }
@@ -228,8 +232,11 @@ struct Collect {
 impl Collect {
     fn push(&mut self, dims: Vec<usize>, data: impl FnOnce() -> Result<TensorData, String>) {
         let path = self.path.join(".");
-        let (output_axis, payload) = match self.weights.remove(&path) {
-            Some(known) => known,
+        let (output_axis, groups, payload) = match self.weights.remove(&path) {
+            Some((view, payload)) => match view.output_axis() {
+                0 => (0, 1, payload),
+                axis => (axis, view.groups(), payload),
+            },
             None => {
                 let dense = data().and_then(|data| {
                     let element = element(data.dtype())
@@ -240,7 +247,7 @@ impl Collect {
                     })
                 });
                 match dense {
-                    Ok(dense) => (0, Payload::Dense(dense)),
+                    Ok(dense) => (0, 1, Payload::Dense(dense)),
                     Err(what) => {
                         let error = FormatError::tensor(&path, what);
                         self.error.get_or_insert(error.into());
@@ -253,6 +260,7 @@ impl Collect {
             path,
             dims,
             output_axis,
+            groups,
             payload,
         });
     }

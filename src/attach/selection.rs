@@ -1,7 +1,10 @@
+use std::collections::BTreeMap;
+
 use regex::Regex;
 use serde::{Deserialize, Serialize};
 
 use super::{AttachError, Layer};
+use crate::format::WeightView;
 
 /// Which parameters are compressed.
 ///
@@ -21,6 +24,8 @@ use super::{AttachError, Layer};
 pub struct Selection {
     only: Vec<String>,
     except: Vec<String>,
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    groups: BTreeMap<String, usize>,
 }
 
 impl Selection {
@@ -28,7 +33,7 @@ impl Selection {
     pub fn only<S: Into<String>>(patterns: impl IntoIterator<Item = S>) -> Self {
         Self {
             only: patterns.into_iter().map(Into::into).collect(),
-            except: Vec::new(),
+            ..Self::default()
         }
     }
 
@@ -38,9 +43,25 @@ impl Selection {
         self
     }
 
+    /// States the groups of the transposed convolutions that this pattern matches, for modules that do
+    /// not show them: neither by a bias nor in what they print by `Debug`.
+    /// [`Graph::groups`](crate::graph::Graph::groups) has those of a captured graph.
+    ///
+    /// ```
+    /// use burn_compress::attach::Selection;
+    /// let selection = Selection::default().groups("decoder.up", 4);
+    /// # let _ = selection;
+    /// ```
+    pub fn groups(mut self, pattern: impl Into<String>, groups: usize) -> Self {
+        self.groups.insert(pattern.into(), groups);
+        self
+    }
+
     /// The selected ones of these parameters, in order. Fails where a pattern is malformed or
-    /// matches nothing, and where nothing is left.
+    /// matches nothing, where nothing is left, and where the groups of a selected transposed
+    /// convolution are not known or contradict what is stated.
     pub fn select(&self, layers: &[Layer]) -> Result<Vec<Layer>, AttachError> {
+        let layers = &self.with_groups(layers)?[..];
         let only = compile(&self.only, layers)?;
         let except = compile(&self.except, layers)?;
         let selected: Vec<Layer> = layers
@@ -52,10 +73,43 @@ impl Selection {
             .filter(|layer| !except.iter().any(|pattern| pattern.matches(layer)))
             .cloned()
             .collect();
+        if let Some(layer) = selected.iter().find(|layer| !layer.groups_known) {
+            return Err(AttachError::Groups {
+                layer: layer.path.clone(),
+                what: "they cannot be seen, for it has no bias and prints none".into(),
+            });
+        }
         match selected.is_empty() {
             true => Err(AttachError::NothingSelected),
             false => Ok(selected),
         }
+    }
+
+    // The layers, with what is stated of their groups.
+    fn with_groups(&self, layers: &[Layer]) -> Result<Vec<Layer>, AttachError> {
+        let mut layers = layers.to_vec();
+        for (text, &groups) in &self.groups {
+            let patterns = compile(std::slice::from_ref(text), &layers)?;
+            let matched = |layer: &&mut Layer| patterns.iter().any(|p| p.matches(layer));
+            for layer in layers.iter_mut().filter(matched) {
+                let wrong = |what: String| AttachError::Groups {
+                    layer: layer.path.clone(),
+                    what,
+                };
+                let view = &layer.view;
+                if view.output_axis() == 0 || view.dims().len() < 3 {
+                    return Err(wrong("it is no transposed convolution".into()));
+                }
+                if layer.groups_known && view.groups() != groups {
+                    let known = view.groups();
+                    return Err(wrong(format!("{groups} were stated, it has {known}")));
+                }
+                let stated = WeightView::grouped(view.dims().to_vec(), 1, groups);
+                layer.view = stated.map_err(|error| wrong(error.to_string()))?;
+                layer.groups_known = true;
+            }
+        }
+        Ok(layers)
     }
 }
 

@@ -23,6 +23,38 @@ pub struct LayerSummary {
     pub removed: usize,
     /// Bits of a code; 32 where the layer is not quantized.
     pub bits: u32,
+    /// Whether pruning left it out, for it requires no gradient.
+    pub frozen: bool,
+    /// Whether pruning left it no more weights than [`Pruning::at_least`](super::Pruning::at_least)
+    /// keeps: without the guard, it might have lost all.
+    pub guarded: bool,
+}
+
+/// A pruning that did not go as far as its schedule.
+///
+/// ```
+/// use burn::{nn::LinearConfig, tensor::Device};
+/// use burn_compress::{attach::{Plan, Pruning}, schedule::Curve};
+/// let model = LinearConfig::new(8, 2).init(&Device::default());
+/// let schedule = Curve::Linear { from: 0.0, to: 0.5, start: 0, end: 100 };
+/// let (model, compression) = Plan::new().prune(Pruning::along(schedule)).attach(model)?;
+/// let compressed = compression.finish(model)?; // `step` was never called
+/// let unfinished = compressed.unfinished().unwrap();
+/// assert_eq!((unfinished.step, unfinished.end), (0, Some(100)));
+/// assert_eq!((unfinished.level, unfinished.target), (0.0, Some(0.5)));
+/// # Ok::<(), burn_compress::attach::AttachError>(())
+/// ```
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[non_exhaustive]
+pub struct Unfinished {
+    /// Steps that were taken: calls of [`Compression::step`](super::Compression::step).
+    pub step: usize,
+    /// The step at which the schedule ends, if it has an end.
+    pub end: Option<usize>,
+    /// The level that was reached.
+    pub level: f64,
+    /// The level at the schedule's end, if it has one.
+    pub target: Option<f64>,
 }
 
 /// What of a compression is not in the module's own record: saved with it, it lets training go on

@@ -26,45 +26,28 @@ pub fn weights<M: Module>(module: &M, layers: &[Layer]) -> Result<Vec<Vec<f32>>,
         .collect()
 }
 
-pub(super) fn check_weights(
-    layer: &Layer,
-    rows: &Tensor<2>,
-    pruned_before: bool,
-) -> Result<(), AttachError> {
-    let path = || layer.path.clone();
+// Fails where there is no weight, or one that is not finite.
+pub(super) fn check_weights(layer: &Layer, rows: &Tensor<2>) -> Result<(), AttachError> {
     if layer.view.is_empty() {
         return Err(AttachError::EmptyLayer {
-            layer: path(),
+            layer: layer.path.clone(),
             dims: layer.view.dims().to_vec(),
         });
     }
     let count = layer.view.len();
     let flat = rows.clone().reshape([count]);
-    let mut first = None;
-    let mut constant = count > 1;
     // Piece by piece: new memory for all of a large layer takes longer than the check.
     for start in (0..count).step_by(PIECE) {
         let piece = flat.clone().narrow(0, start, PIECE.min(count - start));
-        for value in host(layer, piece)? {
-            if !value.is_finite() {
-                return Err(AttachError::NotFinite {
-                    layer: path(),
-                    value,
-                });
-            }
-            constant &= value == *first.get_or_insert(value);
-        }
-    }
-    match first {
-        // Pruning under one threshold may have emptied a layer of small weights.
-        Some(value) if constant && !(pruned_before && value == 0.0) => {
-            Err(AttachError::ConstantLayer {
-                layer: path(),
+        let values = host(layer, piece)?;
+        if let Some(&value) = values.iter().find(|value| !value.is_finite()) {
+            return Err(AttachError::NotFinite {
+                layer: layer.path.clone(),
                 value,
-            })
+            });
         }
-        _ => Ok(()),
     }
+    Ok(())
 }
 
 // A layer's values in the processor's memory.
@@ -72,10 +55,17 @@ pub(super) fn host<const D: usize>(
     layer: &Layer,
     tensor: Tensor<D>,
 ) -> Result<Vec<f32>, AttachError> {
+    host_of(&layer.path, tensor)
+}
+
+pub(super) fn host_of<const D: usize>(
+    path: &str,
+    tensor: Tensor<D>,
+) -> Result<Vec<f32>, AttachError> {
     tensor
         .try_into_vec_as::<f32>()
         .map_err(|error| AttachError::Device {
-            layer: layer.path.clone(),
+            layer: path.to_string(),
             reason: error.to_string(),
         })
 }

@@ -19,6 +19,7 @@ use super::{Container, Entry, FormatError, Opened, container};
 ///         path: "fc.weight".into(),
 ///         dims: vec![1, 4],
 ///         output_axis: 0,
+///         groups: 1,
 ///         payload: Payload::Sparse(vec![0.0, 0.0, 2.5, 0.0]),
 ///     }],
 /// };

@@ -5,6 +5,7 @@ use serde::{Deserialize, Serialize};
 
 use super::elements::{dtype, element, from_le_bytes, to_le_bytes};
 use super::opened::Pieces;
+use super::view::{is_one, one};
 use super::{
     Dense, Entry, FormatError, Part, Payload, Quantized, Scheme, WeightView, coded, version1,
 };
@@ -16,6 +17,8 @@ pub(crate) struct Description {
     path: String,
     dims: Vec<usize>,
     output_axis: usize,
+    #[serde(default = "one", skip_serializing_if = "is_one")]
+    groups: usize,
     encoding: Encoding,
 }
 
@@ -82,6 +85,7 @@ impl Entry {
             path: self.path.clone(),
             dims: self.dims.clone(),
             output_axis: self.output_axis,
+            groups: self.groups,
             encoding,
         })
     }
@@ -93,6 +97,7 @@ impl Entry {
             path: tensor.path,
             dims: tensor.dims,
             output_axis: tensor.output_axis,
+            groups: tensor.groups,
             payload: Payload::Sparse(Vec::new()),
         };
         entry.payload = match tensor.encoding {

@@ -8,6 +8,7 @@ use super::{ElementType, FormatError, Payload, WeightView};
 ///     path: "conv1.weight".into(),
 ///     dims: vec![2, 2],
 ///     output_axis: 0,
+///     groups: 1,
 ///     payload: Payload::Sparse(vec![0.0, 1.0, 0.0, 0.0]),
 /// };
 /// assert_eq!(entry.view()?.rows(), 2);
@@ -24,15 +25,18 @@ pub struct Entry {
     pub dims: Vec<usize>,
     /// Axis of the output channel, 0 or 1; 0 where nothing is compressed.
     pub output_axis: usize,
+    /// Groups of a transposed convolution; 1 of anything else, for its rows do not depend on them.
+    pub groups: usize,
     /// The content.
     pub payload: Payload,
 }
 
 impl Entry {
     /// The tensor as a matrix of output channels. Fails with [`FormatError::Tensor`] where its
-    /// dimensions have no such axis.
+    /// dimensions have no such axis or no such groups.
     pub fn view(&self) -> Result<WeightView, FormatError> {
-        WeightView::new(self.dims.clone(), self.output_axis).map_err(|error| self.wrong(error))
+        let view = WeightView::grouped(self.dims.clone(), self.output_axis, self.groups);
+        view.map_err(|error| self.wrong(error))
     }
 
     /// Whether the content fits the dimensions. Fails with [`FormatError::Tensor`] where it does not.

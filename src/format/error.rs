@@ -51,6 +51,14 @@ pub enum FormatError {
         /// The axis asked for.
         output_axis: usize,
     },
+    /// Groups of channels that do not fit a weight.
+    #[error("{groups} groups do not divide the {} channels of a weight of {dims:?}: give a divisor", dims.first().unwrap_or(&0))]
+    Groups {
+        /// The dimensions.
+        dims: Vec<usize>,
+        /// The groups asked for.
+        groups: usize,
+    },
     /// The group size of a scheme does not divide the rows of a weight.
     #[error(
         "groups of {group} do not divide rows of {columns} weights: choose a divisor of {columns}, or one scale per channel"

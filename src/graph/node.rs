@@ -1,6 +1,9 @@
+use std::collections::BTreeMap;
+
 use serde::{Deserialize, Serialize};
 
 use super::{GraphError, Op, Unary};
+use crate::format::WeightView;
 
 /// The length of an axis.
 ///
@@ -198,6 +201,15 @@ impl Parameter {
             _ => self.dims.clone(),
         }
     }
+
+    /// Where the channels of a product lie in it, as the module holds it; none where it is no weight.
+    pub(crate) fn layout(&self, op: &Op) -> Option<WeightView> {
+        let read = op.weight_layout(&self.read_dims())?;
+        match self.transposed {
+            true => WeightView::new(self.dims.clone(), 1 - read.output_axis()).ok(),
+            false => Some(read),
+        }
+    }
 }
 
 /// A tensor that the forward pass made itself.
@@ -246,6 +258,30 @@ impl Graph {
     /// The parameters that it uses.
     pub fn parameters(&self) -> &[Parameter] {
         &self.parameters
+    }
+
+    /// The groups of each transposed convolution whose weight is a parameter, by that parameter's path:
+    /// what [`Selection::groups`](crate::attach::Selection::groups) takes where a module does not show
+    /// them.
+    ///
+    /// ```
+    /// use burn::{nn::conv::{ConvTranspose1d, ConvTranspose1dConfig}, tensor::{Device, Tensor}};
+    /// use burn_compress::graph::Graph;
+    /// let model = ConvTranspose1dConfig::new([4, 6], 2).with_groups(2).init(&Device::default());
+    /// let forward = |model: &ConvTranspose1d, x: Tensor<3>| model.forward(x);
+    /// let graph = Graph::capture(&model, [1, 4, 5], forward)?;
+    /// assert_eq!(graph.groups()["weight"], 2);
+    /// # Ok::<(), burn_compress::graph::GraphError>(())
+    /// ```
+    pub fn groups(&self) -> BTreeMap<String, usize> {
+        let nodes = self.nodes.iter();
+        let groups = nodes.filter_map(|node| match (&node.op, node.inputs.get(1)) {
+            (Op::TransposedConvolution { groups, .. }, Some(Value::Parameter(index))) => {
+                Some((self.parameters[*index].path.clone(), *groups))
+            }
+            _ => None,
+        });
+        groups.collect()
     }
 
     /// The constants that it uses.

@@ -1,6 +1,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::{FloatOp, Unary};
+use crate::format::WeightView;
 
 /// Where the windows of a convolution or a pooling lie. In one dimension the first axis has length 1:
 /// kernel, stride and dilation 1, no padding.
@@ -255,13 +256,16 @@ impl Op {
         }
     }
 
-    /// The axis of the output channels in the weight of a product that has one; of a transposed
-    /// convolution, those of a group.
-    pub(crate) fn weight_axis(&self) -> usize {
-        match self {
-            Self::Convolution { .. } => 0,
-            _ => 1,
-        }
+    /// Where the channels lie in the weight of a product that has one, of these dimensions. None of
+    /// another operation, and where the weight does not fit.
+    pub(crate) fn weight_layout(&self, dims: &[usize]) -> Option<WeightView> {
+        let (output_axis, groups) = match self {
+            Self::Convolution { groups, .. } => (0, *groups),
+            Self::TransposedConvolution { groups, .. } => (1, *groups),
+            Self::Linear => (1, 1),
+            _ => return None,
+        };
+        WeightView::grouped(dims.to_vec(), output_axis, groups).ok()
     }
 
     /// Whether its second operand is a weight: a product, but not of two activations.

@@ -1,11 +1,15 @@
 //! Which weights go: a criterion ([`Pruner`]) gives each weight a score, a [`Pattern`] says which weights
-//! go together, and a [`Scope`] among which weights the lowest scores are removed.
+//! go together, a [`Scope`] among which weights the lowest scores are removed, and [`AtLeast`] how many each
+//! layer keeps.
 
+mod at_least;
 mod criterion;
 mod lowest;
 mod pattern;
 
+pub use at_least::AtLeast;
 pub use criterion::{Magnitude, Pruner, Random, Weight};
+pub(crate) use lowest::lowest_of_each_on_device;
 pub use lowest::{lowest, lowest_on_device};
 pub use pattern::Pattern;
 

@@ -92,13 +92,29 @@ impl Pattern {
         Tensor::cat(lined_up.collect(), 0)
     }
 
-    /// The mask, `[out, in * kernel]`, of what is marked in block order. A block that is marked in part
-    /// is removed where that is more than half of it; at exactly half, where `half_goes`.
+    /// Where a mask, `[out, in * kernel]`, covers whole blocks, in block order.
+    pub(crate) fn line_up_whole(self, mask: Tensor<2, Bool>, view: &WeightView) -> Tensor<1, Bool> {
+        // The mean of zeros and ones is one of ones alone.
+        let share = self.line_up(mask.float(), view);
+        let longest = self.longest(view) as f64;
+        share.greater_elem(1.0 - 0.5 / longest)
+    }
+
+    /// The most weights that go together.
+    pub(crate) fn longest(self, view: &WeightView) -> usize {
+        match self {
+            Self::Unstructured => 1,
+            Self::Block { channels } => channels.min(view.columns() / view.taps().max(1)).max(1),
+        }
+    }
+
+    /// The mask, `[out, in * kernel]`, of what is marked in block order: of the blocks of which at least
+    /// so many weights are marked, of a block of a given length.
     pub(crate) fn whole(
         self,
         marked: Tensor<1, Bool>,
         view: &WeightView,
-        half_goes: bool,
+        least: impl Fn(usize) -> usize,
     ) -> Tensor<2, Bool> {
         let Self::Block { channels } = self else {
             return marked.reshape([view.rows(), view.columns()]);
@@ -110,8 +126,8 @@ impl Pattern {
                 .clone()
                 .narrow(0, run.start * rows * taps, weights)
                 .reshape([rows * run.blocks, taps, run.length]);
-            let least = run.length / 2 + usize::from(!half_goes || run.length % 2 == 1);
-            let removed = marked.int().sum_dim(2).greater_equal_elem(least as i64);
+            let least = least(run.length) as i64;
+            let removed = marked.int().sum_dim(2).greater_equal_elem(least);
             removed
                 .swap_dims(1, 2)
                 .expand([rows * run.blocks, run.length, taps])

@@ -1,6 +1,6 @@
 use super::{Criterion, Ranges, Recipe, RecipeError};
 use crate::graph::Calibrator;
-use crate::prune::Pattern;
+use crate::prune::{AtLeast, Pattern};
 use crate::report::Stage;
 
 impl Recipe {
@@ -85,6 +85,11 @@ impl Recipe {
             )?;
             let every = prune.every as f64;
             value("prune.every", every, every > 0.0, "give 1 or more steps")?;
+            if let AtLeast::Share(share) = prune.at_least {
+                let fits = (0.0..=1.0).contains(&share);
+                let expected = "give a share from 0 to 1";
+                value("prune.at_least.share", share, fits, expected)?;
+            }
             let patterns = &prune.patterns;
             let count = patterns.len() as f64;
             value(

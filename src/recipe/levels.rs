@@ -4,7 +4,7 @@ use super::{Criterion, Ramp, Ranges};
 use crate::attach::Regrowth;
 use crate::format::{Granularity, Mapping};
 use crate::graph::{Calibrator, Fallback};
-use crate::prune::{Pattern, Scope};
+use crate::prune::{AtLeast, Pattern, Scope};
 
 /// The search for the highest sparsity that keeps the budget, by a steered threshold.
 ///
@@ -64,6 +64,12 @@ pub struct PruneLevels {
     pub ramp_share: f64,
     /// Masks move at every n-th step; at least 1.
     pub every: usize,
+    /// How many weights each layer keeps, whatever the others are; a share lies from 0 to 1.
+    pub at_least: AtLeast,
+    /// Whether weights that are zero already stay so.
+    pub keep_zeros: bool,
+    /// Whether parameters that require no gradient are pruned, too.
+    pub prune_frozen: bool,
     /// Also searches for the highest level that keeps the budget.
     pub steer: Option<Steer>,
 }
@@ -79,6 +85,9 @@ impl Default for PruneLevels {
             ramp: Ramp::default(),
             ramp_share: 0.5,
             every: 10,
+            at_least: AtLeast::default(),
+            keep_zeros: true,
+            prune_frozen: false,
             steer: None,
         }
     }

@@ -71,6 +71,8 @@ impl Yardstick {
             weights: weights.len(),
             removed: weights.iter().filter(|weight| **weight == 0.0).count(),
             bits: 32,
+            frozen: false,
+            guarded: false,
         });
         Ok(Candidate {
             module: module.valid(),

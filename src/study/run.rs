@@ -328,6 +328,9 @@ where
                 ramp,
                 ramp_share,
                 every,
+                at_least,
+                keep_zeros,
+                prune_frozen,
                 ..
             } = self.recipe.prune.clone().unwrap_or_default();
             let pruning = match steps {
@@ -341,6 +344,8 @@ where
             };
             let pruning = pruning.by_shared(self.criterion.clone());
             let pruning = pruning.pattern(cell.pattern).scope(scope);
+            let pruning = pruning.at_least(at_least).keep_zeros(keep_zeros);
+            let pruning = pruning.prune_frozen(prune_frozen);
             plan = plan.prune(pruning.regrowth(regrowth).every(every));
         }
         if cell.bits < 32 {

@@ -30,6 +30,7 @@ pub fn entry(path: &str, dims: &[usize], payload: Payload) -> Entry {
         path: path.into(),
         dims: dims.to_vec(),
         output_axis: 0,
+        groups: 1,
         payload,
     }
 }
@@ -116,6 +117,7 @@ fn entries() -> impl Strategy<Value = Entry> {
             path: String::new(),
             dims,
             output_axis,
+            groups: 1,
             payload: payload(kind, view, scheme, noise),
         }
     })

@@ -379,20 +379,15 @@ fn is_about(error: &AttachError, path: &str) -> bool {
 }
 
 #[test]
-fn a_constant_layer_is_refused_by_name_and_value() {
+fn a_constant_layer_is_pruned_like_any_other() {
     for value in [0.25, 0.0] {
-        let error = Plan::new()
-            .prune(Pruning::to(0.5))
-            .apply(with_head(|_| value))
-            .unwrap_err();
-        let AttachError::ConstantLayer {
-            layer,
-            value: found,
-        } = error
-        else {
-            panic!("{error}");
-        };
-        assert_eq!((layer.as_str(), found), ("head.weight", value));
+        let pruning = Pruning::to(0.5).scope(Scope::Layer);
+        let pruned = Plan::new().prune(pruning).apply(with_head(|_| value));
+        let pruned = pruned.unwrap();
+        let head = pruned.layers().iter().find(|l| l.path == "head.weight");
+        let head = head.unwrap();
+        let left = if value == 0.0 { 0 } else { head.weights / 2 };
+        assert_eq!(head.weights - head.removed, left, "{value}");
     }
 }
 

@@ -8,7 +8,7 @@ use burn::optim::{AdamConfig, ModuleOptimizer, SgdConfig};
 use burn::tensor::{Tensor, TensorData};
 use burn_compress::attach::{AttachError, Plan, Pruning, Quantization, Regrowth, load};
 use burn_compress::format::Scheme;
-use burn_compress::prune::{Pattern, Random, Scope, share_of};
+use burn_compress::prune::{AtLeast, Pattern, Random, Scope, share_of};
 use burn_compress::schedule::Curve;
 use burn_compress::train::Checkpoint;
 use proptest::prelude::*;
@@ -153,7 +153,11 @@ proptest! {
     ) {
         let two = Two::new([inputs, filters, kernel, features], steps);
         let scope = if layer { Scope::Layer } else { Scope::Global };
-        let pruning = |pruning: Pruning| pruning.scope(scope).pattern(block(size));
+        // Neither zeros nor a rest of each layer count here.
+        let pruning = |pruning: Pruning| {
+            let pruning = pruning.keep_zeros(false).at_least(AtLeast::Weights(0));
+            pruning.scope(scope).pattern(block(size))
+        };
         let at_once = Plan::new().prune(pruning(Pruning::to(level)));
         let (first, _) = at_once.attach(two.valid()).unwrap();
         // Scores are those of before: frozen masks clear what they remove.
@@ -229,8 +233,9 @@ fn equal_blocks_go_in_their_order_whole_ones_before_short_ones() {
         let values = vec![(0, 0.0), (1, level), (9, level)];
         let later = Pruning::along(Curve::Steps { values });
         for pruning in [at_once, later] {
-            let plan = Plan::new().prune(pruning.pattern(block(2)));
-            let (linear, mut compression) = plan.attach(linear(ones)).unwrap();
+            let pruning = pruning.pattern(block(2)).at_least(AtLeast::Weights(0));
+            let (linear, mut compression) =
+                Plan::new().prune(pruning).attach(linear(ones)).unwrap();
             let linear = compression.step(linear).unwrap();
             let mask = look("weight", &linear.weight, 1).removed.unwrap();
             let mask = mask.iter().map(|gone| if *gone { 'x' } else { ' ' });

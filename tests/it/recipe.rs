@@ -3,7 +3,7 @@
 use burn_compress::attach::{Regrowth, Selection};
 use burn_compress::format::{FormatError, Granularity, Mapping};
 use burn_compress::graph::Fallback;
-use burn_compress::prune::{Pattern, Scope};
+use burn_compress::prune::{AtLeast, Pattern, Scope};
 use burn_compress::recipe::{
     ActivationLevels, Criterion, PruneLevels, QuantizeLevels, Ramp, Ranges, Recipe, RecipeError,
     Steer,
@@ -52,9 +52,22 @@ fn prunings() -> impl Strategy<Value = PruneLevels> {
     ];
     let patterns = prop::collection::btree_set(pattern, 1..4);
     let criterion = (criterion, patterns);
-    let rest = (any::<bool>(), any::<bool>(), 0.0..=1.0f64, 1usize..100);
+    let at_least = prop_oneof![
+        (0.0..=1.0f64).prop_map(AtLeast::Share),
+        (0usize..1000).prop_map(AtLeast::Weights),
+    ];
+    let spared = (at_least, any::<bool>(), any::<bool>());
+    let rest = (
+        any::<bool>(),
+        any::<bool>(),
+        0.0..=1.0f64,
+        1usize..100,
+        spared,
+    );
     (rising(), criterion, prop::option::of(steer), ramp, rest).prop_map(
-        |(levels, (criterion, patterns), steer, ramp, (layer, never, ramp_share, every))| {
+        |(levels, (criterion, patterns), steer, ramp, rest)| {
+            let (layer, never, ramp_share, every, spared) = rest;
+            let (at_least, keep_zeros, prune_frozen) = spared;
             PruneLevels {
                 levels,
                 criterion,
@@ -68,6 +81,9 @@ fn prunings() -> impl Strategy<Value = PruneLevels> {
                 ramp,
                 ramp_share,
                 every,
+                at_least,
+                keep_zeros,
+                prune_frozen,
                 steer,
             }
         },
@@ -348,6 +364,14 @@ fn numbers_that_make_no_sense_are_refused_by_name() {
         ("ramp_share", prune(|prune| prune.ramp_share = 1.1)),
         ("ramp_share", prune(|prune| prune.ramp_share = f64::NAN)),
         ("prune.every", prune(|prune| prune.every = 0)),
+        (
+            "prune.at_least.share",
+            prune(|prune| prune.at_least = AtLeast::Share(1.01)),
+        ),
+        (
+            "prune.at_least.share",
+            prune(|prune| prune.at_least = AtLeast::Share(f64::NAN)),
+        ),
         (
             "criterion",
             prune(|prune| prune.criterion = Criterion::Custom(String::new())),

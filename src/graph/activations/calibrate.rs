@@ -44,7 +44,8 @@ pub struct Calibration {
 
 impl Calibration {
     /// Places quantizers in a graph of this module, which carries this compression. Fails where the
-    /// module is not the one that the graph was captured of.
+    /// module is not the one that the graph was captured of, and where a transposed convolution was
+    /// compressed in another number of groups than it computes in.
     pub fn new<M: Module>(
         graph: Graph,
         module: &M,
@@ -53,9 +54,10 @@ impl Calibration {
     ) -> Result<Self, GraphError> {
         let attached = Attached::of(compression);
         weights(&graph, module, &attached, |_| false)?;
+        same_groups(&graph, &attached)?;
         let placement = Placement::new(
             graph,
-            |path, output_axis| attached.has_codes(path, output_axis),
+            |path, layout| attached.has_codes(path, layout),
             activations.scheme,
             activations.input_scheme()?,
         );
@@ -142,6 +144,26 @@ impl Calibration {
         }
         Ok(Quantized::new(module, setting, &scales))
     }
+}
+
+// Whether the weights of transposed convolutions were compressed in the groups that the pass has.
+fn same_groups(graph: &Graph, attached: &Attached) -> Result<(), GraphError> {
+    for (path, groups) in graph.groups() {
+        let Some(view) = attached.view(&path) else {
+            continue;
+        };
+        if view.output_axis() == 1 && view.groups() != groups {
+            let compressed = view.groups();
+            return Err(GraphError::Parameter {
+                path,
+                what: format!(
+                    "it was compressed in {compressed} groups, and the pass has {groups}: state them \
+                     with `Selection::groups`"
+                ),
+            });
+        }
+    }
+    Ok(())
 }
 
 // Shows a tensor to an observer; the error says what is wrong with it.

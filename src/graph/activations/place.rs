@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::super::{Binary, Graph, Node, Op, Value};
-use crate::format::Scheme;
+use crate::format::{Scheme, WeightView};
 
 /// How a node computes in the quantized graph.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -67,23 +67,20 @@ pub(crate) struct Placement {
 }
 
 impl Placement {
-    /// `quantized` tells whether a parameter has codes for a product whose output channels lie along
-    /// this axis of it, as the module holds it; `scheme` and `input_scheme` are those of activations and
+    /// `quantized` tells whether a parameter has codes for a product whose channels lie so in it, as the
+    /// module holds it; `scheme` and `input_scheme` are those of activations and
     /// of the graph's input.
     pub fn new(
         graph: Graph,
-        quantized: impl Fn(&str, usize) -> bool,
+        quantized: impl Fn(&str, &WeightView) -> bool,
         scheme: Scheme,
         input_scheme: Scheme,
     ) -> Self {
         let only_summed = only_summed(&graph);
         let weight = |op: &Op, index: usize| {
             let parameter = &graph.parameters[index];
-            let axis = match parameter.transposed {
-                true => 1 - op.weight_axis(),
-                false => op.weight_axis(),
-            };
-            only_summed[index] && quantized(&parameter.path, axis)
+            let layout = parameter.layout(op);
+            only_summed[index] && layout.is_some_and(|layout| quantized(&parameter.path, &layout))
         };
         let depend = graph.depend_on_input();
         let fixed = |value: Value| matches!(value, Value::Node(index) if !depend[index]);

@@ -1,5 +1,6 @@
 //! What a model must hold to, so that running it cannot fail but for memory.
 
+use crate::format::WeightView;
 use crate::graph::{Dim, FloatOp, GraphError, Op, Unary, Value};
 
 use super::shape::{self, MAX_ELEMENTS};
@@ -235,11 +236,12 @@ fn reach(model: &IntegerModel, step: &Step) -> Result<u64> {
     let spatial = |rank| shape::spatial(&model.dims(step.inputs[0]), rank);
     let output = |rank| shape::spatial(&step.dims, rank);
     let terms = match &step.op {
-        IntegerOp::Convolution { weights, .. } => heaviest(weights, 0, 1, code(0)),
-        IntegerOp::Linear { weights, .. } => heaviest(weights, 1, 1, code(0)),
-        IntegerOp::TransposedConvolution {
-            weights, groups, ..
-        } => heaviest(weights, 1, *groups, code(0)),
+        IntegerOp::Convolution { weights, .. }
+        | IntegerOp::Linear { weights, .. }
+        | IntegerOp::TransposedConvolution { weights, .. } => {
+            let layout = step.op.shape().0.weight_layout(&weights.dims);
+            heaviest(weights, &layout.ok_or("no weights")?, code(0))
+        }
         IntegerOp::MatMul { .. } => {
             let inner = model.dims(step.inputs[0]).last().map_or(1, |dim| dim.at(1));
             (inner as u64).saturating_mul(code(1))
@@ -291,48 +293,30 @@ fn within(codes: &Codes) -> Result<()> {
 }
 
 /// The greatest sum of absolute weights of an output channel, or more than that where even so no sum of
-/// products with codes up to `code` leaves 32 bits. Output channels lie on an axis; where that is the
-/// second, the first is in groups.
-fn heaviest(weights: &Weights, axis: usize, groups: usize, code: u64) -> u64 {
+/// products with codes up to `code` leaves 32 bits.
+fn heaviest(weights: &Weights, layout: &WeightView, code: u64) -> u64 {
     // If all weights were the greatest, which takes no look at them.
-    let inputs = weights.codes.len() / weights.dims[axis].max(1);
     let greatest = match weights.codes {
         Codes::I8(_) => i8::MIN.unsigned_abs().into(),
         Codes::I16(_) => i16::MIN.unsigned_abs().into(),
         Codes::I32(_) => u64::from(i32::MIN.unsigned_abs()),
     };
-    let most = (inputs as u64).saturating_mul(greatest);
+    let most = (layout.columns() as u64).saturating_mul(greatest);
     if most.saturating_mul(code) <= i32::MAX as u64 {
         return most;
     }
-    let shape = (&weights.dims[..], axis, groups);
     match &weights.codes {
-        Codes::I8(codes) => heaviest_of(codes, shape, |code| code.unsigned_abs().into()),
-        Codes::I16(codes) => heaviest_of(codes, shape, |code| code.unsigned_abs().into()),
-        Codes::I32(codes) => heaviest_of(codes, shape, |code| code.unsigned_abs().into()),
+        Codes::I8(codes) => heaviest_of(codes, layout, |code| code.unsigned_abs().into()),
+        Codes::I16(codes) => heaviest_of(codes, layout, |code| code.unsigned_abs().into()),
+        Codes::I32(codes) => heaviest_of(codes, layout, |code| code.unsigned_abs().into()),
     }
 }
 
-fn heaviest_of<T: Copy>(
-    codes: &[T],
-    (dims, axis, groups): (&[usize], usize, usize),
-    absolute: impl Fn(T) -> u64,
-) -> u64 {
-    let rows = dims[axis];
-    let inner: usize = dims[axis + 1..].iter().product();
-    let mut sums = vec![0u64; rows * groups];
-    // All that share a group, one after the other.
-    let in_group = dims[0] / groups * rows * inner;
-    let length = if groups > 1 { in_group } else { codes.len() };
-    for (sums, codes) in sums
-        .chunks_mut(rows.max(1))
-        .zip(codes.chunks(length.max(1)))
-    {
-        for codes in codes.chunks((rows * inner).max(1)) {
-            for (total, codes) in sums.iter_mut().zip(codes.chunks(inner.max(1))) {
-                *total += codes.iter().copied().map(&absolute).sum::<u64>();
-            }
-        }
+fn heaviest_of<T: Copy>(codes: &[T], layout: &WeightView, absolute: impl Fn(T) -> u64) -> u64 {
+    let mut sums = vec![0u64; layout.rows()];
+    for (kernel, codes) in codes.chunks(layout.taps().max(1)).enumerate() {
+        let sum: u64 = codes.iter().copied().map(&absolute).sum();
+        sums[layout.channels(kernel).1] += sum;
     }
     sums.into_iter().max().unwrap_or(0)
 }

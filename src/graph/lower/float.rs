@@ -4,9 +4,10 @@ use burn::module::Module;
 
 use super::steps::{FloatEpilogue, Steps};
 use crate::attach::Attached;
+use crate::format::WeightView;
 use crate::graph::integer::IntegerModel;
 use crate::graph::simulate::weights;
-use crate::graph::{Binary, Constant, Graph, GraphError, Node, Norm, Op, Value};
+use crate::graph::{Binary, Constant, Graph, GraphError, Node, Norm, Value};
 
 impl Graph {
     /// The graph with the numbers of a module, in floats throughout: a model that runs without Burn. A
@@ -87,7 +88,9 @@ impl Lowering<'_> {
                 inputs.push(self.value(*input));
                 let (factor, shift) = self.folded(norm, bias.as_deref());
                 let weight = self.held(*weight);
-                let values = scaled(&node.op, weight, &factor);
+                let layout = node.op.weight_layout(&weight.dims);
+                let layout = layout.unwrap_or_else(|| unreachable!("norms follow weights"));
+                let values = scaled(weight, &layout, &factor);
                 let dims = weight.dims.clone();
                 let values = finite(values, &node.layer)?;
                 inputs.push(self.steps.constant(dims, values));
@@ -146,22 +149,15 @@ impl Lowering<'_> {
 }
 
 // Weights times the factor of their output channel. Zeros stay zeros, without a sign.
-fn scaled(op: &Op, weight: &Constant, factor: &[f64]) -> Vec<f32> {
-    let dims = &weight.dims;
-    let from_axis = |axis: usize| dims[axis..].iter().product::<usize>();
-    let channel = |index: usize| match op {
-        Op::Convolution { .. } => index / from_axis(1),
-        // `[in, out / groups, kernel…]`
-        Op::TransposedConvolution { groups, .. } => {
-            let group = index / from_axis(1) / (dims[0] / groups);
-            group * dims[1] + index / from_axis(2) % dims[1]
-        }
-        _ => index % dims[1],
-    };
-    let values = weight.values.iter().enumerate();
-    values
-        .map(|(index, &value)| (f64::from(value) * factor[channel(index)]) as f32 + 0.0)
-        .collect()
+fn scaled(weight: &Constant, layout: &WeightView, factor: &[f64]) -> Vec<f32> {
+    let kernels = weight.values.chunks(layout.taps().max(1)).enumerate();
+    let scaled = kernels.flat_map(|(kernel, values)| {
+        let factor = factor[layout.channels(kernel).1];
+        values
+            .iter()
+            .map(move |&value| (f64::from(value) * factor) as f32 + 0.0)
+    });
+    scaled.collect()
 }
 
 fn finite(values: Vec<f32>, path: &str) -> Result<Vec<f32>, GraphError> {

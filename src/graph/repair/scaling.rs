@@ -1,6 +1,7 @@
 //! The weights of products by channel, in the processor's memory.
 
-use super::super::{Graph, Norm, Op, Value};
+use super::super::{Graph, Norm, Value};
+use crate::format::WeightView;
 
 /// Values of the graph's parameters.
 pub(super) struct Values(pub Vec<Vec<f64>>);
@@ -29,19 +30,16 @@ impl Values {
     /// each channel of its input: with the factor of the batch norm that follows it.
     pub fn ranges(&self, graph: &Graph, product: usize, inward: bool) -> Vec<f64> {
         let node = &graph.nodes[product];
-        let layout = Layout::of(graph, product);
+        let layout = layout(graph, product);
         let norm = node.epilogue.norm.as_ref();
         let factors = norm.map(|norm| self.factors(graph, norm));
-        let mut ranges = vec![
-            0.0f64;
-            if inward {
-                layout.inputs
-            } else {
-                layout.outputs
-            }
-        ];
+        let count = match inward {
+            true => layout.inputs(),
+            false => layout.rows(),
+        };
+        let mut ranges = vec![0.0f64; count];
         for (place, weight) in self.of(graph, node.inputs[1]).iter().enumerate() {
-            let (input, output) = layout.channels(place);
+            let (input, output) = channels(&layout, place);
             let factor = factors.as_ref().map_or(1.0, |factors| factors[output]);
             let range = &mut ranges[if inward { input } else { output }];
             *range = range.max((weight * factor).abs());
@@ -66,8 +64,8 @@ impl Values {
                 self.scale(norm.beta, |channel| factors[channel]);
             }
             None => {
-                let layout = Layout::of(graph, product);
-                self.scale(node.inputs[1], |place| factors[layout.channels(place).1]);
+                let layout = layout(graph, product);
+                self.scale(node.inputs[1], |place| factors[channels(&layout, place).1]);
                 if let Some(bias) = node.epilogue.bias {
                     self.scale(bias, |channel| factors[channel]);
                 }
@@ -77,65 +75,22 @@ impl Values {
 
     /// Multiplies a product's weights for each channel of its input.
     pub fn scale_inputs(&mut self, graph: &Graph, product: usize, factors: &[f64]) {
-        let layout = Layout::of(graph, product);
+        let layout = layout(graph, product);
         let weight = graph.nodes[product].inputs[1];
-        self.scale(weight, |place| factors[layout.channels(place).0]);
+        self.scale(weight, |place| factors[channels(&layout, place).0]);
     }
 }
 
-/// Where a weight's channels are.
-struct Layout {
-    kind: Kind,
-    inputs: usize,
-    outputs: usize,
-    groups: usize,
-    // Elements of a kernel.
-    kernel: usize,
+// Where a product's channels are in its weight.
+fn layout(graph: &Graph, product: usize) -> WeightView {
+    let node = &graph.nodes[product];
+    let dims = graph.dims(node.inputs[1]);
+    let dims: Vec<usize> = dims.iter().map(|dim| dim.at(1)).collect();
+    let layout = node.op.weight_layout(&dims);
+    layout.unwrap_or_else(|| unreachable!("pairs are of products with weights"))
 }
 
-enum Kind {
-    Convolution,
-    Transposed,
-    Linear,
-}
-
-impl Layout {
-    fn of(graph: &Graph, product: usize) -> Self {
-        let node = &graph.nodes[product];
-        let dims: Vec<usize> = graph.dims(node.inputs[1]).iter().map(|d| d.at(1)).collect();
-        let kernel = dims[2..].iter().product();
-        let (kind, groups) = match node.op {
-            Op::Convolution { groups, .. } => (Kind::Convolution, groups),
-            Op::TransposedConvolution { groups, .. } => (Kind::Transposed, groups),
-            _ => (Kind::Linear, 1),
-        };
-        let (inputs, outputs) = match kind {
-            Kind::Convolution => (dims[1] * groups, dims[0]),
-            _ => (dims[0], dims[1] * groups),
-        };
-        Self {
-            kind,
-            inputs,
-            outputs,
-            groups,
-            kernel,
-        }
-    }
-
-    // The channel of the input and of the output that an element belongs to.
-    fn channels(&self, place: usize) -> (usize, usize) {
-        let place = place / self.kernel.max(1);
-        let (inputs, outputs) = (self.inputs / self.groups, self.outputs / self.groups);
-        match self.kind {
-            Kind::Convolution => {
-                let (output, input) = (place / inputs, place % inputs);
-                (output / outputs * inputs + input, output)
-            }
-            Kind::Transposed => {
-                let (input, output) = (place / outputs, place % outputs);
-                (input, input / inputs * outputs + output)
-            }
-            Kind::Linear => (place / self.outputs, place % self.outputs),
-        }
-    }
+// The channel of the input and of the output that an element belongs to.
+fn channels(layout: &WeightView, place: usize) -> (usize, usize) {
+    layout.channels(place / layout.taps().max(1))
 }

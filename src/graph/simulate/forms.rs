@@ -5,7 +5,7 @@ use burn::tensor::Tensor;
 use super::super::apply::apply;
 use super::super::tensor::{AnyTensor, map_rank, with_rank};
 use super::super::{Binary, GraphError, Norm, Op, Value};
-use super::channels::{affine, plus_channels, times, times_channels};
+use super::channels::{affine, plus_channels, times, times_channels, times_rows};
 use super::pass::{Held, Pass};
 use super::sums::{Sum, summed};
 
@@ -72,13 +72,19 @@ impl Pass<'_> {
         let node = &self.graph.nodes[index];
         let axis = node.op.channel_axis(dims.len());
         let unit = self.source().unit(index);
-        let mut real = match (node.inputs[1], weight_axis(&node.op)) {
-            (Value::Parameter(weight), Some(weight_axis)) => {
-                let weight = times_channels(self.weight_codes(weight), unit, weight_axis);
+        let weight = match node.inputs[1] {
+            Value::Parameter(weight) => Some(self.weight_codes(weight)),
+            _ => None,
+        };
+        let layout = weight.as_ref().map(AnyTensor::dims);
+        let layout = layout.and_then(|dims| node.op.weight_layout(&dims));
+        let mut real = match weight.zip(layout) {
+            Some((weight, layout)) => {
+                let weight = times_rows(weight, unit, &layout);
                 let codes = self.codes(node.inputs[0], held);
                 apply(&node.op, vec![codes, weight], dims)
             }
-            _ => times_channels(self.sum_of_product(index, dims, held), unit, axis),
+            None => times_channels(self.sum_of_product(index, dims, held), unit, axis),
         };
         if let Some(bias) = node.epilogue.bias {
             real = plus_channels(real, self.source().vector(bias), axis);
@@ -231,13 +237,4 @@ impl Pass<'_> {
         });
         Ok(Held::Codes(exact.binary(smooth, Binary::Add), site))
     }
-}
-
-// The axis of a weight's output channels, where all of them lie along one.
-fn weight_axis(op: &Op) -> Option<usize> {
-    let along_one = match op {
-        Op::TransposedConvolution { groups, .. } => *groups == 1,
-        op => op.has_weights(),
-    };
-    along_one.then(|| op.weight_axis())
 }

@@ -61,15 +61,7 @@ impl Source<'_> {
         match node.inputs[1] {
             Value::Parameter(weight) => {
                 let of_weight = self.weights[weight].scale().cloned();
-                let mut of_weight = of_weight.unwrap_or_else(|| unreachable!("an integer product"));
-
-                if let Op::TransposedConvolution { groups, .. } = node.op {
-                    let [rows] = of_weight.dims();
-                    if rows > 1 && groups > 1 {
-                        of_weight = of_weight.repeat(&[groups]);
-                    }
-                }
-                scale * of_weight
+                scale * of_weight.unwrap_or_else(|| unreachable!("an integer product"))
             }
             other => scale * self.operand_scale(other),
         }

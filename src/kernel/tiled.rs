@@ -235,7 +235,8 @@ impl Run<'_> {
         }
     }
 
-    #[inline(always)]
+    // Unoptimized, a frame of all of them inlined is 1.2 MB.
+    #[cfg_attr(not(debug_assertions), inline(always))]
     unsafe fn end_as<S: Lanes, C: Case, const P: usize, const N: usize>(
         &self,
         sums: *const Sums,

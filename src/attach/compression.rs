@@ -50,8 +50,11 @@ impl Compression {
         step: usize,
     ) -> Result<(M, Self, Vec<Parts>), AttachError> {
         let mut parts = read(&module, &layers)?;
+        let mut untrained = Vec::new();
         for (layer, parts) in layers.iter().zip(&parts) {
-            check_weights(layer, &parts.base)?;
+            if !check_weights(layer, &parts.base)? {
+                untrained.push(layer.path.clone());
+            }
             if let Some(quantization) = &plan.quantization {
                 let groups = quantization.scheme.groups(&layer.view);
                 groups.map_err(|source| AttachError::Format {
@@ -78,7 +81,7 @@ impl Compression {
                 });
                 module = write(module, &layers, cleared.collect());
             }
-            let masks = masks(pruning, level, &layers, &parts, Search::Host)?;
+            let masks = masks(pruning, level, &layers, &parts, &untrained, Search::Host)?;
             for (parts, mask) in parts.iter_mut().zip(masks) {
                 parts.removed = Some(mask);
             }
@@ -88,6 +91,7 @@ impl Compression {
                 step: 0,
                 frozen: false,
                 level: None,
+                untrained,
             },
             plan,
             layers,
@@ -277,7 +281,7 @@ impl Compression {
     // How far pruning got, where its schedule goes further.
     pub(super) fn unfinished(&self) -> Option<Unfinished> {
         let pruning = self.plan.pruning.as_ref().filter(|p| !p.existing)?;
-        let State { step, level, .. } = self.state;
+        let (step, level) = (self.state.step, self.state.level);
         let end = pruning.schedule.end();
         let moved = step - step % pruning.every;
         let early = end.map_or(step == 0, |end| step < end);
@@ -387,9 +391,14 @@ impl Compression {
     ) -> Result<M, AttachError> {
         let mut parts = self.parts(&module)?;
         let new_masks = match (level, &self.plan.pruning) {
-            (Some(level), Some(pruning)) => {
-                Some(masks(pruning, level, &self.layers, &parts, search)?)
-            }
+            (Some(level), Some(pruning)) => Some(masks(
+                pruning,
+                level,
+                &self.layers,
+                &parts,
+                &self.state.untrained,
+                search,
+            )?),
             _ => None,
         };
         let moved = new_masks.is_some();

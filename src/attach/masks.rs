@@ -22,6 +22,7 @@ pub(super) fn masks(
     level: f64,
     layers: &[Layer],
     parts: &[Parts],
+    untrained: &[String],
     search: Search,
 ) -> Result<Vec<Tensor<2, Bool>>, AttachError> {
     if pruning.existing {
@@ -29,8 +30,10 @@ pub(super) fn masks(
         return Ok(zeros.collect());
     }
     // What is gone already, and stays so. All of it where a layer is left out.
-    let mut masks: Vec<Option<Tensor<2, Bool>>> =
-        parts.iter().map(|parts| gone(pruning, parts)).collect();
+    let parts_of = layers.iter().zip(parts);
+    let mut masks: Vec<Option<Tensor<2, Bool>>> = parts_of
+        .map(|(layer, parts)| gone(pruning, parts, untrained.contains(&layer.path)))
+        .collect();
     let mut pruned = Vec::new();
     for (place, (layer, parts)) in layers.iter().zip(parts).enumerate() {
         if takes_part(pruning, layers, layer) {
@@ -76,18 +79,13 @@ pub(super) fn takes_part(pruning: &Pruning, layers: &[Layer], layer: &Layer) -> 
 }
 
 // The weights of a layer that do not come back.
-fn gone(pruning: &Pruning, parts: &Parts) -> Option<Tensor<2, Bool>> {
+fn gone(pruning: &Pruning, parts: &Parts, untrained: bool) -> Option<Tensor<2, Bool>> {
     let removed = match pruning.regrowth {
         Regrowth::Never => parts.removed.clone(),
         Regrowth::UntilFrozen => None,
     };
-    let zeros = pruning.keeps_zeros.then(|| {
-        let base = &parts.base;
-        // A layer of zeros alone was not pruned, but not trained yet.
-        let trained = base.clone().abs().max().greater_elem(0.0);
-        let trained = trained.reshape([1, 1]).expand(base.dims());
-        base.clone().equal_elem(0.0).bool_and(trained)
-    });
+    let counts = pruning.keeps_zeros && !untrained;
+    let zeros = counts.then(|| parts.base.clone().equal_elem(0.0));
     match (removed, zeros) {
         (Some(removed), Some(zeros)) => Some(removed.bool_or(zeros)),
         (removed, zeros) => removed.or(zeros),
@@ -159,7 +157,7 @@ impl Threshold<'_> {
             self.replaced(scores, gone.clone(), -1.0)
         });
         let mut scores: Vec<Tensor<1>> = scores.collect();
-        let kept = self.kept(&layers, &scores, count)?;
+        let kept = self.kept(&candidates, &scores, count)?;
         for (((scores, kept), gone), layer) in scores.iter_mut().zip(&kept).zip(gone).zip(&layers) {
             let kept = kept.clone().map(|kept| {
                 let kept = pattern.line_up_whole(kept, &layer.view);
@@ -201,31 +199,37 @@ impl Threshold<'_> {
     // lose them.
     fn kept(
         &self,
-        layers: &[&Layer],
+        candidates: &[Candidate<'_>],
         scores: &[Tensor<1>],
         count: usize,
     ) -> Result<Vec<Option<Tensor<2, Bool>>>, AttachError> {
-        let mut kept: Vec<Option<Tensor<2, Bool>>> = vec![None; layers.len()];
+        let mut kept: Vec<Option<Tensor<2, Bool>>> = vec![None; candidates.len()];
         let pattern = self.pruning.pattern;
-        let mut places = Vec::new();
-        let mut others = Vec::new();
-        for (place, layer) in layers.iter().enumerate() {
-            let length = layer.view.len();
-            let wanted = self.pruning.at_least.weights(self.level, length);
-            let most = count + pattern.longest(&layer.view) - 1;
-            if count > 0 && wanted > 0 && length < most + wanted {
+        let (mut places, mut guarded) = (Vec::new(), Vec::new());
+        let (mut ranked, mut others) = (Vec::new(), Vec::new());
+        for (place, (one, scores)) in candidates.iter().zip(scores).enumerate() {
+            let view = &one.layer.view;
+            let wanted = self.pruning.at_least.weights(self.level, view.len());
+            let longest = pattern.longest(view);
+            // What is gone of blocks that stay, goes beyond the count.
+            let strewn = longest > 1 && one.gone.is_some();
+            let may_lose = strewn || view.len() < count + longest - 1 + wanted;
+            if count > 0 && wanted > 0 && may_lose {
+                // What is gone is no weight that a layer could keep.
+                let gone = one.gone.clone();
+                let gone = gone.map(|gone| pattern.line_up_each(gone, view));
+                ranked.push(self.replaced(scores.clone(), gone, -1.0));
+                others.push(view.len() - wanted);
                 places.push(place);
-                others.push(length - wanted);
+                guarded.push(one.layer);
             }
         }
         if places.is_empty() {
             return Ok(kept);
         }
-        let guarded: Vec<&Layer> = places.iter().map(|&place| layers[place]).collect();
-        let scores: Vec<Tensor<1>> = places.iter().map(|&place| scores[place].clone()).collect();
         let marked = match self.search {
-            Search::Device => lowest_of_each_on_device(scores, &others),
-            Search::Host => on_host(&guarded, scores, |all| {
+            Search::Device => lowest_of_each_on_device(ranked, &others),
+            Search::Host => on_host(&guarded, ranked, |all| {
                 let each = all.iter().zip(&others);
                 each.map(|(scores, count)| lowest(scores, *count)).collect()
             })?,

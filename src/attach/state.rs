@@ -61,12 +61,13 @@ pub struct Unfinished {
 /// where it was.
 ///
 /// ```
-/// let state = burn_compress::attach::State { step: 10, frozen: false, level: None };
+/// use burn_compress::attach::State;
+/// let state = State { step: 10, ..State::default() };
 /// let text = serde_json::to_string(&state)?;
-/// assert_eq!(serde_json::from_str::<burn_compress::attach::State>(&text)?, state);
+/// assert_eq!(serde_json::from_str::<State>(&text)?, state);
 /// # Ok::<(), serde_json::Error>(())
 /// ```
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct State {
     /// Steps of the optimizer so far.
@@ -75,4 +76,8 @@ pub struct State {
     pub frozen: bool,
     /// The level that overrides the schedule, if one was set.
     pub level: Option<f64>,
+    /// The layers that were zero throughout when the plan was attached: not pruned, but not trained yet.
+    /// Zeros of these do not count as removed.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub untrained: Vec<String>,
 }

@@ -26,8 +26,9 @@ pub fn weights<M: Module>(module: &M, layers: &[Layer]) -> Result<Vec<Vec<f32>>,
         .collect()
 }
 
-// Fails where there is no weight, or one that is not finite.
-pub(super) fn check_weights(layer: &Layer, rows: &Tensor<2>) -> Result<(), AttachError> {
+// Whether there is a weight other than zero. Fails where there is none at all, or one that is not
+// finite.
+pub(super) fn check_weights(layer: &Layer, rows: &Tensor<2>) -> Result<bool, AttachError> {
     if layer.view.is_empty() {
         return Err(AttachError::EmptyLayer {
             layer: layer.path.clone(),
@@ -36,6 +37,7 @@ pub(super) fn check_weights(layer: &Layer, rows: &Tensor<2>) -> Result<(), Attac
     }
     let count = layer.view.len();
     let flat = rows.clone().reshape([count]);
+    let mut trained = false;
     // Piece by piece: new memory for all of a large layer takes longer than the check.
     for start in (0..count).step_by(PIECE) {
         let piece = flat.clone().narrow(0, start, PIECE.min(count - start));
@@ -46,8 +48,9 @@ pub(super) fn check_weights(layer: &Layer, rows: &Tensor<2>) -> Result<(), Attac
                 value,
             });
         }
+        trained |= values.iter().any(|value| *value != 0.0);
     }
-    Ok(())
+    Ok(trained)
 }
 
 // A layer's values in the processor's memory.

@@ -77,19 +77,22 @@ impl Pattern {
         let Self::Block { channels } = self else {
             return scores.reshape([view.len()]);
         };
-        let (rows, taps) = (view.rows(), view.taps());
-        let scores = scores.reshape([rows, view.columns() / taps, taps]);
-        let lined_up = runs(view, channels).map(|run| {
-            let scores = scores
-                .clone()
-                .narrow(1, run.start, run.blocks * run.length)
-                .reshape([rows * run.blocks, run.length, taps]);
-            let of_blocks = scores.mean_dim(1).swap_dims(1, 2);
-            of_blocks
-                .expand([rows * run.blocks, taps, run.length])
-                .reshape([rows * run.blocks * taps * run.length])
+        let blocks = in_blocks(scores, view, channels).into_iter();
+        let lined_up = blocks.map(|blocks| {
+            let shape = blocks.dims();
+            blocks.mean_dim(2).expand(shape).reshape([-1])
         });
         Tensor::cat(lined_up.collect(), 0)
+    }
+
+    /// A layer's mask, `[out, in * kernel]`, in block order, each weight by itself.
+    pub(crate) fn line_up_each(self, mask: Tensor<2, Bool>, view: &WeightView) -> Tensor<1, Bool> {
+        let Self::Block { channels } = self else {
+            return mask.reshape([view.len()]);
+        };
+        let blocks = in_blocks(mask.float(), view, channels).into_iter();
+        let lined_up = blocks.map(|blocks| blocks.reshape([-1]));
+        Tensor::cat(lined_up.collect(), 0).greater_elem(0.5)
     }
 
     /// Where a mask, `[out, in * kernel]`, covers whole blocks, in block order.
@@ -135,6 +138,18 @@ impl Pattern {
         });
         Tensor::cat(masks.collect(), 1).reshape([rows, view.columns()])
     }
+}
+
+// The blocks of each length, `[rows * blocks, taps, length]`.
+fn in_blocks(rows: Tensor<2>, view: &WeightView, channels: usize) -> Vec<Tensor<3>> {
+    let (count, taps) = (view.rows(), view.taps());
+    let rows = rows.reshape([count, view.columns() / taps, taps]);
+    let blocks = runs(view, channels).map(|run| {
+        let rows = rows.clone().narrow(1, run.start, run.blocks * run.length);
+        let blocks = rows.reshape([count * run.blocks, run.length, taps]);
+        blocks.swap_dims(1, 2)
+    });
+    blocks.collect()
 }
 
 // Whole blocks, and the short ones at the end of each row.

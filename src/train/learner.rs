@@ -87,6 +87,7 @@ impl<M: Module> Aware<M> {
                 step: usize::try_from(step).unwrap_or_default(),
                 frozen: frozen != 0,
                 level: None,
+                ..self.compression.state().clone()
             })?;
         }
         self.recalled = true;

@@ -7,7 +7,7 @@ use burn_compress::attach::{
     AttachError, Compression, Layer, Plan, Pruning, Quantization, Selection, layers,
 };
 use burn_compress::format::{FormatError, Granularity, Mapping, Scheme};
-use burn_compress::prune::{Pruner, Scope, Weight, share_of};
+use burn_compress::prune::{AtLeast, Pruner, Scope, Weight, share_of};
 use burn_compress::quantize::{LeastSquares, Percentile};
 use burn_compress::schedule::{Curve, Schedule};
 
@@ -220,13 +220,14 @@ fn zeros_that_are_there_are_kept_and_nothing_else_is_removed() {
 
 #[test]
 fn a_layer_that_pruning_emptied_can_be_quantized_and_trained_on() {
-    // Under one threshold a layer of small weights may lose all of them.
+    // Under one threshold, without a guard, a layer of small weights may lose all of them.
     let mut net = trained(2, &device());
     net.up.weight = net
         .up
         .weight
         .map(|weight| (weight * 1e-3).detach().require_grad());
-    let pruned = Plan::new().prune(Pruning::to(0.9)).apply(net).unwrap();
+    let pruning = Pruning::to(0.9).at_least(AtLeast::Weights(0));
+    let pruned = Plan::new().prune(pruning).apply(net).unwrap();
     assert_eq!(pruned.layers()[2].removed, 32);
     let both = Plan::new()
         .prune(Pruning::existing())

@@ -8,7 +8,7 @@ use burn::optim::{AdamConfig, AdamWConfig, GradientsAccumulator, ModuleOptimizer
 use burn::tensor::Tensor;
 use burn_compress::attach::{Compression, Plan, Pruning, Quantization, Regrowth};
 use burn_compress::format::{Granularity, Mapping, Scheme};
-use burn_compress::prune::{Magnitude, Random, Scope, share_of};
+use burn_compress::prune::{AtLeast, Magnitude, Random, Scope, share_of};
 use burn_compress::schedule::{Curve, Schedule};
 use burn_compress::train::Checkpoint;
 use proptest::prelude::*;
@@ -479,9 +479,14 @@ proptest! {
         let scope = if layer { Scope::Layer } else { Scope::Global };
         let net = coarse(Net::new(&device()));
         // At once on the host, and after a step on the device.
-        let at_once = Plan::new().prune(Pruning::to(level).scope(scope));
+        // Neither zeros nor a rest of each layer count here.
+        let all = |pruning: Pruning| {
+            let pruning = pruning.keep_zeros(false).at_least(AtLeast::Weights(0));
+            Plan::new().prune(pruning.scope(scope))
+        };
+        let at_once = all(Pruning::to(level));
         let later = Curve::Steps { values: vec![(0, 0.0), (1, level), (9, level)] };
-        let later = Plan::new().prune(Pruning::along(later).scope(scope));
+        let later = all(Pruning::along(later));
         let (first, _) = at_once.attach(net.valid()).unwrap();
         let (second, mut compression) = later.attach(net).unwrap();
         let second = compression.step(second).unwrap();

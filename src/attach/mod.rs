@@ -20,6 +20,7 @@ mod saved;
 mod selection;
 mod snapshot;
 mod state;
+mod warn;
 mod weights;
 
 pub(crate) use bind::{Attached, effective, effective_codes, scaled};

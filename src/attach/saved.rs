@@ -8,7 +8,8 @@ use super::edit::Parts;
 use super::elements::{element, native};
 use super::load::Apply;
 use super::weights::host;
-use super::{AttachError, Compression, Layer, LayerSummary};
+use super::{AttachError, Compression, Layer, LayerSummary, warn};
+use crate::Warning;
 use crate::format::{Archive, Dense, Entry, FormatError, Payload, Quantized, Scheme};
 
 /// A module with its compressed weights in place, and the same weights packed.
@@ -38,6 +39,7 @@ pub struct Compressed<M> {
     pub module: M,
     archive: Archive,
     layers: Vec<LayerSummary>,
+    warnings: Vec<Warning>,
 }
 
 impl<M: Module> Compressed<M> {
@@ -62,13 +64,31 @@ impl<M: Module> Compressed<M> {
         for (layer, parts) in compression.layers().iter().zip(parts) {
             packed.add(compression, layer, parts, Some(&mut ready))?;
         }
-        let path = Vec::new();
-        packed.into_compressed(module.map(&mut Apply { path, ready }))
+        let mut apply = Apply::new(&module, ready);
+        packed.into_compressed(module.map(&mut apply))
     }
 
     /// What each selected layer came to.
     pub fn layers(&self) -> &[LayerSummary] {
         &self.layers
+    }
+
+    /// What the compression did to layers that their owner should know: those that lost all weights or
+    /// whole channels, and those that need few of their codes.
+    ///
+    /// ```
+    /// use burn::{nn::LinearConfig, tensor::Device};
+    /// use burn_compress::attach::{Plan, Pruning};
+    /// let model = LinearConfig::new(16, 4).init(&Device::default());
+    /// let compressed = Plan::new().prune(Pruning::to(0.95)).apply(model)?;
+    /// for warning in compressed.warnings() {
+    ///     println!("{warning}"); // three weights are left: one of four channels has none at least
+    /// }
+    /// # assert!(!compressed.warnings().is_empty());
+    /// # Ok::<(), burn_compress::attach::AttachError>(())
+    /// ```
+    pub fn warnings(&self) -> &[Warning] {
+        &self.warnings
     }
 
     /// The packed tensors.
@@ -92,6 +112,7 @@ impl<M: Module> Compressed<M> {
 struct Packed {
     weights: HashMap<String, (usize, Payload)>,
     layers: Vec<LayerSummary>,
+    warnings: Vec<Warning>,
 }
 
 impl Packed {
@@ -114,31 +135,36 @@ impl Packed {
             }
             removed += usize::from(value == 0.0);
         }
-        self.layers.push(LayerSummary {
+        let summary = LayerSummary {
             path: layer.path.clone(),
             weights: values.len(),
             removed,
             bits: compression.scheme().map_or(32, |scheme| scheme.bits()),
-        });
+        };
         if let Some(ready) = ready {
             let dims = layer.view.dims().to_vec();
             let data = TensorData::new(layer.view.from_rows(&values), dims);
             ready.insert(layer.path.clone(), data);
         }
-        let payload = match (compression.scheme(), parts.parameters) {
+        let quantized = match (compression.scheme(), parts.parameters) {
             (Some(scheme), Some(parameters)) => {
                 let scales = host(layer, parameters.scale)?;
                 let points = host(layer, parameters.zero_point)?;
                 let points: Vec<i32> = points.into_iter().map(|p| p as i32).collect();
                 let codes = codes(&scheme, &values, &scales, &points);
                 let packed = Quantized::new(scheme, &layer.view, scales, points, codes);
-                Payload::Quantized(packed.map_err(|source| AttachError::Format {
+                Some(packed.map_err(|source| AttachError::Format {
                     layer: layer.path.clone(),
                     source,
                 })?)
             }
-            _ => Payload::Sparse(values),
+            _ => None,
         };
+        let pruned = compression.prunes();
+        let warnings = warn::weights(layer, &summary, &values, quantized.as_ref(), pruned);
+        self.warnings.extend(warnings);
+        self.layers.push(summary);
+        let payload = quantized.map_or_else(|| Payload::Sparse(values), Payload::Quantized);
         let entry = (layer.view.output_axis(), payload);
         self.weights.insert(layer.path.clone(), entry);
         Ok(())
@@ -149,6 +175,7 @@ impl Packed {
             archive: collect(&module, self.weights)?,
             module,
             layers: self.layers,
+            warnings: self.warnings,
         })
     }
 }
@@ -212,9 +239,7 @@ fn collect<M: Module>(
     module.visit(&mut collect);
     match collect.error {
         Some(error) => Err(error),
-        None => Ok(Archive {
-            entries: collect.entries,
-        }),
+        None => Ok(Archive::of(collect.entries)),
     }
 }
 

@@ -1,5 +1,6 @@
 //! Which kernel runs a layer: by time on this machine, or by count.
 
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use serde::{Deserialize, Serialize};
@@ -95,6 +96,7 @@ impl Chosen {
             limit: self.time.map(|_| multiply_adds as f64 / peak * 1e6),
             tried: self.time,
             others: self.others.clone(),
+            in_float: operands.iter().all(|of| of.shape.kind == Kind::Floats),
             ..LayerRow::named(layer, self.kernel)
         }
     }
@@ -109,9 +111,9 @@ pub(super) fn choose(
     choice: &How,
 ) -> Result<Chosen, KernelError> {
     let epilogue = epilogue(weighted, from, to, residual);
-    let product = |records: Records| {
+    let product = |records: Arc<Records>| {
         let codes = matches!(from.shape.kind, Kind::Codes { .. });
-        let positions = match records {
+        let positions = match *records {
             Records::Winograd { side, .. } => by_window(side, &positions, to),
             Records::Tiles { .. } => positions.clone(),
             _ => by_band(band(weighted, to), &positions, to),
@@ -124,14 +126,14 @@ pub(super) fn choose(
         let (kernel, records) = match &kernel[..] {
             SPARSE => (SPARSE, Some(weighted.by_filter(from))),
             DENSE => (DENSE, weighted.shared(from)),
-            TILED => (TILED, weighted.tiled(from)),
+            TILED => (TILED, weighted.tiled(from).map(Arc::new)),
             other => {
                 let known = WINOGRAD.into_iter().find(|(name, _)| *name == other);
                 let (name, side) = known.ok_or(KernelError::Records)?;
                 match weighted.winograd(side, from, to) {
                     // Other threads may lay the result line by line.
                     None => (DENSE, weighted.shared(from)),
-                    records => (name, records),
+                    records => (name, records.map(Arc::new)),
                 }
             }
         };
@@ -147,11 +149,15 @@ pub(super) fn choose(
     let mut candidates = vec![(SPARSE, weighted.by_filter(from))];
     for (name, side) in WINOGRAD {
         let records = weighted.winograd(side, from, to);
-        candidates.extend(records.map(|records| (name, records)));
+        candidates.extend(records.map(|records| (name, Arc::new(records))));
     }
     candidates.extend(weighted.shared(from).map(|records| (DENSE, records)));
     if kernels.has_matrix_unit() {
-        candidates.extend(weighted.tiled(from).map(|records| (TILED, records)));
+        candidates.extend(
+            weighted
+                .tiled(from)
+                .map(|records| (TILED, Arc::new(records))),
+        );
     }
     // A place of four filters costs about twice what one of one filter does. The likely best first.
     let cost = |records: &Records| (0..records.quads()).map(|q| records.cost(q)).sum::<usize>();

@@ -30,12 +30,14 @@ mod program;
 mod rearrange;
 mod reorder;
 mod runner;
+mod same;
 mod sieve;
 mod sites;
 mod split;
 mod stage;
 mod table;
 mod tile;
+mod warn;
 mod winograd;
 
 pub use choices::Choices;

@@ -33,7 +33,7 @@ pub(super) struct Transformed<'a>(pub Run<'a>);
 impl Work for Transformed<'_> {
     #[inline(always)]
     unsafe fn run<S: Lanes>(self) {
-        let Records::Winograd { channels, side, .. } = self.0.product.records else {
+        let Records::Winograd { channels, side, .. } = *self.0.product.records else {
             return;
         };
         let windows = self.0.positions.len() / (side * side);
@@ -139,7 +139,7 @@ impl Run<'_> {
             apart,
             pitch,
             ..
-        } = self.product.records
+        } = *self.product.records
         else {
             return;
         };
@@ -186,7 +186,7 @@ impl Run<'_> {
     ) {
         let Records::Winograd {
             channels, weights, ..
-        } = &self.product.records
+        } = &*self.product.records
         else {
             return;
         };

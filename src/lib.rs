@@ -61,11 +61,13 @@ pub mod report;
 pub mod schedule;
 pub mod study;
 pub mod train;
+mod warning;
 pub mod work;
 
 pub use burn_compress_kernel as kernel;
 pub use error::Error;
 pub use study::Study;
+pub use warning::Warning;
 
 // The pages' code is compiled with the tests.
 #[cfg(doctest)]

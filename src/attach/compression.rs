@@ -316,6 +316,10 @@ impl Compression {
         self.plan.quantization.as_ref().map(|q| q.scheme)
     }
 
+    pub(super) fn prunes(&self) -> bool {
+        self.plan.pruning.is_some()
+    }
+
     pub(super) fn effective(&self, parts: &Parts) -> Tensor<2> {
         let scheme = self.scheme();
         let quantizer = scheme.as_ref().zip(parts.parameters.as_ref());

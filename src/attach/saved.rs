@@ -8,7 +8,8 @@ use super::edit::Parts;
 use super::elements::{element, native};
 use super::load::Apply;
 use super::weights::host;
-use super::{AttachError, Compression, Layer, LayerSummary, Unfinished};
+use super::{AttachError, Compression, Layer, LayerSummary, Unfinished, warn};
+use crate::Warning;
 use crate::format::{Archive, Dense, Entry, FormatError, Payload, Quantized, Scheme, WeightView};
 
 /// A module with its compressed weights in place, and the same weights packed.
@@ -39,6 +40,7 @@ pub struct Compressed<M> {
     archive: Archive,
     layers: Vec<LayerSummary>,
     unfinished: Option<Unfinished>,
+    warnings: Vec<Warning>,
 }
 
 impl<M: Module> Compressed<M> {
@@ -66,8 +68,8 @@ impl<M: Module> Compressed<M> {
         for (layer, parts) in compression.layers().iter().zip(parts) {
             packed.add(compression, layer, parts, Some(&mut ready))?;
         }
-        let path = Vec::new();
-        packed.into_compressed(module.map(&mut Apply { path, ready }))
+        let mut apply = Apply::new(&module, ready);
+        packed.into_compressed(module.map(&mut apply))
     }
 
     /// What each selected layer came to.
@@ -79,6 +81,24 @@ impl<M: Module> Compressed<M> {
     /// [`Compression::step`] was not called after each.
     pub fn unfinished(&self) -> Option<&Unfinished> {
         self.unfinished.as_ref()
+    }
+
+    /// What the compression did to layers that their owner should know: those that lost all weights or
+    /// whole channels, and those that need few of their codes.
+    ///
+    /// ```
+    /// use burn::{nn::LinearConfig, tensor::Device};
+    /// use burn_compress::attach::{Plan, Pruning};
+    /// let model = LinearConfig::new(16, 4).init(&Device::default());
+    /// let compressed = Plan::new().prune(Pruning::to(0.95)).apply(model)?;
+    /// for warning in compressed.warnings() {
+    ///     println!("{warning}"); // three weights are left: one of four channels has none at least
+    /// }
+    /// # assert!(!compressed.warnings().is_empty());
+    /// # Ok::<(), burn_compress::attach::AttachError>(())
+    /// ```
+    pub fn warnings(&self) -> &[Warning] {
+        &self.warnings
     }
 
     /// The packed tensors.
@@ -103,6 +123,7 @@ struct Packed {
     weights: HashMap<String, (WeightView, Payload)>,
     layers: Vec<LayerSummary>,
     unfinished: Option<Unfinished>,
+    warnings: Vec<Warning>,
 }
 
 impl Packed {
@@ -121,38 +142,49 @@ impl Packed {
                 value,
             });
         }
-        self.layers
-            .push(compression.summarized(layer, &parts, &values)?);
+        let summary = compression.summarized(layer, &parts, &values)?;
         if let Some(ready) = ready {
             let dims = layer.view.dims().to_vec();
             let data = TensorData::new(layer.view.from_rows(&values), dims);
             ready.insert(layer.path.clone(), data);
         }
-        let payload = match (compression.scheme(), parts.parameters) {
+        let quantized = match (compression.scheme(), parts.parameters) {
             (Some(scheme), Some(parameters)) => {
                 let scales = host(layer, parameters.scale)?;
                 let points = host(layer, parameters.zero_point)?;
                 let points: Vec<i32> = points.into_iter().map(|p| p as i32).collect();
                 let codes = codes(&scheme, &values, &scales, &points);
                 let packed = Quantized::new(scheme, &layer.view, scales, points, codes);
-                Payload::Quantized(packed.map_err(|source| AttachError::Format {
+                Some(packed.map_err(|source| AttachError::Format {
                     layer: layer.path.clone(),
                     source,
                 })?)
             }
-            _ => Payload::Sparse(values),
+            _ => None,
         };
+        let pruned = compression.prunes();
+        let warnings = warn::weights(layer, &summary, &values, quantized.as_ref(), pruned);
+        self.warnings.extend(warnings);
+        self.layers.push(summary);
+        let payload = quantized.map_or_else(|| Payload::Sparse(values), Payload::Quantized);
         let packed = (layer.view.clone(), payload);
         self.weights.insert(layer.path.clone(), packed);
         Ok(())
     }
 
     fn into_compressed<M: Module>(self, module: M) -> Result<Compressed<M>, AttachError> {
+        let mut warnings = self.warnings;
+        warnings.extend(self.unfinished.as_ref().map(|early| Warning::Unfinished {
+            step: early.step,
+            end: early.end,
+            level: early.level,
+        }));
         Ok(Compressed {
             archive: collect(&module, self.weights)?,
             module,
             layers: self.layers,
             unfinished: self.unfinished,
+            warnings,
         })
     }
 }
@@ -216,9 +248,7 @@ fn collect<M: Module>(
     module.visit(&mut collect);
     match collect.error {
         Some(error) => Err(error),
-        None => Ok(Archive {
-            entries: collect.entries,
-        }),
+        None => Ok(Archive::of(collect.entries)),
     }
 }
 

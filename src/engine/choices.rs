@@ -1,3 +1,6 @@
+use std::collections::HashSet;
+use std::sync::Arc;
+
 use serde::{Deserialize, Serialize};
 
 use super::Choice;
@@ -81,8 +84,12 @@ impl<'a> Chooser<'a> {
     /// `stages`: all of the model's, also for a plan that runs some of them, since the others' weights come
     /// between two passes of it.
     pub fn new(choice: Choice, stages: &[Stage<'_>], known: &'a [Kept]) -> Self {
+        // What several share is brought once.
+        let mut seen = HashSet::new();
         let weights = stages.iter().map(|stage| match &stage.work {
-            StageWork::Product(weighted) => weighted.bytes(),
+            StageWork::Product(weighted) if seen.insert(Arc::as_ptr(&weighted.found)) => {
+                weighted.bytes()
+            }
             _ => 0,
         });
         Self {

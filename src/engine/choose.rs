@@ -1,5 +1,6 @@
 //! Which kernel runs a layer: by time on this machine, or by count.
 
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use serde::{Deserialize, Serialize};
@@ -105,13 +106,14 @@ impl Chosen {
             limit: self.time.map(|_| multiply_adds as f64 / peak * 1e6),
             tried: self.time,
             others: self.others.clone(),
+            in_float: operands.iter().all(|of| of.shape.kind == Kind::Floats),
             ..LayerRow::named(layer, self.kernel)
         }
     }
 }
 
 impl Layer<'_> {
-    fn product(&self, records: Records) -> Result<Product, KernelError> {
+    fn product(&self, records: Arc<Records>) -> Result<Product, KernelError> {
         let Self {
             weighted,
             from,
@@ -120,7 +122,7 @@ impl Layer<'_> {
             ..
         } = *self;
         let codes = matches!(from.shape.kind, Kind::Codes { .. });
-        let positions = match records {
+        let positions = match *records {
             Records::Winograd { side, .. } => {
                 by_window(side, weighted.window.dilation, positions, to)
             }
@@ -132,15 +134,15 @@ impl Layer<'_> {
     }
 
     // None for a kernel that is unknown, or not one for this layer.
-    fn records(&self, kernel: &str) -> Option<(&'static str, Records)> {
+    fn records(&self, kernel: &str) -> Option<(&'static str, Arc<Records>)> {
         let Self { weighted, from, .. } = *self;
         let (kernel, records) = match kernel {
             SPARSE => (SPARSE, Some(weighted.by_filter(from))),
             DENSE => (DENSE, weighted.shared(from)),
-            TILED => (TILED, weighted.tiled(from)),
+            TILED => (TILED, weighted.tiled(from).map(Arc::new)),
             other => {
                 let (name, side) = WINOGRAD.into_iter().find(|(name, _)| *name == other)?;
-                (name, weighted.winograd(side, from, self.to))
+                (name, weighted.winograd(side, from, self.to).map(Arc::new))
             }
         };
         Some((kernel, records?))
@@ -175,11 +177,15 @@ pub(super) fn choose(layer: Layer<'_>, kernels: Kernels, how: How) -> Result<Cho
     let mut candidates = vec![(SPARSE, weighted.by_filter(from))];
     for (name, side) in WINOGRAD {
         let records = weighted.winograd(side, from, to);
-        candidates.extend(records.map(|records| (name, records)));
+        candidates.extend(records.map(|records| (name, Arc::new(records))));
     }
     candidates.extend(weighted.shared(from).map(|records| (DENSE, records)));
     if kernels.has_matrix_unit() {
-        candidates.extend(weighted.tiled(from).map(|records| (TILED, records)));
+        candidates.extend(
+            weighted
+                .tiled(from)
+                .map(|records| (TILED, Arc::new(records))),
+        );
     }
     // A place of four filters costs about twice what one of one filter does. The likely best first.
     let cost = |records: &Records| {

@@ -25,20 +25,27 @@ pub enum EngineError {
         /// What is wrong.
         source: KernelError,
     },
+    /// A batch without a sample.
+    #[error("a batch of 0 samples: a run needs at least 1")]
+    EmptyBatch,
     /// An input of another size.
-    #[error("an input of {found} numbers, where {batch} images of {each} are {expected}")]
+    #[error(
+        "the input holds {found} numbers, where a batch of {batch} samples of {each} numbers has {expected}"
+    )]
     Input {
         /// Numbers given.
         found: usize,
-        /// Images asked for.
+        /// Samples asked for.
         batch: usize,
-        /// Numbers of an image.
+        /// Numbers of a sample.
         each: usize,
         /// Numbers needed.
         expected: usize,
     },
     /// Room for an output of another size.
-    #[error("room for {found} numbers, where the output has {expected}")]
+    #[error(
+        "room for {found} numbers, where the output has {expected}: give a slice of {expected}"
+    )]
     Output {
         /// Numbers there is room for.
         found: usize,
@@ -46,10 +53,14 @@ pub enum EngineError {
         expected: usize,
     },
     /// An input that is NaN or infinite.
-    #[error("the input holds {value} at {place}: give finite numbers")]
+    #[error(
+        "sample {sample} of the batch (from 0) holds {value} at its element {element}: give finite numbers, or leave the sample out"
+    )]
     NotFinite {
-        /// Its place in the input.
-        place: usize,
+        /// The first sample of the batch that holds one, from 0.
+        sample: usize,
+        /// The first such element of the sample.
+        element: usize,
         /// What is there.
         value: f32,
     },
@@ -62,12 +73,14 @@ pub enum EngineError {
         /// What was asked for.
         isa: Isa,
     },
-    /// Too large for the memory, or for 32-bit places.
-    #[error("{layer}: too large for {images} images")]
+    /// Too large for places of 32 bits.
+    #[error(
+        "{layer}: its tensors of {images} samples take more than 4 GiB: give it smaller samples"
+    )]
     TooLarge {
         /// Path of the layer.
         layer: String,
-        /// Images of a pass.
+        /// Samples of a pass.
         images: usize,
     },
 }

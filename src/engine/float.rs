@@ -1,9 +1,9 @@
 //! Layers in float: a product is joined with what follows it alone.
 
+use std::sync::Arc;
+
 use super::lower::{Lowering, small, turned, whole};
-use super::stage::{
-    Found, Kind, PerElement, Pool, Shape, Stage, StageWork, WeightValues, Weighted,
-};
+use super::stage::{Kind, PerElement, Pool, Shape, Stage, StageWork, WeightValues, Weighted};
 use crate::graph::integer::{IntegerOp, Step};
 use crate::graph::{Binary, Op, Unary, Value, Window};
 
@@ -126,7 +126,7 @@ fn product(
         channel_order: Vec::new(),
         residual: None,
         bounds: UNBOUNDED,
-        found: Found::default(),
+        found: Arc::default(),
     }
 }
 

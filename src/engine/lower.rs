@@ -1,10 +1,11 @@
 //! From the steps of a model to stages.
 
 use std::borrow::Cow;
+use std::sync::Arc;
 
 use super::float;
 use super::stage::{
-    Found, Kind, PerElement, Pool, Shape, Stage, StageWork, WeightValues, Weighted, image,
+    Kind, PerElement, Pool, Shape, Stage, StageWork, WeightValues, Weighted, image,
 };
 use crate::graph::integer::{
     Activation, Codes, Divide, IntegerModel, IntegerOp, Rescale, Step, Weights,
@@ -238,7 +239,7 @@ impl<'m> Lowering<'m> {
             channel_order: Vec::new(),
             residual,
             bounds: bounds(step, rescale.activation),
-            found: Found::default(),
+            found: Arc::default(),
         })
     }
 
@@ -290,7 +291,7 @@ impl<'m> Lowering<'m> {
             channel_order: Vec::new(),
             residual,
             bounds: bounds(step, rescale.activation),
-            found: Found::default(),
+            found: Arc::default(),
         })
     }
 
@@ -368,7 +369,7 @@ pub(super) fn whole(shape: &Shape) -> Window {
 /// Codes of a byte each; none where they take more, which kernels do not hold.
 fn narrow(weights: &Weights) -> Option<Cow<'_, [i8]>> {
     match &weights.codes {
-        Codes::I8(codes) => Some(codes.into()),
+        Codes::I8(codes) => Some(codes.as_slice().into()),
         codes => {
             let each = codes.widened();
             each.iter().map(|&code| i8::try_from(code).ok()).collect()

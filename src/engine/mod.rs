@@ -30,6 +30,7 @@ mod program;
 mod rearrange;
 mod reorder;
 mod runner;
+mod same;
 mod sieve;
 mod sites;
 mod split;
@@ -37,6 +38,7 @@ mod stage;
 mod table;
 mod tile;
 mod trial;
+mod warn;
 mod winograd;
 
 pub use choices::Choices;

@@ -1,8 +1,10 @@
 //! Weights as records for a layout: the candidates among which a layer's kernel is chosen.
 
+use std::sync::Arc;
+
 use super::layout::Layout;
 use super::sieve::Sieve;
-use super::stage::{WeightValues, Weighted};
+use super::stage::{Packing, WeightValues, Weighted};
 use crate::kernel::{QUAD, Record, Records, SharedRecord};
 
 /// A cell that a filter reads, from the start of its window, and where the weights of the cell's four
@@ -125,15 +127,16 @@ impl Weighted<'_> {
     }
 
     /// Each filter with its own places, those of zeros left out.
-    pub fn by_filter(&self, layout: &Layout) -> Records {
-        match &self.weights {
+    pub fn by_filter(&self, layout: &Layout) -> Arc<Records> {
+        let packing = packing(layout, false);
+        self.found.records(packing, || match &self.weights {
             WeightValues::Codes(codes) => self.records_by_filter(codes, layout, Record::of_bytes),
             WeightValues::Floats(values) => {
                 self.records_by_filter(values, layout, |cell, [value, ..]| {
                     Record::of_float(cell, value)
                 })
             }
-        }
+        })
     }
 
     fn records_by_filter<T: Copy + Default + PartialEq>(
@@ -173,19 +176,20 @@ impl Weighted<'_> {
 
     /// Four filters with the places that any of them has; none where filters of a quad read other
     /// groups of channels.
-    pub fn shared(&self, layout: &Layout) -> Option<Records> {
+    pub fn shared(&self, layout: &Layout) -> Option<Arc<Records>> {
         let each = self.filters() / self.groups;
         if self.groups > 1 && !each.is_multiple_of(QUAD) {
             return None;
         }
-        Some(match &self.weights {
+        let packing = packing(layout, true);
+        Some(self.found.records(packing, || match &self.weights {
             WeightValues::Codes(codes) => {
                 self.records_by_quad(codes, layout, SharedRecord::of_bytes)
             }
             WeightValues::Floats(values) => self.records_by_quad(values, layout, |cell, all| {
                 SharedRecord::of_floats(cell, all.map(|[value, ..]| value))
             }),
-        })
+        }))
     }
 
     fn records_by_quad<T: Copy + Default + PartialEq>(
@@ -219,5 +223,14 @@ impl Weighted<'_> {
             records: records.into_vec(),
             starts,
         }
+    }
+}
+
+fn packing(layout: &Layout, shared: bool) -> Packing {
+    Packing {
+        shared,
+        unit: layout.shape.kind.unit(),
+        apart: [layout.plane(), layout.pitch()],
+        by_line: layout.by_line.is_some(),
     }
 }

@@ -4,6 +4,7 @@ use super::choices::{Chooser, Together};
 use super::lower;
 use super::plan::{Part, Plan};
 use super::reorder::{Order, reorder};
+use super::same::share_packed;
 use super::sites::Sites;
 use super::split::{Setting, Split};
 use super::{Choice, Choices, EngineError, LayerRow};
@@ -40,6 +41,7 @@ impl Plans {
     ) -> Result<Option<Self>, EngineError> {
         let mut stages = lower::stages(model);
         let orders = reorder(&mut stages, known.map_or(&[], |known| &known.orders));
+        share_packed(&mut stages);
         let known = known.filter(|known| known.isa == kernels.isa());
         let part = |sites| Part {
             model,

@@ -3,7 +3,8 @@ use std::sync::{Arc, Mutex};
 
 use super::plans::Plans;
 use super::runner::Inner;
-use super::{Choice, Choices, EngineError, LayerRow, Options};
+use super::{Choice, Choices, EngineError, LayerRow, Options, warn};
+use crate::Warning;
 use crate::graph::integer::IntegerModel;
 use crate::kernel::{Isa, Kernels, Team};
 
@@ -190,10 +191,29 @@ impl Program {
         super::table::table(self.layers(batch))
     }
 
+    /// What of a pass for a batch should be known: steps that the reference's own code runs, and steps in
+    /// floats of a model in whole numbers, with their shares of the time where that was measured (less
+    /// than a hundredth is left out).
+    ///
+    /// ```
+    /// # use burn_compress::engine::Program;
+    /// # fn show(program: &Program) {
+    /// for warning in program.warnings(16) {
+    ///     println!("{warning}");
+    /// }
+    /// # }
+    /// ```
+    pub fn warnings(&self, batch: usize) -> Vec<Warning> {
+        match &self.inner.plans {
+            Some(plans) => warn::layers(&self.inner.model, plans.layers(batch)),
+            None => warn::without_plan(),
+        }
+    }
+
     /// The output for a batch of images, each after the other, the last axis fastest.
     ///
-    /// Fails with [`EngineError::Input`] for another number of elements and
-    /// [`EngineError::NotFinite`] for NaN or an infinite number.
+    /// Fails with [`EngineError::EmptyBatch`] for no sample, with [`EngineError::Input`] for another
+    /// number of elements and with [`EngineError::NotFinite`] for NaN or an infinite number.
     pub fn run(&self, input: &[f32], batch: usize) -> Result<Vec<f32>, EngineError> {
         let mut output = vec![
             0.0;
@@ -215,8 +235,11 @@ impl Program {
         output: &mut [f32],
     ) -> Result<(), EngineError> {
         let (each, made) = self.inner.each;
+        if batch == 0 {
+            return Err(EngineError::EmptyBatch);
+        }
         let expected = each.saturating_mul(batch);
-        if input.len() != expected || batch == 0 {
+        if input.len() != expected {
             return Err(EngineError::Input {
                 found: input.len(),
                 batch,

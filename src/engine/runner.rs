@@ -9,6 +9,7 @@ use super::plan::Plan;
 use super::plans::{Many, Plans};
 use super::split::Level;
 use super::{Choices, EngineError};
+use crate::graph::GraphError;
 use crate::graph::integer::IntegerModel;
 use crate::kernel::{Cell, Cells, KernelError, Kernels, Team, lock};
 
@@ -53,7 +54,8 @@ impl Inner {
         let (each, made) = self.each;
         let batch = input.len() / each.max(1);
         let Some(plans) = &self.plans else {
-            let (values, _) = self.model.run_with(input, batch, self.team.threads())?;
+            let run = self.model.run_with(input, batch, self.team.threads());
+            let (values, _) = run.map_err(as_engine)?;
             output.copy_from_slice(&values);
             return Ok(());
         };
@@ -91,9 +93,11 @@ impl Inner {
 
     // Where the first number is that is not finite.
     fn place(&self, error: EngineError, input: &[f32]) -> EngineError {
+        let each = self.each.0.max(1);
         match (&error, input.iter().position(|x| !x.is_finite())) {
             (EngineError::NotFinite { .. }, Some(place)) => EngineError::NotFinite {
-                place,
+                sample: place / each,
+                element: place % each,
                 value: input[place],
             },
             _ => error,
@@ -402,11 +406,28 @@ fn or_alone<T>(mut run: impl FnMut(bool) -> Result<T, EngineError>) -> Result<T,
     }
 }
 
+// The same error whatever runs the model.
+fn as_engine(error: GraphError) -> EngineError {
+    match error {
+        GraphError::NotFinite {
+            sample,
+            element,
+            value,
+        } => EngineError::NotFinite {
+            sample,
+            element,
+            value,
+        },
+        error => error.into(),
+    }
+}
+
 fn finite(finite: bool) -> Result<(), EngineError> {
     match finite {
         true => Ok(()),
         false => Err(EngineError::NotFinite {
-            place: 0,
+            sample: 0,
+            element: 0,
             value: f32::NAN,
         }),
     }

@@ -1,11 +1,11 @@
 //! A model as the engine sees it: what it runs on cells, and what it runs plainly.
 
 use std::borrow::Cow;
-use std::sync::{Arc, OnceLock};
+use std::sync::{Arc, Mutex, OnceLock, Weak};
 
 use crate::graph::integer::{Grid, IntegerModel};
 use crate::graph::{Dim, Value, Window};
-use crate::kernel::Cell;
+use crate::kernel::{Cell, Records, lock};
 
 /// One step, or several that were joined.
 #[derive(Debug, Clone)]
@@ -52,11 +52,12 @@ pub(super) struct Weighted<'m> {
     pub residual: Option<f32>,
     /// Bounds in units of the result.
     pub bounds: (f32, f32),
-    pub found: Found,
+    pub found: Arc<Found>,
 }
 
-/// What is found in weights once their order is known, for all plans that they are packed for.
-#[derive(Debug, Clone, Default)]
+/// What is found in weights once their order is known, for all plans that they are packed for, and for all
+/// stages that have the same.
+#[derive(Debug, Default)]
 pub(super) struct Found {
     /// Weights that are not zero.
     pub kept: OnceLock<usize>,
@@ -64,6 +65,42 @@ pub(super) struct Found {
     pub tiles: OnceLock<Arc<Vec<Cell>>>,
     /// Taps transformed for two and for four results in a line, which do too.
     pub taps: [OnceLock<Arc<Vec<f32>>>; 2],
+    /// Records by layout, as long as a kernel has them.
+    packed: Mutex<Vec<(Packing, Weak<Records>)>>,
+}
+
+/// What records depend on beside the weights.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Packing {
+    /// Whether four filters share their places.
+    pub shared: bool,
+    /// Channels of a cell.
+    pub unit: usize,
+    /// Cells from a plane of the input to the next, and from a line.
+    pub apart: [usize; 2],
+    pub by_line: bool,
+}
+
+impl Found {
+    /// The records of a packing: those of another kernel, or new ones.
+    pub fn records(&self, packing: Packing, pack: impl FnOnce() -> Records) -> Arc<Records> {
+        let find = |all: &[(Packing, Weak<Records>)]| {
+            let mut of = all.iter().filter(|(known, _)| *known == packing);
+            of.find_map(|(_, records)| records.upgrade())
+        };
+        if let Some(known) = find(&lock(&self.packed)) {
+            return known;
+        }
+        let made = Arc::new(pack());
+        let mut all = lock(&self.packed);
+        // Another thread may have been faster.
+        if let Some(known) = find(&all) {
+            return known;
+        }
+        all.retain(|(_, records)| records.strong_count() > 0);
+        all.push((packing, Arc::downgrade(&made)));
+        made
+    }
 }
 
 /// `[filter][channel][row][column]`.

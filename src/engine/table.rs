@@ -6,6 +6,8 @@ use serde::{Deserialize, Serialize};
 pub(super) const SPARSE: &str = "sparse";
 pub(super) const DENSE: &str = "dense";
 pub(super) const TILED: &str = "tiled";
+/// What the name of an operation follows that the reference's own code runs.
+pub(super) const PLAIN: &str = "plain ";
 /// Tensors of fewer images become one of more.
 pub(super) const REGROUP: &str = "regroup";
 /// With their results in a line of a window.
@@ -18,6 +20,7 @@ pub(super) const WINOGRAD: [(&str, usize); 2] = [("winograd 2x2", 2), ("winograd
 /// let row = LayerRow {
 ///     layer: "conv1".into(),
 ///     kernel: "sparse".into(),
+///     in_float: false,
 ///     images: 1,
 ///     multiply_adds: 1000,
 ///     bytes: 400,
@@ -38,6 +41,8 @@ pub struct LayerRow {
     /// transformed, for so many results each), the name of an operation on cells, or `plain NAME` for the
     /// reference's own code.
     pub kernel: String,
+    /// Whether it computes in floats.
+    pub in_float: bool,
     /// Images of the pass: of large ones the first layers may run one by one, later ones several together.
     pub images: usize,
     /// Multiply-adds of a pass with weights that are not zero; 0 for other operations.
@@ -64,6 +69,7 @@ impl LayerRow {
         Self {
             layer: layer.to_string(),
             kernel: kernel.to_string(),
+            in_float: false,
             images: 1,
             multiply_adds: 0,
             bytes: 0,
@@ -73,6 +79,17 @@ impl LayerRow {
             tried: None,
             others: Vec::new(),
         }
+    }
+
+    /// The operation of one that the reference's own code runs.
+    pub(super) fn plain(&self) -> Option<&str> {
+        self.kernel.strip_prefix(PLAIN)
+    }
+
+    // Its time for one image, where it was taken.
+    pub(super) fn of_one(&self) -> Option<f64> {
+        let images = self.images.max(1) as f64;
+        self.microseconds.map(|time| time / images)
     }
 
     /// How many times faster it is than the fastest of its kernels that take all weights (`dense`, `tiled`,

@@ -1,15 +1,16 @@
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 use std::path::Path;
 
 use super::encoding::{Description, from_pieces};
-use super::{Container, Entry, FormatError, Opened, container};
+use super::{Container, Entry, FormatError, Opened, Payload, container};
 
 /// A compressed model on disk: a [safetensors](https://github.com/huggingface/safetensors) container
 /// that other tools open too, with packed codes as byte tensors and a description in its metadata.
 ///
 /// Codes are coded near their entropy: where zeros are, then what the others are, each with the
 /// probabilities of the weight at hand (or packed at their bits, where that is smaller). Of float
-/// weights with zeros the mask is coded, the others are as they are. A checksum guards the description
+/// weights with zeros the mask is coded, the others are as they are. Equal tensors can be stored once
+/// ([`of`](Self::of)). A checksum guards the description
 /// and the content: a file that was cut or altered does not load.
 ///
 /// ```
@@ -42,7 +43,77 @@ pub struct Archive {
 impl Archive {
     const KIND: &'static str = "model";
 
+    /// An archive of these tensors. The content of equal ones, such as a parameter in two places of a
+    /// module, is kept once: with the first of them.
+    ///
+    /// ```
+    /// use burn_compress::format::{Archive, Entry, Payload};
+    /// let entry = |path: &str| Entry {
+    ///     path: path.into(),
+    ///     dims: vec![1, 2],
+    ///     output_axis: 0,
+    ///     payload: Payload::Sparse(vec![0.0, 2.5]),
+    /// };
+    /// let archive = Archive::of(vec![entry("input.weight"), entry("output.weight")]);
+    /// assert_eq!(archive.entries[1].payload, Payload::SameAs("input.weight".into()));
+    /// assert_eq!(archive.content("output.weight"), Some(&Payload::Sparse(vec![0.0, 2.5])));
+    /// ```
+    pub fn of(mut entries: Vec<Entry>) -> Self {
+        let mut alike: HashMap<(Vec<usize>, usize), Vec<usize>> = HashMap::new();
+        for index in 0..entries.len() {
+            let (before, rest) = entries.split_at_mut(index);
+            let entry = &mut rest[0];
+            let firsts = alike.entry((entry.dims.clone(), entry.output_axis));
+            let firsts = firsts.or_default();
+            let first = firsts.iter().map(|&first| &before[first]);
+            let first = { first }.find(|first| first.payload == entry.payload);
+            match first {
+                Some(first) => entry.payload = Payload::SameAs(first.path.clone()),
+                None => firsts.push(index),
+            }
+        }
+        Self { entries }
+    }
+
+    /// The content of the tensor at this path, which may be kept with another one.
+    pub fn content(&self, path: &str) -> Option<&Payload> {
+        let of = |path: &str| self.entries.iter().find(|entry| entry.path == path);
+        match &of(path)?.payload {
+            Payload::SameAs(other) => of(other).map(|entry| &entry.payload),
+            payload => Some(payload),
+        }
+    }
+
+    /// Whether all entries fit their dimensions and each other. Fails with [`FormatError::Tensor`] where
+    /// one does not, where a path occurs twice, and where [`Payload::SameAs`] names no tensor before it
+    /// that has the same dimensions and output axis and a content of its own.
+    pub fn check(&self) -> Result<(), FormatError> {
+        let mut before: HashMap<&str, &Entry> = HashMap::new();
+        for entry in &self.entries {
+            entry.check()?;
+            if let Payload::SameAs(path) = &entry.payload {
+                let form = |entry: &Entry| (entry.dims.clone(), entry.output_axis);
+                match before.get(path.as_str()) {
+                    None => return Err(entry.wrong(format!("no tensor `{path}` before it"))),
+                    Some(other) if matches!(other.payload, Payload::SameAs(_)) => {
+                        return Err(entry.wrong(format!("`{path}` has no content of its own")));
+                    }
+                    Some(other) if form(other) != form(entry) => {
+                        let what = format!("`{path}` has other dimensions: {:?}", other.dims);
+                        return Err(entry.wrong(what));
+                    }
+                    Some(_) => {}
+                }
+            }
+            if before.insert(&entry.path, entry).is_some() {
+                return Err(entry.wrong("occurs twice"));
+            }
+        }
+        Ok(())
+    }
+
     fn to_container(&self) -> Result<Container, FormatError> {
+        self.check()?;
         let mut parts = Vec::new();
         let tensors = self.entries.iter().map(|entry| entry.encode(&mut parts));
         let tensors: Vec<Description> = tensors.collect::<Result<_, _>>()?;
@@ -70,7 +141,9 @@ impl Archive {
         let tensors: Vec<Description> = serde_json::from_str(&opened.description)
             .map_err(|error| FormatError::corrupt(error.to_string()))?;
         let entries = from_pieces(tensors, opened.pieces)?;
-        Ok(Self { entries })
+        let archive = Self { entries };
+        archive.check()?;
+        Ok(archive)
     }
 
     /// Writes the file, whole or not at all; returns its size in bytes. Fails as

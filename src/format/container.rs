@@ -106,7 +106,7 @@ impl Container {
             };
             (part.name.clone(), piece)
         });
-        let checksum = Pieces(pieces.collect()).checksum(VERSION, &self.kind, "");
+        let checksum = Pieces(pieces.collect()).checksum(&self.kind);
         let metadata = BTreeMap::from([
             ("burn-compress", VERSION.to_string()),
             ("kind", self.kind.clone()),

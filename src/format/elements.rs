@@ -44,3 +44,9 @@ pub(super) fn element(dtype: Dtype) -> Option<ElementType> {
     let found = ELEMENTS.iter().find(|(_, d)| *d == dtype);
     found.map(|(element, _)| *element)
 }
+
+/// Whether floats are equal in every bit: a zero has a sign.
+pub(crate) fn same_bits(one: &[f32], other: &[f32]) -> bool {
+    let bits = |value: &f32| value.to_bits();
+    one.len() == other.len() && one.iter().map(bits).eq(other.iter().map(bits))
+}

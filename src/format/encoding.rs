@@ -6,14 +6,12 @@ use serde::{Deserialize, Serialize};
 use super::elements::{dtype, element, from_le_bytes, to_le_bytes};
 use super::opened::Pieces;
 use super::view::{is_one, one};
-use super::{
-    Dense, Entry, FormatError, Part, Payload, Quantized, Scheme, WeightView, coded, version1,
-};
+use super::{Dense, Entry, FormatError, Part, Payload, Quantized, Scheme, WeightView, coded};
 
 /// What a file's description says of an entry.
 #[derive(Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub(crate) struct Description {
+pub(super) struct Description {
     path: String,
     dims: Vec<usize>,
     output_axis: usize,
@@ -22,7 +20,7 @@ pub(crate) struct Description {
     encoding: Encoding,
 }
 
-#[derive(Clone, Copy, Serialize, Deserialize)]
+#[derive(Serialize, Deserialize)]
 #[serde(rename_all = "snake_case", tag = "kind")]
 enum Encoding {
     /// As it is.
@@ -31,16 +29,13 @@ enum Encoding {
     Masked,
     /// Coded, less the zero points.
     Coded { scheme: Scheme },
-    /// In version 1: a bitmap, and the values that are not zero.
-    Sparse,
-    /// In version 1: packed codes, with or without a bitmap.
-    Quantized { scheme: Scheme, bitmap: bool },
+    /// That of a tensor before it.
+    SameAs { path: String },
 }
 
 impl Entry {
     /// Adds the parts that hold the content; says how.
     pub(super) fn encode(&self, parts: &mut Vec<Part>) -> Result<Description, FormatError> {
-        self.check()?;
         let mut part = |suffix: &str, dtype: Dtype, shape: Vec<usize>, bytes: Vec<u8>| {
             parts.push(Part {
                 name: format!("{}{suffix}", self.path),
@@ -80,6 +75,7 @@ impl Entry {
                     scheme: *weight.scheme(),
                 }
             }
+            Payload::SameAs(path) => Encoding::SameAs { path: path.clone() },
         };
         Ok(Description {
             path: self.path.clone(),
@@ -132,24 +128,14 @@ impl Entry {
                 }
                 Payload::Quantized(parameters.weight(&path, codes)?)
             }
-            Encoding::Sparse => {
-                let weights = entry.view()?.len();
-                Payload::Sparse(version1::sparse(&path, weights, pieces)?)
-            }
-            Encoding::Quantized { scheme, bitmap } => {
-                let view = entry.view()?;
-                let parameters = Parameters::take(&path, scheme, &view, pieces)?;
-                let codes = version1::codes(&path, &parameters, bitmap, pieces)?;
-                Payload::Quantized(parameters.weight(&path, codes)?)
-            }
+            Encoding::SameAs { path } => Payload::SameAs(path),
         };
-        entry.check()?;
         Ok(entry)
     }
 }
 
 /// The entries of descriptions and parts; each part must be described.
-pub(crate) fn from_pieces(
+pub(super) fn from_pieces(
     tensors: Vec<Description>,
     mut pieces: Pieces,
 ) -> Result<Vec<Entry>, FormatError> {
@@ -162,13 +148,13 @@ pub(crate) fn from_pieces(
 }
 
 /// What is stored of a quantized weight beside its codes.
-pub(super) struct Parameters<'a> {
-    pub scheme: Scheme,
-    pub view: &'a WeightView,
-    pub scales: Vec<f32>,
-    pub points: Vec<i32>,
+struct Parameters<'a> {
+    scheme: Scheme,
+    view: &'a WeightView,
+    scales: Vec<f32>,
+    points: Vec<i32>,
     /// Weights of a group, at least 1.
-    pub length: usize,
+    length: usize,
     stored_points: bool,
 }
 

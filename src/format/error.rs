@@ -35,8 +35,9 @@ pub enum FormatError {
         /// The bits.
         bits: u32,
     },
-    /// Codes, scales and zero points that contradict their scheme or each other.
-    #[error("not a quantized weight: {what}")]
+    /// Codes, scales and zero points of a weight or an activation that contradict their scheme or each
+    /// other.
+    #[error("not a tensor of codes: {what}")]
     Quantized {
         /// What is wrong.
         what: String,
@@ -78,10 +79,18 @@ pub enum FormatError {
         what: String,
     },
     /// The bytes are not a file of this library, or were cut or altered.
-    #[error("not a readable compressed model: {what}")]
+    #[error("not a readable file of burn-compress: {what}; it may have been cut or altered")]
     Corrupt {
         /// What is wrong.
         what: String,
+    },
+    /// The file is one that another call reads.
+    #[error("{}", other_kind(found, wanted))]
+    Kind {
+        /// The kind in the file.
+        found: String,
+        /// The kind that was to be read.
+        wanted: String,
     },
     /// The file was written by a newer version of this library.
     #[error(
@@ -101,6 +110,50 @@ pub enum FormatError {
         /// The operating system's error.
         source: std::io::Error,
     },
+}
+
+// The kinds of files of this library: what each is, what writes it, and what reads it.
+const KINDS: [(&str, &str, &str, &str); 4] = [
+    (
+        "model",
+        "the packed weights of a module",
+        "`Compressed::save`",
+        "`attach::load` reads it into the module; for a file that `Program::load` reads, save \
+         what `Quantized::to_integer` or `Graph::to_float_model` gives",
+    ),
+    (
+        "integer_model",
+        "a network",
+        "`IntegerModel::save` or `Program::save`",
+        "`Program::load` or `IntegerModel::load` reads it; for a file that `attach::load` reads, \
+         save what `Plan::apply` or `Compression::finish` gives",
+    ),
+    (
+        "checkpoint",
+        "a checkpoint of training",
+        "`Checkpoint::save`",
+        "`Checkpoint::load` reads it",
+    ),
+    (
+        "cell",
+        "the state of a study",
+        "`Study::run`",
+        "a study with this folder reads it",
+    ),
+];
+
+fn other_kind(found: &str, wanted: &str) -> String {
+    let of = |kind: &str| KINDS.iter().find(|known| known.0 == kind);
+    let wanted = match of(wanted) {
+        Some((_, what, by, _)) => format!("{what}, as {by} writes it"),
+        None => format!("a `{wanted}`"),
+    };
+    match of(found) {
+        Some((_, what, by, way_out)) => {
+            format!("the file holds {what}, written by {by}, not {wanted}: {way_out}")
+        }
+        None => format!("the file holds a `{found}`, not {wanted}"),
+    }
 }
 
 impl FormatError {

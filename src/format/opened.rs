@@ -10,13 +10,12 @@ use safetensors::tensor::{Dtype, Metadata};
 use super::FormatError;
 use super::elements::from_le_bytes;
 
-/// Written now; files since the first are read.
-pub(super) const VERSION: u32 = 4;
-/// The part that holds the description, deflated; in version 1 it was in the metadata as it is. From
-/// version 3 on there is none where there is nothing to describe.
+/// The one version that is written and read.
+pub(super) const VERSION: u32 = 1;
+/// The part that holds the description, deflated; there is none where there is nothing to describe.
 pub(super) const DESCRIPTION: &str = "__description__";
-/// Bytes of a description that a byte can stand for, at most.
-const MOST_IN_A_BYTE: usize = 1024;
+/// Bytes of a description, or weights, that a byte can stand for, at most.
+pub(crate) const MOST_IN_A_BYTE: usize = 1024;
 
 /// A part whose bytes lie in the file.
 #[derive(Debug, Clone, PartialEq)]
@@ -28,7 +27,6 @@ pub(crate) struct Piece<'a> {
 
 /// A file that was checked: version, kind and checksum.
 pub(crate) struct Opened<'a> {
-    pub version: u32,
     pub description: String,
     pub pieces: Pieces<'a>,
 }
@@ -50,10 +48,11 @@ impl<'a> Opened<'a> {
             .map_err(|error| FormatError::corrupt(error.to_string()))?;
         let mut fields = header.metadata().clone().unwrap_or_default();
         // The version is read first: what else a newer file holds is unknown.
-        let version = version(&field(&mut fields, "burn-compress")?)?;
+        check_version(&field(&mut fields, "burn-compress")?)?;
         let found = field(&mut fields, "kind")?;
         if found != kind {
-            return Err(FormatError::corrupt(format!("a `{found}`, not a `{kind}`")));
+            let wanted = kind.to_string();
+            return Err(FormatError::Kind { found, wanted });
         }
         if header.data_len() != data.len() {
             return Err(FormatError::corrupt("it is longer or shorter than it says"));
@@ -73,20 +72,14 @@ impl<'a> Opened<'a> {
         });
         let mut pieces = Pieces(pieces.collect::<Result<_, FormatError>>()?);
         let checksum = field(&mut fields, "checksum")?;
-        let description = match version {
-            1 => field(&mut fields, "description")?,
-            _ => String::new(),
-        };
-        if pieces.checksum(version, kind, &description) != checksum {
+        if pieces.checksum(kind) != checksum {
             return Err(FormatError::corrupt("the checksum differs"));
         }
-        let description = match version {
-            1 => description,
-            3.. if !pieces.0.contains_key(DESCRIPTION) => String::new(),
-            _ => inflate(pieces.take("", DESCRIPTION, Some(Dtype::U8))?.bytes)?,
+        let description = match pieces.0.contains_key(DESCRIPTION) {
+            true => inflate(pieces.take("", DESCRIPTION, Some(Dtype::U8))?.bytes)?,
+            false => String::new(),
         };
         Ok(Self {
-            version,
             description,
             pieces,
         })
@@ -98,9 +91,9 @@ fn field(fields: &mut HashMap<String, String>, name: &str) -> Result<String, For
     fields.remove(name).ok_or_else(missing)
 }
 
-fn version(found: &str) -> Result<u32, FormatError> {
+fn check_version(found: &str) -> Result<(), FormatError> {
     match found.parse::<u32>() {
-        Ok(version @ 1..=VERSION) => Ok(version),
+        Ok(VERSION) => Ok(()),
         Ok(found) if found > VERSION => Err(FormatError::Version {
             found,
             supported: VERSION,
@@ -164,15 +157,11 @@ impl<'a> Pieces<'a> {
         }
     }
 
-    /// Over everything that means something: names, types and shapes as well as bytes, and, from version
-    /// 3 on, the version.
-    pub fn checksum(&self, version: u32, kind: &str, description: &str) -> String {
+    /// Over everything that means something: names, types and shapes as well as bytes, and the version.
+    pub fn checksum(&self, kind: &str) -> String {
         let mut hasher = crc32fast::Hasher::new();
-        if version >= 3 {
-            hasher.update(&version.to_le_bytes());
-        }
+        hasher.update(&VERSION.to_le_bytes());
         hasher.update(kind.as_bytes());
-        hasher.update(description.as_bytes());
         for (name, piece) in &self.0 {
             let head = format!("{name} {} {:?}", piece.dtype, piece.shape);
             hasher.update(head.as_bytes());

@@ -98,7 +98,9 @@ impl Quantized {
             )));
         }
         if let Some(scale) = scales.iter().find(|s| !(s.is_finite() && **s > 0.0)) {
-            return Err(invalid(format!("scale {scale}")));
+            return Err(invalid(format!(
+                "its scale is {scale}, which is not positive and finite"
+            )));
         }
         let (low, high) = scheme.code_range();
         let outside = |code: &&i32| !(low..=high).contains(*code);
@@ -230,6 +232,9 @@ pub enum Payload {
     Sparse(Vec<f32>),
     /// Codes, pruned or not.
     Quantized(Quantized),
+    /// The content of the tensor at this path, which comes before it in the archive and has the same
+    /// dimensions and output axis.
+    SameAs(String),
 }
 
 impl Payload {
@@ -237,7 +242,7 @@ impl Payload {
     ///
     /// Of codes, their entropy, with zeros as one symbol where that is less, and 32 bits a scale (and
     /// 16 a zero point); of sparse weights, the entropy of where the zeros are, and 32 bits a value
-    /// that is not zero; of a dense tensor, its bytes.
+    /// that is not zero; of a dense tensor, its bytes; of one that is stored elsewhere, none.
     pub fn entropy_bits(&self) -> f64 {
         match self {
             Self::Dense(dense) => dense.bytes.len() as f64 * 8.0,
@@ -246,6 +251,7 @@ impl Payload {
                 entropy_bits(values.iter().map(|value| *value != 0.0)) + kept as f64 * 32.0
             }
             Self::Quantized(weight) => weight.entropy_bits(),
+            Self::SameAs(_) => 0.0,
         }
     }
 }

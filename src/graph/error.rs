@@ -56,8 +56,14 @@ pub enum GraphError {
         /// Those of the graph.
         expected: String,
     },
+    /// A batch without a sample.
+    #[error("a batch of 0 samples: a run needs at least 1")]
+    EmptyBatch,
     /// An output of another rank than the caller takes.
-    #[error("the output is {found:?}, of another rank than {wanted}")]
+    #[error(
+        "the output is {found:?}, of another rank than {wanted}: take a tensor of rank {}",
+        found.len()
+    )]
     Output {
         /// Its dimensions.
         found: Vec<usize>,
@@ -101,10 +107,14 @@ pub enum GraphError {
         bits: u32,
     },
     /// An input with a number that is none, or infinite.
-    #[error("element {place} of the input is {value}; it must be finite")]
+    #[error(
+        "sample {sample} of the batch (from 0) holds {value} at its element {element}: give finite numbers, or leave the sample out"
+    )]
     NotFinite {
-        /// Index of the first such element.
-        place: usize,
+        /// The first sample of the batch that holds one, from 0.
+        sample: usize,
+        /// The first such element of the sample.
+        element: usize,
         /// What it is.
         value: f32,
     },

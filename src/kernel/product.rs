@@ -4,6 +4,7 @@
 //! stride, dilation, grouping and sparsity is the same loop.
 
 use std::ops::Range;
+use std::sync::Arc;
 
 use super::ends::Ends;
 use super::slices::Slices;
@@ -58,7 +59,8 @@ pub struct Position {
 /// ```
 #[derive(Debug, Clone, PartialEq)]
 pub struct Product {
-    pub(super) records: Records,
+    // Of layers with the same weights, several may have them.
+    pub(super) records: Arc<Records>,
     pub(super) epilogue: Epilogue,
     pub(super) ends: Ends,
     pub(super) positions: Vec<Position>,
@@ -82,7 +84,7 @@ pub struct Product {
 
 impl Product {
     /// A layer with `plane` cells from one output plane to the next; `codes`: whether the input is bytes.
-    /// What is made of floats is floats.
+    /// What is made of floats is floats. Records in an [`Arc`] can be shared with other layers.
     ///
     /// Fails with [`KernelError::Records`] where starts do not rise to the number of records, tiles or
     /// transformed taps do not fit their weights, tiles read floats or transformed taps codes, positions are
@@ -90,15 +92,16 @@ impl Product {
     /// the filters are not four a quad, bounds of codes exceed what a byte holds, or codes are to be made
     /// of floats.
     pub fn new(
-        records: Records,
+        records: impl Into<Arc<Records>>,
         epilogue: Epilogue,
         positions: Vec<Position>,
         plane: usize,
         codes: bool,
     ) -> Result<Self, KernelError> {
+        let records = records.into();
         let reach = records.reach()?;
         let together = records.positions();
-        let fits = match records {
+        let fits = match *records {
             Records::Tiles { .. } => codes,
             Records::Winograd { .. } => !codes,
             _ => true,
@@ -143,7 +146,7 @@ impl Product {
     /// Tiles, floats that filters share, and records of a filter that do not rise by cell, are not split; nor
     /// is anything into more slices than a filter has records.
     pub fn in_slices(mut self, cells: usize) -> Self {
-        let splits = self.codes || matches!(self.records, Records::Filter { .. });
+        let splits = self.codes || matches!(*self.records, Records::Filter { .. });
         let slices = splits.then(|| Slices::of(&self.records, cells.max(1)));
         self.slices = slices.flatten();
         self
@@ -290,7 +293,7 @@ impl Product {
             output: output.as_mut_ptr(),
             first,
         };
-        match &self.records {
+        match &*self.records {
             Records::Tiles { .. } => {
                 let unit = kernels.has_matrix_unit();
                 kernels.dispatch(Tiled { run, unit });

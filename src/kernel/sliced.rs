@@ -66,7 +66,7 @@ impl Run<'_> {
                     }
                 };
             }
-            match self.product.records {
+            match *self.product.records {
                 Records::Filter { .. } if !self.product.codes => {
                     chunks!(positions, S::FLOAT_POSITIONS, S::FLOAT_POSITIONS, floats)
                 }
@@ -94,7 +94,7 @@ impl Run<'_> {
         if quad >= self.quads.end {
             return;
         }
-        match &self.product.records {
+        match &*self.product.records {
             Records::Filter { records, .. } => {
                 for filter in quad * QUAD..(quad + 1) * QUAD {
                     ask::<S, _>(records, slices.range(filter, slice));
@@ -140,7 +140,7 @@ impl Run<'_> {
             let starts = self.task(quads.start).starts::<P>(chunk);
             by_slice!(self, S, Waiting<S::Sums, P>, slices, quads, (slice, quad, task, waiting) => {
                 let sums = waiting.as_mut_ptr().cast::<[S::Sums; P]>();
-                match &self.product.records {
+                match &*self.product.records {
                     Records::Filter { records, .. } if !SHARED => {
                         macro_rules! made {
                             ($f:expr, $from:expr) => {{
@@ -202,7 +202,7 @@ impl Run<'_> {
     #[cfg_attr(not(debug_assertions), inline(always))]
     unsafe fn floats<S: Lanes, const P: usize>(&self, chunk: &[Position]) {
         let (Some(slices), Records::Filter { records, .. }) =
-            (&self.product.slices, &self.product.records)
+            (&self.product.slices, &*self.product.records)
         else {
             return;
         };

@@ -42,7 +42,7 @@ impl Run<'_> {
     // Positions of a block: those of whole chunks.
     #[inline(always)]
     fn block<S: Lanes>(&self) -> usize {
-        let shared = matches!(self.product.records, Records::Shared { .. });
+        let shared = matches!(*self.product.records, Records::Shared { .. });
         let most = match (shared, self.product.codes) {
             (false, true) => S::POSITIONS,
             (false, false) => S::FLOAT_POSITIONS,
@@ -101,7 +101,7 @@ impl Task<'_> {
     unsafe fn quad<S: Lanes>(self, product: &Product, quad: usize, block: &[Position]) {
         // SAFETY: by `Work::run` above.
         unsafe {
-            match (&product.records, product.codes) {
+            match (&*product.records, product.codes) {
                 (Records::Filter { records, starts }, codes) => {
                     let at = |place: usize| *starts.get_unchecked(quad * QUAD + place) as usize;
                     let of = |f: usize| records.get_unchecked(at(f)..at(f + 1));

@@ -60,8 +60,8 @@ impl Records {
         }
     }
 
-    // The weights alone.
-    pub(crate) fn transformed(
+    /// The transformed weights alone.
+    pub fn transformed(
         side: usize,
         [filters, channels]: [usize; 2],
         taps: impl Fn(usize, usize) -> [f32; 9],

@@ -141,7 +141,7 @@ impl Team {
 
     /// Whether its workers are in this process. Locks of one that was forked may be held by threads that
     /// are not there.
-    pub(crate) fn is_here(&self) -> bool {
+    pub fn is_here(&self) -> bool {
         self.forks == forks()
     }
 
@@ -172,7 +172,7 @@ impl Team {
 
     /// The same where jobs are for no thread alone: those of threads that have not begun when the caller has
     /// ended its own are the caller's, so that it waits for nobody who is not at work.
-    pub(crate) fn try_share(&self, job: &(dyn Fn(usize) + Sync)) -> bool {
+    pub fn try_share(&self, job: &(dyn Fn(usize) + Sync)) -> bool {
         self.try_run_with(self.threads(), Late::Replaced, job)
     }
 

@@ -95,7 +95,7 @@ impl Work for Tiled<'_> {
     unsafe fn run<S: Lanes>(self) {
         #[cfg(target_arch = "x86_64")]
         if self.unit
-            && let Records::Tiles { depth, .. } = self.run.product.records
+            && let Records::Tiles { depth, .. } = *self.run.product.records
         {
             // SAFETY: the unit is there, and `Product::new` has checked the depth.
             let unit = unsafe { amx::Unit::new(depth) };
@@ -125,7 +125,7 @@ impl Run<'_> {
     // SAFETY contract: as of `Work::run`, on codes; there are `P` positions, one or two.
     #[inline(always)]
     unsafe fn tiled<S: Lanes, M: Multiply, const P: usize>(&self, unit: &M) {
-        let Records::Tiles { depth, cells, .. } = &self.product.records else {
+        let Records::Tiles { depth, cells, .. } = &*self.product.records else {
             return;
         };
         let positions = self.positions;
@@ -198,7 +198,7 @@ impl Run<'_> {
             cells,
             weights,
             ..
-        } = &self.product.records
+        } = &*self.product.records
         else {
             return;
         };

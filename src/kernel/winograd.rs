@@ -33,7 +33,7 @@ pub(super) struct Transformed<'a>(pub Run<'a>);
 impl Work for Transformed<'_> {
     #[inline(always)]
     unsafe fn run<S: Lanes>(self) {
-        let Records::Winograd { channels, side, .. } = self.0.product.records else {
+        let Records::Winograd { channels, side, .. } = *self.0.product.records else {
             return;
         };
         let windows = self.0.positions.len() / (side * side);
@@ -140,7 +140,7 @@ impl Run<'_> {
             below,
             beside,
             ..
-        } = self.product.records
+        } = *self.product.records
         else {
             return;
         };
@@ -188,7 +188,7 @@ impl Run<'_> {
     ) {
         let Records::Winograd {
             channels, weights, ..
-        } = &self.product.records
+        } = &*self.product.records
         else {
             return;
         };

@@ -39,6 +39,7 @@ impl Report {
             page.push_str("</div>\n");
         }
         table(self, &mut page);
+        warnings(self, &mut page);
         in_float(self, &mut page);
         let recipe = serde_json::to_string_pretty(self.recipe())?;
         let _ = writeln!(
@@ -299,6 +300,18 @@ fn table(report: &Report, page: &mut String) {
     }
     page.push_str("</tbody>\n</table>\n</div>\n");
     let _ = writeln!(page, "<p class=\"legend\">{}</p>", escape(&report.legend()));
+}
+
+fn warnings(report: &Report, page: &mut String) {
+    let lines = report.told_of_all();
+    if lines.is_empty() {
+        return;
+    }
+    page.push_str("<h2>Warnings</h2>\n<ul class=\"notes\">\n");
+    for line in lines {
+        let _ = writeln!(page, "<li>{}</li>", escape(&line));
+    }
+    page.push_str("</ul>\n");
 }
 
 // What is computed in floats where activations are quantized, each layer once.

@@ -34,6 +34,7 @@ mod summary;
 mod table;
 mod units;
 mod validate;
+mod warned;
 
 pub use choose::{Best, Choice, choose};
 pub use error::ReportError;
@@ -41,6 +42,7 @@ pub use pareto::pareto_front;
 pub use row::{LayerRow, Mode, Row, Stage, Timed};
 pub use sensitivity::Sensitivity;
 pub use summary::{Summary, half_width, summaries};
+pub use warned::Warned;
 
 use serde::{Deserialize, Serialize};
 use std::fmt;
@@ -48,7 +50,7 @@ use std::fmt;
 /// The report of a study.
 ///
 /// Its rows are checked when it is built or read, and its choice and means always follow from
-/// them: whatever a JSON file claims for `best` and `summaries` is computed anew.
+/// them: whatever a JSON file claims for `best`, `summaries` and `warnings` is computed anew.
 ///
 /// ```
 /// use burn_compress::report::Report;
@@ -70,6 +72,7 @@ pub struct Report {
     notes: Vec<String>,
     summaries: Vec<Summary>,
     sensitivity: Vec<Sensitivity>,
+    warnings: Vec<Warned>,
 }
 
 /// What is read of a report's JSON.
@@ -105,6 +108,7 @@ impl TryFrom<Parts> for Report {
         Ok(Self {
             best: choose(&parts.rows, parts.budget)?,
             summaries: summaries(&parts.rows),
+            warnings: warned::gathered(&parts.rows),
             rows: parts.rows,
             recipe: parts.recipe,
             budget: parts.budget,
@@ -323,8 +327,25 @@ impl Report {
         all.map(String::as_str)
     }
 
+    /// What should be known of the models, once for each layer it is about: see [`Warned`].
+    ///
+    /// ```
+    /// # use burn_compress::report::Report;
+    /// let rows = serde_json::from_str(r#"[{"stage":"prune","mode":"post","refined":false,
+    ///   "sparsity":0.9,"weight_bits":32,"score":90.2,"drop":8,"bytes":1,"macs":1,"ms":0.5,"seed":1,
+    ///   "warnings":[{"kind":"emptied","layer":"fc1.weight","weights":64}]}]"#)?;
+    /// let report = Report::new(rows, 0.5)?;
+    /// assert_eq!(report.warnings()[0].rows, [0]);
+    /// assert!(report.warnings()[0].warning.to_string().contains("fc1.weight"));
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    #[must_use]
+    pub fn warnings(&self) -> &[Warned] {
+        &self.warnings
+    }
+
     /// The report as indented JSON: `rows`, `best`, `recipe`, `budget`, `score_name`, `notes`,
-    /// `summaries` and `sensitivity`.
+    /// `summaries`, `sensitivity` and `warnings`.
     ///
     /// ```
     /// # use burn_compress::report::Report;

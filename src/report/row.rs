@@ -1,3 +1,4 @@
+use crate::Warning;
 use crate::prune::Pattern;
 use serde::{Deserialize, Serialize};
 use std::fmt;
@@ -195,6 +196,9 @@ pub struct Row {
     /// Each selected layer.
     #[serde(default)]
     pub layers: Vec<LayerRow>,
+    /// What of this model should be known.
+    #[serde(default)]
+    pub warnings: Vec<Warning>,
 }
 
 fn float_bits() -> u32 {

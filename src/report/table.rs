@@ -6,7 +6,7 @@ const WIDTH: usize = 120;
 
 impl Report {
     /// The report as a table for a terminal of 120 columns, with its result above and its notes
-    /// below. One line for each cell: the mean over the seeds.
+    /// below, then the warnings of the model that was chosen. One line for each cell: the mean over the seeds.
     ///
     /// ```
     /// # use burn_compress::report::Report;
@@ -65,6 +65,9 @@ impl Report {
         )));
         for note in self.notes() {
             text.push_str(&wrap(note));
+        }
+        for line in self.told() {
+            text.push_str(&wrap(&line));
         }
         text.trim_end().to_owned()
     }

@@ -49,10 +49,12 @@ pub enum StudyError {
     /// The recipe quantizes activations, but the study runs without a graph.
     #[error("the recipe quantizes activations: call `run_quantized`, or leave them out of it")]
     Activations,
-    /// The study has no such row, or no model of it.
-    #[error("row {row} has no saved model")]
+    /// The study has no such row.
+    #[error("the report has no row {row}: it has {rows} rows, counted from 0")]
     NoModel {
         /// Index of the row.
         row: usize,
+        /// Rows there are.
+        rows: usize,
     },
 }

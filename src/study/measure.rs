@@ -4,8 +4,9 @@ use std::time::Instant;
 
 use burn::module::Module;
 
-use super::timing::{self, Deployment};
+use super::timing::{self, Deployment, Times};
 use super::{Cell, StudyError};
+use crate::Warning;
 use crate::attach::{Compressed, Layer, LayerSummary, archive, weights};
 use crate::format::{Archive, Entry, Payload};
 use crate::report::{LayerRow, Row};
@@ -32,6 +33,8 @@ pub(super) struct Candidate<M> {
     pub integers: Option<Vec<u8>>,
     /// What stays in float although activations are quantized: each layer, with its operation.
     pub in_float: Vec<String>,
+    /// What of its weights and activations should be known.
+    pub warnings: Vec<Warning>,
 }
 
 impl<M: Module> From<Compressed<M>> for Candidate<M> {
@@ -39,6 +42,7 @@ impl<M: Module> From<Compressed<M>> for Candidate<M> {
         Self {
             module: compressed.module.clone(),
             layers: compressed.layers().to_vec(),
+            warnings: compressed.warnings().to_vec(),
             archive: compressed.into_archive(),
             integers: None,
             in_float: Vec::new(),
@@ -80,6 +84,7 @@ impl Yardstick {
             layers: layers.collect(),
             integers: None,
             in_float: Vec::new(),
+            warnings: Vec::new(),
         })
     }
 
@@ -94,8 +99,13 @@ impl Yardstick {
         let module = &candidate.module;
         let score = checked_score(workload, module)?;
         let deployment = self.deployment.as_ref();
-        let (timed, [ms, fastest, slowest]) =
-            timing::time(deployment, candidate, workload, self.passes);
+        let Times {
+            timed,
+            spread: [ms, fastest, slowest],
+            warnings: of_program,
+        } = timing::time(deployment, candidate, workload, self.passes);
+        let mut warnings = candidate.warnings.clone();
+        warnings.extend(of_program);
         let left: HashMap<&str, u64> = candidate
             .layers
             .iter()
@@ -144,6 +154,7 @@ impl Yardstick {
             seconds: started.elapsed().as_secs_f64(),
             seed: cell.seed,
             layers,
+            warnings,
         })
     }
 
@@ -152,7 +163,8 @@ impl Yardstick {
         let left = (layer.weights - layer.removed) as u64;
         let before = self.weights.get(path).map_or(&[][..], Vec::as_slice);
         let entry = archive.entries.iter().find(|entry| entry.path == path);
-        let now = entry.and_then(compressed_rows);
+        let content = entry.zip(archive.content(path));
+        let now = content.and_then(|(entry, content)| compressed_rows(entry, content));
         let now = now.unwrap_or_else(|| before.to_vec());
         let squares = |values: &mut dyn Iterator<Item = f32>| -> f64 {
             values.map(|value| f64::from(value).powi(2)).sum()
@@ -175,9 +187,9 @@ impl Yardstick {
 }
 
 // A compressed tensor's values, in rows; none of one that is as it was.
-fn compressed_rows(entry: &Entry) -> Option<Vec<f32>> {
-    match &entry.payload {
-        Payload::Dense(_) => None,
+fn compressed_rows(entry: &Entry, content: &Payload) -> Option<Vec<f32>> {
+    match content {
+        Payload::Dense(_) | Payload::SameAs(_) => None,
         Payload::Sparse(values) => Some(values.clone()),
         Payload::Quantized(weight) => weight.values(&entry.view().ok()?).ok(),
     }

@@ -39,7 +39,7 @@ use progress::{Clock, OnProgress};
 use run::Runner;
 use store::Store;
 use timing::Deployment;
-use treatment::{Integers, Treatment, Weights};
+use treatment::{Integers, Treatment, Weights, samples};
 
 /// Which compression does this model bear? Tries every level of a [`Recipe`] and measures what became
 /// of the model.
@@ -250,11 +250,17 @@ impl<'a> Study<'a> {
             source,
         })?;
         let deployment = Deployment::new(graph.clone(), example)?;
+        let macs = work::measure(&model.valid(), |module, device| {
+            Workload::<M>::forward(workload, module, Workload::<M>::example(workload, device))
+        });
+        let macs = macs.map_or(0, |work| work.total(|_| None));
+        let samples = samples(&batches, macs)?;
         let treatment = Integers {
             graph,
             activations,
             freeze_after: levels.map_or(0, |levels| levels.freeze_after),
             batches,
+            samples,
         };
         self.run_under(model, workload, &treatment, Some(deployment))
     }

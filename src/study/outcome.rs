@@ -8,7 +8,7 @@ use crate::attach::unpack;
 use crate::format::Archive;
 use crate::graph::integer::IntegerModel;
 use crate::recipe::Recipe;
-use crate::report::Report;
+use crate::report::{Report, Row, Warned};
 
 /// What a study found: the report, and the model of each of its rows.
 ///
@@ -44,6 +44,12 @@ impl<M: Module> Outcome<M> {
         &self.report
     }
 
+    /// What should be known of the models, the worst of each kind and layer: what the table, the JSON
+    /// and the page tell.
+    pub fn warnings(&self) -> &[Warned] {
+        self.report.warnings()
+    }
+
     /// What reproduces the study.
     pub fn recipe(&self) -> &Recipe {
         &self.recipe
@@ -51,17 +57,13 @@ impl<M: Module> Outcome<M> {
 
     /// The packed model of a row, by its index in the report.
     pub fn archive(&self, row: usize) -> Result<Archive, StudyError> {
-        let found = self.report.rows().get(row);
-        let found = found.ok_or(StudyError::NoModel { row })?;
-        self.store.archive(&Cell::of(found))
+        self.store.archive(&Cell::of(self.row(row)?))
     }
 
     /// The integer form of a row's model, by its index in the report; none where its activations are
     /// floats.
     pub fn integers(&self, row: usize) -> Result<Option<IntegerModel>, StudyError> {
-        let found = self.report.rows().get(row);
-        let found = found.ok_or(StudyError::NoModel { row })?;
-        self.store.integers(&Cell::of(found))
+        self.store.integers(&Cell::of(self.row(row)?))
     }
 
     /// The model of a row, by its index in the report: plain, in validation mode. Its weights are
@@ -93,6 +95,15 @@ impl<M: Module> Outcome<M> {
         self.recipe.save(&recipe)?;
         paths.push(recipe);
         Ok(paths)
+    }
+
+    fn row(&self, row: usize) -> Result<&Row, StudyError> {
+        let rows = self.report.rows();
+        let missing = StudyError::NoModel {
+            row,
+            rows: rows.len(),
+        };
+        rows.get(row).ok_or(missing)
     }
 
     fn best_row(&self) -> usize {

@@ -7,6 +7,7 @@ use burn::tensor::Tensor;
 
 use super::StudyError;
 use super::measure::Candidate;
+use crate::Warning;
 use crate::engine::{Options, Program};
 use crate::graph::Graph;
 use crate::graph::integer::IntegerModel;
@@ -37,30 +38,41 @@ impl Deployment {
     }
 
     // None where the engine cannot run the model.
-    fn time<M: Module>(&self, candidate: &Candidate<M>, passes: usize) -> Option<[f64; 3]> {
+    fn time<M: Module>(&self, candidate: &Candidate<M>, passes: usize) -> Option<Times> {
         let model = match &candidate.integers {
             Some(bytes) => IntegerModel::from_bytes(bytes).ok()?,
             None => self.graph.to_float_model(&candidate.module).ok()?,
         };
         let program = Program::compile(&model, Options::default()).ok()?;
         let mut output = program.run(&self.input, self.batch).ok()?;
-        Some(spread(passes, || {
-            // It is the pass that went well before.
-            let _ = program.run_into(&self.input, self.batch, &mut output);
-        }))
+        Some(Times {
+            timed: Timed::Engine,
+            spread: spread(passes, || {
+                // It is the pass that went well before.
+                let _ = program.run_into(&self.input, self.batch, &mut output);
+            }),
+            warnings: program.warnings(self.batch),
+        })
     }
 }
 
-/// Median, fastest and slowest of the passes, in milliseconds: by the engine where it can run the
-/// model, else of the module on its device.
+/// What passes of a model took, and what ran them slowly.
+pub(super) struct Times {
+    pub timed: Timed,
+    /// Median, fastest and slowest of the passes, in milliseconds.
+    pub spread: [f64; 3],
+    pub warnings: Vec<Warning>,
+}
+
+/// Times passes by the engine where it can run the model, else of the module on its device.
 pub(super) fn time<M: Module, W: Workload<M>>(
     deployment: Option<&Deployment>,
     candidate: &Candidate<M>,
     workload: &W,
     passes: usize,
-) -> (Timed, [f64; 3]) {
+) -> Times {
     if let Some(times) = deployment.and_then(|deployment| deployment.time(candidate, passes)) {
-        return (Timed::Engine, times);
+        return times;
     }
     let module = &candidate.module;
     let device = module.devices().into_iter().next().unwrap_or_default();
@@ -71,7 +83,11 @@ pub(super) fn time<M: Module, W: Workload<M>>(
         let _ = device.sync();
         output
     });
-    (Timed::Module, times)
+    Times {
+        timed: Timed::Module,
+        spread: times,
+        warnings: Vec::new(),
+    }
 }
 
 fn spread<T>(passes: usize, mut run: impl FnMut() -> T) -> [f64; 3] {

@@ -5,6 +5,7 @@ use super::StudyError;
 use super::measure::Candidate;
 use crate::attach::Compression;
 use crate::graph::{Activations, Calibration, Graph, Quantized};
+use crate::train::TrainError;
 
 /// What a cell trains and measures: the module with its weights compressed, or its graph with
 /// activations quantized as well.
@@ -59,6 +60,32 @@ pub(super) struct Integers<const I: usize> {
     pub freeze_after: usize,
     /// What ranges are found with.
     pub batches: Vec<Tensor<I>>,
+    /// Some of their samples, on the host: their number, and what they are.
+    pub samples: (usize, Vec<f32>),
+}
+
+/// Samples on which the activations of each model are inspected, at most.
+const SAMPLES: usize = 32;
+
+/// Multiply-adds that such an inspection takes at most: a second or two.
+const MOST: u64 = 2_000_000_000;
+
+/// The first samples of a batch, as many as are worth it for a model of so many multiply-adds.
+pub(super) fn samples<const I: usize>(
+    batches: &[Tensor<I>],
+    macs: u64,
+) -> Result<(usize, Vec<f32>), TrainError> {
+    let Some(batch) = batches.first().filter(|_| I > 0) else {
+        return Ok((0, Vec::new()));
+    };
+    let most = usize::try_from(MOST / macs.max(1)).unwrap_or(SAMPLES);
+    let count = batch.dims()[0].min(most.clamp(2, SAMPLES));
+    let values = batch.clone().narrow(0, 0, count).try_into_vec_as();
+    let values = values.map_err(|error| TrainError::Workload {
+        action: "giving batches for calibration",
+        source: error.to_string().into(),
+    })?;
+    Ok((count, values))
 }
 
 impl<M: Module, const I: usize> Treatment<M> for Integers<I> {
@@ -91,17 +118,24 @@ impl<M: Module, const I: usize> Treatment<M> for Integers<I> {
         mut compression: Compression,
     ) -> Result<Candidate<Quantized<M>>, StudyError> {
         let model = compression.freeze(model.valid())?.freeze_statistics();
-        let integers = model.to_integer()?.to_bytes()?;
+        let integers = model.to_integer()?;
+        let (count, samples) = &self.samples;
+        // No reason to stop: it computes what calibration and scoring do.
+        let inspected = integers.inspect(samples, *count).unwrap_or_default();
+        let integers = integers.to_bytes()?;
         let in_float = model.in_float().into_iter();
         let in_float = in_float.map(|node| format!("{} ({})", node.layer, node.op.name()));
         let in_float = in_float.collect();
         let compressed = compression.finish(model.module().valid())?;
+        let mut warnings = compressed.warnings().to_vec();
+        warnings.extend(inspected);
         Ok(Candidate {
             module: model,
             layers: compressed.layers().to_vec(),
             archive: compressed.into_archive(),
             integers: Some(integers),
             in_float,
+            warnings,
         })
     }
 }

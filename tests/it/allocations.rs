@@ -1,4 +1,4 @@
-//! A run of a program allocates nothing.
+//! A run of a program allocates nothing; and what memory is held.
 
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::cell::Cell;
@@ -10,6 +10,11 @@ use super::engine_split;
 
 thread_local! {
     static COUNT: Cell<usize> = const { Cell::new(0) };
+    static HELD: Cell<isize> = const { Cell::new(0) };
+}
+
+fn hold(bytes: isize) {
+    HELD.with(|held| held.set(held.get() + bytes));
 }
 
 struct Counting;
@@ -18,11 +23,13 @@ struct Counting;
 unsafe impl GlobalAlloc for Counting {
     unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
         COUNT.with(|count| count.set(count.get() + 1));
+        hold(layout.size() as isize);
         // SAFETY: by the caller.
         unsafe { System.alloc(layout) }
     }
 
     unsafe fn dealloc(&self, place: *mut u8, layout: Layout) {
+        hold(-(layout.size() as isize));
         // SAFETY: by the caller.
         unsafe { System.dealloc(place, layout) }
     }
@@ -35,6 +42,13 @@ fn allocations(run: impl FnOnce()) -> usize {
     let before = COUNT.with(Cell::get);
     run();
     COUNT.with(Cell::get) - before
+}
+
+/// Bytes that this thread holds after a call and did not before.
+pub fn held<T>(make: impl FnOnce() -> T) -> (T, isize) {
+    let before = HELD.with(Cell::get);
+    let made = make();
+    (made, HELD.with(Cell::get) - before)
 }
 
 #[test]

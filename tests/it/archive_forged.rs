@@ -1,11 +1,11 @@
 //! Files that someone made to look right.
 
-use burn_compress::format::{Archive, Container, FormatError, Part};
+use burn_compress::format::{Archive, Container, FormatError, Part, Payload, Scheme, WeightView};
 use proptest::prelude::*;
 use safetensors::tensor::TensorView;
 use safetensors::{Dtype, SafeTensors};
 
-use super::archive::small;
+use super::archive::{entry, quantized, small};
 
 fn part(name: &str, dtype: Dtype, shape: &[usize], bytes: &[u8]) -> Part {
     Part {
@@ -33,36 +33,60 @@ fn described(dims: &str, encoding: &str) -> String {
     format!(r#"{{"path":"w","dims":{dims},"output_axis":0,"encoding":{encoding}}}"#)
 }
 
-// The forms of version 1, whose parts are easily written by hand.
-fn codes(mapping: &str, bitmap: bool) -> String {
+fn scheme(mapping: &str) -> String {
     format!(
-        r#"{{"kind":"quantized","scheme":{{"bits":4,"mapping":"{mapping}","granularity":"channel"}},"bitmap":{bitmap}}}"#
+        r#"{{"kind":"coded","scheme":{{"bits":4,"mapping":"{mapping}","granularity":"channel"}}}}"#
     )
+}
+
+// A part of the file of one tensor.
+fn part_of(payload: Payload, dims: &[usize], name: &str) -> Part {
+    let archive = Archive {
+        entries: vec![entry("w", dims, payload)],
+    };
+    let container = Container::from_bytes("model", &archive.to_bytes().unwrap()).unwrap();
+    container.into_parts().remove(name).unwrap()
+}
+
+// Where weights are zero, coded.
+fn mask(kept: &[usize]) -> Part {
+    let values = kept.iter().map(|&kept| kept as f32).collect();
+    part_of(Payload::Sparse(values), &[kept.len()], "w.mask")
+}
+
+// Codes less their zero points, coded, of more bits than the descriptions here say.
+fn codes(codes: &[i32]) -> Part {
+    let view = WeightView::new(vec![1, codes.len()], 0).unwrap();
+    let scheme = Scheme::symmetric(8).unwrap();
+    let weight = quantized(&view, scheme, vec![0], codes.to_vec());
+    part_of(weight, view.dims(), "w.codes")
+}
+
+fn altered(mut part: Part, change: impl FnOnce(&mut Vec<u8>)) -> Part {
+    change(&mut part.bytes);
+    part.shape = vec![part.bytes.len()];
+    part
 }
 
 #[test]
 fn descriptions_that_contradict_the_content_are_refused() {
     let dense = r#"{"kind":"dense"}"#;
-    let sparse = r#"{"kind":"sparse"}"#;
+    let masked = r#"{"kind":"masked"}"#;
     let one = |bytes: &[u8]| vec![Part::bytes("w", bytes.to_vec())];
     let list = |description: String| format!("[{description}]");
     assert!(crafted(&list(described("[2]", dense)), one(&[1, 2])).is_ok());
 
-    let sparse_parts = |map: &[u8], values: &[f32]| {
-        vec![
-            Part::bytes("w.bitmap", map.to_vec()),
-            part("w.values", Dtype::F32, &[values.len()], &floats(values)),
-        ]
+    let values = |values: &[f32]| part("w.values", Dtype::F32, &[values.len()], &floats(values));
+    let masked_of = |dims, mask: Part, kept: &[f32]| {
+        crafted(&list(described(dims, masked)), vec![mask, values(kept)])
     };
-    let sparse_of = |dims, map: &[u8], values: &[f32]| {
-        crafted(&list(described(dims, sparse)), sparse_parts(map, values))
-    };
-    assert!(sparse_of("[4]", &[0b0101], &[1.0, 2.0]).is_ok());
-    assert!(sparse_of("[0]", &[], &[]).is_ok());
+    let two = || mask(&[1, 0, 1, 0]);
+    assert!(masked_of("[4]", two(), &[1.0, 2.0]).is_ok());
+    assert!(masked_of("[0]", mask(&[]), &[]).is_ok());
 
-    let q_parts = |packed: &[u8], scales: &[f32]| {
+    let q_parts = |codes: Part, scales: &[f32]| {
         vec![
-            Part::bytes("w.codes", packed.to_vec()),
+            codes,
             part("w.scale", Dtype::F32, &[scales.len()], &floats(scales)),
         ]
     };
@@ -77,25 +101,20 @@ fn descriptions_that_contradict_the_content_are_refused() {
             .collect();
         part("w.zero_point", Dtype::U16, &[points.len()], &bytes)
     };
-    let map = |byte: u8| Part::bytes("w.bitmap", vec![byte]);
-    let q = |mapping: &str, bitmap: bool, parts| {
-        crafted(&list(described("[1,4]", &codes(mapping, bitmap))), parts)
-    };
-    let good = || q_parts(&[0x79, 0x77], &[0.5]); // 2, 0, 0, 0 above -7
-    assert!(q("symmetric", false, good()).is_ok());
-    assert!(q("affine", false, with(good(), point(&[15]))).is_ok());
-    assert!(
-        q(
-            "symmetric",
-            true,
-            with(q_parts(&[0x09], &[0.5]), map(0b0001))
-        )
-        .is_ok()
-    );
+    let q = |mapping: &str, parts| crafted(&list(described("[1,4]", &scheme(mapping))), parts);
+    let few = || codes(&[2, 0, 0, 0]);
+    let good = || q_parts(few(), &[0.5]);
+    assert!(q("symmetric", good()).is_ok());
+    assert!(q("affine", with(good(), point(&[13]))).is_ok());
 
     let huge = usize::MAX / 2;
     let dense_of = |description: String, bytes: &[u8]| crafted(&list(description), one(bytes));
     let twice = [described("[2]", dense), described("[2]", dense)].join(",");
+    let symmetric_of = |from: &str, to: &str| {
+        let scheme = scheme("symmetric");
+        assert!(scheme.contains(from));
+        crafted(&list(described("[1,4]", &scheme.replace(from, to))), good())
+    };
     let wrong = [
         // Descriptions.
         crafted("", one(&[1])),
@@ -115,7 +134,7 @@ fn descriptions_that_contradict_the_content_are_refused() {
         crafted(&list(described("[2]", dense)), vec![]),
         crafted("[]", one(&[1, 2])),
         crafted(&list(twice), one(&[1, 2])),
-        crafted(&list(described("[4]", sparse)), one(&[1, 2])),
+        crafted(&list(described("[4]", masked)), one(&[1, 2])),
         // Dense.
         dense_of(described("[3]", dense), &[1, 2]),
         dense_of(described("[1,2]", dense), &[1, 2]),
@@ -128,92 +147,61 @@ fn descriptions_that_contradict_the_content_are_refused() {
             &list(described("[2]", dense)),
             vec![part("w", Dtype::F8_E4M3, &[2], &[1, 2])],
         ),
-        // Sparse.
-        sparse_of("[4]", &[0b0101], &[1.0]),
-        sparse_of("[4]", &[0b0101], &[1.0, 2.0, 3.0]),
-        sparse_of("[4]", &[0b0101], &[1.0, 0.0]),
-        sparse_of("[4]", &[0b0101], &[1.0, -0.0]),
-        sparse_of("[4]", &[0b1_0101], &[1.0, 2.0]),
-        sparse_of("[4]", &[0b0101, 0], &[1.0, 2.0]),
-        sparse_of("[9]", &[0b0101], &[1.0, 2.0]),
-        sparse_of("[]", &[1], &[1.0]),
-        sparse_of(&format!("[{huge}]"), &[0b0101], &[1.0, 2.0]),
-        sparse_of(&format!("[{huge},{huge}]"), &[0b0101], &[1.0, 2.0]),
-        sparse_of(&format!("[{huge},{huge},0]"), &[], &[]),
-        sparse_of("[1099511627776]", &[0b0101], &[1.0, 2.0]),
+        // Masked.
+        masked_of("[4]", two(), &[1.0]),
+        masked_of("[4]", two(), &[1.0, 2.0, 3.0]),
+        masked_of("[4]", two(), &[1.0, 0.0]),
+        masked_of("[4]", two(), &[1.0, -0.0]),
+        masked_of("[4]", mask(&[1, 0, 1, 0, 1]), &[1.0, 2.0]),
+        masked_of("[4]", altered(two(), |bytes| bytes.clear()), &[1.0, 2.0]),
+        masked_of("[4]", altered(two(), |bytes| bytes.push(0)), &[1.0, 2.0]),
+        masked_of("[9]", two(), &[1.0, 2.0]),
+        masked_of("[]", mask(&[1]), &[1.0]),
+        masked_of(&format!("[{huge}]"), two(), &[1.0, 2.0]),
+        masked_of(&format!("[{huge},{huge}]"), two(), &[1.0, 2.0]),
+        masked_of(&format!("[{huge},{huge},0]"), mask(&[]), &[]),
+        masked_of("[1099511627776]", two(), &[1.0, 2.0]),
         crafted(
-            &list(described("[4]", sparse)),
+            &list(described("[4]", masked)),
             vec![
-                Part::bytes("w.bitmap", vec![0b0101]),
+                two(),
                 part("w.values", Dtype::I32, &[2], &floats(&[1.0, 2.0])),
             ],
         ),
         // Codes.
-        q("symmetric", false, q_parts(&[0x79, 0xf7], &[0.5])), // 15 - 7 is no code
-        q("symmetric", false, q_parts(&[0x79], &[0.5])),
-        q("symmetric", false, q_parts(&[0x79, 0x77, 0], &[0.5])),
-        q("symmetric", false, q_parts(&[0x79, 0x77], &[])),
-        q("symmetric", false, q_parts(&[0x79, 0x77], &[0.5, 0.5])),
-        q("symmetric", false, q_parts(&[0x79, 0x77], &[0.0])),
-        q("symmetric", false, q_parts(&[0x79, 0x77], &[-0.5])),
-        q("symmetric", false, q_parts(&[0x79, 0x77], &[f32::NAN])),
-        q("symmetric", false, q_parts(&[0x79, 0x77], &[f32::INFINITY])),
-        q("symmetric", false, with(good(), point(&[3]))),
-        q("symmetric", false, with(good(), point(&[0]))), // left out where all are zero
-        q("affine", false, with(good(), point(&[16]))),
-        q("affine", false, with(good(), point(&[1, 1]))),
+        q("symmetric", q_parts(codes(&[2, 0, 0, 8]), &[0.5])), // 8 is no code of 4 bits
+        q("symmetric", q_parts(codes(&[2, 0, 0, 0, 3]), &[0.5])),
+        q("symmetric", q_parts(altered(few(), |b| b.clear()), &[0.5])),
+        q("symmetric", q_parts(altered(few(), |b| b.push(0)), &[0.5])),
+        q("symmetric", q_parts(few(), &[])),
+        q("symmetric", q_parts(few(), &[0.5, 0.5])),
+        q("symmetric", q_parts(few(), &[0.0])),
+        q("symmetric", q_parts(few(), &[-0.5])),
+        q("symmetric", q_parts(few(), &[f32::NAN])),
+        q("symmetric", q_parts(few(), &[f32::INFINITY])),
+        q("symmetric", with(good(), point(&[3]))),
+        q("symmetric", with(good(), point(&[0]))), // left out where all are zero
+        q("affine", with(good(), point(&[16]))),
+        q("affine", with(good(), point(&[14]))), // and 2 more is no code
+        q("affine", with(good(), point(&[1, 1]))),
         q(
             "affine",
-            false,
             with(good(), part("w.zero_point", Dtype::U8, &[1], &[1])),
         ),
-        q("symmetric", false, with(good(), map(0b0001))), // not described
-        q("symmetric", true, good()),
-        q(
-            "symmetric",
-            true,
-            with(q_parts(&[0x79], &[0.5]), map(0b0001)),
-        ),
-        q(
-            "symmetric",
-            true,
-            with(q_parts(&[0x09], &[0.5]), map(0b1_0001)),
-        ),
-        q(
-            "symmetric",
-            true,
-            with(q_parts(&[0x07], &[0.5]), map(0b0001)),
-        ), // zero, said not to be
+        q("symmetric", with(good(), two())), // not described
+        q("symmetric", vec![few()]),
         // Schemes.
+        symmetric_of(":4", ":17"),
+        symmetric_of("\"channel\"", r#"{"group":3}"#),
+        symmetric_of("\"channel\"", r#"{"group":0}"#),
         crafted(
-            &list(described(
-                "[1,4]",
-                &codes("symmetric", false).replace(":4", ":17"),
-            )),
-            good(),
-        ),
-        crafted(
-            &list(described(
-                "[1,4]",
-                &codes("symmetric", false).replace("\"channel\"", r#"{"group":3}"#),
-            )),
-            good(),
-        ),
-        crafted(
-            &list(described(
-                "[1,4]",
-                &codes("symmetric", false).replace("\"channel\"", r#"{"group":0}"#),
-            )),
-            good(),
-        ),
-        crafted(
-            &list(described("[4,1099511627776]", &codes("symmetric", false))),
+            &list(described("[4,1099511627776]", &scheme("symmetric"))),
             good(),
         ),
         // A scale for each of no rows' weights.
         crafted(
-            &list(described("[1099511627776,0]", &codes("symmetric", false))),
-            q_parts(&[], &[0.5]),
+            &list(described("[1099511627776,0]", &scheme("symmetric"))),
+            q_parts(codes(&[]), &[0.5]),
         ),
     ];
     for (i, result) in wrong.into_iter().enumerate() {
@@ -221,6 +209,83 @@ fn descriptions_that_contradict_the_content_are_refused() {
             Err(FormatError::Tensor { .. } | FormatError::Corrupt { .. }) => {}
             other => panic!("{i}: {other:?}"),
         }
+    }
+}
+
+#[test]
+fn a_tensor_that_is_the_same_as_none_is_refused() {
+    let dense = r#"{"kind":"dense"}"#;
+    let tensor = |path: &str, dims: &str, encoding: &str| {
+        described(dims, encoding).replacen("\"w\"", &format!("\"{path}\""), 1)
+    };
+    let same = |path: &str| format!(r#"{{"kind":"same_as","path":"{path}"}}"#);
+    let of = |tensors: &[String]| {
+        let parts = vec![Part::bytes("w", vec![1, 2])];
+        crafted(&format!("[{}]", tensors.join(",")), parts)
+    };
+    let w = || tensor("w", "[2]", dense);
+    let good = of(&[
+        w(),
+        tensor("a", "[2]", &same("w")),
+        tensor("b", "[2]", &same("w")),
+    ]);
+    let good = good.unwrap();
+    assert_eq!(good.content("b"), good.content("w"));
+    assert_eq!(good.content("c"), None);
+    assert_eq!(
+        Archive::from_bytes(&good.to_bytes().unwrap()).unwrap(),
+        good
+    );
+    let turned = |output_axis| {
+        let w = tensor("w", "[1,2]", dense);
+        let a = tensor("a", "[1,2]", &same("w")).replace(
+            "\"output_axis\":0",
+            &format!("\"output_axis\":{output_axis}"),
+        );
+        let part = part("w", Dtype::U8, &[1, 2], &[1, 2]);
+        crafted(&format!("[{w},{a}]"), vec![part])
+    };
+    assert!(turned(0).is_ok());
+    for (place, wrong) in [
+        of(&[w(), tensor("a", "[2]", &same("c"))]),
+        of(&[w(), tensor("a", "[2]", &same("a"))]),
+        of(&[
+            w(),
+            tensor("a", "[2]", &same("b")),
+            tensor("b", "[2]", &same("a")),
+        ]),
+        of(&[tensor("a", "[2]", &same("w")), w()]),
+        of(&[
+            w(),
+            tensor("a", "[2]", &same("w")),
+            tensor("b", "[2]", &same("a")),
+        ]),
+        of(&[w(), tensor("a", "[1]", &same("w"))]),
+        of(&[w(), tensor("a", "[1,2]", &same("w"))]),
+        of(&[w(), tensor("a", "[1099511627776]", &same("w"))]),
+        of(&[w(), tensor("w", "[2]", &same("w"))]),
+        of(&[
+            w(),
+            tensor("a", "[2]", &same("w")),
+            tensor("a", "[2]", &same("w")),
+        ]),
+        turned(1),
+    ]
+    .into_iter()
+    .enumerate()
+    {
+        match wrong {
+            Err(FormatError::Tensor { path, .. }) => {
+                assert!(["a", "b", "w"].contains(&&*path), "{place}: {path}");
+            }
+            other => panic!("{place}: {other:?}"),
+        }
+    }
+    // Nor is such an archive written.
+    for (place, path) in ["c", "a", "b"].into_iter().enumerate() {
+        let mut archive = good.clone();
+        archive.entries[1].payload = Payload::SameAs(path.into());
+        assert!(archive.to_bytes().is_err(), "{place}");
     }
 }
 
@@ -260,7 +325,7 @@ fn coded_parts_that_contradict_themselves_are_refused() {
 fn a_header_whose_offsets_overflow_is_refused() {
     let size = u64::MAX - 3;
     let header = format!(
-        r#"{{"__metadata__":{{"burn-compress":"2","kind":"model","checksum":"00000000"}},"a":{{"dtype":"U8","shape":[{size}],"data_offsets":[0,{size}]}}}}"#
+        r#"{{"__metadata__":{{"burn-compress":"1","kind":"model","checksum":"00000000"}},"a":{{"dtype":"U8","shape":[{size}],"data_offsets":[0,{size}]}}}}"#
     );
     let bytes = [&(header.len() as u64).to_le_bytes()[..], header.as_bytes()].concat();
     let error = Archive::from_bytes(&bytes).unwrap_err();
@@ -284,7 +349,7 @@ fn a_description_that_expands_without_end_is_refused() {
         views.push(("__description__".into(), part));
         let checksum = checksum("model", &views);
         let metadata = [
-            ("burn-compress", "2"),
+            ("burn-compress", "1"),
             ("kind", "model"),
             ("checksum", &checksum),
         ];
@@ -308,11 +373,12 @@ fn a_description_that_expands_without_end_is_refused() {
     }
 }
 
-/// Over the kind and each part's name, type, shape and bytes.
+/// Over the version, the kind and each part's name, type, shape and bytes.
 fn checksum(kind: &str, views: &[(String, TensorView)]) -> String {
     let mut views: Vec<_> = views.iter().collect();
     views.sort_by_key(|(name, _)| name);
     let mut hasher = crc32fast::Hasher::new();
+    hasher.update(&1u32.to_le_bytes());
     hasher.update(kind.as_bytes());
     for (name, view) in views {
         hasher.update(format!("{name} {} {:?}", view.dtype(), view.shape()).as_bytes());

@@ -211,7 +211,8 @@ fn inputs_that_do_not_fit() {
             ..
         }
     ));
-    assert!(matches!(error(&[], 0), EngineError::Input { .. }));
+    assert!(matches!(error(&[], 0), EngineError::EmptyBatch));
+    assert!(matches!(error(&[1.0; 3], 0), EngineError::EmptyBatch));
     assert!(matches!(
         error(&[1.0; 3], usize::MAX),
         EngineError::Input { .. }
@@ -219,14 +220,15 @@ fn inputs_that_do_not_fit() {
     for bad in [f32::NAN, f32::INFINITY, f32::NEG_INFINITY] {
         for batch in [1, 2, 40] {
             let mut input = vec![0.5; 3 * batch];
-            let place = 3 * batch - 2;
-            input[place] = bad;
+            input[3 * batch - 2] = bad;
             match error(&input, batch) {
                 EngineError::NotFinite {
-                    place: found,
+                    sample,
+                    element,
                     value,
                 } => {
-                    assert_eq!((found, value.to_bits()), (place, bad.to_bits()));
+                    assert_eq!((sample, element), (batch - 1, 1));
+                    assert_eq!(value.to_bits(), bad.to_bits());
                 }
                 other => panic!("{other}"),
             }

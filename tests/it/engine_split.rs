@@ -218,11 +218,16 @@ fn what_is_not_finite_is_found() {
     // Among those that go together on one thread or on two, and alone.
     for image in [1, 6, 9, 13, 16] {
         let mut input = images.clone();
-        let at = input.len() / 17 * image + 1234;
-        input[at] = f32::INFINITY;
+        let each = input.len() / 17;
+        input[each * image + 1234] = f32::INFINITY;
         for program in [&program, &four, &both] {
             let found = program.run(&input, 17);
-            assert!(matches!(found, Err(EngineError::NotFinite { place, .. }) if place == at));
+            match found {
+                Err(EngineError::NotFinite {
+                    sample, element, ..
+                }) => assert_eq!((sample, element), (image, 1234)),
+                other => panic!("{other:?}"),
+            }
         }
         assert!(four.run(&images, 17).is_ok() && both.run(&images, 17).is_ok());
     }

@@ -33,6 +33,7 @@ mod kernel;
 mod learned;
 #[cfg(feature = "learner")]
 mod learner;
+mod messages;
 mod models;
 mod packed;
 mod pattern_study;
@@ -51,5 +52,7 @@ mod saved;
 mod schedule;
 mod steer;
 mod study;
+mod tied;
 mod transposed;
+mod warnings;
 mod work;

@@ -32,7 +32,7 @@ impl Classify for Quantized<Net> {
     }
 }
 
-struct Task {
+pub struct Task {
     optimizer: ModuleOptimizer,
     /// Epochs and scores until the power goes out.
     epochs_left: Option<usize>,
@@ -45,7 +45,7 @@ struct Task {
 }
 
 impl Task {
-    fn new() -> Self {
+    pub fn new() -> Self {
         Self {
             optimizer: AdamConfig::new().init(),
             epochs_left: None,

@@ -31,6 +31,7 @@ fn row(stage: Stage, mode: Mode, level: f64, bits: u32, drop: f64) -> Row {
         seconds: 0.0,
         seed: 1,
         layers: Vec::new(),
+        warnings: Vec::new(),
     }
 }
 

@@ -2,13 +2,13 @@
 
 use burn::module::Module;
 use burn::optim::AdamConfig;
-use burn_compress::Study;
 use burn_compress::attach::Selection;
 use burn_compress::prune::{Scope, share_of};
 use burn_compress::recipe::{PruneLevels, QuantizeLevels, Ranges, Recipe, Steer};
 use burn_compress::report::{Mode, Row, Stage, Timed};
 use burn_compress::study::{Activity, Outcome, StudyError};
 use burn_compress::train::TrainError;
+use burn_compress::{Study, Warning};
 
 use super::device::{device, is_exact};
 use super::models::{Net, PowerCut, Toy, WEIGHTS, assert_same, outputs, seen, trained};
@@ -46,13 +46,20 @@ fn run(recipe: Recipe, toy: &mut Toy) -> Outcome<Net> {
     Study::of(recipe).run(net(), toy).unwrap()
 }
 
-/// Everything but times.
+/// Everything but times, and what depends on them.
 pub fn timeless(rows: &[Row]) -> Vec<Row> {
+    let of_time =
+        |warning: &Warning| matches!(warning, Warning::Plain { .. } | Warning::InFloat { .. });
+    let kept = |row: &Row| {
+        let warnings = row.warnings.iter().filter(|warning| !of_time(warning));
+        warnings.cloned().collect()
+    };
     let strip = |row: &Row| Row {
         ms: 0.0,
         ms_range: [0.0; 2],
         timed: Timed::default(),
         seconds: 0.0,
+        warnings: kept(row),
         ..row.clone()
     };
     rows.iter().map(strip).collect()

@@ -273,6 +273,11 @@ impl<'a> Builder<'a> {
             return Err(fault());
         }
         let reads: Vec<usize> = inputs.iter().map(|input| self.made[input]).collect();
+        let in_float = layouts.iter().all(|of| of.shape.kind == Kind::Floats);
+        let named = |kernel: &str| LayerRow {
+            in_float,
+            ..LayerRow::named(&stage.layer, kernel)
+        };
         match &stage.work {
             StageWork::Product(weighted) => {
                 let kept = self.chooser.known(self.chooser.kept.len(), &stage.layer);
@@ -319,7 +324,7 @@ impl<'a> Builder<'a> {
                 } else {
                     "max pool"
                 };
-                let row = LayerRow::named(&stage.layer, name);
+                let row = named(name);
                 self.pool(windows, reads, to, &stage.layer, row);
             }
             StageWork::Elementwise(step) => {
@@ -333,7 +338,7 @@ impl<'a> Builder<'a> {
                     pitches: all.map(Layout::pitch).collect(),
                 };
                 let work = OperationWork::Elementwise { step, rows };
-                let row = LayerRow::named(&stage.layer, "elementwise");
+                let row = named("elementwise");
                 let planes = vec![1; layout.planes()];
                 self.on_cells(work, reads, to, planes, &stage.layer, row);
             }

@@ -7,7 +7,7 @@ use crate::engine::demand::Demand;
 use crate::engine::layout::Layout;
 use crate::engine::operation::{Operation, OperationWork, PlainOperand, PlainSource};
 use crate::engine::stage::{Rearrange, Stage};
-use crate::engine::table::{LayerRow, REGROUP};
+use crate::engine::table::{LayerRow, PLAIN, REGROUP};
 use crate::graph::integer::IntegerOp;
 use crate::graph::{Dim, Value};
 use crate::kernel::{Cell, Edges, InputGrid};
@@ -262,8 +262,12 @@ impl Builder<'_> {
             unit: cells,
             layer: stage.layer.clone(),
         };
-        let name = format!("plain {}", step.op.name());
-        self.push(operation, LayerRow::named(&stage.layer, &name));
+        let name = format!("{PLAIN}{}", step.op.name());
+        let row = LayerRow {
+            in_float: matches!(step.op, IntegerOp::Float(_)),
+            ..LayerRow::named(&stage.layer, &name)
+        };
+        self.push(operation, row);
         Ok(())
     }
 }

@@ -2,7 +2,8 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::super::{Binary, Graph, Node, Op, Value};
+use super::super::integer::Grid;
+use super::super::{Binary, Graph, GraphError, Node, Op, Value};
 use crate::format::{Scheme, WeightView};
 
 /// How a node computes in the quantized graph.
@@ -46,6 +47,20 @@ pub struct Site {
 }
 
 impl Site {
+    /// Its codes at this scale.
+    ///
+    /// Fails with [`GraphError::Activation`] where the scale is not positive and finite.
+    pub(crate) fn grid(&self, scale: f32) -> Result<Grid, GraphError> {
+        let grid = Grid::new(self.scheme, scale, self.zero_point);
+        grid.map_err(|_| GraphError::Activation {
+            layer: self.layer.clone(),
+            what: format!(
+                "its scale is {scale}, which is not positive and finite: lower the learning rate, or \
+                 calibrate with inputs that the model bears"
+            ),
+        })
+    }
+
     /// The least and the greatest code, less the zero point.
     pub(crate) fn centred_range(&self) -> (i32, i32) {
         let (low, high) = self.scheme.code_range();

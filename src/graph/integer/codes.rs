@@ -1,16 +1,18 @@
 use std::borrow::Cow;
+use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
-/// Whole numbers in as few bytes each as hold them all. Equal where their numbers are.
+/// Whole numbers in as few bytes each as hold them all. Equal where their numbers are; copies share
+/// them.
 ///
 /// ```
 /// use burn_compress::graph::integer::Codes;
 /// let codes = Codes::from(vec![1, 0, -7]);
-/// assert!(matches!(&codes, Codes::I8(codes) if *codes == [1, 0, -7]));
+/// assert!(matches!(&codes, Codes::I8(codes) if **codes == [1, 0, -7]));
 /// assert!(matches!(Codes::from(vec![1, 0, 255]), Codes::I16(_)));
 /// assert!(matches!(Codes::from(vec![1, 0, 65_535]), Codes::I32(_)));
-/// assert_eq!(codes, Codes::I32(vec![1, 0, -7]));
+/// assert_eq!(codes, Codes::I32(vec![1, 0, -7].into()));
 /// assert_eq!((codes.len(), codes.is_empty()), (3, false));
 /// assert_eq!(*codes.widened(), [1, 0, -7]);
 /// ```
@@ -18,11 +20,11 @@ use serde::{Deserialize, Serialize};
 #[serde(from = "Vec<i32>", into = "Vec<i32>")]
 pub enum Codes {
     /// A byte each.
-    I8(Vec<i8>),
+    I8(Arc<Vec<i8>>),
     /// Two bytes each.
-    I16(Vec<i16>),
+    I16(Arc<Vec<i16>>),
     /// Four bytes each.
-    I32(Vec<i32>),
+    I32(Arc<Vec<i32>>),
 }
 
 impl Codes {
@@ -45,14 +47,14 @@ impl Codes {
         match self {
             Self::I8(codes) => codes.iter().copied().map(i32::from).collect(),
             Self::I16(codes) => codes.iter().copied().map(i32::from).collect(),
-            Self::I32(codes) => codes.into(),
+            Self::I32(codes) => codes.as_slice().into(),
         }
     }
 }
 
 impl Default for Codes {
     fn default() -> Self {
-        Self::I8(Vec::new())
+        Self::I8(Arc::default())
     }
 }
 
@@ -74,11 +76,13 @@ impl From<Vec<i32>> for Codes {
         let high = codes.iter().max().copied().unwrap_or(0);
         let within = |least: i32, most: i32| least <= low && high <= most;
         if within(i8::MIN.into(), i8::MAX.into()) {
-            Self::I8(codes.into_iter().map(|code| code as i8).collect())
+            Self::I8(Arc::new(codes.into_iter().map(|code| code as i8).collect()))
         } else if within(i16::MIN.into(), i16::MAX.into()) {
-            Self::I16(codes.into_iter().map(|code| code as i16).collect())
+            Self::I16(Arc::new(
+                codes.into_iter().map(|code| code as i16).collect(),
+            ))
         } else {
-            Self::I32(codes)
+            Self::I32(Arc::new(codes))
         }
     }
 }

@@ -48,7 +48,7 @@ impl Grid {
     pub fn new(scheme: Scheme, scale: f32, zero_point: i32) -> Result<Self, FormatError> {
         if !(scale.is_finite() && scale > 0.0) {
             return Err(FormatError::Quantized {
-                what: format!("scale {scale}"),
+                what: format!("its scale is {scale}, which is not positive and finite"),
             });
         }
         Requantize::new(&scheme, zero_point)?;

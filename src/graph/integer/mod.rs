@@ -16,6 +16,7 @@ mod factors;
 mod file;
 mod float;
 mod grid;
+mod inspect;
 mod model;
 mod movement;
 mod op;

@@ -1,8 +1,11 @@
+use std::collections::HashMap;
+
 use serde::{Deserialize, Serialize};
 
 use crate::graph::{Constant, Dim, GraphError, Value};
 
-use super::{Grid, IntegerOp, check};
+use super::op::Stored;
+use super::{Codes, Grid, IntegerOp, check};
 
 /// One step of an [`IntegerModel`].
 ///
@@ -135,6 +138,7 @@ impl IntegerModel {
             released: Vec::new(),
         };
         check::model(&model)?;
+        model.share_codes();
         model.apart = check::keeps_images_apart(&model);
         model.released = model.last_uses();
         Ok(model)
@@ -189,6 +193,23 @@ impl IntegerModel {
         match value {
             Value::Node(index) => self.steps.get(index).and_then(|step| step.grid),
             _ => None,
+        }
+    }
+
+    // Weights of one layer that is called again and again are in memory once.
+    fn share_codes(&mut self) {
+        let mut alike: HashMap<Vec<usize>, Vec<Codes>> = HashMap::new();
+        for step in &mut self.steps {
+            for (_, stored) in step.op.stored() {
+                let Stored::Weights(weights) = stored else {
+                    continue;
+                };
+                let firsts = alike.entry(weights.dims.clone()).or_default();
+                match firsts.iter().find(|first| **first == weights.codes) {
+                    Some(first) => weights.codes = first.clone(),
+                    None => firsts.push(weights.codes.clone()),
+                }
+            }
         }
     }
 

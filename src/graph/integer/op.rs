@@ -152,6 +152,26 @@ pub(super) enum Stored<'a> {
     Table(&'a mut Vec<i32>),
 }
 
+impl Stored<'_> {
+    /// Its numbers.
+    pub fn len(&self) -> usize {
+        match self {
+            Self::Floats(floats) => floats.len(),
+            Self::Weights(weights) => weights.codes.len(),
+            Self::Table(table) => table.len(),
+        }
+    }
+
+    /// Takes them out.
+    pub fn clear(&mut self) {
+        match self {
+            Self::Floats(floats) => floats.clear(),
+            Self::Weights(weights) => weights.codes = Default::default(),
+            Self::Table(table) => table.clear(),
+        }
+    }
+}
+
 impl IntegerOp {
     /// The name that prints and reports show.
     pub fn name(&self) -> &'static str {

@@ -89,8 +89,8 @@ impl IntegerModel {
     /// The output for a batch of images, codes dequantized, on as many threads as the machine has
     /// processors.
     ///
-    /// Fails with [`GraphError::Input`] where the input has not the model's dimensions for this batch,
-    /// or the batch is empty; with [`GraphError::NotFinite`] for a NaN or an infinite number; and with
+    /// Fails with [`GraphError::EmptyBatch`] where the batch is empty, with [`GraphError::Input`] where
+    /// the input has not the model's dimensions for it; with [`GraphError::NotFinite`] for a NaN or an infinite number; and with
     /// [`GraphError::Step`] where the memory does not suffice.
     pub fn run(&self, input: &[f32], batch: usize) -> Result<(Vec<f32>, Statistics), GraphError> {
         let threads = thread::available_parallelism().map_or(1, NonZero::get);
@@ -213,8 +213,11 @@ impl IntegerModel {
                 layer: step.layer.clone(),
                 what,
             };
-            shape::elements(&step.dims, batch)
-                .ok_or_else(|| error(format!("too large for {batch} images")))?;
+            shape::elements(&step.dims, batch).ok_or_else(|| {
+                error(format!(
+                    "its result is too large for {batch} samples: run smaller batches"
+                ))
+            })?;
             let result = execute(step, &operands, &at(&step.dims, batch));
             let (elements, inexact) = result.map_err(error)?;
             results.push(Some(elements));
@@ -228,7 +231,7 @@ impl IntegerModel {
         Ok((results, statistics))
     }
 
-    fn operand<'a>(
+    pub(super) fn operand<'a>(
         &'a self,
         value: Value,
         input: &'a [f32],
@@ -256,16 +259,26 @@ impl IntegerModel {
         }
     }
 
-    fn check_input(&self, input: &[f32], batch: usize) -> Result<(), GraphError> {
-        if shape::elements(&self.input, batch) != Some(input.len()) {
+    pub(super) fn check_input(&self, input: &[f32], batch: usize) -> Result<(), GraphError> {
+        if batch == 0 {
+            return Err(GraphError::EmptyBatch);
+        }
+        let expected = shape::elements(&self.input, batch);
+        if expected != Some(input.len()) {
+            let dims = at(&self.input, batch);
             return Err(GraphError::Input {
                 found: vec![input.len()],
-                expected: format!("the elements of {:?} for {batch} images", self.input),
+                expected: match expected {
+                    Some(count) => format!("{count} numbers: {dims:?} for {batch} samples"),
+                    None => format!("no input as large as {dims:?} for {batch} samples"),
+                },
             });
         }
+        let each = (input.len() / batch).max(1);
         match input.iter().position(|x| !x.is_finite()) {
             Some(place) => Err(GraphError::NotFinite {
-                place,
+                sample: place / each,
+                element: place % each,
                 value: input[place],
             }),
             None => Ok(()),
@@ -273,8 +286,11 @@ impl IntegerModel {
     }
 
     fn elements(&self, dims: &[Dim], batch: usize) -> Result<usize, GraphError> {
-        shape::elements(dims, batch)
-            .ok_or_else(|| self.output_error(format!("{dims:?} are too large for {batch} images")))
+        shape::elements(dims, batch).ok_or_else(|| {
+            self.output_error(format!(
+                "{dims:?} are too large for {batch} samples: run smaller batches"
+            ))
+        })
     }
 
     fn output_error(&self, what: String) -> GraphError {
@@ -289,6 +305,6 @@ impl IntegerModel {
     }
 }
 
-fn at(dims: &[Dim], batch: usize) -> Vec<usize> {
+pub(super) fn at(dims: &[Dim], batch: usize) -> Vec<usize> {
     dims.iter().map(|dim| dim.at(batch)).collect()
 }

@@ -14,8 +14,8 @@ impl<M: Module> Quantized<M> {
     /// The model in whole numbers: what is deployed, and what defines its outputs. Reads all weights
     /// from the device.
     ///
-    /// Fails with [`GraphError::Activation`] where a sum could overflow 32 bits, and with
-    /// [`GraphError::Format`] where a scale is not finite, as training that diverged brings about.
+    /// Fails with [`GraphError::Activation`] where a sum could overflow 32 bits, and where the scale of
+    /// an activation is not finite, as training that diverged brings about.
     pub fn to_integer(&self) -> Result<IntegerModel, GraphError> {
         let weights = self.weights()?;
         let scales = self.site_scales();
@@ -29,9 +29,8 @@ impl<M: Module> Quantized<M> {
         };
         let host_scales = self.scales()?;
         let grids = setting.placement.sites.iter().zip(&host_scales);
-        let grids: Result<Vec<Grid>, _> = grids
-            .map(|(site, scale)| Grid::new(site.scheme, *scale, site.zero_point))
-            .collect();
+        let grids: Result<Vec<Grid>, GraphError> =
+            grids.map(|(site, scale)| site.grid(*scale)).collect();
         let mut lowering = Lowering {
             setting,
             source,

@@ -1,3 +1,4 @@
+use crate::format::same_bits;
 use crate::graph::integer::{Grid, IntegerModel, IntegerOp, Step};
 use crate::graph::{Binary, Constant, Dim, GraphError, Node, Op, Unary, Value};
 
@@ -27,7 +28,13 @@ impl Steps {
         Value::Node(self.steps.len() - 1)
     }
 
+    /// A constant of these numbers; one for all that are equal in every bit, such as those of a layer that
+    /// is called twice.
     pub fn constant(&mut self, dims: Vec<usize>, values: Vec<f32>) -> Value {
+        let equal = |known: &Constant| known.dims == dims && same_bits(&known.values, &values);
+        if let Some(index) = self.constants.iter().position(equal) {
+            return Value::Constant(index);
+        }
         self.constants.push(Constant { dims, values });
         Value::Constant(self.constants.len() - 1)
     }

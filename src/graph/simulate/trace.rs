@@ -50,7 +50,7 @@ impl<M: Module> Quantized<M> {
             let site = setting.placement.site(value);
             let grid = site.map(|index| {
                 let site = &setting.placement.sites[index];
-                Grid::new(site.scheme, host_scales[index], site.zero_point)
+                site.grid(host_scales[index])
             });
             self.traced(value, tensor, grid.transpose()?)
         });

@@ -98,11 +98,10 @@ fn linear(dims: [usize; 2], codes: Vec<i32>) -> IntegerModel {
 /// What a file takes beside the weights of one layer.
 const REST: usize = 900;
 
-/// The file of [`model`] in the form that large models have, as version 2 wrote it: its description can be
-/// altered as text.
+/// The file of [`model`] in the form that large models have: its description can be altered as text.
 fn apart() -> Container {
-    let old = include_bytes!("../../data/version2-integers.bcm");
-    Container::from_bytes(KIND, old).unwrap()
+    let bytes = include_bytes!("../../data/large-form.bcm");
+    Container::from_bytes(KIND, bytes).unwrap()
 }
 
 #[test]
@@ -243,17 +242,12 @@ fn a_file_that_contradicts_itself_is_refused() {
 }
 
 #[test]
-fn files_of_version_2_load() {
-    let container = apart();
-    let parts = container.clone().into_parts().into_values().collect();
-    let again = Container::new(KIND, container.description().into(), parts);
-    // As later versions write that form, too.
-    for bytes in [
-        include_bytes!("../../data/version2-integers.bcm").to_vec(),
-        again.to_bytes().unwrap(),
-    ] {
-        assert_eq!(IntegerModel::from_bytes(&bytes).unwrap(), model());
-    }
+fn the_form_of_large_models_loads() {
+    let bytes = include_bytes!("../../data/large-form.bcm");
+    assert_eq!(IntegerModel::from_bytes(bytes).unwrap(), model());
+    let parts = apart().into_parts().into_values().collect();
+    let again = Container::new(KIND, apart().description().into(), parts);
+    assert_eq!(again.to_bytes().unwrap(), bytes);
 }
 
 #[test]
@@ -394,19 +388,6 @@ fn factors_of_fewer_bits() {
     for bits in [0, 25, u32::MAX] {
         let error = model.with_factor_bits(bits).unwrap_err();
         assert!(matches!(error, GraphError::FactorBits { bits: found } if found == bits));
-    }
-}
-
-#[test]
-fn files_of_version_1_load() {
-    let old = include_bytes!("../../data/version1-integers.bcm");
-    assert_eq!(IntegerModel::from_bytes(old).unwrap(), model());
-    let text = String::from_utf8_lossy(&old[..old.len() / 2]).into_owned();
-    assert!(text.contains("\"burn-compress\":\"1\""));
-    for place in 0..old.len() {
-        let mut altered = old.to_vec();
-        altered[place] ^= 1;
-        assert!(IntegerModel::from_bytes(&altered).is_err(), "{place}");
     }
 }
 

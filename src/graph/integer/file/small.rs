@@ -8,9 +8,9 @@ use crate::format::{Container, FormatError, Opened, Part};
 
 use super::super::model::Unchecked;
 use super::super::op::Stored;
-use super::{KIND, each_tensor};
+use super::shared::{self, Pair};
+use super::{KIND, Tensor, corrupt, tensors};
 
-/// Version 3, which was never released, had another stream in `model`.
 pub(super) const PART: &str = "numbers";
 
 /// Weights, factors and bytes of the description, at most: what takes some hundredths of a second to read.
@@ -23,6 +23,9 @@ struct Contents {
     model: Unchecked,
     /// How many numbers the other tensors have; weights have as many as their dimensions say.
     lengths: Vec<usize>,
+    /// Tensors that are equal to an earlier one, which are not in the stream.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    shared: Vec<Pair>,
 }
 
 /// The kinds of vectors, which differ in their exponents.
@@ -57,112 +60,102 @@ impl Tensors {
 
 /// The file of a model that is small; none of another, which is as it was.
 pub(super) fn write(model: &mut Unchecked) -> Result<Option<Container>, FormatError> {
-    let (mut lengths, mut count) = (Vec::new(), 0);
-    each_tensor(model, |_, _, tensor| {
-        let length = match tensor {
-            Stored::Weights(weights) => weights.codes.len(),
-            Stored::Floats(numbers) => {
-                lengths.push(numbers.len());
-                numbers.len()
-            }
-            Stored::Table(table) => {
-                lengths.push(table.len());
-                table.len()
-            }
-        };
-        count += length;
-        Ok(())
-    })?;
+    let count = |tensors: &[Tensor]| tensors.iter().map(|tensor| tensor.stored.len()).sum();
+    let count: usize = count(&tensors(model));
     if count > MOST {
         return Ok(None);
     }
+    let mut emptied = model.clone();
+    let tensors_of = tensors(model);
+    let pairs = shared::pairs(&tensors_of);
+    let again = shared::marks(tensors_of.len(), &pairs)?;
+    let mut own: Vec<_> = tensors_of.into_iter().zip(again).collect();
+    own.retain(|(_, again)| !again);
+    let sized = own.iter().map(|(tensor, _)| &tensor.stored);
+    let sized = sized.filter(|stored| !matches!(stored, Stored::Weights(_)));
+    let lengths = sized.map(Stored::len).collect();
+    let emptied_tensors = tensors(&mut emptied).into_iter();
+    emptied_tensors.for_each(|mut tensor| tensor.stored.clear());
     let contents = serde_json::to_string(&Contents {
-        model: emptied(model)?,
+        model: emptied,
         lengths,
+        shared: pairs,
     });
-    let contents = contents.map_err(|error| FormatError::corrupt(error.to_string()))?;
+    let contents = contents.map_err(corrupt)?;
     if count + contents.len() > MOST {
         return Ok(None);
     }
     let mut encoder = Encoder::default();
     Text::new().write(&mut encoder, &contents);
-    let mut tensors = Tensors::new();
-    each_tensor(model, |_, name, tensor| {
-        match tensor {
+    let mut coder = Tensors::new();
+    for (tensor, _) in own {
+        match tensor.stored {
             Stored::Weights(weights) => {
                 let mut codes = Vec::from(weights.codes.clone());
-                tensors.integers(&mut encoder, &weights.dims, &mut codes);
+                coder.integers(&mut encoder, &weights.dims, &mut codes);
             }
             Stored::Table(table) => {
                 let length = table.len();
-                tensors.integers(&mut encoder, &[1, 1, length], table);
+                coder.integers(&mut encoder, &[1, 1, length], table);
             }
-            Stored::Floats(numbers) => tensors.floats.code(&mut encoder, kind(name), numbers),
+            Stored::Floats(numbers) => {
+                coder.floats.code(&mut encoder, kind(tensor.name), numbers);
+            }
         }
-        Ok(())
-    })?;
+    }
     let part = Part::bytes(PART, encoder.into_bytes()?);
     Ok(Some(Container::new(KIND, String::new(), vec![part])))
-}
-
-fn emptied(model: &Unchecked) -> Result<Unchecked, FormatError> {
-    let mut model = model.clone();
-    each_tensor(&mut model, |_, _, tensor| {
-        match tensor {
-            Stored::Weights(weights) => weights.codes = Default::default(),
-            Stored::Table(table) => table.clear(),
-            Stored::Floats(numbers) => numbers.clear(),
-        }
-        Ok(())
-    })?;
-    Ok(model)
 }
 
 pub(super) fn read(mut opened: Opened) -> Result<Unchecked, FormatError> {
     let bytes = opened.pieces.take("", PART, Some(Dtype::U8))?.bytes;
     opened.pieces.end()?;
-    let wrong = || FormatError::corrupt("its numbers are cut or altered");
+    let wrong = || corrupt("its numbers are cut or altered");
     if !opened.description.is_empty() {
         return Err(wrong());
     }
     let mut decoder = Decoder::new(bytes).ok_or_else(wrong)?;
     let contents = Text::new().read(&mut decoder, MOST).ok_or_else(wrong)?;
     let mut left = MOST - contents.len();
-    let contents: Contents =
-        serde_json::from_str(&contents).map_err(|error| FormatError::corrupt(error.to_string()))?;
+    let contents: Contents = serde_json::from_str(&contents).map_err(corrupt)?;
     let mut model = contents.model;
     let mut lengths = contents.lengths.into_iter();
-    let mut tensors = Tensors::new();
-    each_tensor(&mut model, |path, name, tensor| {
-        let mut room = |length: Option<usize>| {
-            let length = length.filter(|&length| length <= left);
-            let length =
-                length.ok_or_else(|| FormatError::tensor(&path, "missing, or too long"))?;
-            left -= length;
-            Ok(length)
-        };
-        match tensor {
+    let mut tensors = tensors(&mut model);
+    let again = shared::marks(tensors.len(), &contents.shared)?;
+    let mut room = |path: &str, length: Option<usize>| {
+        let length = length.filter(|&length| length <= left);
+        let length = length.ok_or_else(|| FormatError::tensor(path, "missing, or too long"))?;
+        left -= length;
+        Ok::<usize, FormatError>(length)
+    };
+    let mut coder = Tensors::new();
+    for tensor in tensors.iter_mut().zip(again).filter(|(_, again)| !again) {
+        let tensor = tensor.0;
+        match &mut tensor.stored {
             Stored::Weights(weights) => {
                 let mut dims = weights.dims.iter();
                 let count = dims.try_fold(1usize, |all, &length| all.checked_mul(length));
-                let mut codes = vec![0; room(count)?];
-                tensors.integers(&mut decoder, &weights.dims, &mut codes);
+                let mut codes = vec![0; room(&tensor.path, count)?];
+                coder.integers(&mut decoder, &weights.dims, &mut codes);
                 weights.codes = codes.into();
             }
             Stored::Table(table) => {
-                let length = room(lengths.next())?;
-                *table = vec![0; length];
-                tensors.integers(&mut decoder, &[1, 1, length], table);
+                let length = room(&tensor.path, lengths.next())?;
+                **table = vec![0; length];
+                coder.integers(&mut decoder, &[1, 1, length], table);
             }
             Stored::Floats(numbers) => {
-                *numbers = vec![0.0; room(lengths.next())?];
-                tensors.floats.code(&mut decoder, kind(name), numbers);
+                **numbers = vec![0.0; room(&tensor.path, lengths.next())?];
+                coder.floats.code(&mut decoder, kind(tensor.name), numbers);
             }
         }
-        Ok(())
-    })?;
-    match lengths.next().is_none() && decoder.ends() {
-        true => Ok(model),
-        false => Err(wrong()),
     }
+    if lengths.next().is_some() || !decoder.ends() {
+        return Err(wrong());
+    }
+    for &(index, first) in &contents.shared {
+        room(&tensors[index].path, Some(tensors[first].stored.len()))?;
+    }
+    shared::fill(&mut tensors, &contents.shared)?;
+    Ok(model)
 }

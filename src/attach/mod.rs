@@ -21,6 +21,7 @@ mod saved;
 mod selection;
 mod snapshot;
 mod state;
+mod summary;
 mod warn;
 mod weights;
 mod zeros;

@@ -106,18 +106,21 @@ fn payload(kind: u8, view: WeightView, scheme: Scheme, noise: Vec<u32>) -> Paylo
 fn entries() -> impl Strategy<Value = Entry> {
     let dims = prop::collection::vec(0usize..7, 1..=4);
     let noise = prop::collection::vec(any::<u32>(), 1..40);
-    (dims, 0usize..2, 0u8..4, schemes(), noise).prop_map(|(mut dims, axis, kind, scheme, noise)| {
-        let output_axis = axis.min(dims.len() - 1);
+    let layout = (0usize..2, 1usize..4);
+    (dims, layout, 0u8..4, schemes(), noise).prop_map(|(mut dims, layout, kind, scheme, noise)| {
+        let output_axis = layout.0.min(dims.len() - 1);
         if let Granularity::Group(group) = scheme.granularity() {
             let within = if dims.len() > 1 { 1 - output_axis } else { 0 };
             dims[within] *= group;
         }
-        let view = WeightView::new(dims.clone(), output_axis).unwrap();
+        let groups = if output_axis == 1 { layout.1 } else { 1 };
+        dims[0] *= groups;
+        let view = WeightView::grouped(dims.clone(), output_axis, groups).unwrap();
         Entry {
             path: String::new(),
             dims,
             output_axis,
-            groups: 1,
+            groups,
             payload: payload(kind, view, scheme, noise),
         }
     })

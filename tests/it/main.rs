@@ -16,9 +16,9 @@ mod engine_split;
 mod engine_trunk;
 mod fallback;
 mod float_model;
+mod floor;
 #[cfg(unix)]
 mod fork;
-mod floor;
 mod format;
 mod graph_capture;
 mod graph_check;

@@ -1,8 +1,15 @@
 //! The tests of the public interface, one binary for fast builds.
+//!
+//! What cannot differ between Burn's backends (kernels, files, the engine, studies) is built with the
+//! default one alone.
 
+#[cfg(feature = "flex")]
 mod allocations;
+#[cfg(feature = "flex")]
 mod archive;
+#[cfg(feature = "flex")]
 mod archive_forged;
+#[cfg(feature = "flex")]
 mod archive_sizes;
 mod attach;
 mod aware;
@@ -11,14 +18,18 @@ mod calibration;
 mod constant;
 mod device;
 mod engine;
+#[cfg(feature = "flex")]
 mod engine_lines;
+#[cfg(feature = "flex")]
 mod engine_split;
+#[cfg(feature = "flex")]
 mod engine_trunk;
 mod fallback;
 mod float_model;
 mod floor;
-#[cfg(unix)]
+#[cfg(all(unix, feature = "flex"))]
 mod fork;
+#[cfg(feature = "flex")]
 mod format;
 mod graph_capture;
 mod graph_check;
@@ -28,31 +39,43 @@ mod graph_passes;
 mod grouped;
 mod integer;
 mod integer_float;
+#[cfg(feature = "flex")]
 mod kept_choices;
+#[cfg(feature = "flex")]
 mod kernel;
 mod learned;
 #[cfg(feature = "learner")]
 mod learner;
+#[cfg(feature = "flex")]
 mod messages;
 mod models;
 mod packed;
+#[cfg(feature = "flex")]
 mod pattern_study;
 mod prune;
 mod quantize;
 mod quantized;
 mod quantized_aware;
 mod quantized_ops;
+#[cfg(feature = "flex")]
 mod quantized_study;
 mod quantized_training;
+#[cfg(feature = "flex")]
 mod recipe;
 mod repair;
+#[cfg(feature = "flex")]
 mod report;
 mod resume;
+#[cfg(feature = "flex")]
 mod saved;
+#[cfg(feature = "flex")]
 mod schedule;
 mod steer;
+#[cfg(feature = "flex")]
 mod study;
+#[cfg(feature = "flex")]
 mod tied;
 mod transposed;
+#[cfg(feature = "flex")]
 mod warnings;
 mod work;

@@ -19,7 +19,7 @@ use super::portable::Portable;
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Isa {
-    /// Whatever the compiler makes of fixed arrays.
+    /// What every processor of the kind has: mostly whatever the compiler makes of fixed arrays.
     Portable,
     /// AVX2 and FMA.
     Avx2,

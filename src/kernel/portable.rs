@@ -1,4 +1,4 @@
-//! Fixed arrays, which compilers make vectors of, for any target.
+//! Fixed arrays, which compilers make vectors of, for any target; products of bytes are in `dot`.
 
 use super::dot;
 use super::ends::{SHIFT, SHIFTED};
@@ -148,7 +148,10 @@ impl Lanes for Portable {
     #[inline(always)]
     unsafe fn pair(first: [i32; 16], second: [i32; 16]) -> [[i16; 16]; 2] {
         let short = |x: i32| x.clamp(i16::MIN.into(), i16::MAX.into()) as i16;
-        [first.map(short), second.map(short)]
+        [
+            lanes(|lane| short(first[lane])),
+            lanes(|lane| short(second[lane])),
+        ]
     }
 
     #[inline(always)]
@@ -176,19 +179,23 @@ impl Lanes for Portable {
 
     #[inline(always)]
     unsafe fn to_floats(a: [i32; 16]) -> [f32; 16] {
-        a.map(|a| a as f32)
+        lanes(|lane| a[lane] as f32)
     }
 
     #[inline(always)]
     unsafe fn as_floats(a: [i32; 16]) -> [f32; 16] {
-        a.map(|a| f32::from_bits(a as u32))
+        lanes(|lane| f32::from_bits(a[lane] as u32))
     }
 
     #[inline(always)]
     unsafe fn round(a: [f32; 16]) -> [i32; 16] {
         // What lies beyond is no code, and stays beyond.
-        a.map(|a| {
-            let near = if a > -SHIFTED { a } else { -SHIFTED };
+        lanes(|lane| {
+            let near = if a[lane] > -SHIFTED {
+                a[lane]
+            } else {
+                -SHIFTED
+            };
             let near = if near < SHIFTED { near } else { SHIFTED };
             ((near + SHIFT) - SHIFT) as i32
         })

@@ -15,7 +15,7 @@ use proptest::prelude::*;
 use serde_json::{Value, json};
 
 use super::device::{device, leaves_out};
-use super::engine::{images, options, resnet};
+use super::engine::{images, options};
 use super::engine_split;
 use super::graph_models::randomized;
 use super::quantized::{How, input, quantized};
@@ -23,7 +23,7 @@ use super::quantized::{How, input, quantized};
 const CHANNELS: usize = 16;
 
 #[derive(Module, Debug)]
-struct Two {
+pub struct Two {
     first: Conv2d,
     second: Conv2d,
 }
@@ -46,9 +46,14 @@ impl Two {
         self.second.forward(relu(self.first.forward(images)))
     }
 
-    fn integers(groups: usize) -> IntegerModel {
+    pub fn integers(groups: usize) -> IntegerModel {
         let batches = [input([2, 3, 16, 16], 5, &device())];
-        let (model, _) = quantized(Self::new(groups), How::bits(8, 8), Self::forward, &batches);
+        let (model, _) = quantized(
+            Self::new(groups),
+            How::bits(8, 8).pruned(0.6),
+            Self::forward,
+            &batches,
+        );
         model.to_integer().unwrap()
     }
 
@@ -237,11 +242,10 @@ impl Base {
         static ALL: OnceLock<Vec<Base>> = OnceLock::new();
         ALL.get_or_init(|| {
             vec![
-                Self::new(resnet(), &[1, 19]),
-                Self::new(Two::integers(1), &[1, 2, 35]),
-                Self::new(Two::integers(8), &[1, 2, 35]),
+                Self::new(Two::integers(1), &[1, 2, 19]),
+                Self::new(Two::integers(8), &[1, 2, 19]),
                 // One whose levels are kept, too.
-                Self::new(engine_split::integers(), &[1, 20]),
+                Self::new(engine_split::integers(), &[16]),
             ]
         })
     }
@@ -331,11 +335,11 @@ fn mutate(value: &mut Value, [place, what, which]: [usize; 3], other: &Value) {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(96))]
+    #![proptest_config(ProptestConfig::with_cases(64))]
 
     #[test]
     fn any_choices_give_the_same_bits(
-        (base, from, of) in (0..4usize, 0..4usize, 0..3usize),
+        (base, from, of) in (prop_oneof![4 => 0..2usize, 1 => 2..3usize], 0..4usize, 0..3usize),
         mutations in prop::collection::vec(any::<[usize; 3]>(), 1..6),
         (threads, is_measured) in (1..4usize, prop::bool::weighted(0.1)),
     ) {
@@ -344,7 +348,7 @@ proptest! {
         }
         let all = Base::all();
         // Mostly its own; else those of another model.
-        let other = &all[(base + from) % all.len()];
+        let other = &all[(base + 1) % all.len()];
         let base = &all[base];
         let mut kept = if from == 1 { other.kept[of].clone() } else { base.kept[of].clone() };
         for mutation in mutations {

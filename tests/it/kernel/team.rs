@@ -188,6 +188,31 @@ fn steps_wait_for_all_threads_of_the_one_before() {
     }
 }
 
+// More threads than processors, and runs at any moment of falling asleep: a late thread's share is done by
+// another one, once.
+#[test]
+fn late_threads_lose_no_step_and_no_wake_up() {
+    for threads in [2, 3, 7] {
+        let (team, steps) = (Team::new(threads), doubling(threads, 10));
+        for pause in 0..150 {
+            let mut cells = vec![Cell::of_floats(1.0); 2 * threads];
+            let done: Vec<AtomicUsize> = (0..10 * threads).map(|_| AtomicUsize::new(0)).collect();
+            let work = |step: usize, thread: usize, reads: &[&[Cell]], write: &mut [Cell]| {
+                done[step * threads + thread].fetch_add(1, Ordering::Relaxed);
+                double(thread, reads, write);
+                Ok::<(), KernelError>(())
+            };
+            steps.run(&team, &mut cells, &work).unwrap();
+            assert_eq!(cells[..threads], vec![Cell::of_floats(1024.0); threads]);
+            assert!(done.into_iter().all(|done| done.into_inner() == 1));
+            let idle = std::time::Instant::now();
+            while idle.elapsed() < std::time::Duration::from_micros(pause) {
+                std::hint::spin_loop();
+            }
+        }
+    }
+}
+
 #[derive(Debug, PartialEq)]
 enum Failure {
     Kernel(KernelError),

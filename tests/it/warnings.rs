@@ -202,11 +202,8 @@ fn activations_of_few_codes() {
     let (quantized, _) = calibrated(graph, layer.clone(), plan, activations, &[with(3000.0)]);
     let model = quantized.to_integer().unwrap();
     let found = model.inspect(&values(with(0.5)), 256).unwrap();
-    assert!(
-        !found
-            .iter()
-            .any(|warning| matches!(warning, Warning::UnusedActivationCodes { .. }))
-    );
+    // Of the input; sixteen values of the layer behind are as large, and more than a thousandth.
+    assert!(found.iter().all(|warning| warning.layer() != Some("input")));
 }
 
 #[test]
@@ -351,12 +348,12 @@ fn steps_that_are_slow() {
     let graph = Graph::capture(&module, [1, 8, 12, 12], forward).unwrap();
     let floats = graph.simplify().to_float_model(&module).unwrap();
     let program = Program::compile(&floats, options(Choice::Estimated)).unwrap();
-    let layers: Vec<_> = program
-        .warnings(1)
-        .iter()
-        .filter_map(|w| w.layer().map(str::to_string))
-        .collect();
-    assert_eq!(layers, ["up"]);
+    let found = program.warnings(1);
+    // Its product and its bias.
+    assert!(!found.is_empty());
+    for warning in &found {
+        assert!(matches!(warning, Warning::Plain { layer, .. } if layer == "up"));
+    }
 }
 
 #[test]

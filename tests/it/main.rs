@@ -14,6 +14,7 @@ mod engine_lines;
 mod engine_split;
 mod engine_trunk;
 mod fallback;
+mod far;
 mod float_model;
 mod format;
 mod graph_capture;
@@ -23,6 +24,7 @@ mod graph_ops;
 mod graph_passes;
 mod integer;
 mod integer_float;
+mod joined;
 mod kernel;
 mod learned;
 #[cfg(feature = "learner")]

@@ -84,7 +84,7 @@ impl Values {
 }
 
 /// Where a weight's channels are.
-struct Layout {
+pub(in crate::graph) struct Layout {
     kind: Kind,
     inputs: usize,
     outputs: usize,
@@ -100,7 +100,7 @@ enum Kind {
 }
 
 impl Layout {
-    fn of(graph: &Graph, product: usize) -> Self {
+    pub fn of(graph: &Graph, product: usize) -> Self {
         let node = &graph.nodes[product];
         let dims: Vec<usize> = graph.dims(node.inputs[1]).iter().map(|d| d.at(1)).collect();
         let kernel = dims[2..].iter().product();
@@ -122,8 +122,13 @@ impl Layout {
         }
     }
 
-    // The channel of the input and of the output that an element belongs to.
-    fn channels(&self, place: usize) -> (usize, usize) {
+    /// How many channels the result has.
+    pub fn outputs(&self) -> usize {
+        self.outputs
+    }
+
+    /// The channel of the input and of the output that an element belongs to.
+    pub fn channels(&self, place: usize) -> (usize, usize) {
         let place = place / self.kernel.max(1);
         let (inputs, outputs) = (self.inputs / self.groups, self.outputs / self.groups);
         match self.kind {

@@ -66,8 +66,8 @@ pub(super) enum OperationWork {
     Unpack {
         frame: Frame,
         sink: Sink,
-        /// Codes become floats by this scale.
-        scale: Option<f32>,
+        /// Codes become floats by this grid.
+        grid: Option<Grid>,
     },
     /// The way back.
     Pack {
@@ -279,7 +279,7 @@ impl Operation {
                     }
                 }
             }
-            OperationWork::Unpack { frame, sink, scale } => match (sink, scale) {
+            OperationWork::Unpack { frame, sink, grid } => match (sink, grid) {
                 (Sink::Codes { .. }, None) => {
                     let to = Cell::integers_mut(write);
                     frame.read(reads[0], *sink, |place, element| {
@@ -288,11 +288,14 @@ impl Operation {
                         }
                     })?;
                 }
-                (_, scale) => {
+                (_, grid) => {
                     let to = Cell::floats_mut(write);
                     frame.read(reads[0], *sink, |place, element| {
                         to[place] = match element {
-                            Element::Code(code) => scale.unwrap_or(1.0) * code as f32,
+                            Element::Code(code) => match grid {
+                                Some(grid) => grid.dequantize(code),
+                                None => code as f32,
+                            },
                             Element::Float(value) => value,
                         };
                     })?;

@@ -19,7 +19,7 @@ mod simulate;
 mod tensor;
 mod unary;
 
-pub use activations::{Activations, Calibration, Calibrator, Form, Site};
+pub use activations::{Activations, Calibration, Calibrator, Coding, Form, Site};
 pub use capture::Fallback;
 pub use error::GraphError;
 pub use float_op::FloatOp;

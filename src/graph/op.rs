@@ -273,6 +273,16 @@ impl Op {
         self.is_product() && *self != Self::MatMul
     }
 
+    /// Whether each element of the result is a sum over all weights of its channel: what a constant adds
+    /// to it is then the same everywhere. Padding, and what a transposed convolution leaves out at its
+    /// edges, are zeros.
+    pub(crate) fn sums_all_weights(&self) -> bool {
+        match self {
+            Self::Convolution { window, .. } => window.padding == [(0, 0); 2],
+            op => *op == Self::Linear,
+        }
+    }
+
     /// Whether it only moves elements, and zeros.
     pub(crate) fn is_movement(&self) -> bool {
         match self {

@@ -228,13 +228,15 @@ pub enum Element {
 ///
 /// ```
 /// use burn_compress_kernel::InputGrid;
-/// let grid = InputGrid { scale: 0.1, low: -128, high: 127 };
+/// let grid = InputGrid { scale: 0.1, offset: 0.0, low: -128, high: 127 };
 /// # let _ = grid;
 /// ```
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct InputGrid {
     /// Distance of neighbouring values.
     pub scale: f32,
+    /// The value of the centred code 0.
+    pub offset: f32,
     /// The least centred code, byte 0.
     pub low: i32,
     /// The greatest, at most 255 more.
@@ -368,12 +370,13 @@ impl WriteFrame<'_> {
                 return;
             };
             let (scale, inverse) = (S::splat(grid.scale), S::splat(1.0 / grid.scale));
+            let offset = S::splat(grid.offset);
             let is_usual = (1e-30..1e30).contains(&grid.scale);
             let (low, high) = (S::splat(grid.low as f32), S::splat(grid.high as f32));
             macro_rules! channel {
                 ($c:literal) => {
                     if $c < channels {
-                        let values = values!($c);
+                        let values = S::subtract(values!($c), offset);
                         let quotient = match is_usual {
                             true => S::divide_to_round(values, scale, inverse),
                             false => S::divide(values, scale),

@@ -5,7 +5,7 @@ use burn::nn::{Linear, LinearConfig};
 use burn::tensor::{Tensor, TensorData};
 use burn_compress::attach::{Compression, Plan, Quantization, Selection};
 use burn_compress::format::{Granularity, Mapping, Scheme};
-use burn_compress::graph::{Activations, Calibration, Calibrator, Graph, GraphError};
+use burn_compress::graph::{Activations, Calibration, Calibrator, Coding, Graph, GraphError};
 use proptest::prelude::*;
 
 use super::device::device;
@@ -32,15 +32,38 @@ fn activations(calibrator: Calibrator, bits: u32, mapping: Mapping) -> Activatio
 
 fn linear(inputs: usize) -> (Graph, Linear, Compression) {
     let linear = LinearConfig::new(inputs, 1).init(&device());
-    let graph = Graph::capture(&linear, [1, inputs], |linear, x| linear.forward(x)).unwrap();
+    let graph = Graph::capture(&linear, [1, inputs], |linear, x: Tensor<2>| {
+        linear.forward(x)
+    });
+    with_graph(linear, graph.unwrap())
+}
+
+fn padded_linear(inputs: usize) -> (Graph, Linear, Compression) {
+    let linear = LinearConfig::new(inputs + 1, 1).init(&device());
+    let forward = |linear: &Linear, x: Tensor<2>| linear.forward(x.pad((0, 1, 0, 0), 0.0));
+    let graph = Graph::capture(&linear, [1, inputs], forward);
+    with_graph(linear, graph.unwrap())
+}
+
+fn with_graph(linear: Linear, graph: Graph) -> (Graph, Linear, Compression) {
     let plan = Plan::new().quantize(Quantization::to(Scheme::symmetric(8).unwrap()));
     let (linear, compression) = plan.attach(linear).unwrap();
     (graph.simplify(), linear, compression)
 }
 
-/// Scale and zero point that these batches give for the input of a layer.
+/// Scale and zero point that these batches give for the input of a layer that needs zero among the
+/// codes.
 fn found(activations: Activations, batches: &[Vec<f32>]) -> Result<(f32, i32), GraphError> {
-    let (graph, linear, compression) = linear(1);
+    let coding = coding(padded_linear(1), activations, batches)?;
+    assert_eq!(coding.offset, 0.0);
+    Ok((coding.scale, coding.zero_point))
+}
+
+fn coding(
+    (graph, linear, compression): (Graph, Linear, Compression),
+    activations: Activations,
+    batches: &[Vec<f32>],
+) -> Result<Coding, GraphError> {
     let mut calibration = Calibration::new(graph, &linear, &compression, activations)?;
     assert_eq!(calibration.sites().len(), 1);
     assert_eq!(calibration.sites()[0].layer, "input");
@@ -77,12 +100,186 @@ fn least_and_greatest() {
     assert_eq!(found(affine, &batches).unwrap(), (3.0 / 255.0, 85));
     let symmetric = activations(Calibrator::MinMax, 8, Mapping::Symmetric);
     assert_eq!(found(symmetric, &batches).unwrap(), (2.0 / 127.0, 0));
-    // Zero is a code, whatever the values are.
+    // Zero is a code, whatever the values are, where it is padded with.
     assert_eq!(found(affine, &[vec![2.0, 3.0]]).unwrap(), (3.0 / 255.0, 0));
     assert_eq!(
         found(affine, &[vec![-2.0, -3.0]]).unwrap(),
         (3.0 / 255.0, 255)
     );
+}
+
+#[test]
+fn values_far_from_zero_are_coded_around_their_middle() {
+    for calibrator in ALL {
+        for mapping in [Mapping::Affine, Mapping::Symmetric] {
+            let how = activations(calibrator, 8, mapping);
+            let batch = |salt: usize| -> Vec<f32> {
+                (0..3000)
+                    .map(|i| 290.0 + 20.0 * spread(salt * 9973 + i))
+                    .collect()
+            };
+            let coding = coding(linear(1), how, &[batch(1), batch(2), batch(3)]).unwrap();
+            let (first, last) = how.scheme.code_range();
+            let (low, high) = (coding.value(first), coding.value(last));
+            let near = |a: f32, b: f32| (a - b).abs() < 0.5;
+            assert!(
+                near(low, 290.0) && near(high, 310.0),
+                "{calibrator:?}: {coding:?}"
+            );
+        }
+    }
+    // One outlier, of which most calibrators take no notice.
+    let mut batch: Vec<f32> = (0..3000).map(|i| 290.0 + 20.0 * spread(i)).collect();
+    batch.push(500.0);
+    for calibrator in [
+        Calibrator::Percentile { outside: 0.001 },
+        Calibrator::LeastSquares,
+    ] {
+        let how = activations(calibrator, 4, Mapping::Affine);
+        let coding = coding(linear(1), how, &[batch.clone()]).unwrap();
+        let (low, high) = (coding.value(0), coding.value(15));
+        assert!(low > 285.0 && high < 400.0, "{calibrator:?}: {coding:?}");
+    }
+}
+
+#[test]
+fn tensors_that_share_a_scale_are_no_batches() {
+    // The second is a hundred times the first.
+    let model = LinearConfig::new(2, 1).init(&device());
+    let forward =
+        |linear: &Linear, x: Tensor<2>| linear.forward(Tensor::cat(vec![x.clone(), x * 100.0], 1));
+    for batches in [1, 3, 30] {
+        for calibrator in [
+            Calibrator::MovingAverage { momentum: 0.9 },
+            Calibrator::MinMax,
+        ] {
+            let graph = Graph::capture(&model, [1, 1], forward).unwrap();
+            let (graph, model, compression) = with_graph(model.clone(), graph);
+            let how = activations(calibrator, 8, Mapping::Affine);
+            let mut calibration = Calibration::new(graph, &model, &compression, how).unwrap();
+            let data = Tensor::<2>::from_data([[0.0], [0.5], [1.0]], &device());
+            for _ in 0..batches {
+                calibration.observe(&model, data.clone()).unwrap();
+            }
+            let quantized = calibration.finish(model).unwrap();
+            let rows = quantized.table().unwrap().0;
+            let high = rows.iter().map(|row| row.high).fold(0.0, f32::max);
+            assert!(
+                (high - 100.0).abs() < 1e-3,
+                "{batches}, {calibrator:?}: {rows:?}"
+            );
+        }
+    }
+}
+
+#[test]
+fn a_moving_average_is_one_of_all_tensors_of_a_batch() {
+    // Now the first is large, now the second.
+    let model = LinearConfig::new(2, 1).init(&device());
+    let forward = |linear: &Linear, x: Tensor<2>| {
+        let parts = vec![x.clone().narrow(1, 0, 1) * 2.0, x.narrow(1, 1, 1) * 2.0];
+        linear.forward(Tensor::cat(parts, 1))
+    };
+    let graph = Graph::capture(&model, [1, 2], forward).unwrap();
+    let (graph, model, compression) = with_graph(model, graph);
+    let how = activations(
+        Calibrator::MovingAverage { momentum: 0.5 },
+        8,
+        Mapping::Affine,
+    );
+    let mut calibration = Calibration::new(graph, &model, &compression, how).unwrap();
+    for batch in [[[0.0, 1.0], [0.5, 50.0]], [[50.0, 1.0], [0.0, 0.5]]] {
+        let data = Tensor::<2>::from_data(batch, &device());
+        calibration.observe(&model, data).unwrap();
+    }
+    let rows = calibration.finish(model).unwrap().table().unwrap().0;
+    let high = rows.iter().map(|row| row.high).fold(0.0, f32::max);
+    assert!((high - 100.0).abs() < 1e-3, "{rows:?}");
+}
+
+// Two layers that make more of a large input than a float holds.
+fn exploding() -> (Graph, Vec<Linear>, Compression) {
+    let layers: Vec<Linear> = [1.0, 1e30, 1.0]
+        .map(|weight| {
+            let linear = LinearConfig::new(1, 1).with_bias(false).init(&device());
+            Linear {
+                weight: Param::from_tensor(Tensor::from_data([[weight]], &device())),
+                ..linear
+            }
+        })
+        .into();
+    let forward =
+        |layers: &Vec<Linear>, x: Tensor<2>| layers.iter().fold(x, |x, layer| layer.forward(x));
+    let graph = Graph::capture(&layers, [1, 1], forward).unwrap().simplify();
+    let (layers, compression) = plan().attach(layers).unwrap();
+    (graph, layers, compression)
+}
+
+#[test]
+fn a_refused_batch_leaves_no_trace() {
+    for calibrator in ALL {
+        let (graph, layers, compression) = exploding();
+        let how = activations(calibrator, 8, Mapping::Affine);
+        let mut calibration = Calibration::new(graph, &layers, &compression, how).unwrap();
+        let batch = |size: f32| Tensor::<2>::from_data([[size], [-size]], &device());
+        calibration.observe(&layers, batch(1.0)).unwrap();
+        let before = calibration.parameters().unwrap();
+        let error = calibration.observe(&layers, batch(1e9)).unwrap_err();
+        assert!(
+            matches!(&error, GraphError::Activation { layer, .. } if layer == "1"),
+            "{error}"
+        );
+        assert_eq!(calibration.parameters().unwrap(), before, "{calibrator:?}");
+        assert_eq!(calibration.batches(), 1);
+        // What comes after counts as if it had not been.
+        calibration.observe(&layers, batch(2.0)).unwrap();
+        let (graph, layers, compression) = exploding();
+        let mut other = Calibration::new(graph, &layers, &compression, how).unwrap();
+        other.observe(&layers, batch(1.0)).unwrap();
+        other.observe(&layers, batch(2.0)).unwrap();
+        assert_eq!(
+            calibration.parameters().unwrap(),
+            other.parameters().unwrap()
+        );
+    }
+}
+
+#[test]
+fn ranges_as_wide_as_floats_have_finite_codes() {
+    for calibrator in ALL {
+        for mapping in [Mapping::Affine, Mapping::Symmetric] {
+            for bits in [2, 8] {
+                let how = activations(calibrator, bits, mapping);
+                let batch = vec![3e38, -3e38, 1e38, -1e37, 0.0, 2e38];
+                let (scale, zero_point) = found(how, &[batch.clone(), batch]).unwrap();
+                assert!(scale.is_finite() && scale > 1e35, "{calibrator:?}: {scale}");
+                let (first, last) = how.scheme.code_range();
+                for code in [first, last] {
+                    let value = how.scheme.dequantize(code, scale, zero_point);
+                    assert!(
+                        value.is_finite(),
+                        "{calibrator:?}, {mapping:?}, {bits}: {value}"
+                    );
+                }
+                // Subnormal numbers are no reason to fail, either.
+                let tiny = found(how, &[vec![1e-40, 0.0, -1e-42]]).unwrap();
+                assert_eq!(tiny.0, 1.0, "{calibrator:?}");
+            }
+        }
+    }
+    let half = Linear {
+        weight: Param::from_tensor(Tensor::from_data([[0.5]], &device())),
+        ..LinearConfig::new(1, 1).init(&device())
+    };
+    let graph = Graph::capture(&half, [1, 1], |linear, x: Tensor<2>| linear.forward(x));
+    let (graph, linear, compression) = with_graph(half, graph.unwrap());
+    let how = activations(Calibrator::MinMax, 8, Mapping::Affine);
+    let mut calibration = Calibration::new(graph, &linear, &compression, how).unwrap();
+    let huge = Tensor::<2>::from_data([[3e38], [-3e38]], &device());
+    calibration.observe(&linear, huge.clone()).unwrap();
+    let integers = calibration.finish(linear).unwrap().to_integer().unwrap();
+    let (output, _) = integers.run(&[3e38, -3e38], 2).unwrap();
+    assert!(output.iter().all(|x| x.is_finite()), "{output:?}");
 }
 
 #[test]

@@ -25,6 +25,7 @@ mod engine_split;
 #[cfg(feature = "flex")]
 mod engine_trunk;
 mod fallback;
+mod far;
 mod float_model;
 mod floor;
 #[cfg(all(unix, feature = "flex"))]
@@ -39,6 +40,7 @@ mod graph_passes;
 mod grouped;
 mod integer;
 mod integer_float;
+mod joined;
 #[cfg(feature = "flex")]
 mod kept_choices;
 #[cfg(feature = "flex")]

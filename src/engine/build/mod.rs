@@ -16,7 +16,7 @@ use super::stage::{Kind, Stage, StageWork};
 use super::table::LayerRow;
 use crate::graph::Value;
 use crate::graph::integer::IntegerModel;
-use crate::kernel::{Cell, Edges, Kernels, Product, Records, Windows};
+use crate::kernel::{Cell, Edges, InputGrid, Kernels, Product, Records, Windows};
 
 mod movement;
 
@@ -253,12 +253,13 @@ impl<'a> Builder<'a> {
             .own(self.model, value, self.sites)
             .ok_or_else(fault)?;
         if stage.work_loads() {
-            let grid = self.model.grid(value);
-            self.load(
-                to,
-                Value::Input,
-                grid.map(|grid| (grid.scale(), grid.low(), grid.high())),
-            );
+            let grid = self.model.grid(value).map(|grid| InputGrid {
+                scale: grid.scale(),
+                offset: grid.offset(),
+                low: grid.low(),
+                high: grid.high(),
+            });
+            self.load(to, Value::Input, grid);
             return Ok(());
         }
         let mut inputs = Vec::new();

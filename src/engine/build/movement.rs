@@ -8,7 +8,7 @@ use crate::engine::layout::Layout;
 use crate::engine::operation::{Operation, OperationWork, PlainOperand, PlainSource};
 use crate::engine::stage::{Rearrange, Stage};
 use crate::engine::table::{LayerRow, PLAIN, REGROUP};
-use crate::graph::integer::IntegerOp;
+use crate::graph::integer::{Grid, IntegerOp};
 use crate::graph::{Dim, Value};
 use crate::kernel::{Cell, Edges, InputGrid};
 
@@ -21,25 +21,24 @@ impl Builder<'_> {
         let output = self.model.output();
         if let Value::Node(index) = output {
             let step = &self.model.steps()[index];
-            let scale = match (&step.op, step.inputs.first()) {
+            let grid = match (&step.op, step.inputs.first()) {
                 (IntegerOp::Dequantize, Some(&source)) => {
-                    self.model.grid(source).map(|grid| (source, grid.scale()))
+                    self.model.grid(source).map(|grid| (source, grid))
                 }
                 _ => None,
             };
-            if let Some((source, scale)) = scale
+            if let Some((source, grid)) = grid
                 && let Some(tensor) = self.held(source)
             {
-                return Ok(self.unpack(tensor, Some(scale)));
+                return Ok(self.unpack(tensor, Some(grid)));
             }
         }
         self.plain(output)
     }
 
     // From images to cells.
-    pub(super) fn load(&mut self, to: usize, value: Value, grid: Option<(f32, i32, i32)>) {
+    pub(super) fn load(&mut self, to: usize, value: Value, grid: Option<InputGrid>) {
         let layout = self.tensors.all[to].layout;
-        let grid = grid.map(|(scale, low, high)| InputGrid { scale, low, high });
         match value {
             Value::Input => {
                 let frames = (1..=self.sites.images()).map(|images| layout.frame(images));
@@ -112,9 +111,13 @@ impl Builder<'_> {
             .own(self.model, value, self.sites)
             .ok_or_else(missing)?;
         if !self.made.contains_key(&own) && !self.regroup(value) {
-            let grid = self.model.grid(value);
             // Plain codes are whole already.
-            let grid = grid.map(|grid| (1.0, grid.low(), grid.high()));
+            let grid = self.model.grid(value).map(|grid| InputGrid {
+                scale: 1.0,
+                offset: 0.0,
+                low: grid.low(),
+                high: grid.high(),
+            });
             self.load(own, value, grid);
         }
         let found = self.tensors.find(value, demand).ok_or_else(missing)?;
@@ -185,7 +188,7 @@ impl Builder<'_> {
         }
     }
 
-    fn unpack(&mut self, tensor: usize, scale: Option<f32>) -> usize {
+    fn unpack(&mut self, tensor: usize, grid: Option<Grid>) -> usize {
         let layout = self.tensors.all[tensor].layout;
         let images = self.sites.images();
         let frame = layout.frame(images);
@@ -193,7 +196,7 @@ impl Builder<'_> {
         let write = self.buffer(cells);
         let sink = sink(layout.shape.kind);
         let operation = Operation {
-            work: OperationWork::Unpack { frame, sink, scale },
+            work: OperationWork::Unpack { frame, sink, grid },
             reads: vec![self.made[&tensor]],
             write,
             edges: Edges::none(),

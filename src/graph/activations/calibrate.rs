@@ -1,13 +1,17 @@
+use std::cell::RefCell;
+
 use burn::module::Module;
 use burn::tensor::Tensor;
 
-use super::super::simulate::{Pass, Quantized, Setting, any, weights};
+use super::super::simulate::{Pass, Quantized, Reads, Setting, any, weights};
 use super::super::tensor::{AnyTensor, with_rank};
 use super::super::{Graph, GraphError, Value};
+use super::branches::Joined;
 use super::extremes::Extremes;
-use super::observe::Observer;
-use super::{Activations, Placement, Site};
+use super::observe::Observations;
+use super::{Activations, Coding, Placement, Site};
 use crate::attach::{Attached, Compression};
+use crate::format::Granularity;
 
 /// Watches a model's activations while it runs on data, to find the ranges of their codes.
 ///
@@ -38,7 +42,9 @@ pub struct Calibration {
     setting: Setting,
     /// The same graph with nothing quantized.
     floats: Setting,
-    observers: Vec<Observer>,
+    observations: Observations,
+    /// Tensors that share a site and may have scales of their own.
+    joined: Vec<Joined>,
     batches: usize,
 }
 
@@ -53,7 +59,7 @@ impl Calibration {
         activations: Activations,
     ) -> Result<Self, GraphError> {
         let attached = Attached::of(compression);
-        weights(&graph, module, &attached, |_| false)?;
+        let weights = weights(&graph, &module.valid(), &attached, &Reads::default())?;
         same_groups(&graph, &attached)?;
         let placement = Placement::new(
             graph,
@@ -61,11 +67,21 @@ impl Calibration {
             activations.scheme,
             activations.input_scheme()?,
         );
-        let observers = vec![Observer::new(activations.calibrator); placement.sites.len()];
+        let mut joined = Joined::find(&placement);
+        for joined in &mut joined {
+            for product in joined.products() {
+                if let Value::Parameter(index) = placement.graph.nodes[product].inputs[1] {
+                    let path = &placement.graph.parameters[index].path;
+                    let values = weights[index].values().read(path)?;
+                    joined.weigh(&placement.graph, product, &values);
+                }
+            }
+        }
         Ok(Self {
+            joined,
             floats: Setting::in_floats(placement.graph.clone(), attached.clone()),
+            observations: Observations::new(&placement, activations.calibrator),
             setting: Setting::new(placement, attached, activations.learned),
-            observers,
             batches: 0,
         })
     }
@@ -81,7 +97,11 @@ impl Calibration {
     }
 
     /// Runs the module on a batch, in floats, with its weights as they are compressed. Fails for an
-    /// input of other dimensions, and where an activation is not finite.
+    /// input of other dimensions, and where an activation is not finite; what such a batch showed before
+    /// is forgotten.
+    ///
+    /// Where a layer's input lies far from zero, so that codes will be centred on its middle, only what
+    /// differs from that middle meets the compressed weights, as it will be.
     pub fn observe<M: Module, const D: usize>(
         &mut self,
         module: &M,
@@ -90,58 +110,84 @@ impl Calibration {
         let placement = &self.setting.placement;
         let input = any(batch.without_autodiff())?;
         let module = module.valid();
-        let weights = weights(&placement.graph, &module, &self.setting.attached, |_| false)?;
-        let observers = &mut self.observers;
+        let reads = Reads::of_sums(placement);
+        let weights = weights(&placement.graph, &module, &self.setting.attached, &reads)?;
+        let observations = RefCell::new(self.observations.clone());
         let mut failure = None;
         let see = |value: Value, tensor: &AnyTensor| {
-            let Some(site) = placement
-                .site(value)
-                .filter(|_| placement.makes_values(value))
-            else {
+            let slot = placement.graph.slot(value);
+            let Some(slot) = slot.filter(|slot| observations.borrow().wants(*slot)) else {
                 return;
             };
-            if let Err(what) = see(&mut observers[site], tensor) {
-                failure.get_or_insert(GraphError::Activation {
-                    layer: placement.sites[site].layer.clone(),
-                    what,
-                });
+            if let Err(what) = see(&mut observations.borrow_mut(), slot, tensor) {
+                let layer = placement.layer(slot).to_string();
+                failure.get_or_insert(GraphError::Activation { layer, what });
             }
         };
+        let offset = |value: Value| match placement.site(value) {
+            Some(site) => observations.borrow().offset(site),
+            None => 0.0,
+        };
         let mut pass = Pass::new(&self.floats, &weights, Vec::new(), None, false);
+        pass.centred_on = Some(&offset);
         pass.trace(input, see)?;
-        match failure {
-            Some(failure) => Err(failure),
-            None => {
-                self.batches += 1;
-                Ok(())
-            }
+        if let Some(failure) = failure {
+            return Err(failure);
         }
+        self.observations = observations.into_inner();
+        self.observations.end_batch();
+        self.batches += 1;
+        Ok(())
     }
 
-    /// The scale and the zero point of each site, as found so far. Fails with [`GraphError::NoData`]
-    /// before any data.
-    pub fn parameters(&self) -> Result<Vec<(f32, i32)>, GraphError> {
+    /// What the codes of each site stand for, as found so far. Fails with [`GraphError::NoData`] before
+    /// any data.
+    pub fn parameters(&self) -> Result<Vec<Coding>, GraphError> {
         if self.batches == 0 {
             return Err(GraphError::NoData);
         }
-        let sites = self.setting.placement.sites.iter().zip(&self.observers);
-        sites
-            .map(|(site, observer)| {
-                let found = observer.finish(&site.scheme);
-                found.ok_or(GraphError::NoData)
-            })
-            .collect()
+        let found = self.observations.codings(&self.settled());
+        found.ok_or(GraphError::NoData)
+    }
+
+    // Where quantizers are, with what the data say of tensors that are joined.
+    fn settled(&self) -> Placement {
+        let mut placement = self.setting.placement.clone();
+        let scheme = self.setting.attached.scheme();
+        let weight = scheme.map(|scheme| (scheme.code_range(), scheme.granularity()));
+        let Some(((first, last), granularity)) = weight else {
+            return placement;
+        };
+        let levels = f64::from(last - first) / 2.0;
+        let apart = granularity != Granularity::Tensor;
+        for joined in &self.joined {
+            let branches = joined.branches.iter();
+            let branches = branches.map(|slot| self.observations.branch(*slot));
+            let Some(branches) = branches.collect::<Option<Vec<_>>>() else {
+                continue;
+            };
+            let (first, last) = placement.sites[joined.site].scheme.code_range();
+            let steps = f64::from(last - first);
+            if let Some(factors) = joined.factors(&branches, steps, levels, apart) {
+                joined.place(&mut placement, &factors);
+            }
+        }
+        placement
     }
 
     /// The module with its activations quantized.
     pub fn finish<M: Module>(self, module: M) -> Result<Quantized<M>, GraphError> {
         let found = self.parameters()?;
-        let mut setting = self.setting;
-        let mut scales = Vec::new();
-        for (site, (scale, zero_point)) in setting.placement.sites.iter_mut().zip(found) {
-            site.zero_point = zero_point;
-            scales.push(scale);
+        let mut placement = self.settled();
+        let Setting {
+            attached, learned, ..
+        } = self.setting;
+        for (site, coding) in placement.sites.iter_mut().zip(&found) {
+            (site.zero_point, site.offset) = (coding.zero_point, coding.offset);
         }
+        let scales: Vec<f32> = found.iter().map(|coding| coding.scale).collect();
+        let mut setting = Setting::new(placement, attached, learned);
+        setting.fold(&module)?;
         Ok(Quantized::new(module, setting, &scales))
     }
 }
@@ -166,8 +212,8 @@ fn same_groups(graph: &Graph, attached: &Attached) -> Result<(), GraphError> {
     Ok(())
 }
 
-// Shows a tensor to an observer; the error says what is wrong with it.
-fn see(observer: &mut Observer, tensor: &AnyTensor) -> Result<(), String> {
+// Shows a tensor to the observations; the error says what is wrong with it.
+fn see(observations: &mut Observations, slot: usize, tensor: &AnyTensor) -> Result<(), String> {
     let wrong = |low: f32, high: f32| {
         format!("its values reach from {low} to {high}; calibrate with inputs that the model bears")
     };
@@ -184,7 +230,7 @@ fn see(observer: &mut Observer, tensor: &AnyTensor) -> Result<(), String> {
         }
     };
     match Extremes::of(values) {
-        Some(extremes) => observer.add_values(values, &extremes),
+        Some(extremes) => observations.see(slot, values, &extremes),
         None => match values.iter().find(|value| value.is_nan()) {
             Some(nan) => return Err(format!("{nan} among its values")),
             None => {

@@ -4,6 +4,7 @@ use serde::{Deserialize, Serialize};
 
 use super::super::integer::Grid;
 use super::super::{Binary, Graph, GraphError, Node, Op, Value};
+use super::offset;
 use crate::format::{Scheme, WeightView};
 
 /// How a node computes in the quantized graph.
@@ -34,7 +35,7 @@ pub enum Form {
 ///     format!("{}: {} bits, zero point {}", site.layer, site.scheme.bits(), site.zero_point)
 /// }
 /// ```
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Site {
     /// The layer whose result it is, or `input`.
     pub layer: String,
@@ -42,8 +43,11 @@ pub struct Site {
     pub op: String,
     /// The codes.
     pub scheme: Scheme,
-    /// The code of zero.
+    /// The code of the offset: of zero, where that is 0.
     pub zero_point: i32,
+    /// The real value of the zero point: 0, or the middle of a range that lies far from zero, where
+    /// nothing that reads the activation needs zero among its codes.
+    pub offset: f32,
 }
 
 impl Site {
@@ -79,6 +83,23 @@ pub(crate) struct Placement {
     /// The site of each node's result, if it is quantized.
     pub nodes: Vec<Option<usize>>,
     pub sites: Vec<Site>,
+    /// For each site the number of its group, if its codes may stand for values around an offset, which
+    /// is the same for all sites of a group.
+    pub offset_groups: Vec<Option<usize>>,
+    /// For each slot what its tensor's scale is, next to that of its site.
+    pub factors: Vec<Factors>,
+}
+
+/// The scale of a tensor next to that of its site.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) enum Factors {
+    All(f32),
+    /// One for each place on an axis: those of tensors that were joined. The weights of what reads it
+    /// make up for them.
+    Channels {
+        axis: usize,
+        each: Vec<f32>,
+    },
 }
 
 impl Placement {
@@ -153,12 +174,14 @@ impl Placement {
                         op: node.op.name().to_string(),
                         scheme,
                         zero_point: 0,
+                        offset: 0.0,
                     },
                     None => Site {
                         layer: "input".to_string(),
                         op: "input".to_string(),
                         scheme: input_scheme,
                         zero_point: 0,
+                        offset: 0.0,
                     },
                 });
             }
@@ -170,13 +193,17 @@ impl Placement {
                 *site = None;
             }
         }
+        let site = |value: Value| site_of[graph.slot(value)?];
+        let offset_groups = offset::groups(&graph, &forms, sites.len(), site);
         let input = site_of.pop().flatten();
         Self {
+            factors: vec![Factors::All(1.0); count + 1],
             graph,
             forms,
             input,
             nodes: site_of,
             sites,
+            offset_groups,
         }
     }
 
@@ -198,15 +225,97 @@ impl Placement {
             input: None,
             nodes: vec![None; count],
             sites: Vec::new(),
+            offset_groups: Vec::new(),
+            factors: vec![Factors::All(1.0); count + 1],
         }
     }
 
-    /// Whether a tensor holds values of its own, not those of another one moved.
-    pub fn makes_values(&self, value: Value) -> bool {
-        match value {
-            Value::Node(index) => self.forms[index] != Form::Movement,
-            _ => true,
+    /// The site of a slot.
+    pub fn site_of_slot(&self, slot: usize) -> Option<usize> {
+        self.nodes.get(slot).copied().unwrap_or(self.input)
+    }
+
+    /// The scale of a tensor next to that of its site; 1 where the channels have their own.
+    pub fn factor(&self, value: Value) -> f32 {
+        let slot = self.graph.slot(value);
+        slot.map_or(1.0, |slot| self.factor_of_slot(slot))
+    }
+
+    /// The same of a slot.
+    pub fn factor_of_slot(&self, slot: usize) -> f32 {
+        match self.factors[slot] {
+            Factors::All(factor) => factor,
+            Factors::Channels { .. } => 1.0,
         }
+    }
+
+    /// The scales of a tensor's channels next to that of its site, where they have their own.
+    pub fn channel_factors(&self, value: Value) -> Option<(usize, &[f32])> {
+        match &self.factors[self.graph.slot(value)?] {
+            Factors::All(_) => None,
+            Factors::Channels { axis, each } => Some((*axis, each)),
+        }
+    }
+
+    /// The layer whose result a slot is.
+    pub fn layer(&self, slot: usize) -> &str {
+        match self.graph.nodes.get(slot) {
+            Some(node) => &node.layer,
+            None => "input",
+        }
+    }
+
+    /// Whether the tensor of a slot holds values of its own, not those of another one moved.
+    pub fn makes_values(&self, slot: usize) -> bool {
+        self.forms.get(slot) != Some(&Form::Movement)
+    }
+
+    /// The real values of a tensor's codes, if it is quantized, where `scales` are those of the sites.
+    pub fn grid(&self, value: Value, scales: &[f32]) -> Result<Option<Grid>, GraphError> {
+        let Some(site) = self.site(value) else {
+            return Ok(None);
+        };
+        let of = &self.sites[site];
+        let scale = scales[site] * self.factor(value);
+        let grid = Grid::new(of.scheme, scale, of.zero_point);
+        let grid = grid.and_then(|grid| grid.with_offset(of.offset));
+        let grid = grid.map_err(|error| GraphError::Activation {
+            layer: of.layer.clone(),
+            what: format!("{error}: calibrate it on other data, or train at a lower rate"),
+        });
+        grid.map(Some)
+    }
+
+    /// Each site with its scale, where `scales` are those of the sites; a row for each tensor that has
+    /// another scale.
+    pub fn rows(&self, scales: &[f32]) -> Vec<(Site, f32)> {
+        let count = self.graph.nodes.len();
+        let slots = || std::iter::once(count).chain(0..count);
+        let mut rows = Vec::new();
+        for (site, (of, scale)) in self.sites.iter().zip(scales).enumerate() {
+            let own = slots().filter(|slot| self.site_of_slot(*slot) == Some(site));
+            let own = own.filter(|slot| self.makes_values(*slot));
+            let own: Vec<usize> = own.collect();
+            if own.iter().all(|slot| self.factor_of_slot(*slot) == 1.0) {
+                rows.push((of.clone(), *scale));
+                continue;
+            }
+            rows.extend(own.into_iter().map(|slot| {
+                let node = self.graph.nodes.get(slot);
+                let row = Site {
+                    layer: self.layer(slot).to_string(),
+                    op: node.map_or("input", |node| node.op.name()).to_string(),
+                    ..of.clone()
+                };
+                (row, scale * self.factor_of_slot(slot))
+            }));
+        }
+        rows
+    }
+
+    /// What the codes of a tensor are around.
+    pub fn offset(&self, value: Value) -> f32 {
+        self.site(value).map_or(0.0, |site| self.sites[site].offset)
     }
 
     /// Where the channels of a product lie among those of all products, and how many they are.
@@ -234,7 +343,7 @@ impl Placement {
     }
 }
 
-fn root(parent: &[usize], mut tensor: usize) -> usize {
+pub(super) fn root(parent: &[usize], mut tensor: usize) -> usize {
     while parent[tensor] != tensor {
         tensor = parent[tensor];
     }

@@ -97,7 +97,13 @@ fn operands_fit(model: &IntegerModel, step: &Step, inputs: &[Value]) -> Result<(
                 }
                 op => op.is_movement(),
             };
-            moves && grids.iter().all(|grid| *grid == step.grid)
+            // What is joined keeps its codes: what reads the whole makes up for their scales.
+            let joins = matches!(op, Op::Concatenate { .. });
+            let fits = |grid: &Option<Grid>| match (grid, step.grid) {
+                (Some(grid), Some(of)) if joins => grid.has_codes_of(&of),
+                (grid, of) => *grid == of,
+            };
+            moves && grids.iter().all(fits)
         }
         (IntegerOp::Float(op), _) => match op {
             Op::Unary(unary) => unary_fits(*unary),

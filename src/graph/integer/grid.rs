@@ -2,7 +2,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::format::{FormatError, Requantize, Scheme};
 
-/// The real values that an activation's codes stand for: `scale * (code - zero_point)`.
+/// The real values that an activation's codes stand for: `scale * (code - zero_point) + offset`.
 ///
 /// ```
 /// use burn_compress::format::{Granularity, Mapping, Scheme};
@@ -14,6 +14,8 @@ use crate::format::{FormatError, Requantize, Scheme};
 /// assert_eq!(grid.dequantize(2), 1.0);
 /// assert_eq!((grid.scheme(), grid.scale(), grid.zero_point()), (&scheme, 0.5, 10));
 /// assert!(Grid::new(scheme, 0.0, 10).is_err() && Grid::new(scheme, 0.5, 256).is_err());
+/// let far = grid.with_offset(300.0)?;
+/// assert_eq!((far.quantize(301.25), far.dequantize(2)), (2, 301.0));
 /// # Ok::<(), burn_compress::format::FormatError>(())
 /// ```
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
@@ -22,6 +24,12 @@ pub struct Grid {
     scheme: Scheme,
     scale: f32,
     zero_point: i32,
+    #[serde(skip_serializing_if = "is_zero")]
+    offset: f32,
+}
+
+fn is_zero(offset: &f32) -> bool {
+    *offset == 0.0
 }
 
 // What is read from a file passes the same check as what is built in code.
@@ -31,13 +39,15 @@ struct GridFields {
     scheme: Scheme,
     scale: f32,
     zero_point: i32,
+    #[serde(default)]
+    offset: f32,
 }
 
 impl TryFrom<GridFields> for Grid {
     type Error = FormatError;
 
     fn try_from(fields: GridFields) -> Result<Self, FormatError> {
-        Self::new(fields.scheme, fields.scale, fields.zero_point)
+        Self::new(fields.scheme, fields.scale, fields.zero_point)?.with_offset(fields.offset)
     }
 }
 
@@ -56,7 +66,19 @@ impl Grid {
             scheme,
             scale,
             zero_point,
+            offset: 0.0,
         })
+    }
+
+    /// The same codes for values around an offset. Fails with [`FormatError::Quantized`] for one that is
+    /// not finite.
+    pub fn with_offset(self, offset: f32) -> Result<Self, FormatError> {
+        match offset.is_finite() {
+            true => Ok(Self { offset, ..self }),
+            false => Err(FormatError::Quantized {
+                what: format!("offset {offset}"),
+            }),
+        }
     }
 
     /// The codes.
@@ -69,9 +91,14 @@ impl Grid {
         self.scale
     }
 
-    /// The code of zero.
+    /// The code of the offset: of zero, where that is 0.
     pub fn zero_point(&self) -> i32 {
         self.zero_point
+    }
+
+    /// The real value of the zero point.
+    pub fn offset(&self) -> f32 {
+        self.offset
     }
 
     /// The least centred code.
@@ -86,14 +113,15 @@ impl Grid {
 
     /// The centred code of a real value.
     ///
-    /// A number in units of the scale is requantized by [`Requantize`]; this divides first.
+    /// A number in units of the scale is requantized by [`Requantize`]; this subtracts the offset and
+    /// divides first.
     pub fn quantize(&self, value: f32) -> i32 {
-        self.centred(value / self.scale)
+        self.centred((value - self.offset) / self.scale)
     }
 
-    /// The value of a centred code: rounded once.
+    /// The value of a centred code: rounded once, and once more where there is an offset.
     pub fn dequantize(&self, code: i32) -> f32 {
-        self.scale * code as f32
+        self.scale * code as f32 + self.offset
     }
 
     /// The centred code of a number in units of the scale.
@@ -107,6 +135,12 @@ impl Grid {
     pub fn centred(&self, t: f32) -> i32 {
         // Checked by `new`: the fallback is not reached.
         Requantize::new(&self.scheme, self.zero_point).map_or(0, |r| r.centred(t))
+    }
+
+    /// Whether its centred codes are those of another grid, at any scale.
+    pub(super) fn has_codes_of(&self, other: &Self) -> bool {
+        let codes = |grid: &Self| (grid.scheme, grid.zero_point, grid.offset);
+        codes(self) == codes(other)
     }
 
     /// The greatest absolute centred code.

@@ -20,9 +20,9 @@ use super::{Activation, Divide, Rescale, Weights};
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum IntegerOp {
-    /// A float tensor (the input, a constant, a float step) to codes: `t = x / scale`.
+    /// A float tensor (the input, a constant, a float step) to codes: `t = (x - offset) / scale`.
     Quantize,
-    /// Codes to a float tensor: `scale * code`.
+    /// Codes to a float tensor: `scale * code + offset`.
     Dequantize,
     /// [`Op::Convolution`]; channels on axis 1.
     Convolution {
@@ -136,7 +136,9 @@ pub enum IntegerOp {
     /// A function of one number: the output's centred code for each code of the operand's grid, the
     /// least first.
     Table(Vec<i32>),
-    /// Elements that only change places, codes or floats; the grid stays. [`Op::MaxPool`],
+    /// Elements that only change places, codes or floats; the grid stays. (Where codes of several scales
+    /// are concatenated, they stay as they are too; the scale of the whole is the one that those of its
+    /// parts are next to, for which the weights or factors of what reads it make up.) [`Op::MaxPool`],
     /// [`Op::Concatenate`], [`Op::Slice`], [`Op::Pad`] (codes: with zero), [`Op::Reshape`],
     /// [`Op::Permute`], [`Op::Expand`] and [`Op::UpsampleNearest`].
     Move(Op),

@@ -133,7 +133,7 @@ impl Sink {
     /// A real number.
     pub fn push_value(&mut self, value: f32) {
         match &self.grid {
-            Some((grid, _)) => self.push(value / grid.scale()),
+            Some((grid, _)) => self.push((value - grid.offset()) / grid.scale()),
             None => self.push(value),
         }
     }

@@ -6,7 +6,7 @@ use super::steps::{FloatEpilogue, Steps};
 use crate::attach::Attached;
 use crate::format::WeightView;
 use crate::graph::integer::IntegerModel;
-use crate::graph::simulate::weights;
+use crate::graph::simulate::{Reads, weights};
 use crate::graph::{Binary, Constant, Graph, GraphError, Node, Norm, Value};
 
 impl Graph {
@@ -42,7 +42,7 @@ impl Graph {
     /// ```
     pub fn to_float_model<M: Module>(&self, module: &M) -> Result<IntegerModel, GraphError> {
         let module = module.clone().materialize();
-        let weights = weights(self, &module, &Attached::default(), |_| false)?;
+        let weights = weights(self, &module, &Attached::default(), &Reads::default())?;
         let parameters = self.parameters.iter().zip(weights);
         let parameters: Result<Vec<Constant>, GraphError> = parameters
             .map(|(parameter, weight)| {

@@ -28,14 +28,14 @@ impl<M: Module> Quantized<M> {
             correction: correction.as_ref(),
         };
         let host_scales = self.scales()?;
-        let grids = setting.placement.sites.iter().zip(&host_scales);
-        let grids: Result<Vec<Grid>, GraphError> =
-            grids.map(|(site, scale)| site.grid(*scale)).collect();
+        let nodes = (0..setting.placement.graph.nodes.len()).map(Value::Node);
+        let grids = nodes.map(|value| setting.placement.grid(value, &host_scales));
         let mut lowering = Lowering {
             setting,
             source,
             weights: &weights,
-            grids: grids?,
+            grids: grids.collect::<Result<_, _>>()?,
+            input_grid: setting.placement.grid(Value::Input, &host_scales)?,
             steps: Steps::default(),
             results: Vec::new(),
             input: Value::Input,
@@ -51,7 +51,9 @@ struct Lowering<'a> {
     setting: &'a Setting,
     source: Source<'a>,
     weights: &'a [Weight],
-    grids: Vec<Grid>,
+    /// Of each node's result, and of the input.
+    grids: Vec<Option<Grid>>,
+    input_grid: Option<Grid>,
     steps: Steps,
     /// What each node became.
     results: Vec<Value>,
@@ -61,9 +63,9 @@ struct Lowering<'a> {
 impl Lowering<'_> {
     fn run(&mut self) -> Result<(), GraphError> {
         let placement = &self.setting.placement;
-        if let Some(site) = placement.input {
+        if let Some(grid) = self.input_grid {
             let dims = placement.graph.input.clone();
-            let grid = Some(self.grids[site]);
+            let grid = Some(grid);
             self.input =
                 self.steps
                     .push(IntegerOp::Quantize, vec![Value::Input], grid, dims, "input");
@@ -79,7 +81,7 @@ impl Lowering<'_> {
     fn node(&mut self, index: usize, node: &Node) -> Result<Value, GraphError> {
         let placement = &self.setting.placement;
         let site = placement.nodes[index];
-        let grid = site.map(|site| self.grids[site]);
+        let grid = self.grids[index];
         let (op, inputs) = match (placement.forms[index], site) {
             (Form::Product, _) => self.product(index, node)?,
             (Form::Movement, Some(_)) => {
@@ -96,7 +98,10 @@ impl Lowering<'_> {
                     vec![self.codes(node.inputs[0])],
                 )
             }
-            (Form::Table, Some(to)) => (self.table(node, to)?, vec![self.codes(node.inputs[0])]),
+            (Form::Table, Some(to)) => {
+                let table = self.table(index, node, to);
+                (table, vec![self.codes(node.inputs[0])])
+            }
             _ => return self.in_float(node, grid),
         };
         Ok(self
@@ -184,10 +189,10 @@ impl Lowering<'_> {
 
     // In units of the result.
     fn activation(&self, index: usize, node: &Node) -> Option<Activation> {
-        let site = self.setting.placement.nodes[index];
-        let unit = site.map_or(1.0, |site| self.grids[site].scale());
+        let grid = self.grids[index];
+        let (unit, offset) = grid.map_or((1.0, 0.0), |grid| (grid.scale(), grid.offset()));
         let bound = |bound: f32| match bound.is_finite() {
-            true => bound / unit,
+            true => (bound - offset) / unit,
             false => bound,
         };
         match node.epilogue.activation? {
@@ -195,7 +200,11 @@ impl Lowering<'_> {
                 min: bound(min),
                 max: bound(max),
             }),
-            // Passes put nothing else there.
+            // Passes put nothing else than a ReLU there.
+            _ if offset != 0.0 => Some(Activation::Clamp {
+                min: bound(0.0),
+                max: f32::INFINITY,
+            }),
             _ => Some(Activation::Relu),
         }
     }
@@ -290,17 +299,20 @@ impl Lowering<'_> {
         }
     }
 
-    fn table(&self, node: &Node, to: usize) -> Result<IntegerOp, GraphError> {
+    fn table(&self, index: usize, node: &Node, to: usize) -> IntegerOp {
         let placement = &self.setting.placement;
         let (Op::Unary(function), Some(from)) = (&node.op, placement.site(node.inputs[0])) else {
             unreachable!("tables are of functions of one quantized number")
         };
         let sites = &placement.sites;
-        let scale = |site: usize| self.grids[site].scale();
-        let codes = table(*function, &sites[from], scale(from), &sites[to], scale(to));
-        Ok(IntegerOp::Table(
-            codes.into_iter().map(|code| code as i32).collect(),
-        ))
+        let scale = |value: Value| match value {
+            Value::Node(index) => self.grids[index],
+            _ => self.input_grid,
+        };
+        let scale = |value: Value| scale(value).map_or(1.0, |grid| grid.scale());
+        let scales = [scale(node.inputs[0]), scale(Value::Node(index))];
+        let codes = table(*function, &sites[from], scales[0], &sites[to], scales[1]);
+        IntegerOp::Table(codes.into_iter().map(|code| code as i32).collect())
     }
 
     // A node in floats, its epilogue as steps of its own.

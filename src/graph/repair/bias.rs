@@ -3,7 +3,7 @@ use burn::tensor::Tensor;
 
 use super::super::GraphError;
 use super::super::activations::Placement;
-use super::super::simulate::{Pass, Quantized, Setting, any, weights};
+use super::super::simulate::{Pass, Quantized, Reads, Setting, any, weights};
 use super::super::tensor::AnyTensor;
 
 /// Bias correction (Nagel et al. 2019, section 4.2, by data as in its appendix): adds to each output
@@ -64,7 +64,7 @@ pub fn correct_bias<M: Module, const D: usize>(
 
     let attached = setting.attached.without_codes();
     let floats = Setting::in_floats(graph.clone(), attached);
-    let exact = weights(graph, plain.module(), &floats.attached, |_| false)?;
+    let exact = weights(graph, plain.module(), &floats.attached, &Reads::default())?;
     let mut wanted: Vec<Means> = vec![Means::default(); count];
     for input in &inputs {
         let mut result = Ok(());

@@ -3,7 +3,7 @@ use std::collections::HashMap;
 use burn::module::{Module, ModuleMapper, Param};
 use burn::tensor::{Tensor, TensorData};
 
-use super::super::simulate::weights;
+use super::super::simulate::{Reads, weights};
 use super::super::{Graph, GraphError, Parameter};
 use super::pairs::{Found, find};
 use super::scaling::Values;
@@ -142,7 +142,7 @@ fn balance(graph: &Graph, values: &mut Values, Found { first, second }: Found) -
 
 fn read<M: Module>(graph: &Graph, module: &M) -> Result<Vec<Vec<f64>>, GraphError> {
     let plain = module.valid();
-    let weights = weights(graph, &plain, &Attached::default(), |_| false)?;
+    let weights = weights(graph, &plain, &Attached::default(), &Reads::default())?;
     let parameters = graph.parameters.iter().zip(weights);
     parameters
         .map(|(parameter, weight)| {

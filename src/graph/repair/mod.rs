@@ -10,3 +10,4 @@ mod scaling;
 
 pub use bias::correct_bias;
 pub use equalize::{Equalized, Pair, equalize};
+pub(super) use scaling::{channels, layout};

@@ -81,8 +81,8 @@ impl Values {
     }
 }
 
-// Where a product's channels are in its weight.
-fn layout(graph: &Graph, product: usize) -> WeightView {
+/// Where a product's channels are in its weight.
+pub(in crate::graph) fn layout(graph: &Graph, product: usize) -> WeightView {
     let node = &graph.nodes[product];
     let dims = graph.dims(node.inputs[1]);
     let dims: Vec<usize> = dims.iter().map(|dim| dim.at(1)).collect();
@@ -90,7 +90,7 @@ fn layout(graph: &Graph, product: usize) -> WeightView {
     layout.unwrap_or_else(|| unreachable!("pairs are of products with weights"))
 }
 
-// The channel of the input and of the output that an element belongs to.
-fn channels(layout: &WeightView, place: usize) -> (usize, usize) {
+/// The channel of the input and of the output that an element belongs to.
+pub(in crate::graph) fn channels(layout: &WeightView, place: usize) -> (usize, usize) {
     layout.channels(place / layout.taps().max(1))
 }

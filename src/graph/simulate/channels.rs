@@ -3,13 +3,20 @@
 use burn::tensor::Tensor;
 
 use super::super::Binary;
-use super::super::tensor::{AnyTensor, along};
+use super::super::tensor::{AnyTensor, along, map_rank};
 use super::terms::Terms;
 use crate::format::WeightView;
 
 pub(super) fn times(tensor: AnyTensor, factor: &Tensor<1>, how: Binary) -> AnyTensor {
     let rank = vec![1; tensor.dims().len()];
     tensor.binary(AnyTensor::from(factor.clone()).reshape(&rank), how)
+}
+
+pub(super) fn plus(tensor: AnyTensor, term: f32) -> AnyTensor {
+    match term == 0.0 {
+        true => tensor,
+        false => map_rank!(tensor, tensor => tensor.add_scalar(term)),
+    }
 }
 
 pub(super) fn times_channels(tensor: AnyTensor, factor: Tensor<1>, axis: usize) -> AnyTensor {

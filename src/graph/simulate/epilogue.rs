@@ -5,22 +5,26 @@ use burn::tensor::activation::relu;
 
 use super::super::apply::apply;
 use super::super::tensor::{AnyTensor, map_rank};
-use super::super::{Binary, Node, Op, Unary};
+use super::super::{Binary, Node, Op, Unary, Value};
 use super::channels::{plus_channels, times_channels};
 use super::pass::{Held, Pass};
 
 impl Pass<'_> {
     // The function in an epilogue, in units of the result.
-    pub(super) fn activate(&self, node: &Node, units: AnyTensor, site: Option<usize>) -> AnyTensor {
-        let Some(activation) = node.epilogue.activation else {
+    pub(super) fn activate(&self, index: usize, units: AnyTensor, of_codes: bool) -> AnyTensor {
+        let Some(activation) = self.graph.nodes[index].epilogue.activation else {
             return units;
         };
+        let result = Value::Node(index);
+        let scale = self.source().scale(result).filter(|_| of_codes);
+        let offset = self.setting.placement.offset(result);
+        let site = scale.as_ref().map(|scale| (scale, offset));
         match (activation, site) {
-            (Unary::Relu, _) => map_rank!(units, units => relu(units)),
-            (Unary::Clamp { min, max }, site) => {
-                let scale = site.map(|site| &self.scales[site]);
-                clamp(units, min, max, scale)
+            (Unary::Relu, Some((_, offset))) if offset != 0.0 => {
+                clamp(units, 0.0, f32::INFINITY, site)
             }
+            (Unary::Relu, _) => map_rank!(units, units => relu(units)),
+            (Unary::Clamp { min, max }, site) => clamp(units, min, max, site),
             (other, _) => {
                 let dims = units.dims();
                 apply(&Op::Unary(other), vec![units], &dims)
@@ -51,14 +55,14 @@ impl Pass<'_> {
     }
 }
 
-// Between bounds in real values, which a scale turns into units.
-fn clamp(units: AnyTensor, min: f32, max: f32, scale: Option<&Tensor<1>>) -> AnyTensor {
-    let Some(scale) = scale else {
+// Between bounds in real values, which a scale and an offset turn into units.
+fn clamp(units: AnyTensor, min: f32, max: f32, site: Option<(&Tensor<1>, f32)>) -> AnyTensor {
+    let Some((scale, offset)) = site else {
         return map_rank!(units, units => units.clamp_min(min).clamp_max(max));
     };
     let device = scale.device();
     let bound = |bound: f32, like: &AnyTensor| {
-        let bound = Tensor::<1>::from_data([bound], &device) / scale.clone();
+        let bound = Tensor::<1>::from_data([bound - offset], &device) / scale.clone();
         let ones = vec![1; like.dims().len()];
         AnyTensor::from(bound).reshape(&ones).expand(&like.dims())
     };

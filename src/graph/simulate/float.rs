@@ -3,7 +3,7 @@ use burn::tensor::Tensor;
 
 use super::super::tensor::AnyTensor;
 use super::super::{Graph, GraphError};
-use super::{Pass, Setting, Weight, weights};
+use super::{Pass, Reads, Setting, Weight, weights};
 use crate::attach::{Attached, Compression};
 
 impl Graph {
@@ -49,7 +49,10 @@ impl Graph {
         attached: Attached,
         input: Tensor<D>,
     ) -> Result<Tensor<E>, GraphError> {
-        let (input, weights) = agree(any(input)?, weights(self, module, &attached, |_| false)?)?;
+        let (input, weights) = agree(
+            any(input)?,
+            weights(self, module, &attached, &Reads::default())?,
+        )?;
         let setting = Setting::in_floats(self.clone(), attached);
         let mut pass = Pass::new(&setting, &weights, Vec::new(), None, false);
         out(pass.run(input)?)

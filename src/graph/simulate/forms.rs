@@ -5,7 +5,7 @@ use burn::tensor::Tensor;
 use super::super::apply::apply;
 use super::super::tensor::{AnyTensor, map_rank, with_rank};
 use super::super::{Binary, GraphError, Norm, Op, Value};
-use super::channels::{affine, plus_channels, times, times_channels, times_rows};
+use super::channels::{affine, plus, plus_channels, times, times_channels, times_rows};
 use super::pass::{Held, Pass};
 use super::sums::{Sum, summed};
 
@@ -19,7 +19,10 @@ impl Pass<'_> {
     ) -> Result<AnyTensor, GraphError> {
         let node = &self.graph.nodes[index];
         let units = match node.epilogue.norm.filter(|_| self.training) {
-            Some(norm) => self.normed_product(index, dims, held, &norm)?,
+            Some(norm) => {
+                let units = self.normed_product(index, dims, held, &norm)?;
+                self.shifted(units, index)
+            }
             None => {
                 let sum = self.sum_of_product(index, dims, held);
                 let axis = node.op.channel_axis(dims.len());
@@ -33,14 +36,28 @@ impl Pass<'_> {
             }
             _ => units,
         };
-        if let Some(show) = &mut self.on_product {
-            let real = match self.setting.placement.nodes[index] {
-                Some(site) => times(units.clone(), &self.scales[site], Binary::Multiply),
+        if self.on_product.is_some() {
+            let result = Value::Node(index);
+            let real = match self.source().scale(result) {
+                Some(scale) => {
+                    let real = times(units.clone(), &scale, Binary::Multiply);
+                    plus(real, self.setting.placement.offset(result))
+                }
                 None => units.clone(),
             };
-            show(index, real);
+            if let Some(show) = &mut self.on_product {
+                show(index, real);
+            }
         }
         Ok(units)
+    }
+
+    // By what offsets add to a node's result.
+    fn shifted(&self, units: AnyTensor, index: usize) -> AnyTensor {
+        match self.source().shift(index) {
+            Some(shift) => times(units, &shift, Binary::Add),
+            None => units,
+        }
     }
 
     fn sum_of_product(&self, index: usize, dims: &[usize], held: &[Option<Held>]) -> AnyTensor {
@@ -86,10 +103,10 @@ impl Pass<'_> {
             }
             None => times_channels(self.sum_of_product(index, dims, held), unit, axis),
         };
-        if let Some(bias) = node.epilogue.bias {
-            real = plus_channels(real, self.source().vector(bias), axis);
+        if let Some(bias) = self.source().bias(index) {
+            real = plus_channels(real, bias, axis);
         }
-        self.batch_norm(real, norm, self.setting.placement.nodes[index])
+        self.batch_norm(real, norm, index)
     }
 
     pub(super) fn affine(
@@ -103,26 +120,26 @@ impl Pass<'_> {
             && let Some(norm) = node.batch_norm()
         {
             let real = self.float(node.inputs[0], held);
-            return self.batch_norm(real, &norm, self.setting.placement.nodes[index]);
+            let units = self.batch_norm(real, &norm, index)?;
+            return Ok(self.shifted(units, index));
         }
         let terms = self.source().affine(index);
         let axis = node.op.channel_axis(dims.len());
         Ok(affine(self.codes(node.inputs[0], held), &terms, axis))
     }
 
-    // By the batch's own statistics, which are kept for the running ones; in units of the site's scale.
+    // By the batch's own statistics, which are kept for the running ones; in units of the result's scale.
     fn batch_norm(
         &mut self,
         real: AnyTensor,
         norm: &Norm,
-        site: Option<usize>,
+        index: usize,
     ) -> Result<AnyTensor, GraphError> {
         let source = self.source();
         let (mut gamma, mut beta) = (source.vector(norm.gamma), source.vector(norm.beta));
-        if let Some(site) = site {
-            let scale = &self.scales[site];
+        if let Some(scale) = source.scale(Value::Node(index)) {
             gamma = gamma / scale.clone();
-            beta = beta / scale.clone();
+            beta = beta / scale;
         }
         let epsilon = f64::from(norm.epsilon);
         let dims = real.dims();
@@ -205,13 +222,15 @@ impl Pass<'_> {
             self.host_scales = Some(scales.read("the scales of the activations")?);
         }
         let scales = self.host_scales.as_deref().unwrap_or_default();
-        let sites = &self.setting.placement.sites;
+        let placement = &self.setting.placement;
+        let sites = &placement.sites;
+        let (operand, result) = (node.inputs[0], Value::Node(index));
         let table = super::table(
             unary,
             &sites[from],
-            scales[from],
+            scales[from] * placement.factor(operand),
             &sites[site],
-            scales[site],
+            scales[site] * placement.factor(result),
         );
         let (low, _) = sites[from].centred_range();
         let dims = codes.dims();
@@ -227,9 +246,10 @@ impl Pass<'_> {
             return Ok(Held::Codes(exact, site));
         }
         // The function's own gradient, within the range.
-        let real = times(codes, &self.scales[from], Binary::Multiply);
-        let real = apply(&node.op, vec![real], &dims);
-        let units = times(real, &self.scales[site], Binary::Divide);
+        let real = times(codes, &self.scale(operand), Binary::Multiply);
+        let real = apply(&node.op, vec![plus(real, sites[from].offset)], &dims);
+        let real = plus(real, -sites[site].offset);
+        let units = times(real, &self.scale(result), Binary::Divide);
         let (low, high) = sites[site].centred_range();
         let smooth = map_rank!(units, units => {
             let inside = units.clamp(low as f32, high as f32);

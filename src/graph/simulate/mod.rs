@@ -9,6 +9,7 @@ mod model;
 mod packed;
 mod packed_codes;
 mod pass;
+mod reads;
 mod round;
 mod site_table;
 mod statistics;
@@ -22,26 +23,14 @@ pub use model::Quantized;
 pub(crate) use model::Setting;
 pub use packed::Packed;
 pub(crate) use pass::Pass;
+pub(crate) use reads::Reads;
 pub use site_table::{SiteRow, SiteTable};
 pub(crate) use sums::even_window;
 pub(crate) use terms::{Source, Terms};
 pub(crate) use weights::{Weight, weights};
 
-use super::activations::{Form, Placement, Site};
-use super::{Unary, Value};
-
-/// Whether each parameter is read as integers: as the weight of an integer product (and nowhere else:
-/// placement sees to that).
-pub(crate) fn integer_weights(placement: &Placement) -> Vec<bool> {
-    let graph = &placement.graph;
-    let mut integers = vec![false; graph.parameters.len()];
-    for (node, form) in graph.nodes.iter().zip(&placement.forms) {
-        if let (Form::Product, Some(Value::Parameter(index))) = (form, node.inputs.get(1)) {
-            integers[*index] = true;
-        }
-    }
-    integers
-}
+use super::Unary;
+use super::activations::Site;
 
 /// The code, less the zero point, of a function's value for each code of its operand.
 pub(crate) fn table(
@@ -54,7 +43,8 @@ pub(crate) fn table(
     let (low, high) = from.centred_range();
     let (least, most) = to.centred_range();
     let code = |centred: i32| {
-        let units = unary.value(centred as f32 * from_scale) / to_scale;
+        let value = unary.value(centred as f32 * from_scale + from.offset);
+        let units = (value - to.offset) / to_scale;
         match units.is_nan() {
             true => 0.0,
             // Integers have no negative zero.

@@ -9,6 +9,7 @@ use super::super::activations::{Placement, Site};
 use super::super::tensor::{AnyTensor, map_rank};
 use super::super::{Graph, GraphError, Node};
 use super::pass::Pass;
+use super::reads::Reads;
 use super::site_table::{SiteRow, SiteTable};
 use super::weights::{Weight, weights};
 use crate::attach::Attached;
@@ -44,8 +45,7 @@ pub struct Quantized<M: Module> {
 pub(crate) struct Setting {
     pub placement: Placement,
     pub attached: Attached,
-    /// Whether each parameter is read as integers.
-    pub integers: Vec<bool>,
+    pub reads: Reads,
     pub learned: bool,
     pub momentum: f64,
     /// Whether the device rounds by an addition; asked once.
@@ -92,12 +92,12 @@ impl<M: Module> Quantized<M> {
         AnyTensor::from(self.all_scales()).read("the scales of the activations")
     }
 
-    /// The table of all quantized activations, with the range that the codes of each cover. Reads the
-    /// scales from the device.
+    /// The table of all quantized activations, with the range that the codes of each cover. Tensors of
+    /// unlike range that are concatenated, and have scales of their own, are in rows of their own. Reads
+    /// the scales from the device.
     pub fn table(&self) -> Result<SiteTable, GraphError> {
-        let sites = self.sites().iter().cloned();
-        let scales = self.scales()?;
-        Ok(SiteTable(sites.zip(scales).map(SiteRow::of).collect()))
+        let rows = self.setting.placement.rows(&self.scales()?);
+        Ok(SiteTable(rows.into_iter().map(SiteRow::of).collect()))
     }
 
     /// The nodes that compute in floats although they do arithmetic: those without an integer form, and
@@ -164,13 +164,13 @@ impl<M: Module> Quantized<M> {
     }
 
     pub(crate) fn weights(&self) -> Result<Vec<Weight>, GraphError> {
-        let setting = &self.setting;
-        weights(
-            &setting.placement.graph,
-            &self.module,
-            &setting.attached,
-            |index| setting.integers[index],
-        )
+        let Setting {
+            placement,
+            attached,
+            reads,
+            ..
+        } = &*self.setting;
+        weights(&placement.graph, &self.module, attached, reads)
     }
 
     /// The scale of each site, with its gradient if it is learned.
@@ -334,7 +334,7 @@ const MOMENTUM: f64 = 0.1;
 impl Setting {
     pub fn new(placement: Placement, attached: Attached, learned: bool) -> Self {
         Self {
-            integers: super::integer_weights(&placement),
+            reads: Reads::new(&placement),
             placement,
             attached,
             learned,

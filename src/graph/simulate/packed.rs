@@ -5,7 +5,7 @@ use burn::tensor::{Device, Tensor};
 
 use super::super::{Graph, GraphError};
 use super::weights::packed_weights;
-use super::{Pass, Quantized, Setting, Weight, float};
+use super::{Pass, Quantized, Reads, Setting, Weight, float};
 use crate::attach::{Attached, Compression};
 
 /// A model for inference on a Burn device whose quantized weights stay there in as many bits as their
@@ -96,8 +96,8 @@ impl<M: Module> Quantized<M> {
     pub fn pack(&self) -> Result<Packed, GraphError> {
         let setting = self.shared_setting();
         let placement = &setting.placement;
-        let integers = |index: usize| setting.integers[index];
-        let weights = packed_weights(&placement.graph, self.module(), &setting.attached, integers)?;
+        let (graph, attached) = (&placement.graph, &setting.attached);
+        let weights = packed_weights(graph, self.module(), attached, &setting.reads)?;
         let plain = |tensor: Tensor<1>| tensor.without_autodiff();
         Ok(Packed {
             weights,
@@ -119,7 +119,7 @@ impl Graph {
         compression: &Compression,
     ) -> Result<Packed, GraphError> {
         let attached = Attached::of(compression);
-        let weights = packed_weights(self, module, &attached, |_| false)?;
+        let weights = packed_weights(self, module, &attached, &Reads::default())?;
         Ok(Packed {
             setting: Arc::new(Setting::in_floats(self.clone(), attached)),
             weights,

@@ -5,8 +5,8 @@ use burn::tensor::{Device, Tensor};
 use super::super::activations::Form;
 use super::super::apply::apply;
 use super::super::tensor::AnyTensor;
-use super::super::{Binary, Graph, GraphError, Unary, Value};
-use super::channels::times;
+use super::super::{Binary, Graph, GraphError, Node, Unary, Value};
+use super::channels::{plus, plus_channels, times, times_channels};
 use super::model::Setting;
 use super::round::{requantize, rounds_by_addition};
 use super::terms::Source;
@@ -44,6 +44,9 @@ pub(crate) struct Pass<'a> {
     pub on_product: Option<&'a mut dyn FnMut(usize, AnyTensor)>,
     /// The node whose result ends a run; none: the graph's output.
     pub last: Option<usize>,
+    /// In floats, a number near all values of a product's input: what it adds to the result is taken from
+    /// the weights before they were quantized.
+    pub centred_on: Option<&'a dyn Fn(Value) -> f32>,
 }
 
 impl<'a> Pass<'a> {
@@ -67,6 +70,7 @@ impl<'a> Pass<'a> {
             device: Device::default(),
             on_product: None,
             last: None,
+            centred_on: None,
         }
     }
 
@@ -119,7 +123,9 @@ impl<'a> Pass<'a> {
         match self.setting.placement.site(value) {
             None => Held::Float(tensor),
             Some(site) => {
-                let units = times(tensor, &self.scales[site], Binary::Divide);
+                let offset = self.setting.placement.sites[site].offset;
+                let scale = self.scale(value);
+                let units = times(plus(tensor, -offset), &scale, Binary::Divide);
                 Held::Codes(self.requantize(units, site, false), site)
             }
         }
@@ -151,28 +157,51 @@ impl<'a> Pass<'a> {
             (Form::Affine, Some(_)) => self.affine(index, &dims, held)?,
             (Form::Table, Some(site)) => return self.table(index, site, held),
             _ => {
-                let inputs = node.inputs.iter().map(|value| self.float(*value, held));
-                let result = apply(&node.op, inputs.collect(), &dims);
+                let result = self.in_float(node, &dims, held);
                 let result = self.float_epilogue(node, result, held);
                 if node.op.is_product()
                     && let Some(show) = &mut self.on_product
                 {
                     show(index, result.clone());
                 }
-                let result = self.activate(node, result, None);
+                let result = self.activate(index, result, false);
                 return Ok(self.settle(Value::Node(index), result));
             }
         };
         Ok(match site {
-            Some(site) if node.epilogue.activation == Some(Unary::Relu) => {
+            // Where zero is a code.
+            Some(site)
+                if node.epilogue.activation == Some(Unary::Relu)
+                    && placement.sites[site].offset == 0.0 =>
+            {
                 Held::Codes(self.requantize(units, site, true), site)
             }
             Some(site) => {
-                let units = self.activate(node, units, Some(site));
+                let units = self.activate(index, units, true);
                 Held::Codes(self.requantize(units, site, false), site)
             }
-            None => Held::Float(self.activate(node, units, None)),
+            None => Held::Float(self.activate(index, units, false)),
         })
+    }
+
+    fn in_float(&self, node: &Node, dims: &[usize], held: &[Option<Held>]) -> AnyTensor {
+        let inputs = node.inputs.iter().map(|value| self.float(*value, held));
+        let mut inputs: Vec<AnyTensor> = inputs.collect();
+        let centre = self.centred_on.map_or(0.0, |of| of(node.inputs[0]));
+        let sums = match node.inputs.get(1) {
+            Some(Value::Parameter(weight)) if node.op.sums_all_weights() && centre != 0.0 => {
+                self.weights[*weight].sums()
+            }
+            _ => None,
+        };
+        let Some(sums) = sums else {
+            return apply(&node.op, inputs, dims);
+        };
+        let input = inputs.remove(0);
+        inputs.insert(0, plus(input, -centre));
+        let axis = node.op.channel_axis(dims.len());
+        let result = apply(&node.op, inputs, dims);
+        plus_channels(result, sums.clone() * centre, axis)
     }
 
     pub(super) fn source(&self) -> Source<'_> {
@@ -182,6 +211,12 @@ impl<'a> Pass<'a> {
             scales: &self.scales,
             correction: self.correction.as_ref(),
         }
+    }
+
+    // The scale of a quantized tensor.
+    pub(super) fn scale(&self, value: Value) -> Tensor<1> {
+        let scale = self.source().scale(value);
+        scale.unwrap_or_else(|| unreachable!("it is quantized"))
     }
 
     // A tensor's codes; its site asked for them.
@@ -203,7 +238,16 @@ impl<'a> Pass<'a> {
             value => match self.graph.slot(value).and_then(|s| held[s].as_ref()) {
                 Some(Held::Float(tensor)) => tensor.clone(),
                 Some(Held::Codes(codes, site)) => {
-                    times(codes.clone(), &self.scales[*site], Binary::Multiply)
+                    let placement = &self.setting.placement;
+                    let codes = match placement.channel_factors(value) {
+                        Some((axis, each)) => {
+                            let each = Tensor::<1>::from_data(each, &self.device);
+                            times_channels(codes.clone(), each, axis)
+                        }
+                        None => codes.clone(),
+                    };
+                    let real = times(codes, &self.scale(value), Binary::Multiply);
+                    plus(real, placement.sites[*site].offset)
                 }
                 None => unreachable!("each node comes after those it uses"),
             },

@@ -29,8 +29,8 @@ impl SiteRow {
     pub(super) fn of((site, scale): (Site, f32)) -> Self {
         let (low, high) = site.centred_range();
         Self {
-            low: low as f32 * scale,
-            high: high as f32 * scale,
+            low: low as f32 * scale + site.offset,
+            high: high as f32 * scale + site.offset,
             site,
             scale,
         }
@@ -56,7 +56,17 @@ impl fmt::Display for SiteTable {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let mut table = Table::new();
         table.load_preset(NOTHING);
-        table.set_header(["Layer", "Operation", "Bits", "Zero", "Scale", "From", "To"]);
+        let header = [
+            "Layer",
+            "Operation",
+            "Bits",
+            "Zero",
+            "Scale",
+            "Offset",
+            "From",
+            "To",
+        ];
+        table.set_header(header);
         for row in &self.0 {
             table.add_row([
                 row.site.layer.clone(),
@@ -64,6 +74,10 @@ impl fmt::Display for SiteTable {
                 row.site.scheme.bits().to_string(),
                 row.site.zero_point.to_string(),
                 format!("{:.3e}", row.scale),
+                match row.site.offset {
+                    0.0 => "0".to_string(),
+                    offset => format!("{offset:.4}"),
+                },
                 format!("{:.4}", row.low),
                 format!("{:.4}", row.high),
             ]);

@@ -6,6 +6,7 @@ use burn::tensor::Tensor;
 use super::super::activations::Placement;
 use super::super::tensor::AnyTensor;
 use super::super::{Norm, Op, Value};
+use super::channels::plus;
 use super::weights::Weight;
 
 /// `sum * multiplier + offset + residual code * residual`, in units of the result's scale, or in real
@@ -41,10 +42,13 @@ impl Source<'_> {
         }
     }
 
-    /// The scale of a tensor's codes.
+    /// The scale of a tensor's codes; where its channels have their own, the one that these are next to.
     pub fn scale(&self, value: Value) -> Option<Tensor<1>> {
-        let site = self.placement.site(value)?;
-        Some(self.scales[site].clone())
+        let scale = self.scales[self.placement.site(value)?].clone();
+        Some(match self.placement.factor(value) {
+            1.0 => scale,
+            factor => scale * factor,
+        })
     }
 
     /// Factor and shift of a batch norm, for each channel.
@@ -72,13 +76,50 @@ impl Source<'_> {
         scale.unwrap_or_else(|| unreachable!("operands of integer nodes are quantized"))
     }
 
+    /// What a product's result has more than the sum of its codes, before any batch norm: the bias, and
+    /// what the offset of the input adds, by the weights before they were quantized.
+    pub fn bias(&self, index: usize) -> Option<Tensor<1>> {
+        let node = &self.placement.graph.nodes[index];
+        let bias = node.epilogue.bias.map(|bias| self.vector(bias));
+        let sums = match (self.placement.offset(node.inputs[0]), node.inputs[1]) {
+            (0.0, _) => None,
+            (offset, Value::Parameter(weight)) => {
+                let sums = self.weights[weight].sums().cloned();
+                sums.map(|sums| sums * offset)
+            }
+            _ => None,
+        };
+        match (bias, sums) {
+            (Some(bias), Some(sums)) => Some(bias + sums),
+            (bias, sums) => bias.or(sums),
+        }
+    }
+
+    /// What the offsets of a residual and of the result itself add to it, in its units; none of nothing.
+    pub fn shift(&self, index: usize) -> Option<Tensor<1>> {
+        let node = &self.placement.graph.nodes[index];
+        let added = node
+            .epilogue
+            .add
+            .map_or(0.0, |add| self.placement.offset(add));
+        let shift = added - self.placement.offset(Value::Node(index));
+        if shift == 0.0 {
+            return None;
+        }
+        let scale = self.operand_scale(node.epilogue.add.unwrap_or(Value::Node(index)));
+        let shift = Tensor::<1>::from_data([shift], &scale.device());
+        Some(match self.scale(Value::Node(index)) {
+            Some(scale) => shift / scale,
+            None => shift,
+        })
+    }
+
     /// The terms of an integer product.
     pub fn product(&self, index: usize) -> Terms {
         let node = &self.placement.graph.nodes[index];
         let epilogue = &node.epilogue;
-        let bias = epilogue.bias.map(|bias| self.vector(bias));
         let mut multiplier = self.unit(index);
-        let mut offset = bias;
+        let mut offset = self.bias(index);
         if let Some(norm) = &epilogue.norm {
             let (factor, mean, beta) = self.norm(norm);
             multiplier = multiplier * factor.clone();
@@ -101,14 +142,22 @@ impl Source<'_> {
         match self.scale(Value::Node(index)) {
             None => Terms {
                 multiplier,
-                offset,
+                offset: self.shifted(index, offset),
                 residual,
             },
             Some(scale) => Terms {
                 multiplier: shortened(multiplier / scale.clone(), MULTIPLIER_BITS),
-                offset: offset.map(|offset| offset / scale),
+                offset: self.shifted(index, offset.map(|offset| offset / scale)),
                 residual,
             },
+        }
+    }
+
+    // What is added to a result, and its shift.
+    fn shifted(&self, index: usize, offset: Option<Tensor<1>>) -> Option<Tensor<1>> {
+        match (offset, self.shift(index)) {
+            (Some(offset), Some(shift)) => Some(offset + shift),
+            (offset, shift) => offset.or(shift),
         }
     }
 
@@ -128,12 +177,21 @@ impl Source<'_> {
         let norm = node.batch_norm();
         let norm = norm.unwrap_or_else(|| unreachable!("placement gives this form to norms alone"));
         let (factor, mean, beta) = self.norm(&norm);
-        let multiplier = self.operand_scale(node.inputs[0]) * factor.clone();
+        let operand = self.operand_scale(node.inputs[0]);
+        let operand = match self.placement.channel_factors(node.inputs[0]) {
+            Some((_, each)) => operand * Tensor::<1>::from_data(each, &factor.device()),
+            None => operand,
+        };
+        let multiplier = operand * factor.clone();
+        let mean = match self.placement.offset(node.inputs[0]) {
+            0.0 => mean,
+            offset => mean - offset,
+        };
         let offset = beta - mean * factor;
         let scale = self.operand_scale(Value::Node(index));
         Terms {
             multiplier: multiplier / scale.clone(),
-            offset: Some(offset / scale),
+            offset: self.shifted(index, Some(offset / scale)),
             residual: None,
         }
     }
@@ -174,7 +232,11 @@ impl Source<'_> {
             Op::Binary(Multiply) => values
                 .binary(times(self.operand_scale(*other)), Multiply)
                 .binary(times(scale), Divide),
-            _ => values.binary(times(scale), Divide),
+            _ => {
+                let moved =
+                    self.placement.offset(*other) - self.placement.offset(Value::Node(index));
+                plus(values, moved).binary(times(scale), Divide)
+            }
         })
     }
 

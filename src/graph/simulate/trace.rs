@@ -47,12 +47,8 @@ impl<M: Module> Quantized<M> {
             results.push((value, tensor.clone()));
         })?;
         let traced = results.into_iter().map(|(value, tensor)| {
-            let site = setting.placement.site(value);
-            let grid = site.map(|index| {
-                let site = &setting.placement.sites[index];
-                site.grid(host_scales[index])
-            });
-            self.traced(value, tensor, grid.transpose()?)
+            let grid = setting.placement.grid(value, &host_scales)?;
+            self.traced(value, tensor, grid)
         });
         traced.collect()
     }

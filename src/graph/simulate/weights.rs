@@ -4,8 +4,9 @@ use burn::module::{Module, ModuleVisitor, Param};
 use burn::tensor::{Bool, Device, Tensor};
 
 use super::super::tensor::{AnyTensor, map_rank};
-use super::super::{Graph, GraphError, Parameter};
+use super::super::{Binary, Graph, GraphError, Parameter};
 use super::packed_codes::PackedCodes;
+use super::reads::Reads;
 use crate::attach::{Attached, attached_part, effective, effective_codes};
 use crate::format::WeightView;
 use crate::quantize::{Parameters, step};
@@ -16,6 +17,8 @@ pub(crate) struct Weight {
     stored: Stored,
     /// Of each output channel, or one; of integers alone.
     scale: Option<Tensor<1>>,
+    /// The sum of each output channel before it was quantized, where that is read.
+    sums: Option<Tensor<1>>,
     /// Whether it is read as integers: as the weight of an integer product.
     as_integers: bool,
 }
@@ -46,6 +49,11 @@ impl Weight {
     /// The scale of its integers.
     pub fn scale(&self) -> Option<&Tensor<1>> {
         self.scale.as_ref()
+    }
+
+    /// The sum of each output channel's weights, removed ones zero, before they were quantized.
+    pub fn sums(&self) -> Option<&Tensor<1>> {
+        self.sums.as_ref()
     }
 
     /// Where it is.
@@ -80,7 +88,8 @@ impl Weight {
             Stored::Whole(tensor) => floats(&tensor.dims()),
             Stored::Packed(codes) => codes.bytes(),
         };
-        stored + self.scale.as_ref().map_or(0, |scale| floats(&scale.dims()))
+        let others = self.scale.iter().chain(&self.sums);
+        stored + others.map(|numbers| floats(&numbers.dims())).sum::<usize>()
     }
 
     /// The same on another device.
@@ -93,6 +102,7 @@ impl Weight {
                 Stored::Packed(codes) => Stored::Packed(codes.moved(device)),
             },
             scale: self.scale.map(|scale| scale.to_device(device)),
+            sums: self.sums.map(|sums| sums.to_device(device)),
             ..self
         }
     }
@@ -118,6 +128,7 @@ impl Weight {
             as_integers: as_integers && self.as_integers,
             stored,
             scale: self.scale.map(Tensor::without_autodiff),
+            sums: self.sums.map(Tensor::without_autodiff),
         })
     }
 }
@@ -128,14 +139,15 @@ pub(crate) fn packed_weights<M: Module>(
     graph: &Graph,
     module: &M,
     attached: &Attached,
-    integers: impl Fn(usize) -> bool,
+    reads: &Reads,
 ) -> Result<Vec<Weight>, GraphError> {
-    let weights = weights(graph, module, attached, |_| true)?;
+    let count = graph.parameters.len();
+    let weights = weights(graph, module, attached, &reads.all_as_integers(count))?;
     let weights = graph.parameters.iter().zip(weights).enumerate();
     weights
         .map(|(index, (parameter, weight))| {
             let view = attached.view(&parameter.path);
-            weight.packed(parameter, view, integers(index))
+            weight.packed(parameter, view, reads.of(index).integers)
         })
         .collect()
 }
@@ -145,7 +157,7 @@ pub(crate) fn weights<M: Module>(
     graph: &Graph,
     module: &M,
     attached: &Attached,
-    integers: impl Fn(usize) -> bool,
+    reads: &Reads,
 ) -> Result<Vec<Weight>, GraphError> {
     let count = module.devices().len();
     if count > 1 {
@@ -172,10 +184,12 @@ pub(crate) fn weights<M: Module>(
                     parameter.dims
                 )));
             }
+            let read = reads.of(index);
             let whole = |tensor: AnyTensor, scale: Option<Tensor<1>>| Weight {
                 stored: Stored::Whole(as_read(tensor, parameter.transposed)),
                 as_integers: scale.is_some(),
                 scale,
+                sums: None,
             };
             let removed = reader.removed.get(path).cloned();
             let scale = reader.part(path, "scale");
@@ -194,25 +208,56 @@ pub(crate) fn weights<M: Module>(
                 return Err(wrong("its scale is gone".into()));
             }
             let removed = removed.map(|mask| mask.reshape([view.rows(), view.columns()]));
+            let sums = read.sums.map(|axis| {
+                let removed = removed.clone();
+                let exact = map_rank!(base.clone(), base => effective(base, view, removed, None));
+                sums(as_read(exact, parameter.transposed), axis)
+            });
             let quantizer = attached.scheme();
             let quantizer = quantizer.as_ref().zip(parameters.as_ref());
             if let Some((scheme, parameters)) = quantizer
-                && integers(index)
+                && read.integers
             {
-                let codes = map_rank!(base, base => {
-                    effective_codes(base, view, removed, (scheme, parameters))
-                });
                 let [groups] = parameters.scale.dims();
-                let scale = match parameters.scale.is_tracked() {
+                let mut scale = match parameters.scale.is_tracked() {
                     true => step(parameters, scheme, view.len() / groups.max(1)),
                     false => parameters.scale.clone().detach(),
                 };
-                return Ok(whole(codes, Some(scale)));
+                let mut parameters = parameters.clone();
+                let base = match &read.fold {
+                    None => base,
+                    Some(fold) => {
+                        let device = base.device();
+                        let factors = AnyTensor::from_values(&fold.inputs, &fold.dims, &device);
+                        let factors = as_read(factors, parameter.transposed);
+                        let scales = Tensor::<1>::from_data(fold.scales.as_slice(), &device);
+                        parameters.scale = parameters.scale * scales.clone();
+                        let zero_points = fold.zero_points.as_slice();
+                        parameters.zero_point = Tensor::from_data(zero_points, &device);
+                        scale = scale * scales;
+                        base.binary(factors, Binary::Multiply)
+                    }
+                };
+                let codes = map_rank!(base, base => {
+                    effective_codes(base, view, removed, (scheme, &parameters))
+                });
+                let weight = whole(codes, Some(scale));
+                return Ok(Weight { sums, ..weight });
             }
             let values = map_rank!(base, base => effective(base, view, removed, quantizer));
-            Ok(whole(values, None))
+            let weight = whole(values, None);
+            Ok(Weight { sums, ..weight })
         })
         .collect()
+}
+
+// The sums of all elements of each place on an axis.
+fn sums(tensor: AnyTensor, axis: usize) -> Tensor<1> {
+    let dims = tensor.dims();
+    let length = |dims: &[usize]| -> usize { dims.iter().product() };
+    let shape = [length(&dims[..axis]), dims[axis], length(&dims[axis + 1..])];
+    let rows: Tensor<3> = tensor.reshape(&shape).rank();
+    rows.sum_dim(2).sum_dim(0).reshape([dims[axis]])
 }
 
 /// As the forward pass reads it; or back.

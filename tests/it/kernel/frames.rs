@@ -111,16 +111,18 @@ proptest! {
         let mut noise = Noise(images.seed);
         let scale = noise.pick(&[0.5, 0.125, 1.0, 0.1, 0.037, 1e-35, 1e34]);
         let low = noise.within(-255, 0);
-        let grid = InputGrid { scale, low, high: noise.within(0, low + 255) };
+        let offset = noise.pick(&[0.0, 64.0, -7.25, 300.0]) * scale;
+        let grid = InputGrid { scale, offset, low, high: noise.within(0, low + 255) };
         let bounds = (grid.low as f32, grid.high as f32);
         let values = numbers(&mut noise, images.count(), scale);
+        let values: Vec<f32> = values.iter().map(|value| value + offset).collect();
         let (frame, plane) = (images.frame(), images.plane);
         // There may be fewer and more groups than the channels have.
         let groups = ends[0].min(ends[1])..ends[0].max(ends[1]) + 1;
 
         let mut expected = marked(groups.len() * plane.cells);
         images.each(groups.start * 4..groups.end * 4, |[site, next, y, x], at| {
-            let code = byte(at.map_or(0.0, |at| values[at] / scale), bounds, low);
+            let code = byte(at.map_or(0.0, |at| (values[at] - offset) / scale), bounds, low);
             let cell = next / 4 * plane.cells + plane.cell(y, x);
             Cell::bytes_mut(&mut expected)[cell * 64 + site * 4 + next % 4] = code;
         });
@@ -185,7 +187,7 @@ proptest! {
     ) {
         let mut noise = Noise(images.seed);
         let values = numbers(&mut noise, images.count(), 1.0);
-        let grid = codes.then_some(InputGrid { scale: 0.5, low: -128, high: 127 });
+        let grid = codes.then_some(InputGrid { scale: 0.5, offset: 0.0, low: -128, high: 127 });
         let (mut frame, plane) = (images.frame(), images.plane);
         // Where rows begin, and how many lines there are.
         let before = plane.first.min(plane.pitch - images.tile[1]);
@@ -216,7 +218,7 @@ proptest! {
         let mut values = numbers(&mut noise, images.count(), 1.0);
         let place = noise.below(values.len());
         values[place] = bad;
-        let grid = codes.then_some(InputGrid { scale: 0.5, low: -128, high: 127 });
+        let grid = codes.then_some(InputGrid { scale: 0.5, offset: 0.0, low: -128, high: 127 });
         let channel = place / (images.size[0] * images.size[1]) % images.channels;
         let group = if codes { channel / 4 } else { channel };
         let frame = images.frame();
@@ -247,6 +249,7 @@ fn ties_of_the_scale_go_to_the_even_code() {
     let halves: Vec<f32> = (-8..8).map(|half| (half as f32 + 0.5) * 0.25).collect();
     let grid = InputGrid {
         scale: 0.25,
+        offset: 0.0,
         low: -6,
         high: 5,
     };

@@ -99,6 +99,7 @@ fn frames_lie_in_their_images_and_cells() {
     ];
     let grid = InputGrid {
         scale: 1.0,
+        offset: 0.0,
         low: -128,
         high: 127,
     };
@@ -134,6 +135,7 @@ fn frames_lie_in_their_images_and_cells() {
         ] {
             let grid = InputGrid {
                 scale: 1.0,
+                offset: 0.0,
                 low,
                 high,
             };
@@ -162,6 +164,7 @@ fn frames_lie_in_their_images_and_cells() {
 fn lines_lie_in_their_cells() {
     let grid = InputGrid {
         scale: 1.0,
+        offset: 0.0,
         low: -1,
         high: 1,
     };

@@ -1,0 +1,78 @@
+//! Which quantizers may code around another number than zero.
+
+use super::super::{Binary, Graph, Node, Op, Value};
+use super::Form;
+use super::place::root;
+
+/// For each site the number of its group, if its codes may stand for values around an offset; sites of
+/// one group have the same. Padding puts zeros among the values, a product of two activations has no
+/// place for what an offset adds to it, and neither has a sum of two.
+pub(super) fn groups(
+    graph: &Graph,
+    forms: &[Form],
+    count: usize,
+    site: impl Fn(Value) -> Option<usize>,
+) -> Vec<Option<usize>> {
+    let mut parent: Vec<usize> = (0..count).collect();
+    let mut free = vec![true; count];
+    for (index, node) in graph.nodes.iter().enumerate() {
+        let result = site(Value::Node(index));
+        let form = forms[index];
+        for (place, value) in node.inputs.iter().enumerate() {
+            let Some(read) = site(*value) else {
+                continue;
+            };
+            free[read] &= bears(node, form, place);
+            // A mean keeps the offset.
+            if let (Form::Sum, Some(result)) = (form, result) {
+                let (a, b) = (root(&parent, read), root(&parent, result));
+                parent[a.max(b)] = a.min(b);
+            }
+        }
+        if let Some(result) = result {
+            free[result] &= gives(node, form);
+        }
+    }
+    let group = |site: usize| root(&parent, site);
+    let bound = |of: usize| (0..count).any(|site| group(site) == of && !free[site]);
+    (0..count)
+        .map(|site| Some(group(site)).filter(|group| !bound(*group)))
+        .collect()
+}
+
+// Whether an operand may be coded around an offset: what that adds goes into the result's offset.
+fn bears(node: &Node, form: Form, place: usize) -> bool {
+    match form {
+        Form::Float | Form::Affine | Form::Table => true,
+        Form::Product => place == 0 && node.op.sums_all_weights(),
+        Form::Movement => !matches!(node.op, Op::Pad { .. }),
+        Form::Arithmetic => adds_constant(node),
+        Form::Sum => is_mean(&node.op),
+    }
+}
+
+// Whether a result may be coded around an offset.
+fn gives(node: &Node, form: Form) -> bool {
+    match form {
+        Form::Float | Form::Affine | Form::Table | Form::Product | Form::Movement => true,
+        Form::Arithmetic => adds_constant(node),
+        Form::Sum => is_mean(&node.op),
+    }
+}
+
+fn adds_constant(node: &Node) -> bool {
+    let activations = node.inputs.iter().filter(|v| v.is_activation()).count();
+    node.op == Op::Binary(Binary::Add) && activations == 1
+}
+
+// Whether the mean of a constant is that constant: no zeros of the padding count.
+fn is_mean(op: &Op) -> bool {
+    match op {
+        Op::AveragePool {
+            window,
+            include_padding,
+            ..
+        } => !include_padding || window.padding == [(0, 0); 2],
+        op => matches!(op, Op::Mean { .. } | Op::AdaptiveAveragePool { .. }),
+    }
+}

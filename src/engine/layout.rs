@@ -42,7 +42,7 @@ impl Fill {
         }
     }
 
-    fn cell(self, kind: Kind) -> Cell {
+    pub fn cell(self, kind: Kind) -> Cell {
         match (self, kind) {
             (Self::Least, Kind::Codes { .. }) => Cell::of_bytes(0),
             (Self::Least, Kind::Floats) => Cell::of_floats(f32::NEG_INFINITY),

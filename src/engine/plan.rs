@@ -43,13 +43,23 @@ pub(super) struct Plan {
     made: usize,
 }
 
-/// A tensor as its stage makes it: how and where it lies, and the last operation that needs it there.
+/// A tensor as its stage makes it: how and where it lies.
 #[derive(Debug)]
 pub(super) struct Own {
     pub value: Value,
     pub layout: Layout,
     pub place: Range<usize>,
-    pub last: usize,
+    /// The operation that makes it there, and the last one that needs it. What a plain step gives is packed
+    /// into cells before its first reader only.
+    first: usize,
+    last: usize,
+}
+
+impl Own {
+    /// Whether it lies there after so many operations.
+    pub fn is_there(&self, operations: usize) -> bool {
+        (self.first + 1..=self.last).contains(&operations)
+    }
 }
 
 /// What of a model a plan runs, and as what.
@@ -143,6 +153,7 @@ impl Plan {
                     value,
                     layout,
                     place: places[buffer].clone(),
+                    first: buffers[buffer].first,
                     last: buffers[buffer].last,
                 })
                 .collect(),

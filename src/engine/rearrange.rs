@@ -150,6 +150,14 @@ pub(super) fn join(stages: &mut [Stage], model: &IntegerModel) {
 }
 
 impl Rearrange {
+    /// Whether some elements come from nowhere.
+    pub fn makes_zeros(&self) -> bool {
+        self.channels.contains(&None)
+            || [&self.rows, &self.columns]
+                .iter()
+                .any(|m| m.contains(&None))
+    }
+
     /// Whether each plane of the result is one of an operand's, or empty.
     pub fn keeps_planes(&self, unit: usize) -> bool {
         self.channels.chunks(unit).all(|group| {

@@ -275,7 +275,9 @@ impl Inner {
                 }
                 _ => (one, self.context(input, 1)),
             };
-            if !plan.run_first(&level.first, &self.team, &context, cells)? {
+            // What reads the whole input loads none of it.
+            let finite = !plan.whole_input || input.iter().all(|x| x.is_finite());
+            if !plan.run_first(&level.first, &self.team, &context, cells)? || !finite {
                 return Ok(false);
             }
             tensor.copy_from_slice(&cells[level.place.clone()]);

@@ -366,10 +366,10 @@ impl Front<'_> {
             let (Some(value), None) = (across.next(), across.next()) else {
                 continue;
             };
-            // Where those who need it read a copy, it may be gone.
-            let there = |own: &&Own| {
-                own.value == value && own.last >= self.plan.ends[cut - self.stages - 1]
-            };
+            // Where those who need it read a copy, it may be gone; and one of a plain step may be packed for
+            // them only.
+            let operations = self.plan.ends[cut - self.stages - 1];
+            let there = |own: &&Own| own.value == value && own.is_there(operations);
             // Maps of sites have 32 bits.
             let most = i32::MAX as usize / Cell::SITES / sites.images();
             let counted = |own: &&Own| own.place.len() <= most;

@@ -21,6 +21,8 @@ mod engine;
 #[cfg(feature = "flex")]
 mod engine_lines;
 #[cfg(feature = "flex")]
+mod engine_plain;
+#[cfg(feature = "flex")]
 mod engine_split;
 #[cfg(feature = "flex")]
 mod engine_trunk;
@@ -32,6 +34,8 @@ mod floor;
 mod fork;
 #[cfg(feature = "flex")]
 mod format;
+#[cfg(feature = "flex")]
+mod fuzz;
 mod graph_capture;
 mod graph_check;
 mod graph_models;

@@ -125,14 +125,14 @@ impl<'a> Builder<'a> {
         let write = self.buffer(layout.cells());
         // Units are alike: planes, quads of them, those of a line, or all.
         let unit = layout.cells().checked_div(costs.len()).unwrap_or(0);
-        let whole = matches!(
-            work,
-            OperationWork::Rearrange { .. }
-                | OperationWork::Regroup { .. }
-                | OperationWork::Load { lines: Some(_), .. }
-                | OperationWork::ProductByLine(_)
-                | OperationWork::PoolByLine(_)
-        );
+        let whole = match &work {
+            OperationWork::Rearrange { fill, .. } => *fill == layout.fill_cell(),
+            OperationWork::Load { lines, .. } => lines.is_some(),
+            OperationWork::Regroup { .. }
+            | OperationWork::ProductByLine(_)
+            | OperationWork::PoolByLine(_) => true,
+            _ => false,
+        };
         self.made.insert(tensor, write);
         let edges = match whole {
             // It has written halos too, or another operation does.

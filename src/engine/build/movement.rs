@@ -4,7 +4,7 @@ use super::{Builder, lines};
 use crate::engine::EngineError;
 use crate::engine::arguments::sink;
 use crate::engine::demand::Demand;
-use crate::engine::layout::Layout;
+use crate::engine::layout::{Fill, Layout};
 use crate::engine::operation::{Operation, OperationWork, PlainOperand, PlainSource};
 use crate::engine::stage::{Rearrange, Stage};
 use crate::engine::table::{LayerRow, PLAIN, REGROUP};
@@ -157,11 +157,16 @@ impl Builder<'_> {
         let mut planes: Vec<_> = rearrange.channels.chunks(unit).map(first).collect();
         planes.resize(layout.planes(), None);
         let costs = vec![1; planes.len()];
+        // Elements from nowhere are zeros, whatever lies in the halo.
+        let fill = match rearrange.makes_zeros() {
+            true => Fill::Zero.cell(layout.shape.kind),
+            false => layout.fill_cell(),
+        };
         let work = OperationWork::Rearrange {
             gathers,
             planes,
             sizes: from.iter().map(Layout::plane).collect(),
-            fill: layout.fill_cell(),
+            fill,
         };
         let row = LayerRow::named(layer, "rearrange");
         self.on_cells(work, reads, to, costs, layer, row);

@@ -108,24 +108,23 @@ impl Cell {
 
 /// Epochs of training that a recipe asks for in all, and cells that it makes: what progress counts.
 pub(super) fn extent(recipe: &Recipe) -> (usize, usize) {
+    let (seeds, trains) = (recipe.seeds.len(), recipe.epochs > 0);
+    let aware = usize::from(trains);
+    let refines = usize::from(trains && recipe.refine_epochs > 0);
     let prune = recipe.prune.as_ref();
     let patterns = prune.map_or(0, |prune| prune.patterns.len());
-    let levels = |stage| match stage {
-        Stage::Prune => patterns * prune.map_or(0, |prune| prune.levels.len()),
-        Stage::Quantize => recipe.quantize.as_ref().map_or(0, |q| q.bits.len()),
-        Stage::Combined => 1,
-        Stage::Baseline => 0,
-    };
-    let levels: usize = recipe.order.iter().map(|stage| levels(*stage)).sum();
-    let refines = usize::from(recipe.epochs > 0 && recipe.refine_epochs > 0);
-    let aware = usize::from(recipe.epochs > 0);
-    let per_level = 1 + refines + aware + aware * refines;
-    let epochs = aware * recipe.epochs + (refines + aware * refines) * recipe.refine_epochs;
-    let seeds = recipe.seeds.len();
+    let levels = patterns * prune.map_or(0, |prune| prune.levels.len());
+    let bits = recipe.quantize.as_ref().map_or(0, |q| q.bits.len());
     let steer = prune.and_then(|prune| prune.steer.as_ref());
     let (rounds, steered) = steer.map_or((0, 0), |steer| (steer.rounds, patterns * aware));
+    // There is something to combine where both parts have cells.
+    let combines = recipe.order.contains(&Stage::Combined) && levels + steered > 0 && bits > 0;
+    let (alone, both) = (levels + bits, usize::from(combines));
+    let trained = refines + aware + aware * refines;
+    let epochs = aware * recipe.epochs + (refines + aware * refines) * recipe.refine_epochs;
     (
-        seeds * (levels * epochs + steered * rounds * recipe.epochs),
-        1 + seeds * (levels * per_level + steered),
+        seeds * ((alone + both) * epochs + steered * rounds * recipe.epochs),
+        // Without training no level depends on the seed, but for what is combined.
+        1 + alone + seeds * (both + (alone + both) * trained + steered),
     )
 }

@@ -104,8 +104,21 @@ impl<'a> Clock<'a> {
         self.tell(cell, activity, step.0 as f64 / step.1.max(1) as f64);
     }
 
-    pub fn trained_many(&mut self, epochs: usize) {
+    /// A round of steering is over, of so many epochs of so many steps.
+    pub fn round(&mut self, cell: Cell, round: (usize, usize), epochs: usize, steps: usize) {
         self.done += epochs as f64;
+        let activity = Activity::Train {
+            epoch: round.0,
+            epochs: round.1,
+            step: steps,
+            steps,
+        };
+        self.tell(cell, activity, 0.0);
+    }
+
+    /// So many epochs are not needed: a threshold settled before.
+    pub fn spared(&mut self, epochs: usize) {
+        self.total -= epochs as f64;
     }
 
     pub fn measure(&mut self, cell: Cell) {
@@ -127,7 +140,6 @@ impl<'a> Clock<'a> {
         };
         let elapsed = self.start.elapsed();
         let done = self.done + started;
-        // Steering trains for as long as it takes: the total is a guess then.
         let share = ((self.found + done) / self.total).min(1.0);
         let ahead = (self.total - self.found - done).max(0.0);
         let left = (done > 0.0).then(|| elapsed.mul_f64(ahead / done));

@@ -56,12 +56,14 @@ where
         let (module, mut compression) = plan.attach(self.module.valid().train())?;
         let clock = &mut self.clock;
         let steps = Workload::<M>::steps_per_epoch(self.workload);
+        let mut rounds = 0;
         let on_round = |round: Round| {
-            clock.trained_many(epochs);
-            clock.train(cell, (round.index, steer.rounds), (steps, steps));
+            rounds = round.index + 1;
+            clock.round(cell, (round.index, steer.rounds), epochs, steps);
         };
         let (module, steered) =
             steering.run(module, &mut compression, self.workload, steered, on_round)?;
+        self.clock.spared((steer.rounds - rounds) * epochs);
         cell.level = steered.best().unwrap_or(0.0);
         self.finish(cell, compression.finish(module)?.into(), started)
     }

@@ -421,6 +421,26 @@ fn the_gradient_passes_straight_through_quantization() {
 }
 
 #[test]
+fn what_is_attached_stays_on_the_device_of_training() {
+    let curve = curves().remove(2);
+    let plan = Plan::new()
+        .prune(Pruning::along(curve))
+        .quantize(Quantization::to(Scheme::symmetric(5).unwrap()));
+    let (mut net, mut compression) = plan.attach(trained(2, &device())).unwrap();
+    let mut optimizer = sgd();
+    for step in 0..STEPS {
+        net = train_step(net, &mut optimizer, 0.02, step);
+        net = compression.step(net).unwrap();
+        assert!(net.devices().iter().all(|device| device.is_autodiff()));
+        let weight = net.head.weight.reparameterization::<CompressedWeight>();
+        let removed = weight.and_then(CompressedWeight::removed).unwrap();
+        assert!(removed.is_autodiff(), "at step {step}");
+        let plain = net.valid();
+        assert!(plain.devices().iter().all(|device| !device.is_autodiff()));
+    }
+}
+
+#[test]
 fn scales_follow_the_weights_at_their_own_pace() {
     let scale = |net: &Net| {
         let mut found = Vec::new();

@@ -4,7 +4,7 @@ use burn::tensor::Tensor;
 use burn_compress::engine::{Choice, Choices, EngineError, LayerRow, Options, Program};
 use burn_compress::format::{Granularity, Mapping, Scheme};
 use burn_compress::graph::integer::{Grid, IntegerModel, IntegerOp, Rescale, Step, Weights};
-use burn_compress::graph::{Dim, Value};
+use burn_compress::graph::{Dim, Value, Window};
 use burn_compress::kernel::{Isa, Kernels};
 use serde_json::json;
 
@@ -111,6 +111,79 @@ fn linear() -> IntegerModel {
     ];
     let input = vec![Dim::Batch(1), Dim::Fixed(3)];
     IntegerModel::new(input, vec![], steps, Value::Node(1)).unwrap()
+}
+
+// A convolution to 13 channels, and one that reads these alone.
+fn reads_channels(read: &[usize]) -> IntegerModel {
+    const CHANNELS: usize = 13;
+    let scheme = Scheme::new(8, Mapping::Affine, Granularity::Tensor).unwrap();
+    let grid = Some(Grid::new(scheme, 0.5, 128).unwrap());
+    let step = |op, inputs, grid, channels, layer: &str| Step {
+        op,
+        inputs,
+        grid,
+        dims: [
+            vec![Dim::Batch(1)],
+            [channels, 6, 6].map(Dim::Fixed).to_vec(),
+        ]
+        .concat(),
+        layer: layer.to_string(),
+    };
+    let convolution = |weights: Weights| IntegerOp::Convolution {
+        rank: 2,
+        window: Window::default(),
+        groups: 1,
+        weights,
+        rescale: Rescale::by(0.01),
+    };
+    let first = (0..CHANNELS * 4).map(|place| place as i32 * 37 % 101 - 50);
+    let first = Weights {
+        dims: vec![CHANNELS, 4, 1, 1],
+        codes: first.collect(),
+    };
+    let mut second = vec![0; 8 * CHANNELS];
+    for (filter, row) in second.chunks_mut(CHANNELS).enumerate() {
+        for (place, &channel) in read.iter().enumerate() {
+            row[channel] = (filter * 29 + place * 53) as i32 % 90 + 7;
+        }
+    }
+    let second = Weights {
+        dims: vec![8, CHANNELS, 1, 1],
+        codes: second.into(),
+    };
+    let steps = vec![
+        step(IntegerOp::Quantize, vec![Value::Input], grid, 4, "input"),
+        step(
+            convolution(first),
+            vec![Value::Node(0)],
+            grid,
+            CHANNELS,
+            "first",
+        ),
+        step(convolution(second), vec![Value::Node(1)], None, 8, "second"),
+    ];
+    let input = [vec![Dim::Batch(1)], [4, 6, 6].map(Dim::Fixed).to_vec()].concat();
+    IntegerModel::new(input, vec![], steps, Value::Node(2)).unwrap()
+}
+
+#[test]
+fn channels_that_are_read_go_together_wherever_they_are() {
+    // Four channels are stored together: what reads four needs the weights of four, not of thirteen.
+    let bytes = |read: &[usize]| {
+        let model = reads_channels(read);
+        let program = Program::compile(&model, options(Kernels::detect().isa(), 1)).unwrap();
+        let rows = program.layers(1).iter();
+        let rows: Vec<&LayerRow> = rows.filter(|row| row.layer == "second").collect();
+        assert_runs(&model, &[1, 3], &format!("{read:?}"));
+        assert_eq!(rows.len(), 1);
+        (rows[0].bytes, rows[0].kernel.clone())
+    };
+    let together = bytes(&[0, 1, 2, 3]);
+    for apart in [[0, 4, 8, 12], [1, 5, 6, 11], [3, 4, 7, 8]] {
+        assert_eq!(bytes(&apart), together, "{apart:?}");
+    }
+    let all: Vec<usize> = (0..13).collect();
+    assert!(bytes(&all).0 > together.0);
 }
 
 // ResNet-20 in integers, pruned, for small images.

@@ -621,3 +621,167 @@ fn attentions() {
         ["permute", "matmul", "multiply_scalar", "softmax", "matmul"]
     );
 }
+
+#[test]
+fn what_the_pass_computes_from_its_own_numbers_is_a_constant() {
+    type Compare = fn(Tensor<2>, Tensor<2>) -> Tensor<2, Bool>;
+    let comparisons: [Compare; 6] = [
+        |a, b| a.greater(b),
+        |a, b| a.greater_equal(b),
+        |a, b| a.lower(b),
+        |a, b| a.lower_equal(b),
+        |a, b| a.equal(b),
+        |a, b| a.not_equal(b),
+    ];
+    for compare in comparisons {
+        let names = plain([1, 3], |x| {
+            let row = |row: [f32; 3]| Tensor::<2>::from_data([row], &x.device());
+            let mask = compare(row([1.0, 2.0, 3.0]), row([2.0, 2.0, 2.0]));
+            x * mask.float()
+        });
+        assert_eq!(names, ["multiply"]);
+    }
+    // A row of equal numbers is one number.
+    let names = plain([1, 3], |x| {
+        let twos = Tensor::<2>::from_data([[2.0, 2.0, 2.0]], &x.device());
+        x.clone() * twos.clone() + twos
+    });
+    assert_eq!(names, ["multiply", "add"]);
+    // At one index: a slice as any other.
+    let (graph, names) = check(&Vec::<Linear>::new(), [1, 3, 4], |_, x: Tensor<3>| {
+        let device = x.device();
+        x.select(1, Tensor::from_data([2], &device))
+    });
+    assert_eq!(names, ["slice"]);
+    let ranges = vec![(0, None, 1), (2, Some(3), 1), (0, Some(4), 1)];
+    assert_eq!(graph.nodes()[0].op, Op::Slice { ranges });
+}
+
+#[test]
+fn an_attention_hides_what_its_mask_says_in_each_head() {
+    for is_causal in [false, true] {
+        let options = AttentionModuleOptions {
+            is_causal,
+            ..AttentionModuleOptions::default()
+        };
+        let names = plain([1, 2, 3, 6], |x| {
+            // The first head sees all but one position, the second all but another; each row its own.
+            let hidden = |index: usize| {
+                let (head, row, column) = (index / 9, index / 3 % 3, index % 3);
+                column > 0 && (head + row + column) % 3 == 0
+            };
+            let hidden: Vec<bool> = (0..18).map(hidden).collect();
+            let mask = Tensor::<1, Bool>::from_data(hidden.as_slice(), &x.device());
+            let mask = mask.reshape([1, 2, 3, 3]).expand([x.dims()[0], 2, 3, 3]);
+            attention(x.clone(), x.clone() * 0.5, x, Some(mask), None, options)
+        });
+        assert_eq!(names.iter().filter(|name| **name == "add").count(), 1);
+    }
+}
+
+#[test]
+fn a_product_with_a_reshaped_parameter_is_no_layer_of_it() {
+    let model = filled(LinearConfig::new(6, 4).init(&device()));
+    // The numbers of `[6, 4]` in rows of six.
+    let (_, names) = check(&model, [1, 4], |m, x| {
+        x.matmul(m.weight.val().reshape([4, 6]))
+    });
+    assert!(names.contains(&"reshape"), "{names:?}");
+    let (_, names) = check(&model, [1, 5, 4], |m, x| {
+        x.matmul(m.weight.val().reshape([1, 4, 6]))
+    });
+    assert!(names.contains(&"reshape"), "{names:?}");
+}
+
+// Its series; where it converges slowly it is one to the last bit.
+fn erf(x: f64) -> f64 {
+    if x.abs() > 5.0 {
+        return x.signum();
+    }
+    let (mut term, mut sum) = (x, x);
+    for n in 1..200 {
+        term *= -x * x / f64::from(n);
+        sum += term / f64::from(2 * n + 1);
+    }
+    sum * 2.0 / std::f64::consts::PI.sqrt()
+}
+
+#[test]
+fn functions_have_the_values_of_their_definitions() {
+    use std::f64::consts::{FRAC_1_SQRT_2, PI};
+    type Function = fn(f64) -> f64;
+    let sigmoid = |x: f64| 1.0 / (1.0 + (-x).exp());
+    let functions: [(Unary, Function); 27] = [
+        (Unary::Relu, |x| if x > 0.0 { x } else { 0.0 }),
+        (
+            Unary::Clamp {
+                min: -1.0,
+                max: 2.5,
+            },
+            |x| x.clamp(-1.0, 2.5),
+        ),
+        (Unary::LeakyRelu { slope: 0.25 }, |x| {
+            if x < 0.0 { 0.25 * x } else { x }
+        }),
+        (Unary::Sigmoid, sigmoid),
+        (Unary::Tanh, |x| {
+            (x.exp() - (-x).exp()) / (x.exp() + (-x).exp())
+        }),
+        (Unary::Gelu, |x| x * 0.5 * (1.0 + erf(x * FRAC_1_SQRT_2))),
+        (Unary::GeluTanh, |x| {
+            let inner = (2.0 / PI).sqrt() * (x + 0.044715 * x.powi(3));
+            x * 0.5 * (1.0 + inner.tanh())
+        }),
+        (Unary::Silu, |x| x / (1.0 + (-x).exp())),
+        (Unary::HardSwish, |x| x * (x + 3.0).clamp(0.0, 6.0) / 6.0),
+        (
+            Unary::HardSigmoid {
+                alpha: 0.25,
+                beta: 0.5,
+            },
+            |x| (0.25 * x + 0.5).clamp(0.0, 1.0),
+        ),
+        (Unary::AddScalar(1.5), |x| x + 1.5),
+        (Unary::MulScalar(-1.5), |x| x * -1.5),
+        (Unary::Power(3.0), |x| x * x * x),
+        (Unary::Exp, f64::exp),
+        (Unary::Log, f64::ln),
+        (Unary::Sqrt, f64::sqrt),
+        (Unary::Reciprocal, |x| 1.0 / x),
+        (Unary::Erf, erf),
+        (Unary::Abs, |x| if x < 0.0 { -x } else { x }),
+        (Unary::LogOnePlus, |x| (1.0 + x).ln()),
+        (Unary::LogSigmoid, |x| -(1.0 + (-x).exp()).ln()),
+        (Unary::Sin, f64::sin),
+        (Unary::Cos, f64::cos),
+        (Unary::Sign, |x| {
+            f64::from(i8::from(x > 0.0) - i8::from(x < 0.0))
+        }),
+        (Unary::Floor, |x| {
+            f64::from(x as i32 - i32::from(x < f64::from(x as i32)))
+        }),
+        (Unary::Ceil, |x| {
+            f64::from(x as i32 + i32::from(x > f64::from(x as i32)))
+        }),
+        (Unary::Round, |x| {
+            let below = (x - 0.5).ceil();
+            // A tie goes to the even one of both.
+            if x - below == 0.5 && below % 2.0 != 0.0 {
+                below + 1.0
+            } else {
+                below
+            }
+        }),
+    ];
+    for (unary, function) in functions {
+        for place in -48..=48 {
+            let x = place as f32 / 8.0;
+            let (found, expected) = (f64::from(unary.value(x)), function(f64::from(x)));
+            let same = match expected.is_finite() {
+                true => (found - expected).abs() <= 5e-7 * expected.abs().max(1.0),
+                false => found.is_nan() == expected.is_nan() && !found.is_finite(),
+            };
+            assert!(same, "{unary:?} of {x}: {found}, not {expected}");
+        }
+    }
+}

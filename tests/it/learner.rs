@@ -1,5 +1,6 @@
 //! Inside burn-train's learner: trains, checkpoints, resumes and finishes as a loop of one's own.
 
+use std::cell::RefCell;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -7,9 +8,10 @@ use burn::data::dataloader::batcher::Batcher;
 use burn::data::dataloader::{DataLoader, DataLoaderBuilder};
 use burn::data::dataset::InMemDataset;
 use burn::lr_scheduler::cosine::CosineAnnealingLrSchedulerConfig;
+use burn::lr_scheduler::module_lr_scheduler::{ModuleLearningRate, ModuleLrScheduler};
 use burn::module::Module;
 use burn::nn::loss::CrossEntropyLossConfig;
-use burn::optim::{AdamConfig, ModuleOptimizer};
+use burn::optim::{AdamConfig, GradientsParams, ModuleOptimizer};
 use burn::tensor::{Device, Int, Tensor};
 use burn::train::metric::LossMetric;
 use burn::train::renderer::CliMetricsRenderer;
@@ -20,7 +22,7 @@ use burn_compress::attach::{AttachError, Plan, Pruning, Quantization};
 use burn_compress::format::Scheme;
 use burn_compress::prune::share_of;
 use burn_compress::schedule::{Curve, Schedule};
-use burn_compress::train::Aware;
+use burn_compress::train::{Aware, RefineTune};
 
 use super::device::{device, is_exact};
 use super::models::{BATCH, Net, assert_same, assert_same_run, batch, outputs, seen};
@@ -54,6 +56,11 @@ impl Net {
     }
 }
 
+thread_local! {
+    // The rates of the optimizer's steps, of the test on this thread.
+    static RATES: RefCell<Vec<f64>> = const { RefCell::new(Vec::new()) };
+}
+
 impl TrainStep for Net {
     type Input = Batch;
     type Output = ClassificationOutput;
@@ -61,6 +68,16 @@ impl TrainStep for Net {
     fn step(&self, batch: Batch) -> TrainOutput<ClassificationOutput> {
         let output = self.classify(batch);
         TrainOutput::new(self, output.loss.backward(), output)
+    }
+
+    fn optimize(
+        self,
+        optimizer: &mut ModuleOptimizer,
+        rate: ModuleLearningRate,
+        gradients: GradientsParams,
+    ) -> Self {
+        RATES.with_borrow_mut(|rates| rates.push(rate.base()));
+        optimizer.step(rate, self, gradients)
     }
 }
 
@@ -90,7 +107,22 @@ fn aware(plan: Plan) -> Aware<Net> {
     Aware::new(net, compression)
 }
 
+fn cosine() -> ModuleLrScheduler {
+    let rate = CosineAnnealingLrSchedulerConfig::new(0.02, 4 * STEPS);
+    rate.init().unwrap()
+}
+
 fn train(model: Aware<Net>, folder: &Path, epochs: usize, from: Option<usize>) -> Aware<Net> {
+    train_at(cosine(), model, folder, epochs, from)
+}
+
+fn train_at(
+    rate: impl Into<ModuleLrScheduler>,
+    model: Aware<Net>,
+    folder: &Path,
+    epochs: usize,
+    from: Option<usize>,
+) -> Aware<Net> {
     let loader = |from: usize| -> Arc<dyn DataLoader<Batch>> {
         let numbers = (from * BATCH..(from + STEPS) * BATCH).collect();
         DataLoaderBuilder::new(Batches)
@@ -108,9 +140,6 @@ fn train(model: Aware<Net>, folder: &Path, epochs: usize, from: Option<usize>) -
         training = training.checkpoint(epoch);
     }
     let optimizer: ModuleOptimizer = AdamConfig::new().init();
-    let rate = CosineAnnealingLrSchedulerConfig::new(0.02, 4 * STEPS)
-        .init()
-        .unwrap();
     let result = training.launch(Learner::new(model, optimizer, rate));
     assert!(result.error.is_none());
     result.model
@@ -123,9 +152,7 @@ fn the_learner_prunes_and_quantizes_as_a_loop_of_ones_own() {
     // The same by hand.
     let (mut net, mut compression) = plan().attach(Net::new(&device().autodiff())).unwrap();
     let mut optimizer: ModuleOptimizer = AdamConfig::new().init();
-    let mut rate = CosineAnnealingLrSchedulerConfig::new(0.02, 4 * STEPS)
-        .init()
-        .unwrap();
+    let mut rate = cosine();
     for step in 0..4 * STEPS {
         let rate = rate.step();
         net = super::models::train_step(net, &mut optimizer, rate, step % STEPS);
@@ -137,6 +164,32 @@ fn the_learner_prunes_and_quantizes_as_a_loop_of_ones_own() {
     assert!(removed >= share_of(0.7, TOTAL));
     assert!(compressed.layers().iter().all(|layer| layer.bits == 5));
     assert_same_run(&compressed.module, &compression.strip(net).valid());
+}
+
+#[test]
+fn the_learner_refine_tunes_at_exactly_a_tenth_of_the_rate() {
+    let folder = tempfile::tempdir().unwrap();
+    let aware = train(aware(plan()), &folder.path().join("aware"), 3, None);
+    let original = RATES.take();
+    assert_eq!(original.len(), 3 * STEPS);
+
+    // Another run of the learner, on the model that came out: it is on the plain device.
+    let rate = RefineTune::new(cosine());
+    let refined = train_at(rate, aware.train(), &folder.path().join("refine"), 2, None);
+    let refine = RATES.take();
+    let tenth = original.iter().take(2 * STEPS).map(|rate| rate / 10.0);
+    assert_eq!(refine, tenth.collect::<Vec<_>>());
+
+    // The same by hand.
+    let (mut net, mut compression) = plan().attach(Net::new(&device().autodiff())).unwrap();
+    for rates in [original, refine] {
+        let mut optimizer: ModuleOptimizer = AdamConfig::new().init();
+        for (step, rate) in rates.into_iter().enumerate() {
+            net = super::models::train_step(net, &mut optimizer, rate, step % STEPS);
+            net = compression.step(net).unwrap();
+        }
+    }
+    assert_same_run(refined.model(), &net);
 }
 
 #[test]
@@ -177,6 +230,17 @@ fn its_record_holds_the_place_in_the_schedule() {
     assert_same(&outputs(fresh.model()), &outputs(model.model()));
     let [one, other] = [fresh, model].map(|model| model.finish().unwrap());
     assert_eq!(one.layers(), other.layers());
+}
+
+#[test]
+fn materialized_it_holds_the_plain_network() {
+    let aware = aware(Plan::new().prune(Pruning::to(0.5)));
+    let before = seen(aware.model());
+    let plain = aware.materialize();
+    for (plain, before) in seen(plain.model()).iter().zip(before) {
+        assert!(plain.removed.is_none() && before.removed.is_some());
+        assert_same(&plain.stored, &before.used);
+    }
 }
 
 #[test]

@@ -17,6 +17,7 @@ mod blocks;
 mod calibration;
 mod constant;
 mod device;
+mod distill;
 mod engine;
 #[cfg(feature = "flex")]
 mod engine_lines;
@@ -58,6 +59,8 @@ mod models;
 mod packed;
 #[cfg(feature = "flex")]
 mod pattern_study;
+#[cfg(feature = "flex")]
+mod progress;
 mod prune;
 mod quantize;
 mod quantized;
@@ -68,6 +71,7 @@ mod quantized_study;
 mod quantized_training;
 #[cfg(feature = "flex")]
 mod recipe;
+mod refine;
 mod repair;
 #[cfg(feature = "flex")]
 mod report;

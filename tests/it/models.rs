@@ -335,8 +335,33 @@ pub struct Toy {
     /// In place of the accuracy.
     pub score: Option<Score>,
     pub epochs_done: usize,
-    /// Learning rates of the epochs, and whether each was of the refine-tune stage.
-    pub rates: Vec<(f64, bool)>,
+    /// The epochs as training was given them.
+    pub seen: Vec<EpochSeen>,
+}
+
+/// What an epoch says of itself.
+#[derive(Debug, Clone, PartialEq)]
+pub struct EpochSeen {
+    pub index: usize,
+    pub count: usize,
+    pub rate: f64,
+    /// What a scheduler's rate of one becomes.
+    pub scaled: f64,
+    pub refine: bool,
+    pub seed: u64,
+}
+
+impl EpochSeen {
+    pub fn of(epoch: &Epoch<'_>) -> Self {
+        Self {
+            index: epoch.index(),
+            count: epoch.count(),
+            rate: epoch.learning_rate(),
+            scaled: epoch.scale(1.0),
+            refine: epoch.is_refine(),
+            seed: epoch.seed(),
+        }
+    }
 }
 
 /// A score of the test's own.
@@ -356,7 +381,7 @@ impl Toy {
             score_fails_after: None,
             score: None,
             epochs_done: 0,
-            rates: Vec::new(),
+            seen: Vec::new(),
         }
     }
 }
@@ -374,7 +399,7 @@ impl Workload<Net> for Toy {
             return Err(PowerCut.into());
         }
         self.epochs_done += 1;
-        self.rates.push((epoch.learning_rate(), epoch.is_refine()));
+        self.seen.push(EpochSeen::of(epoch));
         if epoch.is_first() {
             self.optimizer = AdamConfig::new().init();
         }

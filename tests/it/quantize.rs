@@ -355,6 +355,17 @@ fn percentiles_leave_out_what_they_say() {
     ] {
         assert_eq!(bound(outside), expected, "{outside}");
     }
+    // Unless told otherwise, one in a thousand at each end.
+    let mut thousands: Vec<f32> = (1..=3000).map(|i| i as f32 / 1000.0).collect();
+    let scheme_2 = scheme(2, Mapping::Symmetric);
+    let of = |values: &[f32]| {
+        let values = tensor(&[values.to_vec()]);
+        host(Percentile::default().parameters(values, &scheme_2).scale)[0]
+    };
+    assert_eq!(of(&thousands), 2.997);
+    assert_eq!(of(&thousands[..999]), 0.999);
+    thousands[2999] = 1e9;
+    assert_eq!(of(&thousands), 2.997);
     // One weight in a thousand is left: it is not lost.
     let mut pruned = vec![0.0; 1000];
     pruned[500] = 0.2;

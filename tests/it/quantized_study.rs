@@ -12,7 +12,8 @@ use burn_compress::study::{Outcome, StudyError};
 use burn_compress::train::{BoxError, Epoch, QuantizedWorkload, TrainError, Workload};
 
 use super::device::{device, is_exact};
-use super::models::{BATCH, Net, PowerCut, Toy, batch, trained, values};
+use super::models::{BATCH, EpochSeen, Net, PowerCut, Toy, batch, trained, values};
+use super::refine::{rates, run_of};
 use super::study::timeless;
 
 /// A network and its quantized graph alike.
@@ -38,6 +39,8 @@ pub struct Task {
     epochs_left: Option<usize>,
     scores_left: Option<usize>,
     epochs_done: usize,
+    /// The epochs as training was given them.
+    seen: Vec<EpochSeen>,
     /// Whether the forward pass depends on values, so that it has no graph.
     reads: bool,
     /// Whether the forward pass mirrors its images, for which there is no integer form.
@@ -51,6 +54,7 @@ impl Task {
             epochs_left: None,
             scores_left: None,
             epochs_done: 0,
+            seen: Vec::new(),
             reads: false,
             mirrors: false,
         }
@@ -93,6 +97,7 @@ impl<P: Classify> Workload<P> for Task {
     fn train_epoch(&mut self, mut model: P, epoch: &mut Epoch<'_>) -> Result<P, BoxError> {
         spend(&mut self.epochs_left)?;
         self.epochs_done += 1;
+        self.seen.push(EpochSeen::of(epoch));
         if epoch.is_first() {
             self.optimizer = AdamConfig::new().init();
         }
@@ -203,10 +208,15 @@ fn operations_without_an_integer_form_are_refused_or_stay_in_float_as_the_recipe
 
 #[test]
 fn each_quantized_cell_has_an_integer_form_that_answers_as_its_score_says() {
-    let outcome = run(Study::of(recipe()), &mut Task::new()).unwrap();
+    let mut task = Task::new();
+    let outcome = run(Study::of(recipe()), &mut task).unwrap();
     let rows = outcome.report().rows();
     // Baseline; a level, two widths and their combination in four variants each.
     assert_eq!(rows.len(), 1 + 4 * 4);
+    // Each trains by the recipe, quantized activations or not.
+    let level = || [run_of(1, 0.001), run_of(2, 0.01), run_of(1, 0.001)];
+    let expected: Vec<_> = (0..4).flat_map(|_| level()).flatten().collect();
+    assert_eq!(rates(&task.seen), expected);
     for (index, row) in rows.iter().enumerate() {
         assert_eq!(row.timed, Timed::Engine, "{row:?}");
         assert!(row.ms > 0.0 && row.ms_range[0] <= row.ms && row.ms <= row.ms_range[1]);

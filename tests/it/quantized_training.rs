@@ -196,6 +196,26 @@ fn training_moves_weights_and_scales() {
     }
 }
 
+#[test]
+fn scales_that_are_not_learned_stay() {
+    let device = device().autodiff();
+    let activations = Activations {
+        learned: false,
+        ..activations(8, Mapping::Affine)
+    };
+    let mut model = quantized(activations, &device);
+    let (scales, weights) = (
+        model.scales().unwrap(),
+        values(model.module().first.weight.base()),
+    );
+    let output: Tensor<2> = model.forward(numbers([4, 2, 6, 6], 20, &device)).unwrap();
+    let gradients = output.powi_scalar(2).mean().backward();
+    let gradients = GradientsParams::from_grads(gradients, &model);
+    model = SgdConfig::new().init().step(10.0, model, gradients);
+    assert_eq!(model.scales().unwrap(), scales);
+    assert_ne!(values(model.module().first.weight.base()), weights);
+}
+
 // Esser et al. 2020, equations 3 and 5.
 #[test]
 fn a_learned_scale_gets_the_gradient_of_its_rounding_errors() {

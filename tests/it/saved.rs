@@ -6,6 +6,7 @@ use burn::store::ModuleRecord;
 use burn::tensor::TensorData;
 use burn_compress::attach::{
     AttachError, Compression, Plan, Pruning, Quantization, Regrowth, Selection, archive, load,
+    unpack,
 };
 use burn_compress::format::{Archive, FormatError, Granularity, Mapping, Scheme};
 use burn_compress::quantize::LeastSquares;
@@ -13,7 +14,7 @@ use burn_compress::schedule::Curve;
 use proptest::prelude::*;
 
 use super::device::{device, is_exact};
-use super::models::{Mlp, Net, assert_same, outputs, seen, train_step, trained, values};
+use super::models::{Mlp, Net, assert_same, outputs, seen, spread, train_step, trained, values};
 
 fn granularities() -> [(Granularity, Selection); 4] {
     let all = Selection::default;
@@ -316,4 +317,26 @@ fn a_file_is_replaced_whole_or_not_at_all() {
         2,
         "no rest is left"
     );
+}
+
+#[test]
+fn codes_of_a_large_layer_are_those_of_its_weights() {
+    // So many that threads share them out: 300 rows of 1,024.
+    let (inputs, outputs) = (1024, 300);
+    let values = (0..inputs * outputs).map(|index| spread(index) - 0.5);
+    let values = TensorData::new(values.collect::<Vec<f32>>(), [inputs, outputs]);
+    let model = || Linear {
+        weight: Param::from_data(values.clone(), &device()),
+        bias: None,
+    };
+    for scheme in [
+        Scheme::new(8, Mapping::Affine, Granularity::Channel),
+        Scheme::new(4, Mapping::Symmetric, Granularity::Group(32)),
+    ] {
+        let plan = Plan::new().quantize(Quantization::to(scheme.unwrap()));
+        let compressed = plan.apply(model()).unwrap();
+        let weights = compressed.module.weight.val().into_data();
+        let restored = unpack(compressed.into_archive(), model()).unwrap();
+        restored.weight.val().into_data().assert_eq(&weights, true);
+    }
 }

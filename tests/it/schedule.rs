@@ -251,7 +251,15 @@ fn the_others_at_points_known_by_hand() {
         peak_at: 4,
         end: 12,
     };
-    for (step, expected) in [(0, 0.1), (2, 0.55), (4, 1.0), (8, 0.5), (12, 0.0)] {
+    // Between, half a cosine: flat at its ends.
+    let half = std::f64::consts::FRAC_1_SQRT_2 / 2.0;
+    let places = [(0, 0.1), (2, 0.55), (4, 1.0), (8, 0.5), (12, 0.0)];
+    let between = [
+        (1, 0.1 + 0.9 * (0.5 - half)),
+        (6, 0.5 + half),
+        (10, 0.5 - half),
+    ];
+    for (step, expected) in places.into_iter().chain(between) {
         assert!((cycle.at(step) - expected).abs() < 1e-12, "{step}");
     }
 }

@@ -1,13 +1,18 @@
 //! The whole study: what it measures, that it can be interrupted anywhere, that it changes nothing.
 
+use std::time::{Duration, Instant};
+
 use burn::module::Module;
 use burn::optim::AdamConfig;
+use burn::tensor::{Device, Tensor};
 use burn_compress::attach::Selection;
+use burn_compress::format::Scheme;
 use burn_compress::prune::{Scope, share_of};
+use burn_compress::quantize::{MinMax, Parameters, Quantizer};
 use burn_compress::recipe::{PruneLevels, QuantizeLevels, Ranges, Recipe, Steer};
 use burn_compress::report::{Mode, Row, Stage, Timed};
 use burn_compress::study::{Activity, Outcome, StudyError};
-use burn_compress::train::TrainError;
+use burn_compress::train::{BoxError, Epoch, TrainError, Workload};
 use burn_compress::{Study, Warning};
 
 use super::device::{device, is_exact};
@@ -146,7 +151,7 @@ fn a_study_measures_what_was_asked_for() {
             bits += found.macs * u64::from(found.bits) * 32;
         }
         assert_eq!((row.macs, row.bit_operations), (macs, bits));
-        let score = burn_compress::train::Workload::score(&mut toy, &model).unwrap();
+        let score = Workload::score(&mut toy, &model).unwrap();
         assert!((score - row.score).abs() < if is_exact() { 1e-12 } else { 1.0 });
     }
     // Pruned to the level; no other zeros in floats.
@@ -162,10 +167,6 @@ fn a_study_measures_what_was_asked_for() {
             best.quantize.as_ref().unwrap().row.weight_bits
         );
         assert!(row.sparsity >= share_of(row.level, TOTAL) as f64 / TOTAL as f64);
-    }
-    // The refine-tune stage trains at a tenth, the others at the whole rate.
-    for (rate, refine) in &toy.rates {
-        assert_eq!(*rate, if *refine { 0.01 / 10.0 } else { 0.01 });
     }
     assert_eq!(outcome.report().sensitivity().len(), WEIGHTS.len());
     let loaded = burn_compress::attach::load(
@@ -522,19 +523,15 @@ fn a_score_that_is_no_number_stops_the_study() {
 /// Trains, but tells the epoch about so many steps only.
 struct Silent(Toy, usize);
 
-impl burn_compress::train::Workload<Net> for Silent {
-    type Input = burn::tensor::Tensor<4>;
-    type Output = burn::tensor::Tensor<2>;
+impl Workload<Net> for Silent {
+    type Input = Tensor<4>;
+    type Output = Tensor<2>;
 
     fn steps_per_epoch(&self) -> usize {
         self.0.steps
     }
 
-    fn train_epoch(
-        &mut self,
-        net: Net,
-        epoch: &mut burn_compress::train::Epoch<'_>,
-    ) -> Result<Net, burn_compress::train::BoxError> {
+    fn train_epoch(&mut self, net: Net, epoch: &mut Epoch<'_>) -> Result<Net, BoxError> {
         let mut optimizer = AdamConfig::new().init();
         let rate = epoch.learning_rate();
         let mut net = super::models::train_step(net, &mut optimizer, rate, 0);
@@ -544,12 +541,12 @@ impl burn_compress::train::Workload<Net> for Silent {
         Ok(net)
     }
 
-    fn score(&mut self, net: &Net) -> Result<f64, burn_compress::train::BoxError> {
-        burn_compress::train::Workload::score(&mut self.0, net)
+    fn score(&mut self, net: &Net) -> Result<f64, BoxError> {
+        Workload::score(&mut self.0, net)
     }
 
-    fn example(&self, device: &burn::tensor::Device) -> Self::Input {
-        burn_compress::train::Workload::<Net>::example(&self.0, device)
+    fn example(&self, device: &Device) -> Self::Input {
+        Workload::<Net>::example(&self.0, device)
     }
 
     fn forward(&self, net: &Net, images: Self::Input) -> Self::Output {
@@ -575,4 +572,150 @@ fn a_workload_that_takes_fewer_steps_than_it_says_is_told() {
         matches!(error, StudyError::Train(TrainError::Steps { done: 1, said: s }) if s == said),
         "{error}"
     );
+}
+
+/// Ranges twice as wide as the values.
+struct Wide;
+
+impl Quantizer for Wide {
+    fn name(&self) -> &str {
+        "wide"
+    }
+
+    fn parameters(&self, values: Tensor<2>, scheme: &Scheme) -> Parameters {
+        MinMax.parameters(values * 2.0, scheme)
+    }
+}
+
+#[test]
+fn what_a_study_is_told_is_in_its_rows_and_its_files() {
+    let study = Study::of(Recipe {
+        epochs: 0,
+        ..small()
+    });
+    let study = study.quantizer(Wide).score_name("points");
+    let net = net();
+    let mut toy = Toy::new(&device());
+    let outcome = study.run(net.clone(), &mut toy).unwrap();
+    let report = outcome.report();
+    assert_eq!(report.score_name(), "points");
+    assert_eq!(
+        outcome.recipe().quantize.as_ref().unwrap().ranges,
+        Ranges::Custom("wide".into())
+    );
+    assert_eq!(
+        *report.recipe(),
+        serde_json::to_value(outcome.recipe()).unwrap()
+    );
+    assert_eq!(report.notes().count(), 0);
+
+    // Of codes up to 7, the greatest of each channel is 3.5, rounded to even.
+    let index = report
+        .rows()
+        .iter()
+        .position(|row| row.stage == Stage::Quantize);
+    let quantized = outcome.model(index.unwrap()).unwrap();
+    for (after, before) in seen(&quantized).iter().zip(seen(&net)) {
+        let largest = |values: &[f32]| values.iter().fold(0.0, |max: f32, x| max.max(x.abs()));
+        let ratio = largest(&after.used) / largest(&before.used);
+        assert!(
+            (ratio - 8.0 / 7.0).abs() < 1e-6,
+            "{ratio} in {}",
+            after.path
+        );
+    }
+
+    let folder = tempfile::tempdir().unwrap();
+    let paths = outcome.save(folder.path(), "points").unwrap();
+    assert!(paths.iter().all(|path| path.is_file()));
+    let recipe = Recipe::load(paths.last().unwrap()).unwrap();
+    assert_eq!(recipe, *outcome.recipe());
+}
+
+#[test]
+fn a_distortion_is_the_error_of_a_layer_relative_to_its_weights() {
+    let mut net = net();
+    // Nothing can be lost of a layer without values.
+    net.up.weight = net.up.weight.map(|weight| weight.zeros_like());
+    let recipe = Recipe {
+        epochs: 0,
+        prune: None,
+        ..small()
+    };
+    let outcome = Study::of(recipe).run(net.clone(), &mut Toy::new(&device()));
+    let outcome = outcome.unwrap();
+    for (index, row) in outcome.report().rows().iter().enumerate() {
+        let model = outcome.model(index).unwrap();
+        for (layer, (after, before)) in row.layers.iter().zip(seen(&model).iter().zip(seen(&net))) {
+            let square = |x: f32| f64::from(x).powi(2);
+            let size: f64 = before.used.iter().map(|x| square(*x)).sum();
+            let pairs = before.used.iter().zip(&after.used);
+            let error: f64 = pairs.map(|(a, b)| square(a - b)).sum();
+            let expected = match layer.path.as_str() {
+                "up.weight" => 0.0,
+                _ => (error / size).sqrt(),
+            };
+            assert_eq!(layer.path, after.path);
+            assert!(
+                (layer.distortion - expected).abs() < 1e-9,
+                "{layer:?}, not {expected}"
+            );
+            assert!((layer.distortion > 0.0) == (row.weight_bits < 32 && expected > 0.0));
+        }
+    }
+}
+
+/// A forward pass that takes its time.
+struct Slow(Toy);
+
+const PASS: Duration = Duration::from_millis(4);
+
+impl Workload<Net> for Slow {
+    type Input = Tensor<4>;
+    type Output = Tensor<2>;
+
+    fn steps_per_epoch(&self) -> usize {
+        self.0.steps
+    }
+
+    fn train_epoch(&mut self, net: Net, epoch: &mut Epoch<'_>) -> Result<Net, BoxError> {
+        self.0.train_epoch(net, epoch)
+    }
+
+    fn score(&mut self, net: &Net) -> Result<f64, BoxError> {
+        self.0.score(net)
+    }
+
+    fn example(&self, device: &Device) -> Tensor<4> {
+        self.0.example(device)
+    }
+
+    fn forward(&self, net: &Net, images: Tensor<4>) -> Tensor<2> {
+        std::thread::sleep(PASS);
+        net.forward(images)
+    }
+}
+
+#[test]
+fn a_pass_takes_as_long_as_it_does() {
+    let recipe = || Recipe {
+        epochs: 0,
+        ..small()
+    };
+    let least = PASS.as_secs_f64() * 1e3;
+    let start = Instant::now();
+    let mut slow = Slow(Toy::new(&device()));
+    let module = Study::of(recipe()).run_module(net(), &mut slow).unwrap();
+    let engine = run(recipe(), &mut Toy::new(&device()));
+    let all = start.elapsed().as_secs_f64() * 1e3;
+    let mut timed = 0.0;
+    for (outcome, by) in [(module, Timed::Module), (engine, Timed::Engine)] {
+        for row in outcome.report().rows() {
+            assert_eq!(row.timed, by);
+            assert!(by == Timed::Engine || row.ms_range[0] >= least, "{row:?}");
+            timed += row.ms_range[0] * recipe().timed_passes as f64;
+        }
+    }
+    // All passes were within the studies.
+    assert!(timed <= all, "{timed} of {all}");
 }

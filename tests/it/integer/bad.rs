@@ -2,7 +2,7 @@
 
 use burn_compress::format::{Granularity, Mapping, Scheme};
 use burn_compress::graph::integer::{
-    Activation, Grid, IntegerModel, IntegerOp, Rescale, Step, Weights,
+    Activation, Divide, Grid, IntegerModel, IntegerOp, Rescale, Step, Weights,
 };
 use burn_compress::graph::{Constant, Dim, GraphError, Op, Unary, Value, Window};
 
@@ -157,22 +157,34 @@ fn dimensions_must_fit() {
         },
         "pool",
     );
-    // A pool that would see nothing but padding.
-    let window = Window {
-        padding: [(1, 1), (0, 0)],
-        ..Window::default()
-    };
-    refused(
-        |steps| {
-            steps[2].op = IntegerOp::Move(Op::MaxPool {
-                rank: 2,
-                window,
-                ceil: false,
-            });
-            (steps[2].dims, steps[2].grid) = (per_image(&[2, 4, 2]), steps[1].grid);
-        },
-        "pool",
-    );
+    // A pool that would see nothing but padding, before its input or behind it.
+    for (padding, rows) in [((1, 1), 4), ((1, 0), 3), ((0, 1), 3), ((0, 2), 4)] {
+        let window = Window {
+            padding: [padding, (0, 0)],
+            ..Window::default()
+        };
+        refused(
+            |steps| {
+                steps[2].op = IntegerOp::Move(Op::MaxPool {
+                    rank: 2,
+                    window,
+                    ceil: false,
+                });
+                (steps[2].dims, steps[2].grid) = (per_image(&[2, rows, 2]), steps[1].grid);
+            },
+            "pool",
+        );
+    }
+    // One to eight axes, of an input too.
+    for axes in 0..=9 {
+        let dims = vec![Dim::Batch(1); axes.min(1)];
+        let dims = [dims, vec![Dim::Fixed(1); axes.saturating_sub(1)]].concat();
+        let mut steps = steps();
+        steps.truncate(1);
+        steps[0].dims = dims.clone();
+        let model = IntegerModel::new(dims, vec![], steps, Value::Node(0));
+        assert_eq!(model.is_ok(), (1..=8).contains(&axes), "{axes} axes");
+    }
 }
 
 #[test]
@@ -270,6 +282,78 @@ fn sums_cannot_overflow() {
     let error = linear(codes).unwrap_err();
     assert!(matches!(error, GraphError::Activation { .. }));
     assert!(error.to_string().contains("fc"), "{error}");
+}
+
+#[test]
+fn sums_of_products_and_of_windows_cannot_overflow() {
+    let step = |op, inputs: &[usize], grid, dims: &[usize]| Step {
+        op,
+        inputs: inputs.iter().map(|&node| Value::Node(node)).collect(),
+        grid,
+        dims: per_image(dims),
+        layer: "sum".into(),
+    };
+    let quantize = |bits, zero, dims: &[usize]| {
+        let scheme = Scheme::new(bits, Mapping::Affine, Granularity::Tensor).unwrap();
+        let grid = Some(Grid::new(scheme, 0.5, zero).unwrap());
+        let mut step = step(IntegerOp::Quantize, &[], grid, dims);
+        step.inputs = vec![Value::Input];
+        step
+    };
+    // A row by a column of so many codes of up to 155; the row by itself, as a column, is a large matrix.
+    let matmul = |inner: usize, outer: bool| {
+        let reshape = || IntegerOp::Move(Op::Reshape);
+        let quantize = quantize(8, 100, &[inner]);
+        let grid = quantize.grid;
+        let mut inputs = [1, 2];
+        let mut dims = [1, 1];
+        if outer {
+            (inputs, dims) = ([2, 1], [inner, inner]);
+        }
+        let rescale = Rescale::by(1.0);
+        let steps = vec![
+            quantize,
+            step(reshape(), &[0], grid, &[1, inner]),
+            step(reshape(), &[0], grid, &[inner, 1]),
+            step(IntegerOp::MatMul { rescale }, &inputs, None, &dims),
+        ];
+        IntegerModel::new(per_image(&[inner]), vec![], steps, Value::Node(3))
+    };
+    // 89,385 times 155 squared is just within 31 bits.
+    assert!(matmul(89_385, false).is_ok());
+    assert!(matmul(10_000, true).is_ok());
+    // The mean of a window of codes of 16 bits: 32,760 of them, and 32,942.
+    let pool = |kernel: [usize; 2]| {
+        let op = IntegerOp::AveragePool {
+            rank: 2,
+            window: Window {
+                kernel,
+                ..Window::default()
+            },
+            ceil: false,
+            divide: Divide::Elements,
+            multiplier: 1.0,
+            activation: None,
+        };
+        let [height, width] = kernel;
+        let steps = vec![
+            quantize(16, 0, &[1, height, width]),
+            step(op, &[0], None, &[1, 1, 1]),
+        ];
+        IntegerModel::new(
+            per_image(&[1, height, width]),
+            vec![],
+            steps,
+            Value::Node(1),
+        )
+    };
+    assert!(pool([180, 182]).is_ok());
+    for model in [matmul(89_386, false), pool([181, 182])] {
+        let Err(GraphError::Activation { layer, .. }) = model else {
+            panic!("{model:?}")
+        };
+        assert_eq!(layer, "sum");
+    }
 }
 
 #[test]

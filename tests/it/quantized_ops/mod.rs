@@ -15,6 +15,7 @@ use burn_compress::graph::integer::IntegerModel;
 
 use super::device::device;
 use super::graph_models::randomized;
+use super::models::values;
 use super::quantized::{How, assert_simulates, float_steps, input, quantized, steps};
 
 /// A layer between two linear ones, which give and take codes: on the last axis, and on all elements of
@@ -119,7 +120,37 @@ fn check_at<L: Module + ModuleDisplay, const D: usize, const E: usize>(
         assert_eq!(float_steps(&integers), [""; 0], "{what}");
         names = steps(&integers);
     }
+    assert_faithful(layer, shape, &forward);
     names
+}
+
+/// At 8 bits it answers about as the module in float: simulation and integer form could agree on
+/// something else.
+#[track_caller]
+fn assert_faithful<L: Module + ModuleDisplay, const D: usize, const E: usize>(
+    layer: L,
+    shape: [usize; D],
+    forward: &impl Fn(&L, Tensor<D>) -> Tensor<E>,
+) {
+    let how = How::new(
+        (8, Mapping::Symmetric, Granularity::Channel),
+        (8, Mapping::Affine),
+    );
+    let integers = of(layer.clone(), shape, how, forward).to_integer().unwrap();
+    let mut two = shape;
+    two[0] = 2;
+    // As calibration saw it.
+    let input = input(two, 21, &device());
+    let (found, _) = integers.run(&values(input.clone()), 2).unwrap();
+    let expected = values(between(layer, shape, forward).forward(input, forward));
+    let largest = expected.iter().fold(0.0, |max: f32, x| max.max(x.abs()));
+    let error: f32 = found
+        .iter()
+        .zip(&expected)
+        .map(|(a, b)| (a - b).abs())
+        .sum();
+    let error = error / found.len() as f32 / largest;
+    assert!(error < 0.03, "{error}: {found:?}, not {expected:?}");
 }
 
 /// The same of a function of its own.

@@ -4,7 +4,7 @@ use super::super::activations::{Form, Placement};
 use super::super::{GraphError, Op, Value};
 use super::model::Setting;
 use super::weights::weights;
-use crate::format::{Granularity, Mapping, Scheme};
+use crate::format::{Granularity, Mapping, Scheme, WeightView};
 
 /// How each parameter is read.
 #[derive(Debug, Clone, Default)]
@@ -44,16 +44,22 @@ impl Fold {
     // have one.
     fn new(op: &Op, dims: &[usize], weights: &[f32], each: &[f32], scheme: &Scheme) -> Self {
         let apart = scheme.granularity() != Granularity::Tensor;
-        let (axis, broadcast, inputs) = match op {
+        let layout = op.weight_layout(dims);
+        let row = |place: usize| {
+            let of = |layout: &WeightView| layout.channels(place / layout.taps().max(1)).1;
+            layout.as_ref().map_or(0, of)
+        };
+        let rows = layout.as_ref().map_or(1, WeightView::rows);
+        let (broadcast, inputs) = match op {
             Op::Convolution { groups, .. } if *groups > 1 => {
                 // The channels of the group that an output belongs to.
                 let (outputs, inputs) = (dims[0] / groups, dims[1]);
                 let of = |output: usize| each[output / outputs * inputs..][..inputs].iter();
                 let inputs = (0..dims[0]).flat_map(of).copied().collect();
-                (0, vec![0, 1], inputs)
+                (vec![0, 1], inputs)
             }
-            Op::Convolution { .. } => (0, vec![1], each.to_vec()),
-            _ => (1, vec![0], each.to_vec()),
+            Op::Convolution { .. } => (vec![1], each.to_vec()),
+            _ => (vec![0], each.to_vec()),
         };
         let broadcast: Vec<usize> = (dims.iter().enumerate())
             .map(|(axis, length)| {
@@ -73,19 +79,15 @@ impl Fold {
             }
         }
         // The least and the greatest weight of each scale, before and after.
-        let count = if apart { dims[axis] } else { 1 };
+        let count = if apart { rows } else { 1 };
         let mut ends = vec![[(0.0f32, 0.0f32); 2]; count];
         for (place, weight) in weights.iter().enumerate() {
-            let (mut rest, mut factor, mut channel) = (place, 0, 0);
+            let (mut rest, mut factor) = (place, 0);
             for of in (0..dims.len()).rev() {
-                let index = rest % dims[of];
+                factor += rest % dims[of] * strides[of];
                 rest /= dims[of];
-                factor += index * strides[of];
-                if of == axis {
-                    channel = index;
-                }
             }
-            let ends = &mut ends[if apart { channel } else { 0 }];
+            let ends = &mut ends[if apart { row(place) } else { 0 }];
             for (end, weight) in ends.iter_mut().zip([*weight, weight * inputs[factor]]) {
                 *end = (end.0.min(weight), end.1.max(weight));
             }
@@ -175,7 +177,8 @@ impl Reads {
                 && node.op.sums_all_weights()
                 && has_offset(node.inputs[0])
             {
-                reads[*index].sums = Some(node.op.weight_axis());
+                // Not in groups, whose outputs have sums of their own, unless it lies on the first axis.
+                reads[*index].sums = Some(usize::from(!matches!(node.op, Op::Convolution { .. })));
             }
         }
         Self(reads)

@@ -6,7 +6,7 @@ use burn::optim::decay::WeightDecayConfig;
 use burn::optim::momentum::MomentumConfig;
 use burn::optim::{AdamConfig, AdamWConfig, GradientsAccumulator, ModuleOptimizer, SgdConfig};
 use burn::tensor::Tensor;
-use burn_compress::attach::{Compression, Plan, Pruning, Quantization, Regrowth};
+use burn_compress::attach::{CompressedWeight, Compression, Plan, Pruning, Quantization, Regrowth};
 use burn_compress::format::{Granularity, Mapping, Scheme};
 use burn_compress::prune::{AtLeast, Magnitude, Random, Scope, share_of};
 use burn_compress::schedule::{Curve, Schedule};

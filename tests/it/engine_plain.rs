@@ -125,11 +125,10 @@ fn what_is_not_finite_is_found_in_front_of_a_plain_step() {
     let each = 3 * 56 * 56;
     for (batch, image) in [(1, 0), (16, 0), (17, 11), (17, 16), (33, 20)] {
         let mut input = vec![0.5; each * batch];
-        let at = each * image + 77;
-        input[at] = f32::NAN;
+        input[each * image + 77] = f32::NAN;
         let found = program.run(&input, batch);
         assert!(
-            matches!(found, Err(EngineError::NotFinite { place, .. }) if place == at),
+            matches!(found, Err(EngineError::NotFinite { sample, element: 77, .. }) if sample == image),
             "image {image} of {batch}: {:?}",
             found.map(|output| output.len())
         );

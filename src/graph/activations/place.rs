@@ -51,20 +51,6 @@ pub struct Site {
 }
 
 impl Site {
-    /// Its codes at this scale.
-    ///
-    /// Fails with [`GraphError::Activation`] where the scale is not positive and finite.
-    pub(crate) fn grid(&self, scale: f32) -> Result<Grid, GraphError> {
-        let grid = Grid::new(self.scheme, scale, self.zero_point);
-        grid.map_err(|_| GraphError::Activation {
-            layer: self.layer.clone(),
-            what: format!(
-                "its scale is {scale}, which is not positive and finite: lower the learning rate, or \
-                 calibrate with inputs that the model bears"
-            ),
-        })
-    }
-
     /// The least and the greatest code, less the zero point.
     pub(crate) fn centred_range(&self) -> (i32, i32) {
         let (low, high) = self.scheme.code_range();
@@ -281,7 +267,9 @@ impl Placement {
         let grid = grid.and_then(|grid| grid.with_offset(of.offset));
         let grid = grid.map_err(|error| GraphError::Activation {
             layer: of.layer.clone(),
-            what: format!("{error}: calibrate it on other data, or train at a lower rate"),
+            what: format!(
+                "{error}: lower the learning rate, or calibrate with inputs that the model bears"
+            ),
         });
         grid.map(Some)
     }

@@ -125,8 +125,11 @@ pub(super) struct Apply {
     path: Vec<String>,
     ready: HashMap<String, TensorData>,
     // Parameters in several places, and what was put into the first of them.
-    tied: HashMap<ParamId, Option<(TensorData, Box<dyn Any>)>>,
+    tied: HashMap<ParamId, Option<Placed>>,
 }
+
+// Values, and the tensor that holds them.
+type Placed = (TensorData, Box<dyn Any>);
 
 impl Apply {
     pub fn new<M: Module>(module: &M, ready: HashMap<String, TensorData>) -> Self {

@@ -219,7 +219,7 @@ fn layers(weights: &[Codes], inputs: usize, outputs: usize) -> IntegerModel {
 fn large_models_store_equal_tensors_once() {
     let (one, other) = (codes(768 * 768, 1), codes(768 * 768, 2));
     let bytes = |weights: &[&Codes]| {
-        let weights: Vec<Codes> = weights.iter().map(|codes| Codes::clone(codes)).collect();
+        let weights: Vec<Codes> = weights.iter().copied().cloned().collect();
         let model = layers(&weights, 768, 768);
         let bytes = model.to_bytes().unwrap();
         assert_eq!(IntegerModel::from_bytes(&bytes).unwrap(), model);

@@ -28,6 +28,7 @@ pub type Two = [usize; 2];
 pub type Padding = [(usize, usize); 2];
 
 #[derive(Debug, Clone, PartialEq)]
+#[allow(clippy::enum_variant_names, reason = "as Burn names it")]
 pub enum Layer {
     Convolution {
         out: usize,

@@ -39,7 +39,7 @@ impl Making<'_> {
     }
 
     pub(super) fn norm(&mut self, dims: &[usize]) -> Option<Layer> {
-        let of_groups = (1..=dims[1]).filter(|groups| dims[1] % groups == 0);
+        let of_groups = (1..=dims[1]).filter(|groups| dims[1].is_multiple_of(*groups));
         let of_groups: Vec<usize> = of_groups.collect();
         let bias = self.rng.random_bool(0.7);
         let affine = self.rng.random_bool(0.8);
@@ -131,7 +131,9 @@ impl Making<'_> {
             0..3 => (1, out),
             3 => (channels, channels * self.rng.random_range(1..=2)),
             _ => {
-                let divisors: Vec<usize> = (1..=channels).filter(|g| channels % g == 0).collect();
+                let divisors: Vec<usize> = (1..=channels)
+                    .filter(|g| channels.is_multiple_of(*g))
+                    .collect();
                 let groups = *divisors.choose(self.rng)?;
                 (groups, groups * out.div_ceil(groups))
             }
@@ -325,7 +327,7 @@ impl Making<'_> {
         let each: usize = dims[1..].iter().product();
         let divisors = |of: usize| {
             (1..=of.min(64))
-                .filter(move |d| of % d == 0)
+                .filter(move |d| of.is_multiple_of(*d))
                 .collect::<Vec<_>>()
         };
         let first = *divisors(each).choose(self.rng)?;

@@ -84,7 +84,7 @@ fn steps(threads: usize) -> Result<Steps, KernelError> {
         let (from, to) = (step % 2 * threads, (step + 1) % 2 * threads);
         Access {
             parts: vec![],
-            reads: Vec::from([from..from + threads]),
+            reads: std::iter::once(from..from + threads).collect(),
             writes: (to..to + threads).map(|cell| cell..cell + 1).collect(),
         }
     };

@@ -12,7 +12,6 @@ use super::function::{Along, Pair};
 use super::layer::Layer;
 use super::movement::Movement;
 use super::network::{Net, Network, Node};
-use super::pool::Pool;
 use crate::models::spread;
 
 /// How large a network may be.

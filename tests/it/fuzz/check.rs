@@ -138,7 +138,7 @@ fn checked(case: &Case) -> Result<Seen, Failure> {
         Form::Floats { .. } => {
             let expected = expected.unwrap_or_else(|| burn.values());
             seen.burn = apart(of_few, &expected);
-            if !(seen.burn <= BURN * scale(network)) {
+            if seen.burn > BURN * scale(network) {
                 return Err(differs("the reference is not Burn", of_few, &expected));
             }
         }
@@ -147,7 +147,7 @@ fn checked(case: &Case) -> Result<Seen, Failure> {
             let expected = expected.unwrap_or_else(|| burn.values());
             let apart = share(of_few, &expected);
             seen.apart = Some(apart);
-            if case.is_fine() && !mixes_filters(network) && !(apart <= INTEGERS) {
+            if case.is_fine() && !mixes_filters(network) && apart > INTEGERS {
                 return Err(differs(
                     "the integers are far from the floats",
                     of_few,
@@ -162,7 +162,7 @@ fn checked(case: &Case) -> Result<Seen, Failure> {
                     &simulated,
                 ));
             }
-            if in_float && !(share(of_few, &simulated) <= 0.1) {
+            if in_float && share(of_few, &simulated) > 0.1 {
                 return Err(differs(
                     "the integers are not the simulation",
                     of_few,
@@ -378,7 +378,7 @@ fn apart(found: &[f32], expected: &[f32]) -> f32 {
     })
 }
 
-// The size of all differences, as a share of all numbers'.
+// The size of all differences, as a share of all numbers'; infinite where one is no number.
 fn share(found: &[f32], expected: &[f32]) -> f32 {
     if found.len() != expected.len() {
         return f32::INFINITY;
@@ -386,7 +386,10 @@ fn share(found: &[f32], expected: &[f32]) -> f32 {
     let norm = |values: &mut dyn Iterator<Item = f32>| values.map(|x| x * x).sum::<f32>().sqrt();
     let apart = norm(&mut found.iter().zip(expected).map(|(a, b)| a - b));
     let size = norm(&mut expected.iter().copied());
-    apart / size.max(1e-3)
+    match apart / size.max(1e-3) {
+        share if share.is_nan() => f32::INFINITY,
+        share => share,
+    }
 }
 
 fn differs(what: &'static str, found: &[f32], expected: &[f32]) -> Failure {
@@ -398,7 +401,7 @@ fn differs(what: &'static str, found: &[f32], expected: &[f32]) -> Failure {
     });
     let (place, (one, other)) = worst.unwrap_or((0, (&0.0, &0.0)));
     let count = pairs()
-        .filter(|(a, b)| !((*a - *b).abs() <= 1e-5 * largest))
+        .filter(|(a, b)| a.is_nan() || (*a - *b).abs() > 1e-5 * largest)
         .count();
     failure(
         what,

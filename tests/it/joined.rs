@@ -35,10 +35,17 @@ struct Branches {
 
 fn conv(channels: [usize; 2], kernel: usize, padding: usize, groups: usize) -> Conv2d {
     let padding = PaddingConfig2d::Explicit(padding, padding, padding, padding);
-    Conv2dConfig::new(channels, [kernel; 2])
+    let mut layer = Conv2dConfig::new(channels, [kernel; 2])
         .with_padding(padding)
         .with_groups(groups)
-        .init(&device())
+        .init(&device());
+    layer.bias = bias(channels[1]);
+    layer
+}
+
+// Not from the device's generator, which all tests share.
+fn bias(length: usize) -> Option<Param<Tensor<1>>> {
+    Some(param(within([length], -0.1, 0.1, length)))
 }
 
 // Weights of these dimensions, on an axis of which the second half is so much larger than the first.
@@ -71,6 +78,9 @@ impl Branches {
             rows: LinearConfig::new(8, 3).init(&device()),
             alone: conv([4, 3], 3, 1, 1),
         };
+        net.up.bias = bias(3);
+        net.head.bias = bias(3);
+        net.rows.bias = bias(3);
         net.small.weight = param(within([4, 2, 3, 3], -0.1, 0.2, 1));
         net.large.weight = param(within([4, 2, 3, 3], -10.0, 20.0, 2));
         net.after.weight = param(halves([3, 8, 3, 3], 1, weighs, 3));

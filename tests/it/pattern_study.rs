@@ -4,7 +4,7 @@ use std::path::Path;
 
 use burn::module::Module;
 use burn_compress::Study;
-use burn_compress::prune::Pattern;
+use burn_compress::prune::{AtLeast, Pattern};
 use burn_compress::recipe::{PruneLevels, QuantizeLevels, Recipe, Steer};
 use burn_compress::report::Stage;
 
@@ -153,6 +153,8 @@ fn each_pattern_is_steered_by_itself() {
                 ..Steer::default()
             }),
             levels: Vec::new(),
+            // So that the level is the share of zeros up to its end.
+            at_least: AtLeast::Weights(0),
             ..recipe().prune.unwrap()
         }),
         quantize: None,

@@ -360,23 +360,29 @@ impl WriteFrame<'_> {
                         _ => S::load_first(row),
                     };
                     *check = S::multiply_add(values, zero, *check);
-                    values
+                    (values, row.len())
                 }};
             }
             let Some(grid) = grid else {
                 if channels > 0 {
-                    S::store(Cell::floats_mut(to).as_mut_ptr(), values!(0));
+                    S::store(Cell::floats_mut(to).as_mut_ptr(), values!(0).0);
                 }
                 return;
             };
             let (scale, inverse) = (S::splat(grid.scale), S::splat(1.0 / grid.scale));
-            let offset = S::splat(grid.offset);
+            let (offset, offsets) = (S::splat(grid.offset), [grid.offset; Cell::SITES]);
             let is_usual = (1e-30..1e30).contains(&grid.scale);
             let (low, high) = (S::splat(grid.low as f32), S::splat(grid.high as f32));
             macro_rules! channel {
                 ($c:literal) => {
                     if $c < channels {
-                        let values = S::subtract(values!($c), offset);
+                        let (values, length) = values!($c);
+                        // Beyond the row is the centred code 0, whatever the offset.
+                        let offset = match length {
+                            Cell::SITES => offset,
+                            _ => S::load_first(&offsets[..length]),
+                        };
+                        let values = S::subtract(values, offset);
                         let quotient = match is_usual {
                             true => S::divide_to_round(values, scale, inverse),
                             false => S::divide(values, scale),

@@ -2,7 +2,7 @@
 
 use super::{Epilogue, Filter, Records, Residual, Sink};
 
-/// 1.5 * 2^23. From 2^23 to 2^24 floats are the whole numbers: so adding this to what lies within [`SHIFTED`]
+/// 1.5 * 2^23. From 2^23 to 2^24 floats are the whole numbers: so adding this to what lies within 2^22
 /// of zero rounds it, half to even as it is even itself, and to subtract it again is exact.
 pub const SHIFT: f32 = 12_582_912.0;
 /// Its bits: a whole number of at most 22 bits added to them makes the float that is greater by so much.

@@ -27,7 +27,7 @@ mod tests {
         ($kind:ident) => {
             (0..=255u8).flat_map(|first| {
                 let bytes: [u8; 64] = std::array::from_fn(|at| {
-                    first.wrapping_add(37 * at as u8 * u8::from(first > 9))
+                    first.wrapping_add(37u8.wrapping_mul(at as u8) * u8::from(first > 9))
                 });
                 let weights = [first as i8, -128, 127, (first ^ 0x5a) as i8];
                 let start = i32::MAX - 70_000 + 300 * i32::from(first);

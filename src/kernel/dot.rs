@@ -30,7 +30,7 @@ mod tests {
                     first.wrapping_add(37u8.wrapping_mul(at as u8) * u8::from(first > 9))
                 });
                 let weights = [first as i8, -128, 127, (first ^ 0x5a) as i8];
-                let start = i32::MAX - 70_000 + 300 * i32::from(first);
+                let start = (i32::MAX - 70_000).wrapping_add(300 * i32::from(first));
                 let mut cell = [Cell::default()];
                 Cell::bytes_mut(&mut cell).copy_from_slice(&bytes);
                 let expected: [i32; 16] = std::array::from_fn(|site| {

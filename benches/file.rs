@@ -16,9 +16,9 @@ use burn::tensor::{Device, Distribution, Tensor};
 use burn_compress::attach::{Plan, Pruning, Quantization};
 use burn_compress::engine::{Choices, Options, Program};
 use burn_compress::format::Scheme;
-use burn_compress::graph::integer::IntegerModel;
 use burn_compress::graph::{Activations, Calibration, Graph};
 use burn_compress::kernel::Isa;
+use burn_compress::network::Network;
 use burn_compress::prune::Scope;
 use clap::Parser;
 
@@ -98,16 +98,11 @@ fn main() -> Result<(), Box<dyn Error>> {
         bytes.len(),
         bytes.len() as f64 / weights as f64
     );
-    assert!(
-        IntegerModel::from_bytes(&bytes)? == integers,
-        "another model"
-    );
+    assert!(Network::from_bytes(&bytes)? == integers, "another model");
 
     let rounds = arguments.rounds;
     let threads = std::thread::available_parallelism()?;
-    let model = time("its model loads", rounds, || {
-        IntegerModel::from_bytes(&bytes)
-    })?;
+    let model = time("its model loads", rounds, || Network::from_bytes(&bytes))?;
     drop(model);
 
     let folder = tempfile::tempdir()?;

@@ -1,16 +1,14 @@
-use crate::attach::AttachError;
-use crate::format::FormatError;
-use crate::graph::GraphError;
-use crate::recipe::RecipeError;
-use crate::report::ReportError;
-use crate::schedule::ScheduleError;
-use crate::study::StudyError;
-use crate::train::TrainError;
-use crate::work::WorkError;
+#[cfg(feature = "compress")]
+use crate::{
+    attach::AttachError, graph::GraphError, recipe::RecipeError, report::ReportError,
+    schedule::ScheduleError, study::StudyError, train::TrainError, work::WorkError,
+};
+use crate::{engine::EngineError, format::FormatError, network::NetworkError};
 
-/// Any error of this library, for code that calls several of its rooms.
+/// Any error of this library, for code that calls several of its modules.
 ///
 /// ```
+/// # #[cfg(feature = "compress")] {
 /// use burn::{nn::LinearConfig, tensor::Device};
 /// use burn_compress::attach::{Plan, Quantization};
 /// use burn_compress::format::Scheme;
@@ -22,6 +20,7 @@ use crate::work::WorkError;
 ///     Ok(compressed.layers().len())
 /// }
 /// assert_eq!(compress()?, 1);
+/// # }
 /// # Ok::<(), burn_compress::Error>(())
 /// ```
 #[derive(Debug, thiserror::Error)]
@@ -31,27 +30,41 @@ pub enum Error {
     #[error(transparent)]
     Format(#[from] FormatError),
     /// A schedule.
+    #[cfg(feature = "compress")]
     #[error(transparent)]
     Schedule(#[from] ScheduleError),
     /// A model, a selection, or what is to be attached.
+    #[cfg(feature = "compress")]
     #[error(transparent)]
     Attach(#[from] AttachError),
     /// A graph.
+    #[cfg(feature = "compress")]
     #[error(transparent)]
     Graph(#[from] GraphError),
     /// Training under compression.
+    #[cfg(feature = "compress")]
     #[error(transparent)]
     Train(#[from] TrainError),
     /// A recipe.
+    #[cfg(feature = "compress")]
     #[error(transparent)]
     Recipe(#[from] RecipeError),
     /// A report.
+    #[cfg(feature = "compress")]
     #[error(transparent)]
     Report(#[from] ReportError),
     /// A study.
+    #[cfg(feature = "compress")]
     #[error(transparent)]
     Study(#[from] StudyError),
     /// The recording of a forward pass.
+    #[cfg(feature = "compress")]
     #[error(transparent)]
     Work(#[from] WorkError),
+    /// A network as data.
+    #[error(transparent)]
+    Network(#[from] NetworkError),
+    /// A program.
+    #[error(transparent)]
+    Engine(#[from] EngineError),
 }

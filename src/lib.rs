@@ -48,33 +48,46 @@
 #![deny(missing_docs)]
 #![forbid(unsafe_code)]
 
+#[cfg(feature = "compress")]
 pub mod attach;
 pub mod engine;
 mod error;
 pub mod format;
+#[cfg(feature = "compress")]
 pub mod graph;
+pub mod network;
+#[cfg(feature = "compress")]
 pub mod prune;
+#[cfg(feature = "compress")]
 pub mod quantize;
+#[cfg(feature = "compress")]
 pub mod recipe;
+#[cfg(feature = "compress")]
 mod recording;
+#[cfg(feature = "compress")]
 pub mod report;
+#[cfg(feature = "compress")]
 pub mod schedule;
+#[cfg(feature = "compress")]
 pub mod study;
+#[cfg(feature = "compress")]
 pub mod train;
 mod warning;
+#[cfg(feature = "compress")]
 pub mod work;
 
 pub use burn_compress_kernel as kernel;
 pub use error::Error;
+#[cfg(feature = "compress")]
 pub use study::Study;
 pub use warning::Warning;
 
 // The pages' code is compiled with the tests.
-#[cfg(doctest)]
+#[cfg(all(doctest, feature = "compress"))]
 #[doc = include_str!("../README.md")]
 mod readme {}
 
-#[cfg(doctest)]
+#[cfg(all(doctest, feature = "compress"))]
 #[doc = include_str!("../docs/guide.md")]
 mod guide {}
 

@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 /// value and the way out.
 ///
 /// [`Compressed::warnings`](crate::attach::Compressed::warnings) tells of weights,
-/// [`IntegerModel::inspect`](crate::graph::integer::IntegerModel::inspect) of activations on some
+/// [`Network::inspect`](crate::network::Network::inspect) of activations on some
 /// inputs, [`Program::warnings`](crate::engine::Program::warnings) of what runs slowly, and
 /// [`Report::warnings`](crate::report::Report::warnings) of all that a study met.
 ///
@@ -177,6 +177,7 @@ impl Warning {
     }
 
     /// How bad it is among those that are [like](Self::is_like) it: more is worse.
+    #[cfg(feature = "compress")]
     pub(crate) fn weight(&self) -> f64 {
         match self {
             Self::DeadChannels { dead, .. } => *dead as f64,

@@ -4,7 +4,6 @@
 pub mod keyword;
 pub mod mlp;
 pub mod mobilenet;
-#[path = "../support/resnet.rs"]
 pub mod resnet;
 pub mod resnet50;
 pub mod unet;

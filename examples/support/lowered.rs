@@ -6,8 +6,8 @@ use burn::module::Module;
 use burn::tensor::{Device, Distribution, Tensor};
 use burn_compress::attach::{Plan, Pruning, Quantization};
 use burn_compress::format::Scheme;
-use burn_compress::graph::integer::IntegerModel;
 use burn_compress::graph::{Activations, Calibration, Graph};
+use burn_compress::network::Network;
 
 /// Images `[count, 3, side, side]` of noise.
 pub fn images(count: usize, side: usize, device: &Device) -> Tensor<4> {
@@ -26,7 +26,7 @@ pub fn lowered<M: Module>(
     forward: fn(&M, Tensor<4>) -> Tensor<2>,
     integers: bool,
     device: &Device,
-) -> Result<(IntegerModel, usize), Box<dyn Error>> {
+) -> Result<(Network, usize), Box<dyn Error>> {
     let graph = Graph::capture(&model, [1, 3, side, side], forward)?.simplify();
     let plan = Plan::new().prune(Pruning::existing());
     if !integers {

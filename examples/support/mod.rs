@@ -3,14 +3,10 @@
 #![allow(dead_code)] // no example uses all of it
 
 pub mod bars;
-pub mod cifar;
 pub mod cnn;
-pub mod deployed;
 pub mod device;
 pub mod digits;
 pub mod evaluate;
-pub mod resnet;
-pub mod resnet_arguments;
 pub mod show;
 pub mod workload;
 

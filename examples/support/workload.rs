@@ -13,23 +13,15 @@ use rand::seq::SliceRandom;
 use rand::{Rng, SeedableRng};
 
 use super::Dataset;
-use super::cifar::Cifar;
 use super::cnn::Cnn;
 use super::digits::Digits;
 use super::evaluate::accuracy;
-use super::resnet::ResNet;
 
 pub trait Classifier: Module {
     fn classify(&self, images: Tensor<4>) -> Tensor<2>;
 }
 
 impl Classifier for Cnn {
-    fn classify(&self, images: Tensor<4>) -> Tensor<2> {
-        self.forward(images)
-    }
-}
-
-impl Classifier for ResNet {
     fn classify(&self, images: Tensor<4>) -> Tensor<2> {
         self.forward(images)
     }
@@ -60,17 +52,6 @@ impl Augmented for Digits {
         device: &Device,
     ) -> (Tensor<4>, Tensor<1, Int>) {
         self.batch_shifted(indices, 1, rng, device)
-    }
-}
-
-impl Augmented for Cifar {
-    fn augmented(
-        &self,
-        indices: &[usize],
-        rng: &mut impl Rng,
-        device: &Device,
-    ) -> (Tensor<4>, Tensor<1, Int>) {
-        self.batch_augmented(indices, rng, device)
     }
 }
 

@@ -1,7 +1,7 @@
 #![no_main]
 
-use burn_compress::graph::Dim;
-use burn_compress::graph::integer::IntegerModel;
+use burn_compress::network::Dim;
+use burn_compress::network::Network;
 use libfuzzer_sys::fuzz_target;
 
 #[path = "forge.rs"]
@@ -9,11 +9,11 @@ mod forge;
 
 fuzz_target!(|bytes: &[u8]| {
     for file in [bytes.to_vec(), forge::file("integer_model", bytes)] {
-        let Ok(model) = IntegerModel::from_bytes(&file) else {
+        let Ok(model) = Network::from_bytes(&file) else {
             continue;
         };
         let written = model.to_bytes().expect("what loads can be written");
-        assert!(IntegerModel::from_bytes(&written).expect("what was written loads") == model);
+        assert!(Network::from_bytes(&written).expect("what was written loads") == model);
         let size = |dims: &[Dim]| dims.iter().map(|dim| dim.at(1)).product::<usize>();
         let steps = model.steps().iter().map(|step| size(&step.dims));
         if size(model.input()) < 10_000 && steps.sum::<usize>() < 100_000 {

@@ -3,8 +3,8 @@
 use super::layout::Layout;
 use super::sites::Sites;
 use super::stage::{Kind, PerElement, Pool, Shape, Weighted};
-use crate::graph::Window;
 use crate::kernel::{Elementwise, Pooling, Position, Sink, Windows};
+use crate::network::Window;
 
 /// Bytes or floats.
 pub(super) fn sink(kind: Kind) -> Sink {

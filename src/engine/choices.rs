@@ -13,8 +13,8 @@ use crate::kernel::{Isa, Kernels};
 ///
 /// ```
 /// # use burn_compress::engine::{Choices, Options, Program};
-/// # use burn_compress::graph::integer::IntegerModel;
-/// # fn again(model: &IntegerModel) -> Result<(), Box<dyn std::error::Error>> {
+/// # use burn_compress::network::Network;
+/// # fn again(model: &Network) -> Result<(), Box<dyn std::error::Error>> {
 /// let program = Program::compile(model, Options::default())?;
 /// let kept = serde_json::to_string(program.choices())?;
 /// // The next time, on the same machine:

@@ -5,8 +5,8 @@ use super::lines;
 use super::plan::Part;
 use super::sites::Sites;
 use super::stage::{Pool, Shape, Stage, StageWork, Weighted};
-use crate::graph::integer::IntegerModel;
-use crate::graph::{Value, Window};
+use crate::network::Network;
+use crate::network::{Value, Window};
 
 /// What a stage needs of an operand.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -63,7 +63,7 @@ impl Tensors {
     }
 
     /// The same; it is added where it is not there, and cells can hold it.
-    pub fn own(&mut self, model: &IntegerModel, value: Value, sites: Sites) -> Option<usize> {
+    pub fn own(&mut self, model: &Network, value: Value, sites: Sites) -> Option<usize> {
         let known = self.find_own(value);
         if known.is_some() {
             return known;
@@ -131,7 +131,7 @@ impl Stage<'_> {
     }
 
     /// What it needs of an operand.
-    pub fn demand(&self, model: &IntegerModel, place: usize, sites: Sites) -> Demand {
+    pub fn demand(&self, model: &Network, place: usize, sites: Sites) -> Demand {
         let size = |value: Value| {
             let shape = Shape::of(model, value);
             shape.map_or([1, 1], |shape| [shape.rows, shape.columns])

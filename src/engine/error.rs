@@ -1,6 +1,6 @@
 use crate::format::FormatError;
-use crate::graph::GraphError;
 use crate::kernel::{Isa, KernelError};
+use crate::network::NetworkError;
 
 /// Why a model was not compiled, loaded or run.
 ///
@@ -11,9 +11,9 @@ use crate::kernel::{Isa, KernelError};
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum EngineError {
-    /// The model, or an operation that runs plainly.
+    /// The network, or an operation that runs plainly.
     #[error(transparent)]
-    Graph(#[from] GraphError),
+    Network(#[from] NetworkError),
     /// A file.
     #[error(transparent)]
     Format(#[from] FormatError),

@@ -4,8 +4,8 @@ use std::sync::Arc;
 
 use super::lower::{Lowering, small, turned, whole};
 use super::stage::{Kind, PerElement, Pool, Shape, Stage, StageWork, WeightValues, Weighted};
-use crate::graph::integer::{IntegerOp, Step};
-use crate::graph::{Binary, Op, Unary, Value, Window};
+use crate::network::{Binary, Op, Unary, Value, Window};
+use crate::network::{Step, StepOp};
 
 const UNBOUNDED: (f32, f32) = (f32::NEG_INFINITY, f32::INFINITY);
 
@@ -15,7 +15,7 @@ pub(super) fn stage<'m>(
     index: usize,
     step: &'m Step,
 ) -> Option<Stage<'m>> {
-    let IntegerOp::Float(op) = &step.op else {
+    let StepOp::Float(op) = &step.op else {
         return None;
     };
     let first = *step.inputs.first()?;
@@ -133,7 +133,7 @@ fn product(
 fn constant<'a>(
     lowering: &Lowering<'a>,
     value: Option<&Value>,
-) -> Option<&'a crate::graph::Constant> {
+) -> Option<&'a crate::network::Constant> {
     match value {
         Some(Value::Constant(index)) => lowering.model.constants().get(*index),
         _ => None,
@@ -159,7 +159,7 @@ fn joined<'m>(
             break;
         };
         let step = &model.steps()[next];
-        let IntegerOp::Float(op) = &step.op else {
+        let StepOp::Float(op) = &step.op else {
             break;
         };
         if step.grid.is_some() || step.dims != model.steps()[last].dims {

@@ -15,9 +15,9 @@ use super::layout::Layout;
 use super::plan::Part;
 use super::sites::Sites;
 use super::stage::{Kind, Stage, StageWork};
-use crate::graph::Value;
-use crate::graph::integer::IntegerOp;
 use crate::kernel::Cell;
+use crate::network::StepOp;
+use crate::network::Value;
 
 /// What a halo that is made apart costs, as bytes of another core's tensor.
 const HALO: f64 = 2.0 * 1024.0;
@@ -102,9 +102,10 @@ fn can_lie_by_line(tensors: &Tensors, tensor: usize, part: Part<'_>, threads: us
     };
     let mut readers = stages.iter().filter(|s| s.inputs.contains(&of.value));
     let given = model.output() == of.value
-        || model.steps().iter().any(|step| {
-            matches!(step.op, IntegerOp::Dequantize) && step.inputs.contains(&of.value)
-        });
+        || model
+            .steps()
+            .iter()
+            .any(|step| matches!(step.op, StepOp::Dequantize) && step.inputs.contains(&of.value));
     of.is_own
         // Fewer positions of a thread do not fill its registers.
         && each * tile[1] >= POSITIONS

@@ -7,10 +7,8 @@ use super::float;
 use super::stage::{
     Kind, PerElement, Pool, Shape, Stage, StageWork, WeightValues, Weighted, image,
 };
-use crate::graph::integer::{
-    Activation, Codes, Divide, IntegerModel, IntegerOp, Rescale, Step, Weights,
-};
-use crate::graph::{Op, Value, Window};
+use crate::network::{Activation, Codes, Divide, Network, Rescale, Step, StepOp, Weights};
+use crate::network::{Op, Value, Window};
 
 /// Numbers beyond these might end in NaN, which the kernels know nothing of.
 const LARGEST: f32 = 1e25;
@@ -19,7 +17,7 @@ const LARGEST: f32 = 1e25;
 type Ends = (Vec<(f32, f32)>, Option<f32>);
 
 pub(super) struct Lowering<'a> {
-    pub model: &'a IntegerModel,
+    pub model: &'a Network,
     /// How often each step's result is used, the model's output included.
     pub uses: Vec<usize>,
     /// Steps that were joined to one before them.
@@ -27,7 +25,7 @@ pub(super) struct Lowering<'a> {
 }
 
 /// The stages of a model, in order.
-pub(super) fn stages(model: &IntegerModel) -> Vec<Stage<'_>> {
+pub(super) fn stages(model: &Network) -> Vec<Stage<'_>> {
     let mut uses = vec![0; model.steps().len()];
     let outputs = std::iter::once(model.output());
     let values = model
@@ -58,7 +56,7 @@ pub(super) fn stages(model: &IntegerModel) -> Vec<Stage<'_>> {
 }
 
 // A reshaping that a linear layer looked through may be needed no longer.
-fn drop_unused<'m>(model: &IntegerModel, stages: Vec<Stage<'m>>) -> Vec<Stage<'m>> {
+fn drop_unused<'m>(model: &Network, stages: Vec<Stage<'m>>) -> Vec<Stage<'m>> {
     let mut needed: Vec<bool> = vec![false; model.steps().len()];
     if let Value::Node(index) = model.output() {
         needed[index] = true;
@@ -100,11 +98,11 @@ impl<'m> Lowering<'m> {
         };
         let first = *step.inputs.first()?;
         let work = match &step.op {
-            IntegerOp::Quantize if first == Value::Input => {
+            StepOp::Quantize if first == Value::Input => {
                 image(self.model.input())?;
                 StageWork::Quantize
             }
-            IntegerOp::Convolution {
+            StepOp::Convolution {
                 window,
                 groups,
                 weights,
@@ -122,7 +120,7 @@ impl<'m> Lowering<'m> {
                     rescale,
                 )?)
             }
-            IntegerOp::Linear { weights, rescale } => {
+            StepOp::Linear { weights, rescale } => {
                 let source = self.linear_source(first)?;
                 self.codes(source)?;
                 let shape = Shape::of(self.model, source)?;
@@ -138,8 +136,8 @@ impl<'m> Lowering<'m> {
                 inputs[0] = source;
                 return Some(stage(StageWork::Product(product), inputs, index));
             }
-            IntegerOp::Rescale(rescale) => StageWork::Product(self.rescale(step, rescale)?),
-            IntegerOp::Add {
+            StepOp::Rescale(rescale) => StageWork::Product(self.rescale(step, rescale)?),
+            StepOp::Add {
                 left,
                 right,
                 activation,
@@ -149,11 +147,11 @@ impl<'m> Lowering<'m> {
                 let bounds = self.bounds(index, *activation);
                 StageWork::Elementwise(PerElement::Add { factors, bounds })
             }
-            IntegerOp::Table(table) => {
+            StepOp::Table(table) => {
                 self.same(step)?;
                 StageWork::Elementwise(PerElement::Table(table.clone()))
             }
-            IntegerOp::AveragePool {
+            StepOp::AveragePool {
                 window,
                 ceil: false,
                 divide: Divide::None,
@@ -161,14 +159,14 @@ impl<'m> Lowering<'m> {
                 activation,
                 ..
             } => self.sum(index, first, Some(*window), *multiplier, *activation)?,
-            IntegerOp::AdaptiveAveragePool {
+            StepOp::AdaptiveAveragePool {
                 output: [1, 1],
                 divide: Divide::None,
                 multiplier,
                 activation,
                 ..
             } => self.sum(index, first, None, *multiplier, *activation)?,
-            IntegerOp::Sum {
+            StepOp::Sum {
                 axes,
                 multiplier,
                 activation,
@@ -176,8 +174,8 @@ impl<'m> Lowering<'m> {
                 self.all_places(first, axes)?;
                 self.sum(index, first, None, *multiplier, *activation)?
             }
-            IntegerOp::Move(op) => self.moved(index, step, op)?,
-            IntegerOp::Float(_) => return float::stage(self, index, step),
+            StepOp::Move(op) => self.moved(index, step, op)?,
+            StepOp::Float(_) => return float::stage(self, index, step),
             _ => return None,
         };
         Some(stage(work, step.inputs.clone(), index))
@@ -206,7 +204,7 @@ impl<'m> Lowering<'m> {
     pub fn linear_source(&self, value: Value) -> Option<Value> {
         if let Value::Node(index) = value {
             let step = &self.model.steps()[index];
-            if let (IntegerOp::Move(Op::Reshape), Some([channels, rows, columns]), [source]) = (
+            if let (StepOp::Move(Op::Reshape), Some([channels, rows, columns]), [source]) = (
                 &step.op,
                 image(&self.model.dims(step.inputs[0])),
                 &step.inputs[..],

@@ -1,6 +1,6 @@
 //! Runs a compressed model on a processor, fast: without Burn tensors, and without allocating.
 //!
-//! [`Program::compile`] takes an [`IntegerModel`](crate::graph::integer::IntegerModel), in whole numbers
+//! [`Program::compile`] takes an [`Network`](crate::network::Network), in whole numbers
 //! or in floats, to operations on [cells](crate::kernel::Cell). Sixteen sites lie in the lanes of a
 //! vector: sixteen images of a batch, four images in four tiles each, or sixteen tiles of one image, with
 //! their halos. So every load is aligned whatever the offset of a weight, and a weight that is not zero is

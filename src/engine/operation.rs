@@ -4,10 +4,10 @@ use std::ops::Range;
 
 use super::EngineError;
 use super::by_line::{Halo, Lines, PoolByLine, ProductByLine};
-use crate::graph::integer::{Elements, Grid, IntegerModel, Operand, execute_alone};
 use crate::kernel::{
     Cell, Edges, Element, Elementwise, Frame, Gather, InputGrid, Kernels, Product, Sink, Windows,
 };
+use crate::network::{Elements, Grid, Network, Operand, execute_alone};
 
 /// One operation: what it does, on what, and how it can be shared out.
 #[derive(Debug)]
@@ -110,7 +110,7 @@ pub(super) enum PlainSource {
 
 /// What a run gives to all operations.
 pub(super) struct Context<'a> {
-    pub model: &'a IntegerModel,
+    pub model: &'a Network,
     pub kernels: Kernels,
     /// The images of this pass.
     pub input: &'a [f32],

@@ -15,9 +15,9 @@ use super::prepare::prepare;
 use super::sites::Sites;
 use super::stage::Stage;
 use super::table::LayerRow;
-use crate::graph::Value;
-use crate::graph::integer::IntegerModel;
 use crate::kernel::{Access, Cell, Cells, KernelError, Kernels, Steps, Team};
+use crate::network::Network;
+use crate::network::Value;
 
 /// Steps, and the units of each operation for each thread.
 type Shared = (Steps, Vec<Vec<Range<usize>>>);
@@ -65,7 +65,7 @@ impl Own {
 /// What of a model a plan runs, and as what.
 #[derive(Clone, Copy)]
 pub(super) struct Part<'a> {
-    pub model: &'a IntegerModel,
+    pub model: &'a Network,
     pub stages: &'a [Stage<'a>],
     pub sites: Sites,
     /// The tensor from which it goes on.
@@ -177,11 +177,7 @@ impl Plan {
     }
 
     /// Takes the time of each operation, where a kernel was tried.
-    pub fn measure_tried(
-        &mut self,
-        model: &IntegerModel,
-        kernels: Kernels,
-    ) -> Result<(), EngineError> {
+    pub fn measure_tried(&mut self, model: &Network, kernels: Kernels) -> Result<(), EngineError> {
         match self.layers.iter().any(|row| row.tried.is_some()) {
             true => self.measure(model, kernels),
             false => Ok(()),
@@ -190,7 +186,7 @@ impl Plan {
 
     /// Takes the time of each operation in passes on one thread: one after the other they find other things
     /// near than each kernel alone.
-    pub fn measure(&mut self, model: &IntegerModel, kernels: Kernels) -> Result<(), EngineError> {
+    pub fn measure(&mut self, model: &Network, kernels: Kernels) -> Result<(), EngineError> {
         const PASSES: usize = 3;
         // After which no further pass is made.
         const ENOUGH: Duration = Duration::from_millis(200);

@@ -8,8 +8,8 @@ use super::same::share_packed;
 use super::sites::Sites;
 use super::split::{Setting, Split};
 use super::{Choice, Choices, EngineError, LayerRow};
-use crate::graph::integer::IntegerModel;
 use crate::kernel::{Cell, Kernels};
+use crate::network::Network;
 
 #[derive(Debug)]
 pub(super) struct Plans {
@@ -33,7 +33,7 @@ const NEAR: usize = 6 << 20;
 
 impl Plans {
     pub fn new(
-        model: &IntegerModel,
+        model: &Network,
         kernels: Kernels,
         threads: usize,
         choice: Choice,

@@ -10,8 +10,8 @@ use super::demand::Tensors;
 use super::layout::Layout;
 use super::plan::Part;
 use super::stage::{Stage, StageWork, Weighted};
-use crate::graph::Value;
 use crate::kernel::{KernelError, Kernels, share_out};
+use crate::network::Value;
 
 /// A product to be made.
 struct Job<'a, 'm> {

@@ -5,30 +5,30 @@ use super::plans::Plans;
 use super::runner::Inner;
 use super::{Choice, Choices, EngineError, LayerRow, Options, warn};
 use crate::Warning;
-use crate::graph::integer::IntegerModel;
 use crate::kernel::{Isa, Kernels, Team};
+use crate::network::Network;
 
 /// A model that is ready to run: on this machine's kernels, in memory that was planned once.
 ///
 /// It is cheap to clone, and can be run from several threads at once. Its outputs are those of the
-/// [`IntegerModel`] it was compiled from, bit for bit where that computes in whole numbers.
+/// [`Network`] it was compiled from, bit for bit where that computes in whole numbers.
 ///
 /// ```
 /// use burn_compress::engine::{Options, Program};
 /// use burn_compress::format::{Granularity, Mapping, Scheme};
-/// use burn_compress::graph::integer::{Grid, IntegerModel, IntegerOp, Rescale, Step, Weights};
-/// use burn_compress::graph::{Dim, Value};
+/// use burn_compress::network::{Grid, Network, StepOp, Rescale, Step, Weights};
+/// use burn_compress::network::{Dim, Value};
 ///
 /// let affine = Scheme::new(8, Mapping::Affine, Granularity::Tensor)?;
 /// let quantize = Step {
-///     op: IntegerOp::Quantize,
+///     op: StepOp::Quantize,
 ///     inputs: vec![Value::Input],
 ///     grid: Some(Grid::new(affine, 0.5, 128)?),
 ///     dims: vec![Dim::Batch(1), Dim::Fixed(3)],
 ///     layer: "input".into(),
 /// };
 /// let linear = Step {
-///     op: IntegerOp::Linear {
+///     op: StepOp::Linear {
 ///         weights: Weights { dims: vec![3, 2], codes: vec![1, 0, -7, 3, 0, 2].into() },
 ///         rescale: Rescale::by(0.05),
 ///     },
@@ -38,7 +38,7 @@ use crate::kernel::{Isa, Kernels, Team};
 ///     layer: "fc".into(),
 /// };
 /// let input = vec![Dim::Batch(1), Dim::Fixed(3)];
-/// let model = IntegerModel::new(input, vec![], vec![quantize, linear], Value::Node(1))?;
+/// let model = Network::new(input, vec![], vec![quantize, linear], Value::Node(1))?;
 ///
 /// let program = Program::compile(&model, Options::default())?;
 /// let images = [1.0, -0.25, 3.2];
@@ -55,7 +55,7 @@ impl Program {
     ///
     /// Fails with [`EngineError::Threads`] and [`EngineError::Isa`] for options that the machine cannot
     /// meet.
-    pub fn compile(model: &IntegerModel, options: Options) -> Result<Self, EngineError> {
+    pub fn compile(model: &Network, options: Options) -> Result<Self, EngineError> {
         Self::compile_with(model.clone(), options, None)
     }
 
@@ -64,22 +64,22 @@ impl Program {
     /// this version does not know, how images go together in another model, and whether one image runs alone
     /// with other threads.
     pub fn compile_as(
-        model: &IntegerModel,
+        model: &Network,
         options: Options,
         choices: &Choices,
     ) -> Result<Self, EngineError> {
         Self::compile_with(model.clone(), options, Some(choices))
     }
 
-    /// Reads a file of an [`IntegerModel`], and compiles it. Fails as [`IntegerModel::load`] and
+    /// Reads a file of an [`Network`], and compiles it. Fails as [`Network::load`] and
     /// [`compile`](Self::compile) do.
     pub fn load(path: impl AsRef<Path>, options: Options) -> Result<Self, EngineError> {
-        Self::compile_with(IntegerModel::load(path)?, options, None)
+        Self::compile_with(Network::load(path)?, options, None)
     }
 
     /// The same from a file's bytes, which may be mapped memory.
     pub fn from_bytes(bytes: &[u8], options: Options) -> Result<Self, EngineError> {
-        Self::compile_with(IntegerModel::from_bytes(bytes)?, options, None)
+        Self::compile_with(Network::from_bytes(bytes)?, options, None)
     }
 
     /// [`load`](Self::load) with kernels that were chosen before, as
@@ -98,17 +98,17 @@ impl Program {
         options: Options,
         choices: &Choices,
     ) -> Result<Self, EngineError> {
-        Self::compile_with(IntegerModel::load(path)?, options, Some(choices))
+        Self::compile_with(Network::load(path)?, options, Some(choices))
     }
 
     /// Writes the model's file, which any machine can compile; returns its size in bytes. Fails as
-    /// [`IntegerModel::save`] does.
+    /// [`Network::save`] does.
     pub fn save(&self, path: impl AsRef<Path>) -> Result<u64, EngineError> {
         Ok(self.inner.model.save(path)?)
     }
 
     fn compile_with(
-        model: IntegerModel,
+        model: Network,
         options: Options,
         known: Option<&Choices>,
     ) -> Result<Self, EngineError> {
@@ -135,7 +135,7 @@ impl Program {
             many: plans_of.map_or(Vec::new(), Plans::together),
             orders: plans_of.map_or(Vec::new(), |plans| plans.orders.clone()),
         };
-        let count = |dims: &[crate::graph::Dim]| dims.iter().map(|dim| dim.at(1)).product();
+        let count = |dims: &[crate::network::Dim]| dims.iter().map(|dim| dim.at(1)).product();
         let each = (count(model.input()), count(&model.output_dims()));
         let mut inner = Inner {
             model,
@@ -159,7 +159,7 @@ impl Program {
     }
 
     /// The model.
-    pub fn model(&self) -> &IntegerModel {
+    pub fn model(&self) -> &Network {
         &self.inner.model
     }
 
@@ -187,6 +187,7 @@ impl Program {
     }
 
     /// [`layers`](Self::layers) as a table.
+    #[cfg(feature = "compress")]
     pub fn table(&self, batch: usize) -> String {
         super::table::table(self.layers(batch))
     }

@@ -1,8 +1,8 @@
 //! Movements of elements, as maps of channels, rows and columns.
 
 use super::stage::{Rearrange, Shape, Stage, StageWork};
-use crate::graph::integer::IntegerModel;
-use crate::graph::{Dim, Op, Value};
+use crate::network::Network;
+use crate::network::{Dim, Op, Value};
 
 /// What an operation moves where; none of one that does something else, or tears planes apart.
 pub(super) fn of(op: &Op, dims: &[Dim], to: Shape, from: &[Shape]) -> Option<Rearrange> {
@@ -126,7 +126,7 @@ pub(super) fn of(op: &Op, dims: &[Dim], to: Shape, from: &[Shape]) -> Option<Rea
 }
 
 /// Movements of movements become one each.
-pub(super) fn join(stages: &mut [Stage], model: &IntegerModel) {
+pub(super) fn join(stages: &mut [Stage], model: &Network) {
     for index in 0..stages.len() {
         let (before, rest) = stages.split_at_mut(index);
         let stage = &mut rest[0];

@@ -7,8 +7,8 @@
 use serde::{Deserialize, Serialize};
 
 use super::stage::{Stage, StageWork, WeightValues, Weighted};
-use crate::graph::Value;
 use crate::kernel::QUAD;
+use crate::network::Value;
 
 /// The order of a tensor's channels: which comes first, and so on; empty where they stay as they are.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]

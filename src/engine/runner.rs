@@ -9,13 +9,13 @@ use super::plan::Plan;
 use super::plans::{Many, Plans};
 use super::split::Level;
 use super::{Choices, EngineError};
-use crate::graph::GraphError;
-use crate::graph::integer::IntegerModel;
 use crate::kernel::{Cell, Cells, KernelError, Kernels, Team, lock};
+use crate::network::Network;
+use crate::network::NetworkError;
 
 #[derive(Debug)]
 pub(super) struct Inner {
-    pub model: IntegerModel,
+    pub model: Network,
     pub kernels: Kernels,
     pub team: Team,
     // None where images mix, or cells cannot hold the model.
@@ -409,9 +409,9 @@ fn or_alone<T>(mut run: impl FnMut(bool) -> Result<T, EngineError>) -> Result<T,
 }
 
 // The same error whatever runs the model.
-fn as_engine(error: GraphError) -> EngineError {
+fn as_engine(error: NetworkError) -> EngineError {
     match error {
-        GraphError::NotFinite {
+        NetworkError::NotFinite {
             sample,
             element,
             value,

@@ -15,9 +15,9 @@ use super::sites::Sites;
 use super::stage::{Kind, Shape, Stage, StageWork};
 use super::table::REGROUP;
 use super::{Choice, EngineError, LayerRow};
-use crate::graph::Value;
-use crate::graph::integer::IntegerModel;
 use crate::kernel::{Access, Cell, KernelError, Kernels, Steps};
+use crate::network::Network;
+use crate::network::Value;
 
 /// How images may go together, and the most bytes that a layer's operands and result take then, of codes and
 /// of floats: more were measured to bring nothing but trials. Of floats weights are large, too, and come from
@@ -290,7 +290,7 @@ fn shares(
 }
 
 // Bytes of a stage's operands and result, of all images.
-fn bytes(model: &IntegerModel, stage: &Stage<'_>, sites: Sites) -> usize {
+fn bytes(model: &Network, stage: &Stage<'_>, sites: Sites) -> usize {
     let values = stage.inputs.iter().copied();
     let cells = values.chain([Value::Node(stage.output)]).map(|value| {
         let shape = Shape::of(model, value);

@@ -3,9 +3,9 @@
 use std::borrow::Cow;
 use std::sync::{Arc, Mutex, OnceLock, Weak};
 
-use crate::graph::integer::{Grid, IntegerModel};
-use crate::graph::{Dim, Value, Window};
 use crate::kernel::{Cell, Records, lock};
+use crate::network::{Dim, Value, Window};
+use crate::network::{Grid, Network};
 
 /// One step, or several that were joined.
 #[derive(Debug, Clone)]
@@ -198,7 +198,7 @@ pub(super) struct Shape {
 
 impl Shape {
     /// None of one that cells cannot hold.
-    pub fn of(model: &IntegerModel, value: Value) -> Option<Self> {
+    pub fn of(model: &Network, value: Value) -> Option<Self> {
         if !value.is_activation() {
             return None;
         }

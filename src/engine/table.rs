@@ -1,3 +1,4 @@
+#[cfg(feature = "compress")]
 use comfy_table::{CellAlignment, Table, presets};
 use serde::{Deserialize, Serialize};
 
@@ -110,6 +111,7 @@ impl LayerRow {
 }
 
 /// Rows as text, one line each.
+#[cfg(feature = "compress")]
 pub(super) fn table(rows: &[LayerRow]) -> String {
     let mut table = Table::new();
     table.load_preset(presets::NOTHING);

@@ -2,20 +2,20 @@
 
 use super::LayerRow;
 use crate::Warning;
-use crate::graph::integer::{IntegerModel, IntegerOp};
+use crate::network::{Network, StepOp};
 
 /// The share of a pass below which a step is not worth a warning.
 const SMALL: f64 = 0.01;
 
 /// Of the layers of a pass: those that run plainly, and those in floats of a model in whole numbers.
-pub(super) fn layers(model: &IntegerModel, rows: &[LayerRow]) -> Vec<Warning> {
+pub(super) fn layers(model: &Network, rows: &[LayerRow]) -> Vec<Warning> {
     let whole_numbers = model.steps().iter().any(|step| {
         matches!(
             step.op,
-            IntegerOp::Convolution { .. }
-                | IntegerOp::TransposedConvolution { .. }
-                | IntegerOp::Linear { .. }
-                | IntegerOp::MatMul { .. }
+            StepOp::Convolution { .. }
+                | StepOp::TransposedConvolution { .. }
+                | StepOp::Linear { .. }
+                | StepOp::MatMul { .. }
         )
     });
     let all: f64 = rows.iter().filter_map(LayerRow::of_one).sum();

@@ -124,8 +124,8 @@ const KINDS: [(&str, &str, &str, &str); 4] = [
     (
         "integer_model",
         "a network",
-        "`IntegerModel::save` or `Program::save`",
-        "`Program::load` or `IntegerModel::load` reads it; for a file that `attach::load` reads, \
+        "`Network::save` or `Program::save`",
+        "`Program::load` or `Network::load` reads it; for a file that `attach::load` reads, \
          save what `Plan::apply` or `Compression::finish` gives",
     ),
     (

@@ -7,8 +7,9 @@ use burn::tensor::ops::{
 };
 use burn::tensor::{Slice, Tensor, activation};
 
+use super::float_op;
 use super::tensor::{AnyTensor, along, map_rank, with_rank};
-use super::{Binary, Op, Unary, Window};
+use crate::network::{Binary, Op, Unary, Window};
 
 /// An operation alone, without its epilogue. Operands are those that [`Op`] lists, and `dims` the
 /// dimensions of the result.
@@ -95,7 +96,7 @@ pub(crate) fn apply(op: &Op, inputs: Vec<AnyTensor>, dims: &[usize]) -> AnyTenso
         Op::UpsampleBilinear { align_corners } => {
             upsample(InterpolateMode::Bilinear, *align_corners, next(), dims)
         }
-        Op::Float(op) => op.apply(inputs, dims),
+        Op::Float(op) => float_op::apply(op, inputs, dims),
     }
 }
 

@@ -7,8 +7,8 @@ use burn::tensor::{Tensor, TensorData};
 use burn_ir::{NumericOperationIr, OperationIr, TensorId};
 use serde::{Deserialize, Serialize};
 
-use super::tensor::MAX_RANK;
 use super::{Graph, GraphError, resolve};
+use crate::network::{MAX_RANK, NetworkError};
 use crate::recording;
 
 /// The batch sizes that are recorded: a length that grows with the batch is a multiple of both.
@@ -35,7 +35,7 @@ pub(super) struct Recorded {
 
 /// What becomes of an operation that no integer form exists for: of those that [`FloatOp`] lists.
 ///
-/// [`FloatOp`]: super::FloatOp
+/// [`FloatOp`]: crate::network::FloatOp
 ///
 /// ```
 /// use burn_compress::graph::Fallback;
@@ -63,7 +63,7 @@ impl Graph {
     ///
     /// Fails with [`GraphError::Capture`] where the pass panics or asks for the value of a tensor,
     /// [`GraphError::Varies`] where it does something else for another batch size,
-    /// [`GraphError::Unsupported`] for operations that are no [`Op`](super::Op) or have no integer form
+    /// [`GraphError::Unsupported`] for operations that are no [`Op`](crate::network::Op) or have no integer form
     /// ([`capture_with`](Self::capture_with) lets those stay in float), and [`GraphError::Devices`] for a
     /// module on several devices.
     ///
@@ -107,10 +107,11 @@ impl Graph {
         forward: impl Fn(&M, Tensor<D>) -> Tensor<E>,
     ) -> Result<Self, GraphError> {
         if D > MAX_RANK || E > MAX_RANK {
-            return Err(GraphError::Input {
+            return Err(NetworkError::Input {
                 found: shape.to_vec(),
                 expected: format!("and gives tensors of at most {MAX_RANK} axes"),
-            });
+            }
+            .into());
         }
         let count = module.devices().len();
         if count > 1 {

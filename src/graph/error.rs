@@ -1,3 +1,5 @@
+use crate::network::NetworkError;
+
 /// What can go wrong with a graph.
 ///
 /// ```
@@ -45,20 +47,9 @@ pub enum GraphError {
         layer: String,
         /// Number of the operation in the recording.
         place: usize,
-        /// Whether it can stay in float: a [`FloatOp`](super::FloatOp).
+        /// Whether it can stay in float: a [`FloatOp`](crate::network::FloatOp).
         in_float: bool,
     },
-    /// An input of other dimensions than the graph was recorded for.
-    #[error("the input is {found:?}; the graph takes {expected}")]
-    Input {
-        /// Its dimensions.
-        found: Vec<usize>,
-        /// Those of the graph.
-        expected: String,
-    },
-    /// A batch without a sample.
-    #[error("a batch of 0 samples: a run needs at least 1")]
-    EmptyBatch,
     /// An output of another rank than the caller takes.
     #[error(
         "the output is {found:?}, of another rank than {wanted}: take a tensor of rank {}",
@@ -84,40 +75,6 @@ pub enum GraphError {
         /// How many.
         count: usize,
     },
-    /// An activation that cannot be quantized.
-    #[error("the activation at {layer}: {what}")]
-    Activation {
-        /// Its layer.
-        layer: String,
-        /// What is wrong, and the way out.
-        what: String,
-    },
-    /// A step of an integer model that contradicts itself or the model.
-    #[error("the step at {layer}: {what}")]
-    Step {
-        /// Its layer.
-        layer: String,
-        /// What is wrong.
-        what: String,
-    },
-    /// Factors cannot be rounded to this number of bits.
-    #[error("factors have no {bits} significant bits: choose 1 to 24")]
-    FactorBits {
-        /// The bits.
-        bits: u32,
-    },
-    /// An input with a number that is none, or infinite.
-    #[error(
-        "sample {sample} of the batch (from 0) holds {value} at its element {element}: give finite numbers, or leave the sample out"
-    )]
-    NotFinite {
-        /// The first sample of the batch that holds one, from 0.
-        sample: usize,
-        /// The first such element of the sample.
-        element: usize,
-        /// What it is.
-        value: f32,
-    },
     /// A calibration that has seen no data.
     #[error("no data for calibration: `observe` at least one batch")]
     NoData,
@@ -129,20 +86,20 @@ pub enum GraphError {
         /// What Burn said.
         reason: String,
     },
+    /// An input, an activation, or a network made of the graph.
+    #[error(transparent)]
+    Network(#[from] NetworkError),
     /// A scheme, or a file.
     #[error(transparent)]
     Format(#[from] crate::format::FormatError),
-    /// What is attached to the module.
-    #[error(transparent)]
-    Attach(#[from] crate::attach::AttachError),
 }
 
 fn way_out(in_float: bool) -> &'static str {
     match in_float {
         true => {
             "let it stay in float (`Graph::capture_with` and `Fallback::Float`, in a recipe \
-             `fallback = \"float\"`), or express it by other operations of the list in `graph::Op`"
+             `fallback = \"float\"`), or express it by other operations of the list in `network::Op`"
         }
-        false => "express it by operations of the list in `graph::Op`",
+        false => "express it by operations of the list in `network::Op`",
     }
 }

@@ -2,65 +2,15 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-use super::{GraphError, Op, Unary};
+use super::GraphError;
 use crate::format::WeightView;
-
-/// The length of an axis.
-///
-/// ```
-/// use burn_compress::graph::Dim;
-/// assert_eq!(Dim::Fixed(3).at(8), 3);
-/// assert_eq!(Dim::Batch(16).at(8), 128); // 16 rows for each image
-/// ```
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Dim {
-    /// The same for any batch.
-    Fixed(usize),
-    /// This many for each image of the batch.
-    Batch(usize),
-}
-
-impl Dim {
-    /// The length for a batch of this many images.
-    pub fn at(self, batch: usize) -> usize {
-        match self {
-            Self::Fixed(length) => length,
-            Self::Batch(each) => each * batch,
-        }
-    }
-}
-
-/// Where a tensor comes from.
-///
-/// ```
-/// use burn_compress::graph::Value;
-/// assert!(Value::Node(0).is_activation() && !Value::Parameter(0).is_activation());
-/// ```
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Value {
-    /// The graph's input.
-    Input,
-    /// The result of the node at this index.
-    Node(usize),
-    /// The parameter at this index.
-    Parameter(usize),
-    /// The constant at this index.
-    Constant(usize),
-}
-
-impl Value {
-    /// Whether it depends on the input.
-    pub fn is_activation(self) -> bool {
-        matches!(self, Self::Input | Self::Node(_))
-    }
-}
+use crate::network::{Constant, Dim, NetworkError, Op, Unary, Value};
 
 /// Batch norm folded into the product before it.
 ///
 /// ```
-/// use burn_compress::graph::{Norm, Value};
+/// use burn_compress::graph::Norm;
+/// use burn_compress::network::Value;
 /// let [gamma, beta, mean, variance] = [0, 1, 2, 3].map(Value::Parameter);
 /// let norm = Norm { gamma, beta, mean, variance, epsilon: 1e-5 };
 /// assert_eq!(norm.operands()[3], variance);
@@ -128,7 +78,8 @@ impl Epilogue {
 /// One step of the pass, with its operands.
 ///
 /// ```
-/// use burn_compress::graph::{Dim, Epilogue, Node, Op, Unary, Value};
+/// use burn_compress::graph::{Epilogue, Node};
+/// use burn_compress::network::{Dim, Op, Unary, Value};
 /// let node = Node {
 ///     op: Op::Unary(Unary::Relu),
 ///     inputs: vec![Value::Input],
@@ -210,21 +161,6 @@ impl Parameter {
             false => Some(read),
         }
     }
-}
-
-/// A tensor that the forward pass made itself.
-///
-/// ```
-/// use burn_compress::graph::Constant;
-/// let constant = Constant { dims: vec![2], values: vec![0.5, 1.5] };
-/// # let _ = constant;
-/// ```
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub struct Constant {
-    /// Its dimensions.
-    pub dims: Vec<usize>,
-    /// Its elements, the last axis fastest.
-    pub values: Vec<f32>,
 }
 
 /// What a model's forward pass computes.
@@ -325,7 +261,7 @@ impl Graph {
         last
     }
 
-    /// The images in an input of these dimensions. Fails with [`GraphError::Input`] where they are not
+    /// The images in an input of these dimensions. Fails with [`NetworkError::Input`] where they are not
     /// the graph's.
     pub(crate) fn batch(&self, found: &[usize]) -> Result<usize, GraphError> {
         let batch = found.first().copied().unwrap_or(0);
@@ -338,10 +274,11 @@ impl Graph {
                 .all(|(dim, found)| dim.at(batch) == *found);
         match same {
             true => Ok(batch),
-            false => Err(GraphError::Input {
+            false => Err(NetworkError::Input {
                 found: found.to_vec(),
                 expected: format_dims(&self.input),
-            }),
+            }
+            .into()),
         }
     }
 

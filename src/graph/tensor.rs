@@ -16,9 +16,6 @@ pub(crate) enum AnyTensor {
     R6(Tensor<6>),
 }
 
-/// The greatest rank of a tensor in a graph.
-pub(crate) const MAX_RANK: usize = 6;
-
 /// Does the same with a tensor of any rank: `with_rank!(any, tensor => expression)`.
 macro_rules! with_rank {
     ($any:expr, $tensor:ident => $body:expr) => {
@@ -210,8 +207,8 @@ impl AnyTensor {
     }
 
     /// Elementwise on two tensors of dimensions that broadcast.
-    pub fn binary(self, other: Self, f: crate::graph::Binary) -> Self {
-        use crate::graph::Binary;
+    pub fn binary(self, other: Self, f: crate::network::Binary) -> Self {
+        use crate::network::Binary;
         let rank = self.dims().len().max(other.dims().len());
         macro_rules! apply {
             ($d:literal) => {{

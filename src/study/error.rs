@@ -3,6 +3,7 @@ use std::path::PathBuf;
 use crate::attach::AttachError;
 use crate::format::FormatError;
 use crate::graph::GraphError;
+use crate::network::NetworkError;
 use crate::recipe::RecipeError;
 use crate::report::ReportError;
 use crate::train::TrainError;
@@ -46,6 +47,9 @@ pub enum StudyError {
     /// The model's forward pass cannot be quantized.
     #[error(transparent)]
     Graph(#[from] GraphError),
+    /// The network in whole numbers.
+    #[error(transparent)]
+    Network(#[from] NetworkError),
     /// The recipe quantizes activations, but the study runs without a graph.
     #[error("the recipe quantizes activations: call `run_quantized`, or leave them out of it")]
     Activations,

@@ -6,7 +6,7 @@ use super::store::Store;
 use super::{Cell, StudyError};
 use crate::attach::unpack;
 use crate::format::Archive;
-use crate::graph::integer::IntegerModel;
+use crate::network::Network;
 use crate::recipe::Recipe;
 use crate::report::{Report, Row, Warned};
 
@@ -62,7 +62,7 @@ impl<M: Module> Outcome<M> {
 
     /// The integer form of a row's model, by its index in the report; none where its activations are
     /// floats.
-    pub fn integers(&self, row: usize) -> Result<Option<IntegerModel>, StudyError> {
+    pub fn integers(&self, row: usize) -> Result<Option<Network>, StudyError> {
         self.store.integers(&Cell::of(self.row(row)?))
     }
 

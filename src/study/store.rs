@@ -8,7 +8,7 @@ use burn::tensor::Bytes;
 use super::{Cell, StudyError};
 use crate::attach::{Compression, State};
 use crate::format::{Archive, Container, FormatError, Part, write_atomically};
-use crate::graph::integer::IntegerModel;
+use crate::network::Network;
 use crate::recipe::Recipe;
 use crate::report::{Row, Sensitivity};
 use crate::train::TrainError;
@@ -165,14 +165,14 @@ impl Store {
     }
 
     /// The integer form of a finished cell; none of one whose activations are floats.
-    pub fn integers(&self, cell: &Cell) -> Result<Option<IntegerModel>, StudyError> {
+    pub fn integers(&self, cell: &Cell) -> Result<Option<Network>, StudyError> {
         if cell.activation_bits == 32 {
             return Ok(None);
         }
         let key = cell.key();
         Ok(Some(match self.integers.get(&key) {
-            Some(bytes) => IntegerModel::from_bytes(bytes)?,
-            None => IntegerModel::load(self.path(&key, INTEGERS))?,
+            Some(bytes) => Network::from_bytes(bytes)?,
+            None => Network::load(self.path(&key, INTEGERS))?,
         }))
     }
 

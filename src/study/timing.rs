@@ -10,7 +10,7 @@ use super::measure::Candidate;
 use crate::Warning;
 use crate::engine::{Options, Program};
 use crate::graph::Graph;
-use crate::graph::integer::IntegerModel;
+use crate::network::Network;
 use crate::report::Timed;
 use crate::train::{TrainError, Workload};
 
@@ -40,7 +40,7 @@ impl Deployment {
     // None where the engine cannot run the model.
     fn time<M: Module>(&self, candidate: &Candidate<M>, passes: usize) -> Option<Times> {
         let model = match &candidate.integers {
-            Some(bytes) => IntegerModel::from_bytes(bytes).ok()?,
+            Some(bytes) => Network::from_bytes(bytes).ok()?,
             None => self.graph.to_float_model(&candidate.module).ok()?,
         };
         let program = Program::compile(&model, Options::default()).ok()?;

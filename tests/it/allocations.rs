@@ -5,8 +5,9 @@ use std::cell::Cell;
 
 use burn_compress::engine::{Choice, Options, Program};
 
-use super::engine::{images, resnet};
+use super::engine::resnet;
 use super::engine_split;
+use super::runs::images;
 
 thread_local! {
     static COUNT: Cell<usize> = const { Cell::new(0) };

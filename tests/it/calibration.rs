@@ -6,12 +6,13 @@ use burn::tensor::{Tensor, TensorData};
 use burn_compress::attach::{Compression, Plan, Quantization, Selection};
 use burn_compress::format::{Granularity, Mapping, Scheme};
 use burn_compress::graph::{Activations, Calibration, Calibrator, Coding, Graph, GraphError};
+use burn_compress::network::NetworkError;
 use proptest::prelude::*;
 
 use super::device::device;
 use super::graph_models::networks::mlp::{Mlp, MlpConfig};
 use super::graph_models::randomized;
-use super::models::spread;
+use super::runs::spread;
 
 const ALL: [Calibrator; 5] = [
     Calibrator::MinMax,
@@ -226,7 +227,7 @@ fn a_refused_batch_leaves_no_trace() {
         let before = calibration.parameters().unwrap();
         let error = calibration.observe(&layers, batch(1e9)).unwrap_err();
         assert!(
-            matches!(&error, GraphError::Activation { layer, .. } if layer == "1"),
+            matches!(&error, GraphError::Network(NetworkError::Activation { layer, .. }) if layer == "1"),
             "{error}"
         );
         assert_eq!(calibration.parameters().unwrap(), before, "{calibrator:?}");
@@ -474,7 +475,7 @@ fn what_is_not_finite_is_refused_with_its_layer() {
                 values[place * 17] = bad;
                 let how = activations(calibrator, 8, Mapping::Affine);
                 let error = found(how, &[vec![1.0, 2.0], values]).unwrap_err();
-                let GraphError::Activation { layer, .. } = &error else {
+                let GraphError::Network(NetworkError::Activation { layer, .. }) = &error else {
                     panic!("{error}");
                 };
                 assert_eq!(layer, "input", "{calibrator:?}, {bad}");
@@ -491,7 +492,7 @@ fn what_is_not_finite_is_refused_with_its_layer() {
             .observe(&mlp, Tensor::<2>::ones([2, 4], &device()))
             .unwrap_err();
         assert!(
-            matches!(&error, GraphError::Activation { layer, .. } if layer == "hidden.0"),
+            matches!(&error, GraphError::Network(NetworkError::Activation { layer, .. }) if layer == "hidden.0"),
             "{error}"
         );
         // It did not count.
@@ -510,16 +511,25 @@ fn an_input_of_another_shape_is_refused() {
     calibration.observe(&mlp, good.clone()).unwrap();
     let before = calibration.parameters().unwrap();
     let error = calibration.observe(&mlp, Tensor::<2>::ones([2, 5], &device()) * 100.0);
-    assert!(matches!(error, Err(GraphError::Input { .. })), "{error:?}");
+    assert!(
+        matches!(error, Err(GraphError::Network(NetworkError::Input { .. }))),
+        "{error:?}"
+    );
     let error = calibration.observe(&mlp, Tensor::<3>::ones([2, 4, 1], &device()) * 100.0);
-    assert!(matches!(error, Err(GraphError::Input { .. })), "{error:?}");
+    assert!(
+        matches!(error, Err(GraphError::Network(NetworkError::Input { .. }))),
+        "{error:?}"
+    );
     // And leaves no trace.
     assert_eq!(calibration.parameters().unwrap(), before);
     let quantized = calibration.finish(mlp).unwrap();
     let error = quantized
         .forward::<2, 2>(Tensor::ones([2, 5], &device()))
         .unwrap_err();
-    assert!(matches!(error, GraphError::Input { .. }), "{error}");
+    assert!(
+        matches!(error, GraphError::Network(NetworkError::Input { .. })),
+        "{error}"
+    );
     let error = quantized.forward::<2, 3>(good).unwrap_err();
     assert!(matches!(error, GraphError::Output { .. }), "{error}");
 }

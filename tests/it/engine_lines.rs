@@ -11,13 +11,13 @@ use burn::tensor::activation::relu;
 use burn::tensor::{Device, Tensor};
 use burn_compress::engine::Program;
 use burn_compress::graph::Graph;
-use burn_compress::graph::integer::IntegerModel;
 use burn_compress::kernel::Kernels;
+use burn_compress::network::Network;
 
 use super::device::{device, leaves_out};
-use super::engine::{images, isas, options};
 use super::graph_models::randomized;
 use super::quantized::{How, input, quantized};
+use super::runs::{images, isas, options};
 
 /// Rows and columns, of which tiles do not come out even.
 const SIZES: [[usize; 2]; 2] = [[40, 37], [29, 51]];
@@ -87,7 +87,7 @@ impl Bottlenecks {
     }
 }
 
-fn integers([rows, columns]: [usize; 2]) -> IntegerModel {
+fn integers([rows, columns]: [usize; 2]) -> Network {
     let device = device();
     let batches = [input([2, 3, rows, columns], 5, &device)];
     let module = randomized(Bottlenecks::new(&device));

@@ -8,14 +8,14 @@ use burn::tensor::ops::PadMode;
 use burn::tensor::{Tensor, s};
 use burn_compress::engine::{EngineError, Program};
 use burn_compress::graph::Graph;
-use burn_compress::graph::integer::IntegerModel;
 use burn_compress::kernel::{Isa, Kernels};
+use burn_compress::network::Network;
 
 use super::device::{device, leaves_out};
-use super::engine::{assert_runs, images, isas, options};
 use super::graph_models::{assert_close, randomized};
 use super::models::values;
 use super::quantized::{How, input, quantized};
+use super::runs::{assert_runs, images, isas, options};
 
 /// Convolutions of three rows and columns that keep the size: three channels to some, then as many to as
 /// many.
@@ -32,7 +32,7 @@ fn floats<M: Module>(
     module: &M,
     shape: [usize; 4],
     forward: impl Fn(&M, Tensor<4>) -> Tensor<4>,
-) -> IntegerModel {
+) -> Network {
     let graph = Graph::capture(module, shape, forward).unwrap();
     graph.simplify().to_float_model(module).unwrap()
 }

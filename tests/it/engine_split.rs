@@ -9,14 +9,14 @@ use burn::tensor::activation::relu;
 use burn::tensor::{Device, Tensor};
 use burn_compress::engine::{Choice, Choices, EngineError, Options, Program};
 use burn_compress::graph::Graph;
-use burn_compress::graph::integer::IntegerModel;
 use burn_compress::kernel::{Cell, Kernels};
+use burn_compress::network::Network;
 use serde_json::json;
 
 use super::device::{device, leaves_out};
-use super::engine::{images, isas, options};
 use super::graph_models::randomized;
 use super::quantized::{How, input, quantized};
+use super::runs::{images, isas, options};
 
 const SIDE: usize = 336;
 
@@ -61,7 +61,7 @@ impl Large {
     }
 }
 
-pub fn integers() -> IntegerModel {
+pub fn integers() -> Network {
     let device = device();
     let batches = [input([2, 3, SIDE, SIDE], 5, &device)];
     let module = randomized(Large::new(&device));
@@ -93,7 +93,7 @@ fn images_of_passes(program: &Program) -> Vec<usize> {
 }
 
 // The same, four images together instead of sixteen; and four first, then sixteen.
-fn by_fours(model: &IntegerModel, program: &Program, options: Options) -> [Program; 2] {
+fn by_fours(model: &Network, program: &Program, options: Options) -> [Program; 2] {
     let mut choices = serde_json::to_value(program.choices()).unwrap();
     let first = &mut choices["many"][0];
     assert_eq!(first["images"], json!(16));

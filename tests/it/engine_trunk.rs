@@ -8,14 +8,14 @@ use burn::tensor::activation::relu;
 use burn::tensor::{Device, Tensor};
 use burn_compress::engine::{Choices, Options, Program};
 use burn_compress::graph::Graph;
-use burn_compress::graph::integer::IntegerModel;
 use burn_compress::kernel::{Cell, Kernels};
+use burn_compress::network::Network;
 use serde_json::json;
 
 use super::device::{device, leaves_out};
-use super::engine::{images, isas, options};
 use super::graph_models::randomized;
 use super::quantized::{How, input, quantized};
+use super::runs::{images, isas, options};
 
 /// Rows and columns of images: of large ones, of which sixteen do not begin together, and of small ones.
 const LARGE: usize = 8 * POOLED;
@@ -82,7 +82,7 @@ impl Trunk {
     }
 }
 
-fn integers(side: usize) -> IntegerModel {
+fn integers(side: usize) -> Network {
     let device = device();
     let batches = [input([2, 3, side, side], 5, &device)];
     let module = randomized(Trunk::new(side, NARROW, &device));
@@ -93,7 +93,7 @@ fn integers(side: usize) -> IntegerModel {
 
 // Programs in which sixteen images go together from the pooled ones on, and from each later tensor that goes
 // on alone: of few channels, of many.
-fn splits(model: &IntegerModel, options: Options) -> Vec<Program> {
+fn splits(model: &Network, options: Options) -> Vec<Program> {
     let program = Program::compile(model, options).unwrap();
     let choices = serde_json::to_value(program.choices()).unwrap();
     let cut = choices["many"][0]["cut"].as_u64().unwrap();

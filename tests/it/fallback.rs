@@ -9,10 +9,9 @@ use burn::tensor::activation::{
 };
 use burn::tensor::ops::PadMode;
 use burn::tensor::{Device, Int, Tensor, s};
-use burn_compress::graph::integer::{IntegerModel, IntegerOp, Step};
-use burn_compress::graph::{
-    Constant, Dim, Fallback, FloatOp, Graph, GraphError, Op, Quantized, Value,
-};
+use burn_compress::graph::{Fallback, Graph, GraphError, Quantized};
+use burn_compress::network::{Constant, Dim, FloatOp, Op, Value};
+use burn_compress::network::{Network, Step, StepOp};
 
 use super::device::device;
 use super::graph_check::{assert_close, filled, numbers, plain, refused};
@@ -73,9 +72,9 @@ fn check<const D: usize, const E: usize>(
     let expected = values(forward(input.clone()));
     let (found, _) = floats.run(&values(input.clone()), 3).unwrap();
     assert_close(&found, &expected);
-    let loaded = IntegerModel::from_bytes(&floats.to_bytes().unwrap()).unwrap();
+    let loaded = Network::from_bytes(&floats.to_bytes().unwrap()).unwrap();
     assert_eq!(loaded.run(&values(input), 3).unwrap().0, found);
-    super::engine::assert_runs(&floats, &[1, 17], burn);
+    super::runs::assert_runs(&floats, &[1, 17], burn);
 }
 
 #[test]
@@ -368,12 +367,12 @@ fn parts_in_float_lie_between_parts_in_integers() {
             let integers = assert_simulates::<_, 2, 2>(&quantized, [1, 6], name);
             assert!(float_steps(&integers).contains(&name));
             let linear = integers.steps().iter();
-            let linear = linear.filter(|step| matches!(step.op, IntegerOp::Linear { .. }));
+            let linear = linear.filter(|step| matches!(step.op, StepOp::Linear { .. }));
             assert_eq!(linear.count(), 2, "{name}");
             let path = tempfile::tempdir().unwrap();
             let path = path.path().join("model.bcm");
             integers.save(&path).unwrap();
-            assert_eq!(IntegerModel::load(&path).unwrap(), integers);
+            assert_eq!(Network::load(&path).unwrap(), integers);
         }
     }
 }
@@ -405,7 +404,7 @@ fn gradients_flow_through_what_stays_in_float() {
 fn a_forged_model_is_refused() {
     let model = |op: FloatOp, inputs: Vec<Value>, places: Vec<f32>, length: usize| {
         let step = Step {
-            op: IntegerOp::Float(Op::Float(op)),
+            op: StepOp::Float(Op::Float(op)),
             inputs,
             grid: None,
             dims: vec![Dim::Batch(1), Dim::Fixed(length)],
@@ -416,7 +415,7 @@ fn a_forged_model_is_refused() {
             values: places,
         };
         let input = vec![Dim::Batch(1), Dim::Fixed(3)];
-        IntegerModel::new(input, vec![constant], vec![step], Value::Node(0))
+        Network::new(input, vec![constant], vec![step], Value::Node(0))
     };
     let gather = |places: &[f32]| {
         let inputs = vec![Value::Input, Value::Constant(0)];
@@ -471,5 +470,5 @@ fn what_mixes_images_sees_all_of_them() {
     let expected = values(run(&model, x.clone()));
     let (found, _) = floats.run_with(&values(x), 5, 2).unwrap();
     assert_close(&found, &expected);
-    super::engine::assert_runs(&floats, &[1, 19], "sums over images");
+    super::runs::assert_runs(&floats, &[1, 19], "sums over images");
 }

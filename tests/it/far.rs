@@ -13,9 +13,9 @@ use burn_compress::graph::repair::correct_bias;
 use burn_compress::graph::{Activations, Calibration, Calibrator, Graph, Quantized};
 
 use super::device::{device, is_exact};
-use super::engine::{isas, options};
 use super::models::{spread, values};
 use super::quantized::{assert_equal, assert_simulates};
+use super::runs::{isas, options};
 
 pub const ALL: [Calibrator; 5] = [
     Calibrator::MinMax,
@@ -404,7 +404,7 @@ fn a_file_holds_offsets() {
     let grid = integers.steps()[0].grid.unwrap();
     assert!((grid.offset() - 300.0).abs() < 0.5);
     let bytes = integers.to_bytes().unwrap();
-    let read = burn_compress::graph::integer::IntegerModel::from_bytes(&bytes).unwrap();
+    let read = burn_compress::network::Network::from_bytes(&bytes).unwrap();
     assert_eq!(read, integers);
     assert_eq!(read.steps()[0].grid.unwrap().offset(), grid.offset());
 }

@@ -7,12 +7,13 @@ use burn::nn::{BatchNorm, BatchNormConfig, Linear, LinearConfig};
 use burn::tensor::Tensor;
 use burn_compress::attach::{Plan, Pruning};
 use burn_compress::engine::Program;
-use burn_compress::graph::integer::{IntegerModel, IntegerOp};
-use burn_compress::graph::{Graph, GraphError, Op, Value};
+use burn_compress::graph::{Graph, GraphError};
+use burn_compress::network::{Network, StepOp};
+use burn_compress::network::{Op, Value};
 use burn_compress::prune::Scope;
 
 use super::device::device;
-use super::engine::{all_as, images, isas, options};
+use super::engine::all_as;
 use super::graph_models::networks::keyword::{DsCnnConfig, TemporalConfig};
 use super::graph_models::networks::mlp::MlpConfig;
 use super::graph_models::networks::mobilenet::MobileNetV2Config;
@@ -24,6 +25,7 @@ use super::graph_models::networks::vit::VitConfig;
 use super::graph_models::{assert_close, randomized};
 use super::models::values;
 use super::quantized::input;
+use super::runs::{images, isas, options};
 
 /// The form of the simplified graph, which computes what the module does, for one image and two.
 #[track_caller]
@@ -31,7 +33,7 @@ fn lowered<M: Module, const D: usize, const E: usize>(
     module: &M,
     shape: [usize; D],
     forward: impl Fn(&M, Tensor<D>) -> Tensor<E>,
-) -> IntegerModel {
+) -> Network {
     let graph = Graph::capture(module, shape, &forward).unwrap().simplify();
     let floats = graph.to_float_model(module).unwrap();
     for batch in [1, 2] {
@@ -41,7 +43,7 @@ fn lowered<M: Module, const D: usize, const E: usize>(
         let (found, _) = floats.run(&values(input.clone()), batch).unwrap();
         assert_close(&found, &values(forward(module, input)));
     }
-    super::engine::assert_runs(&floats, &[1, 17], "in floats");
+    super::runs::assert_runs(&floats, &[1, 17], "in floats");
     floats
 }
 
@@ -58,9 +60,9 @@ fn folded<M: Module, const D: usize, const E: usize>(
 }
 
 /// The weights of each product, in order.
-fn weights(floats: &IntegerModel) -> Vec<&[f32]> {
+fn weights(floats: &Network) -> Vec<&[f32]> {
     let products = floats.steps().iter().filter(|step| match &step.op {
-        IntegerOp::Float(op) => op.is_product() && *op != Op::MatMul,
+        StepOp::Float(op) => op.is_product() && *op != Op::MatMul,
         _ => false,
     });
     let weight = |value| match value {

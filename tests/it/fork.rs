@@ -8,8 +8,8 @@ use burn_compress::engine::Program;
 use burn_compress::kernel::{Access, Cell, KernelError, Kernels, Steps, Team};
 
 use super::device::leaves_out;
-use super::engine::{images, options};
 use super::kept_choices::Two;
+use super::runs::{images, options};
 
 /// How a child ends, and what its work tells.
 #[derive(Debug, PartialEq)]

@@ -6,7 +6,9 @@ use burn::nn::{BatchNorm, BatchNormConfig, Linear, LinearConfig, PaddingConfig2d
 use burn::tensor::activation::relu;
 use burn::tensor::{Device, Tensor, s};
 use burn_compress::attach::{Plan, Pruning};
-use burn_compress::graph::{Dim, Graph, GraphError, Value};
+use burn_compress::graph::{Graph, GraphError};
+use burn_compress::network::NetworkError;
+use burn_compress::network::{Dim, Value};
 
 use super::device::device;
 use super::graph_check::{assert_close, check, filled, numbers, plain, refused, values};
@@ -273,7 +275,7 @@ fn inputs_of_other_dimensions_are_refused() {
     let input = |dims: [usize; 4]| Tensor::<4>::ones(dims, &device());
     for dims in [[1, 3, 4, 4], [1, 2, 4, 5]] {
         let error = graph.forward::<_, 4, 2>(&model, input(dims)).unwrap_err();
-        let GraphError::Input { found, expected } = &error else {
+        let GraphError::Network(NetworkError::Input { found, expected }) = &error else {
             panic!("{error}")
         };
         assert_eq!(found, &dims);
@@ -281,7 +283,10 @@ fn inputs_of_other_dimensions_are_refused() {
     }
     let flat = Tensor::<2>::ones([1, 32], &device());
     let error = graph.forward::<_, 2, 2>(&model, flat).unwrap_err();
-    assert!(matches!(error, GraphError::Input { .. }), "{error}");
+    assert!(
+        matches!(error, GraphError::Network(NetworkError::Input { .. })),
+        "{error}"
+    );
     let error = graph
         .forward::<_, 4, 3>(&model, input([1, 2, 4, 4]))
         .unwrap_err();

@@ -1,11 +1,10 @@
 //! Whole networks: what their graph computes is what they compute, in as few steps as there should be.
 
-use std::path::Path;
-
 use burn::module::{Module, ModuleMapper, Param};
 use burn::nn::BatchNorm;
 use burn::tensor::{Device, Tensor, TensorData};
-use burn_compress::graph::{Graph, Op};
+use burn_compress::graph::Graph;
+use burn_compress::network::Op;
 
 use super::device::device;
 use super::models::{spread, values};
@@ -174,22 +173,6 @@ fn resnet_20_and_56() {
         assert_eq!(count(&graph, "add") + count(&graph, "relu"), 0, "{graph}");
         // Two shortcuts that grow, then mean, flatten and linear layer.
         assert!(graph.nodes().len() <= 1 + 2 * blocks + 2 * 6 + 3, "{graph}");
-    }
-}
-
-#[test]
-fn resnet_of_a_checkpoint() {
-    let folder = Path::new("../shared/data/resnet_cifar10");
-    for (depth, file) in [(20, "resnet20-12fca82f.th"), (32, "resnet32-d509ac18.th")] {
-        let path = folder.join(file);
-        if !path.exists() {
-            eprintln!("skipped: {} is not here", path.display());
-            continue;
-        }
-        let model = ResNet::load(depth, &path, &device()).unwrap();
-        let graph = checked(&model, [1, 3, 32, 32], |model, x| model.forward(x));
-        assert_folded(&graph, &model);
-        assert_eq!(count(&graph, "convolution"), depth - 1);
     }
 }
 

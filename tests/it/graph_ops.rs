@@ -18,7 +18,8 @@ use burn::tensor::activation::{
 use burn::tensor::module::attention;
 use burn::tensor::ops::AttentionModuleOptions;
 use burn::tensor::{Bool, Int, Tensor, s};
-use burn_compress::graph::{Dim, GraphError, Op, Unary, Value};
+use burn_compress::graph::GraphError;
+use burn_compress::network::{Dim, Op, Unary, Value};
 
 use super::device::device;
 use super::graph_check::{check, filled, numbers, plain, refused};

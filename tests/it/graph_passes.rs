@@ -7,7 +7,8 @@ use burn::tensor::activation::{relu, relu6};
 use burn::tensor::module::avg_pool2d;
 use burn::tensor::ops::{AvgPoolOptions, PadMode};
 use burn::tensor::{Tensor, TensorData, s};
-use burn_compress::graph::{Graph, Op, Unary, Value};
+use burn_compress::graph::Graph;
+use burn_compress::network::{Op, Unary, Value};
 
 use super::device::device;
 use super::models::{spread, values};

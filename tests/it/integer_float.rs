@@ -9,12 +9,12 @@ use burn::tensor::ops::{
 };
 use burn::tensor::{Tensor, activation::softmax};
 use burn_compress::format::{Granularity, Mapping, Scheme};
-use burn_compress::graph::integer::{Divide, Elements, Grid, IntegerModel, IntegerOp, Step};
-use burn_compress::graph::{Binary, Constant, Dim, Op, Unary, Value, Window};
+use burn_compress::network::{Binary, Constant, Dim, Op, Unary, Value, Window};
+use burn_compress::network::{Divide, Elements, Grid, Network, Step, StepOp};
 use proptest::prelude::*;
 
 use super::device::device;
-use super::integer::{Noise, per_image};
+use super::noise::{Noise, per_image};
 
 fn values(noise: &mut Noise, dims: &[usize]) -> Constant {
     let count = dims.iter().product();
@@ -33,7 +33,7 @@ fn tensor<const D: usize>(constant: &Constant) -> Tensor<D> {
     flat.reshape(dims)
 }
 
-fn step(op: IntegerOp, inputs: Vec<Value>, grid: Option<Grid>, dims: &[usize]) -> Step {
+fn step(op: StepOp, inputs: Vec<Value>, grid: Option<Grid>, dims: &[usize]) -> Step {
     Step {
         op,
         inputs,
@@ -44,11 +44,11 @@ fn step(op: IntegerOp, inputs: Vec<Value>, grid: Option<Grid>, dims: &[usize]) -
 }
 
 /// The result of one step on the input and constants, on two threads.
-fn run(op: IntegerOp, input: &Constant, constants: &[&Constant], dims: &[usize]) -> Vec<f32> {
+fn run(op: StepOp, input: &Constant, constants: &[&Constant], dims: &[usize]) -> Vec<f32> {
     let inputs = std::iter::once(Value::Input).chain((0..constants.len()).map(Value::Constant));
     let step = step(op, inputs.collect(), None, dims);
     let constants = constants.iter().map(|&constant| constant.clone()).collect();
-    let model = IntegerModel::new(
+    let model = Network::new(
         per_image(&input.dims[1..]),
         constants,
         vec![step],
@@ -99,7 +99,7 @@ fn products_are_burns() {
         groups,
     };
     close(
-        &run(IntegerOp::Float(op), &x, &[&weight], &dims(&expected)),
+        &run(StepOp::Float(op), &x, &[&weight], &dims(&expected)),
         expected,
     );
 
@@ -120,26 +120,16 @@ fn products_are_burns() {
         groups,
     };
     close(
-        &run(IntegerOp::Float(op), &x, &[&weight], &dims(&expected)),
+        &run(StepOp::Float(op), &x, &[&weight], &dims(&expected)),
         expected,
     );
 
     let (x, weight) = (values(&mut noise, &[3, 2, 5]), values(&mut noise, &[5, 4]));
     let expected = tensor::<3>(&x).matmul(tensor::<2>(&weight).unsqueeze());
-    let found = run(
-        IntegerOp::Float(Op::Linear),
-        &x,
-        &[&weight],
-        &dims(&expected),
-    );
+    let found = run(StepOp::Float(Op::Linear), &x, &[&weight], &dims(&expected));
     close(&found, expected.clone());
     close(
-        &run(
-            IntegerOp::Float(Op::MatMul),
-            &x,
-            &[&weight],
-            &dims(&expected),
-        ),
+        &run(StepOp::Float(Op::MatMul), &x, &[&weight], &dims(&expected)),
         expected,
     );
 }
@@ -151,7 +141,7 @@ fn norms_and_softmax_are_burns() {
     let epsilon = 1e-3;
     let [gamma, beta] = [(); 2].map(|()| values(&mut noise, &[5]));
     let expected = layer_norm(tensor::<3>(&x), tensor(&gamma), Some(tensor(&beta)), 1e-3);
-    let op = IntegerOp::Float(Op::LayerNorm { epsilon });
+    let op = StepOp::Float(Op::LayerNorm { epsilon });
     close(&run(op, &x, &[&gamma, &beta], &x.dims), expected);
 
     let [gamma, beta, mean, mut variance] = [(); 4].map(|()| values(&mut noise, &[4]));
@@ -161,20 +151,20 @@ fn norms_and_softmax_are_burns() {
     let deviation = (centred.clone().square().mean_dim(2) + 1e-3).sqrt();
     let normal = (centred / deviation).reshape([3, 4, 5]);
     let expected = normal * channels(&gamma) + channels(&beta);
-    let op = IntegerOp::Float(Op::GroupNorm { groups: 2, epsilon });
+    let op = StepOp::Float(Op::GroupNorm { groups: 2, epsilon });
     close(&run(op, &x, &[&gamma, &beta], &x.dims), expected);
 
     variance.values.iter_mut().for_each(|x| *x = x.abs());
     let normal = (tensor::<3>(&x) - channels(&mean)) / (channels(&variance) + 1e-3).sqrt();
     let expected = normal * channels(&gamma) + channels(&beta);
-    let op = IntegerOp::Float(Op::BatchNorm { epsilon });
+    let op = StepOp::Float(Op::BatchNorm { epsilon });
     close(
         &run(op, &x, &[&gamma, &beta, &mean, &variance], &x.dims),
         expected,
     );
 
     for axis in 0..3 {
-        let op = IntegerOp::Float(Op::Softmax { axis });
+        let op = StepOp::Float(Op::Softmax { axis });
         close(&run(op, &x, &[], &x.dims), softmax(tensor::<3>(&x), axis));
     }
 }
@@ -190,13 +180,13 @@ fn elementwise_steps_are_burns() {
         (Binary::Multiply, a.clone() * b.clone()),
         (Binary::Divide, a.clone() / b),
     ] {
-        let op = IntegerOp::Float(Op::Binary(binary));
+        let op = StepOp::Float(Op::Binary(binary));
         close(&run(op, &x, &[&other], &x.dims), expected);
     }
-    let op = IntegerOp::Float(Op::Unary(Unary::Tanh));
+    let op = StepOp::Float(Op::Unary(Unary::Tanh));
     close(&run(op, &x, &[], &x.dims), a.clone().tanh());
     let mean = a.clone().mean_dim(1);
-    let op = |op| IntegerOp::Float(op);
+    let op = |op| StepOp::Float(op);
     close(
         &run(op(Op::Mean { axes: vec![1] }), &x, &[], &[3, 1, 5]),
         mean,
@@ -226,18 +216,18 @@ proptest! {
             .with_padding_pairs(window.padding).with_count_include_pad(include_padding).with_ceil_mode(ceil);
         let expected = avg_pool2d(tensor(&x), options.clone());
         let op = Op::AveragePool { rank: 2, window, include_padding, ceil };
-        close(&run(IntegerOp::Float(op), &x, &[], &dims(&expected)), expected.clone());
+        close(&run(StepOp::Float(op), &x, &[], &dims(&expected)), expected.clone());
 
         // The same of codes.
         let scheme = Scheme::new(10, Mapping::Affine, Granularity::Tensor).unwrap();
         let grid = Grid::new(scheme, 0.01, 500).unwrap();
         let divide = if include_padding { Divide::Padded } else { Divide::Elements };
-        let op = IntegerOp::AveragePool { rank: 2, window, ceil, divide, multiplier: 0.01, activation: None };
+        let op = StepOp::AveragePool { rank: 2, window, ceil, divide, multiplier: 0.01, activation: None };
         let steps = vec![
-            step(IntegerOp::Quantize, vec![Value::Input], Some(grid), &x.dims),
+            step(StepOp::Quantize, vec![Value::Input], Some(grid), &x.dims),
             step(op, vec![Value::Node(0)], None, &dims(&expected)),
         ];
-        let model = IntegerModel::new(per_image(&x.dims[1..]), vec![], steps, Value::Node(1)).unwrap();
+        let model = Network::new(per_image(&x.dims[1..]), vec![], steps, Value::Node(1)).unwrap();
         let on_grid: Vec<f32> = x.values.iter().map(|&x| grid.dequantize(grid.quantize(x))).collect();
         let on_grid = Constant { dims: x.dims.clone(), values: on_grid };
         close(&model.run(&x.values, 2).unwrap().0, avg_pool2d(tensor(&on_grid), options));
@@ -246,7 +236,7 @@ proptest! {
             .with_padding_pairs(window.padding).with_ceil_mode(ceil);
         let expected = max_pool2d(tensor(&x), options);
         let op = Op::MaxPool { rank: 2, window, ceil };
-        close(&run(IntegerOp::Move(op), &x, &[], &dims(&expected)), expected);
+        close(&run(StepOp::Move(op), &x, &[], &dims(&expected)), expected);
     }
 
     #[test]
@@ -257,16 +247,16 @@ proptest! {
         let to = [2, 3, to_h, to_w];
         let expected = adaptive_avg_pool2d(tensor(&x), [to_h, to_w]);
         let op = Op::AdaptiveAveragePool { rank: 2, output: [to_h, to_w] };
-        close(&run(IntegerOp::Float(op), &x, &[], &to), expected);
+        close(&run(StepOp::Float(op), &x, &[], &to), expected);
 
         let options = |mode| InterpolateOptions::new(mode).with_output_size([to_h, to_w]);
         let expected = interpolate(tensor(&x), options(InterpolateMode::Nearest));
-        close(&run(IntegerOp::Move(Op::UpsampleNearest), &x, &[], &to), expected);
+        close(&run(StepOp::Move(Op::UpsampleNearest), &x, &[], &to), expected);
 
         for align_corners in [true, false] {
             let options = options(InterpolateMode::Bilinear).with_align_corners(align_corners);
             let op = Op::UpsampleBilinear { align_corners };
-            close(&run(IntegerOp::Float(op), &x, &[], &to), interpolate(tensor(&x), options));
+            close(&run(StepOp::Float(op), &x, &[], &to), interpolate(tensor(&x), options));
         }
     }
 }
@@ -275,13 +265,13 @@ proptest! {
 #[test]
 fn float_steps_take_and_give_codes() {
     let grid = |scale| Some(Grid::new(Scheme::symmetric(8).unwrap(), scale, 0).unwrap());
-    let float = IntegerOp::Float(Op::Unary(Unary::MulScalar(3.0)));
+    let float = StepOp::Float(Op::Unary(Unary::MulScalar(3.0)));
     let steps = vec![
-        step(IntegerOp::Quantize, vec![Value::Input], grid(0.5), &[1, 3]),
+        step(StepOp::Quantize, vec![Value::Input], grid(0.5), &[1, 3]),
         step(float, vec![Value::Node(0)], grid(0.25), &[1, 3]),
     ];
     let input = vec![Dim::Batch(1), Dim::Fixed(3)];
-    let model = IntegerModel::new(input, vec![], steps, Value::Node(1)).unwrap();
+    let model = Network::new(input, vec![], steps, Value::Node(1)).unwrap();
     let traced = model.trace(&[1.0, -0.75, 9.0], 1).unwrap();
     assert_eq!(traced[0].elements, Elements::Codes(vec![2, -2, 18]));
     assert_eq!(traced[1].elements, Elements::Codes(vec![12, -12, 108]));

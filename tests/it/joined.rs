@@ -9,8 +9,9 @@ use burn::nn::{BatchNorm, BatchNormConfig, Linear, LinearConfig, PaddingConfig2d
 use burn::tensor::Tensor;
 use burn::tensor::activation::relu;
 use burn_compress::format::{Granularity, Mapping, Scheme};
-use burn_compress::graph::integer::{IntegerModel, IntegerOp};
-use burn_compress::graph::{Activations, Calibrator, Op};
+use burn_compress::graph::{Activations, Calibrator};
+use burn_compress::network::Op;
+use burn_compress::network::{Network, StepOp};
 
 use super::device::device;
 use super::far::{ALL, attached, attached_with, eight, error, measured, measured_with, within};
@@ -225,12 +226,12 @@ fn weights_of_any_scheme_take_the_factors() {
 }
 
 // Whether a model joins codes of several scales.
-fn joins_scales(model: &IntegerModel) -> bool {
+fn joins_scales(model: &Network) -> bool {
     let grid = |value| match value {
-        burn_compress::graph::Value::Node(index) => model.steps()[index].grid,
+        burn_compress::network::Value::Node(index) => model.steps()[index].grid,
         _ => None,
     };
-    let joins = |op: &IntegerOp| matches!(op, IntegerOp::Move(Op::Concatenate { .. }));
+    let joins = |op: &StepOp| matches!(op, StepOp::Move(Op::Concatenate { .. }));
     let mut joined = model.steps().iter().filter(|step| joins(&step.op));
     joined.any(|step| {
         let grids = step.inputs.iter().filter_map(|value| grid(*value));
@@ -279,7 +280,7 @@ fn a_file_holds_joined_scales() {
     let [small, large] = [&rows[1], &rows[2]];
     assert!(small.high < 2.0 && large.high > 20.0, "{rows:?}");
     let integers = quantized.to_integer().unwrap();
-    let read = IntegerModel::from_bytes(&integers.to_bytes().unwrap()).unwrap();
+    let read = Network::from_bytes(&integers.to_bytes().unwrap()).unwrap();
     assert_eq!(read, integers);
 }
 

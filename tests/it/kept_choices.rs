@@ -9,16 +9,16 @@ use burn::tensor::Tensor;
 use burn::tensor::activation::relu;
 use burn_compress::engine::{Choice, Choices, Options, Program};
 use burn_compress::graph::Graph;
-use burn_compress::graph::integer::IntegerModel;
 use burn_compress::kernel::Kernels;
+use burn_compress::network::Network;
 use proptest::prelude::*;
 use serde_json::{Value, json};
 
 use super::device::{device, leaves_out};
-use super::engine::{images, options};
 use super::engine_split;
 use super::graph_models::randomized;
 use super::quantized::{How, input, quantized};
+use super::runs::{images, options};
 
 const CHANNELS: usize = 16;
 
@@ -46,7 +46,7 @@ impl Two {
         self.second.forward(relu(self.first.forward(images)))
     }
 
-    pub fn integers(groups: usize) -> IntegerModel {
+    pub fn integers(groups: usize) -> Network {
         let batches = [input([2, 3, 16, 16], 5, &device())];
         let (model, _) = quantized(
             Self::new(groups),
@@ -57,7 +57,7 @@ impl Two {
         model.to_integer().unwrap()
     }
 
-    fn floats(groups: usize) -> IntegerModel {
+    fn floats(groups: usize) -> Network {
         let model = Self::new(groups);
         let graph = Graph::capture(&model, [1, 3, 16, 16], Self::forward).unwrap();
         graph.simplify().to_float_model(&model).unwrap()
@@ -215,13 +215,13 @@ fn levels_that_do_not_fit_are_chosen_as_without_them() {
 
 /// A model, what it gives, and the choices of programs of it.
 struct Base {
-    model: IntegerModel,
+    model: Network,
     batches: Vec<(usize, Vec<f32>, Vec<f32>)>,
     kept: Vec<Value>,
 }
 
 impl Base {
-    fn new(model: IntegerModel, batches: &[usize]) -> Self {
+    fn new(model: Network, batches: &[usize]) -> Self {
         let batches = batches.iter().map(|&batch| {
             let input = images(&model, batch, 7);
             let (expected, _) = model.run(&input, batch).unwrap();

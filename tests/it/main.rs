@@ -5,12 +5,6 @@
 
 #[cfg(feature = "flex")]
 mod allocations;
-#[cfg(feature = "flex")]
-mod archive;
-#[cfg(feature = "flex")]
-mod archive_forged;
-#[cfg(feature = "flex")]
-mod archive_sizes;
 mod attach;
 mod aware;
 mod blocks;
@@ -34,8 +28,6 @@ mod floor;
 #[cfg(all(unix, feature = "flex"))]
 mod fork;
 #[cfg(feature = "flex")]
-mod format;
-#[cfg(feature = "flex")]
 mod fuzz;
 mod graph_capture;
 mod graph_check;
@@ -43,19 +35,18 @@ mod graph_models;
 mod graph_ops;
 mod graph_passes;
 mod grouped;
-mod integer;
 mod integer_float;
 mod joined;
 #[cfg(feature = "flex")]
 mod kept_choices;
-#[cfg(feature = "flex")]
-mod kernel;
 mod learned;
 #[cfg(feature = "learner")]
 mod learner;
 #[cfg(feature = "flex")]
 mod messages;
 mod models;
+#[path = "../support/noise.rs"]
+mod noise;
 mod packed;
 #[cfg(feature = "flex")]
 mod pattern_study;
@@ -76,6 +67,8 @@ mod repair;
 #[cfg(feature = "flex")]
 mod report;
 mod resume;
+#[path = "../support/runs.rs"]
+mod runs;
 #[cfg(feature = "flex")]
 mod saved;
 #[cfg(feature = "flex")]

@@ -5,13 +5,14 @@ use burn::tensor::Tensor;
 use burn_compress::attach::{AttachError, Plan, Quantization, load};
 use burn_compress::engine::{EngineError, Options, Program};
 use burn_compress::format::{FormatError, Scheme};
-use burn_compress::graph::integer::IntegerModel;
 use burn_compress::graph::{Graph, GraphError};
+use burn_compress::network::Network;
+use burn_compress::network::NetworkError;
 
 use super::device::device;
 use super::quantized::{How, input, quantized};
 
-fn floats() -> IntegerModel {
+fn floats() -> Network {
     let model = LinearConfig::new(4, 2).init(&device());
     let forward = |model: &burn::nn::Linear, x: Tensor<2>| model.forward(x);
     let graph = Graph::capture(&model, [1, 4], forward).unwrap();
@@ -37,7 +38,7 @@ fn a_batch_of_no_sample() {
     let error = program.run_into(&[1.0; 4], 0, &mut []).unwrap_err();
     says(error, &words);
     let error = model.run(&[], 0).unwrap_err();
-    assert!(matches!(error, GraphError::EmptyBatch));
+    assert!(matches!(error, NetworkError::EmptyBatch));
     says(error, &words);
     // Of another size: what there is, and what there should be.
     let words = ["5", "2 samples", "8"];
@@ -75,10 +76,10 @@ fn a_file_of_the_other_kind() {
             "`Quantized::to_integer`",
         ],
     );
-    let error = IntegerModel::load(&weights).unwrap_err();
+    let error = Network::load(&weights).unwrap_err();
     assert!(matches!(
         error,
-        GraphError::Format(FormatError::Kind { .. })
+        NetworkError::Format(FormatError::Kind { .. })
     ));
     says(&error, &["`Compressed::save`", "`attach::load`"]);
     let error = load(&network, module).unwrap_err();
@@ -118,7 +119,9 @@ fn an_activation_without_a_scale() {
         diverged.to_integer().unwrap_err(),
         diverged.trace(batches[0].clone()).unwrap_err(),
     ] {
-        assert!(matches!(&error, GraphError::Activation { layer, .. } if layer == "input"));
+        assert!(
+            matches!(&error, GraphError::Network(NetworkError::Activation { layer, .. }) if layer == "input")
+        );
         says(error, &["activation at input", "inf", "learning rate"]);
     }
 }

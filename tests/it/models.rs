@@ -105,11 +105,7 @@ fn numbered<const D: usize>(param: Param<Tensor<D>>, salt: usize) -> Param<Tenso
     Param::from_data(data, &param.device())
 }
 
-/// A number in (0, 1) for each index, without a pattern that a network would notice.
-pub fn spread(index: usize) -> f32 {
-    let mixed = burn_compress::train::seed_at(99, index as u64);
-    ((mixed >> 40) as f32 + 0.5) / (1u64 << 24) as f32
-}
+pub use super::runs::spread;
 
 /// Embedding, layer norm and dropout between linear layers, on tokens `[n, 4]`, to three classes.
 #[derive(Module, Debug)]

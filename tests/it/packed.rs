@@ -7,6 +7,7 @@ use burn::tensor::{Device, Tensor};
 use burn_compress::attach::{Compression, Plan, Pruning, Quantization, Selection};
 use burn_compress::format::{Granularity, Mapping, Scheme};
 use burn_compress::graph::{Graph, GraphError, Packed, Quantized};
+use burn_compress::network::NetworkError;
 use burn_compress::quantize::LearnedStep;
 
 use super::device::{device, is_exact};
@@ -232,7 +233,10 @@ fn refuses_what_does_not_fit() {
     let (graph, model, compression) = attached(Plan::new().quantize(symmetric));
     let packed = graph.pack(&model, &compression).unwrap();
     let wrong: Result<Tensor<2>, _> = packed.forward(Tensor::<2>::ones([2, 13], &device()));
-    assert!(matches!(wrong, Err(GraphError::Input { .. })), "{wrong:?}");
+    assert!(
+        matches!(wrong, Err(GraphError::Network(NetworkError::Input { .. }))),
+        "{wrong:?}"
+    );
     let wrong: Result<Tensor<3>, _> = packed.forward(Tensor::<2>::ones([2, 12], &device()));
     assert!(matches!(wrong, Err(GraphError::Output { .. })), "{wrong:?}");
     // Another module than the graph's.

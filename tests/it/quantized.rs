@@ -1,13 +1,11 @@
 //! A quantized module on tensors equals its integer form: how that is checked, and whole networks.
 
-use std::path::Path;
-
 use burn::module::Module;
 use burn::tensor::{Device, Tensor, TensorData};
 use burn_compress::attach::{Compression, Plan, Pruning, Quantization};
 use burn_compress::format::{Granularity, Mapping, Scheme};
-use burn_compress::graph::integer::{Elements, IntegerModel, IntegerOp, Traced};
 use burn_compress::graph::{Activations, Calibration, Calibrator, Graph, Quantized};
+use burn_compress::network::{Elements, Network, StepOp, Traced};
 use burn_compress::prune::Scope;
 
 use super::device::{device, is_exact};
@@ -112,7 +110,7 @@ pub fn assert_simulates<M: Module, const D: usize, const E: usize>(
     quantized: &Quantized<M>,
     shape: [usize; D],
     what: &str,
-) -> IntegerModel {
+) -> Network {
     let integers = quantized
         .to_integer()
         .unwrap_or_else(|error| panic!("{what}: {error}"));
@@ -131,7 +129,7 @@ pub fn assert_simulates<M: Module, const D: usize, const E: usize>(
         let what = format!("{what}, input {index}");
         assert_equal::<M, D, E>(quantized, &integers, input, &what);
     }
-    super::engine::assert_runs(&integers, &[1, 19], what);
+    super::runs::assert_runs(&integers, &[1, 19], what);
     integers
 }
 
@@ -139,7 +137,7 @@ pub fn assert_simulates<M: Module, const D: usize, const E: usize>(
 #[track_caller]
 pub fn assert_equal<M: Module, const D: usize, const E: usize>(
     quantized: &Quantized<M>,
-    integers: &IntegerModel,
+    integers: &Network,
     input: Tensor<D>,
     what: &str,
 ) {
@@ -157,7 +155,7 @@ pub fn assert_equal<M: Module, const D: usize, const E: usize>(
 #[track_caller]
 fn assert_outputs<M: Module, const D: usize, const E: usize>(
     quantized: &Quantized<M>,
-    integers: &IntegerModel,
+    integers: &Network,
     input: Tensor<D>,
     what: &str,
 ) {
@@ -202,15 +200,15 @@ fn assert_codes(found: &Elements, expected: &Elements, what: &str) {
 }
 
 /// The names of the steps, movements apart.
-pub fn steps(integers: &IntegerModel) -> Vec<&'static str> {
+pub fn steps(integers: &Network) -> Vec<&'static str> {
     let steps = integers.steps().iter();
     steps.map(|step| step.op.name()).collect()
 }
 
 /// The steps in float.
-pub fn float_steps(integers: &IntegerModel) -> Vec<&'static str> {
+pub fn float_steps(integers: &Network) -> Vec<&'static str> {
     let steps = integers.steps().iter();
-    let steps = steps.filter(|step| matches!(step.op, IntegerOp::Float(_)));
+    let steps = steps.filter(|step| matches!(step.op, StepOp::Float(_)));
     steps.map(|step| step.op.name()).collect()
 }
 
@@ -254,7 +252,7 @@ fn in_integers<M: Module, const D: usize, const E: usize>(
     shape: [usize; D],
     how: How,
     forward: &impl Fn(&M, Tensor<D>) -> Tensor<E>,
-) -> (Quantized<M>, IntegerModel) {
+) -> (Quantized<M>, Network) {
     let what = format!("{how:?}");
     let batches = [input(shape, 11, &device()), input(shape, 12, &device())];
     let (quantized, _) = quantized(randomized(module), how, forward, &batches);
@@ -265,7 +263,7 @@ fn in_integers<M: Module, const D: usize, const E: usize>(
     let seen = values(quantized.forward::<D, E>(batches[0].clone()).unwrap());
     let float = values(forward(quantized.module(), batches[0].clone()));
     assert_resembles(&seen, &float, how, &what);
-    super::engine::assert_runs(&integers, &[1, 17], &what);
+    super::runs::assert_runs(&integers, &[1, 17], &what);
     (quantized, integers)
 }
 
@@ -303,7 +301,7 @@ fn partly<M: Module, const D: usize, const E: usize>(
         let mut names = float_steps(&integers);
         names.sort_unstable();
         assert_eq!(names, float, "{what}");
-        super::engine::assert_runs(&integers, &[1, 17], &what);
+        super::runs::assert_runs(&integers, &[1, 17], &what);
         let input = batches[1].clone();
         let (expected, _) = integers.run(&values(input.clone()), shape[0]).unwrap();
         let found = values(quantized.forward::<D, E>(input).unwrap());
@@ -394,27 +392,4 @@ fn vision_transformer() {
     let scaled = ["multiply_scalar"; 2];
     let float = [["layer_norm"; 5].as_slice(), &scaled, &["softmax"; 2]].concat();
     partly(model, [1, 3, 32, 32], |model, x| model.forward(x), &float);
-}
-
-#[test]
-fn resnet_20_of_the_checkpoint() {
-    let path = Path::new("../shared/data/resnet_cifar10/resnet20-12fca82f.th");
-    if !path.exists() {
-        eprintln!("skipped: {} is not here", path.display());
-        return;
-    }
-    for (how, images) in [(How::bits(8, 8), 16), (How::bits(4, 4), 2)] {
-        let model = ResNet::load(20, path, &device()).unwrap();
-        let shape = [images, 3, 32, 32];
-        let batch = input(shape, 5, &device()) * 2.0;
-        let (quantized, _) = quantized(
-            model,
-            how,
-            |model, x| model.forward(x),
-            std::slice::from_ref(&batch),
-        );
-        let integers = quantized.to_integer().unwrap();
-        assert_eq!(float_steps(&integers), [""; 0]);
-        assert_outputs::<ResNet, 4, 2>(&quantized, &integers, batch, &format!("{how:?}"));
-    }
 }

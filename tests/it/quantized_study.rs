@@ -255,7 +255,7 @@ fn each_quantized_cell_has_an_integer_form_that_answers_as_its_score_says() {
     outcome.save_best(&path).unwrap();
     let best = outcome.report().best().overall.as_ref().unwrap();
     let integers = outcome.integers(best.index).unwrap();
-    let loaded = burn_compress::graph::integer::IntegerModel::load(&path);
+    let loaded = burn_compress::network::Network::load(&path);
     match integers {
         Some(integers) => assert_eq!(loaded.unwrap(), integers),
         None => assert!(loaded.is_err()),

@@ -13,6 +13,7 @@ use burn_compress::attach::{Plan, Quantization};
 use burn_compress::format::{Granularity, Mapping, Scheme};
 use burn_compress::graph::repair::{Pair, correct_bias, equalize};
 use burn_compress::graph::{Activations, Calibration, Graph, GraphError, Quantized};
+use burn_compress::network::NetworkError;
 
 use super::device::{device, is_exact};
 use super::models::{spread, values};
@@ -545,8 +546,14 @@ fn what_cannot_be_corrected_is_an_error() {
     let error = correct_bias(quantized(false).2, [images(2, 5)])
         .err()
         .unwrap();
-    assert!(matches!(error, GraphError::Input { .. }), "{error}");
+    assert!(
+        matches!(error, GraphError::Network(NetworkError::Input { .. })),
+        "{error}"
+    );
     let infinite = images(2, 3) * f32::INFINITY;
     let error = correct_bias(quantized(false).2, [infinite]).err().unwrap();
-    assert!(matches!(error, GraphError::Activation { .. }), "{error}");
+    assert!(
+        matches!(error, GraphError::Network(NetworkError::Activation { .. })),
+        "{error}"
+    );
 }

@@ -162,7 +162,7 @@ fn a_frozen_record_forced_into_a_plain_module_stays_pruned() {
 #[test]
 fn a_file_holds_the_codes_near_their_entropy() {
     let (inputs, rows) = (64, 32);
-    let data: Vec<f32> = (0..inputs * rows).map(super::models::spread).collect();
+    let data: Vec<f32> = (0..inputs * rows).map(super::runs::spread).collect();
     let linear = || Linear {
         weight: Param::from_data(TensorData::new(data.clone(), [inputs, rows]), &device()),
         bias: None,

@@ -7,16 +7,18 @@ use burn::tensor::{Device, Tensor, activation::relu};
 use burn_compress::attach::{Plan, Pruning, Quantization, archive, load};
 use burn_compress::engine::{Choice, Options, Program};
 use burn_compress::format::{Container, FormatError, Granularity, Mapping, Payload, Scheme};
-use burn_compress::graph::integer::{Codes, Grid, IntegerModel, IntegerOp, Rescale, Step, Weights};
-use burn_compress::graph::{Graph, GraphError, Value};
+use burn_compress::graph::{Graph, GraphError};
+use burn_compress::network::NetworkError;
+use burn_compress::network::Value;
+use burn_compress::network::{Codes, Grid, Network, Rescale, Step, StepOp, Weights};
 use serde_json::{Value as Json, json};
 
 use super::allocations::held;
 use super::device::device;
-use super::engine::images;
-use super::integer::{Noise, per_image};
 use super::models::values;
+use super::noise::{Noise, per_image};
 use super::quantized::{How, input, quantized};
+use super::runs::images;
 
 const CHANNELS: usize = 16;
 
@@ -153,7 +155,7 @@ fn what_is_loaded_into_one_parameter_trains_as_one() {
 }
 
 // In floats and in integers, called once and called twice.
-fn called(twice: bool) -> [IntegerModel; 2] {
+fn called(twice: bool) -> [Network; 2] {
     let forward = move |layer: &Conv2d, x: Tensor<4>| match twice {
         true => layer.forward(relu(layer.forward(x))),
         false => layer.forward(x),
@@ -174,7 +176,7 @@ fn a_layer_called_twice_is_stored_once() {
         let (one, two) = (once.to_bytes().unwrap().len(), bytes.len());
         // Factors of another input, and a step's description.
         assert!(two < one + 400, "{two} after {one}");
-        let restored = IntegerModel::from_bytes(&bytes).unwrap();
+        let restored = Network::from_bytes(&bytes).unwrap();
         assert_eq!(&restored, twice);
         let input = images(twice, 2, 3);
         assert_eq!(
@@ -190,7 +192,7 @@ fn codes(count: usize, seed: u64) -> Codes {
 }
 
 /// Layers of these weights, each after the other.
-fn layers(weights: &[Codes], inputs: usize, outputs: usize) -> IntegerModel {
+fn layers(weights: &[Codes], inputs: usize, outputs: usize) -> Network {
     let grid = Grid::new(Scheme::symmetric(8).unwrap(), 1.0, 0).unwrap();
     let step = |op, input, dims: &[usize], last: bool| Step {
         op,
@@ -199,9 +201,9 @@ fn layers(weights: &[Codes], inputs: usize, outputs: usize) -> IntegerModel {
         dims: per_image(dims),
         layer: "fc".into(),
     };
-    let mut steps = vec![step(IntegerOp::Quantize, Value::Input, &[inputs], false)];
+    let mut steps = vec![step(StepOp::Quantize, Value::Input, &[inputs], false)];
     for (index, codes) in weights.iter().enumerate() {
-        let product = IntegerOp::Linear {
+        let product = StepOp::Linear {
             weights: Weights {
                 dims: vec![inputs, outputs],
                 codes: codes.clone(),
@@ -212,7 +214,7 @@ fn layers(weights: &[Codes], inputs: usize, outputs: usize) -> IntegerModel {
         steps.push(step(product, Value::Node(index), &[outputs], last));
     }
     let last = Value::Node(weights.len());
-    IntegerModel::new(per_image(&[inputs]), vec![], steps, last).unwrap()
+    Network::new(per_image(&[inputs]), vec![], steps, last).unwrap()
 }
 
 #[test]
@@ -222,7 +224,7 @@ fn large_models_store_equal_tensors_once() {
         let weights: Vec<Codes> = weights.iter().copied().cloned().collect();
         let model = layers(&weights, 768, 768);
         let bytes = model.to_bytes().unwrap();
-        assert_eq!(IntegerModel::from_bytes(&bytes).unwrap(), model);
+        assert_eq!(Network::from_bytes(&bytes).unwrap(), model);
         bytes.len()
     };
     let single = bytes(&[&one]);
@@ -235,7 +237,7 @@ fn large_models_store_equal_tensors_once() {
     let many = layers(&vec![zeros; 6], 1024, 1024);
     let bytes = many.to_bytes().unwrap();
     assert!(bytes.len() < 6 * 1200, "{}", bytes.len());
-    assert_eq!(IntegerModel::from_bytes(&bytes).unwrap(), many);
+    assert_eq!(Network::from_bytes(&bytes).unwrap(), many);
 }
 
 fn description(bytes: &[u8]) -> (Json, Container) {
@@ -254,7 +256,7 @@ fn tensors_that_are_equal_to_none_are_refused() {
     let load = |description: &Json| {
         let parts = container.clone().into_parts().into_values().collect();
         let altered = Container::new("integer_model", description.to_string(), parts);
-        IntegerModel::from_bytes(&altered.to_bytes().unwrap())
+        Network::from_bytes(&altered.to_bytes().unwrap())
     };
     assert!(load(&good).is_ok());
     for shared in [
@@ -276,12 +278,15 @@ fn tensors_that_are_equal_to_none_are_refused() {
         let mut description = good.clone();
         description["shared"] = shared.clone();
         let error = load(&description).unwrap_err();
-        assert!(matches!(error, GraphError::Format(_)), "{shared}: {error}");
+        assert!(
+            matches!(error, NetworkError::Format(_)),
+            "{shared}: {error}"
+        );
     }
     // Of another size than the step says.
     let mut description = good.clone();
     description["model"]["steps"][2]["op"]["linear"]["weights"]["dims"] = json!([768, 767]);
-    assert!(matches!(load(&description), Err(GraphError::Step { .. })));
+    assert!(matches!(load(&description), Err(NetworkError::Step { .. })));
 }
 
 #[test]
@@ -303,8 +308,8 @@ fn few_bytes_do_not_stand_for_ever_more_weights() {
     integers.shape = vec![length];
     let parts = parts.into_values().collect();
     let altered = Container::new("integer_model", description.to_string(), parts);
-    match IntegerModel::from_bytes(&altered.to_bytes().unwrap()) {
-        Err(GraphError::Format(FormatError::Corrupt { what })) => {
+    match Network::from_bytes(&altered.to_bytes().unwrap()) {
+        Err(NetworkError::Format(FormatError::Corrupt { what })) => {
             assert!(what.contains("equal"), "{what}");
         }
         other => panic!("{:?}", other.map(|_| ())),
@@ -313,9 +318,9 @@ fn few_bytes_do_not_stand_for_ever_more_weights() {
 
 #[test]
 fn copies_of_codes_are_in_memory_once() {
-    let of = |model: &IntegerModel| -> Vec<*const i8> {
+    let of = |model: &Network| -> Vec<*const i8> {
         let codes = model.steps().iter().filter_map(|step| match &step.op {
-            IntegerOp::Linear { weights, .. } => Some(&weights.codes),
+            StepOp::Linear { weights, .. } => Some(&weights.codes),
             _ => None,
         });
         let places = codes.map(|codes| match codes {
@@ -332,7 +337,7 @@ fn copies_of_codes_are_in_memory_once() {
     let places = of(&model);
     assert_eq!(places[0], places[2]);
     assert_ne!(places[0], places[1]);
-    let places = of(&IntegerModel::from_bytes(&model.to_bytes().unwrap()).unwrap());
+    let places = of(&Network::from_bytes(&model.to_bytes().unwrap()).unwrap());
     assert_eq!(places[0], places[2]);
 }
 

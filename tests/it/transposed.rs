@@ -7,9 +7,10 @@ use burn::tensor::activation::relu;
 use burn::tensor::{Device, Tensor};
 use burn_compress::attach::{Plan, Pruning, Quantization, Selection};
 use burn_compress::format::{Granularity, Mapping, Scheme};
-use burn_compress::graph::integer::IntegerOp;
 use burn_compress::graph::repair::equalize;
-use burn_compress::graph::{Activations, Calibrator, Graph, Quantized, Value};
+use burn_compress::graph::{Activations, Calibrator, Graph, Quantized};
+use burn_compress::network::StepOp;
+use burn_compress::network::Value;
 use burn_compress::prune::Scope;
 
 use super::device::device;
@@ -133,7 +134,7 @@ fn it_is_quantized_and_pruned_as_a_weight() {
         // Its codes are those of the module's own weight, a mask's zeros among them.
         let effective = values(quantized.module().shared.val());
         let step = integers.steps().iter().find(|step| step.layer == "shared");
-        let Some(IntegerOp::Linear { weights, rescale }) = step.map(|step| &step.op) else {
+        let Some(StepOp::Linear { weights, rescale }) = step.map(|step| &step.op) else {
             panic!("{what}: no linear step")
         };
         assert_eq!(weights.dims, [6, 5]);
@@ -247,7 +248,7 @@ fn scales_for_rows_serve_the_side_whose_outputs_they_are() {
         for (found, expected) in values(found).iter().zip(&of_module) {
             assert!((found - expected).abs() < 0.05 * largest, "{granularity:?}");
         }
-        super::engine::assert_runs(&integers, &[1, 17], "tied");
+        super::runs::assert_runs(&integers, &[1, 17], "tied");
     }
 }
 
@@ -260,7 +261,7 @@ fn its_form_in_floats_and_equalization_hold_it_as_the_module_does() {
     let floats = graph.clone().simplify().to_float_model(&model).unwrap();
     let (found, _) = floats.run(&values(x.clone()), 7).unwrap();
     assert_close(&found, &expected);
-    super::engine::assert_runs(&floats, &[1, 17], "in floats");
+    super::runs::assert_runs(&floats, &[1, 17], "in floats");
 
     let before = values(model.shared.val());
     let equalized = equalize(&graph, model).unwrap();

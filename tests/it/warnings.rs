@@ -7,17 +7,18 @@ use burn::tensor::{Tensor, TensorData, activation::relu};
 use burn_compress::attach::{Compressed, Plan, Pruning, Quantization, Selection};
 use burn_compress::engine::{Choice, Options, Program};
 use burn_compress::format::{Granularity, Mapping, Scheme};
-use burn_compress::graph::integer::IntegerModel;
 use burn_compress::graph::{Activations, Calibration, Calibrator, Fallback, Graph};
+use burn_compress::network::Network;
 use burn_compress::recipe::{ActivationLevels, PruneLevels, QuantizeLevels, Ranges, Recipe};
 use burn_compress::report::{Report, Row};
 use burn_compress::{Study, Warning};
 
 use super::device::{device, leaves_out};
-use super::engine::{images, resnet};
+use super::engine::resnet;
 use super::models::{Net, Toy, batch, spread, trained, values};
 use super::quantized::{How, calibrated, input, quantized};
 use super::quantized_study::Task;
+use super::runs::images;
 
 fn linear(inputs: usize, weights: Vec<f32>) -> Linear {
     let outputs = weights.len() / inputs;
@@ -125,7 +126,7 @@ type Forward = fn(&Linear, Tensor<2>) -> Tensor<2>;
 const FORWARD: Forward = |layer, x| layer.forward(relu(layer.forward(x)));
 
 // Two products in whole numbers, calibrated on this batch.
-fn network(layer: Linear, seen: Tensor<2>) -> IntegerModel {
+fn network(layer: Linear, seen: Tensor<2>) -> Network {
     let (quantized, _) = quantized(layer, How::bits(8, 8), FORWARD, &[seen]);
     quantized.to_integer().unwrap()
 }
@@ -269,7 +270,7 @@ impl Mixed {
     }
 }
 
-fn mixed() -> IntegerModel {
+fn mixed() -> Network {
     let forward = |model: &Mixed, x: Tensor<4>| model.forward(x);
     let model = Mixed::new();
     let shape = [1, 8, 12, 12];

@@ -14,9 +14,9 @@ use super::plan::Part;
 use super::sites::Sites;
 use super::stage::{Kind, Stage, StageWork};
 use super::table::LayerRow;
-use crate::graph::Value;
-use crate::graph::integer::IntegerModel;
 use crate::kernel::{Cell, Edges, InputGrid, Kernels, Product, Records, Windows};
+use crate::network::Network;
+use crate::network::Value;
 
 mod movement;
 
@@ -28,7 +28,7 @@ pub(super) struct Begin {
 }
 
 pub(super) struct Builder<'a> {
-    model: &'a IntegerModel,
+    model: &'a Network,
     sites: Sites,
     kernels: Kernels,
     chooser: Chooser<'a>,

@@ -8,9 +8,9 @@ use crate::engine::layout::{Fill, Layout};
 use crate::engine::operation::{Operation, OperationWork, PlainOperand, PlainSource};
 use crate::engine::stage::{Rearrange, Stage};
 use crate::engine::table::{LayerRow, PLAIN, REGROUP};
-use crate::graph::integer::{Grid, IntegerOp};
-use crate::graph::{Dim, Value};
 use crate::kernel::{Cell, Edges, InputGrid};
+use crate::network::{Dim, Value};
+use crate::network::{Grid, StepOp};
 
 /// Cells of an input that threads share out.
 const LARGE: usize = 512;
@@ -22,7 +22,7 @@ impl Builder<'_> {
         if let Value::Node(index) = output {
             let step = &self.model.steps()[index];
             let grid = match (&step.op, step.inputs.first()) {
-                (IntegerOp::Dequantize, Some(&source)) => {
+                (StepOp::Dequantize, Some(&source)) => {
                     self.model.grid(source).map(|grid| (source, grid))
                 }
                 _ => None,
@@ -272,7 +272,7 @@ impl Builder<'_> {
         };
         let name = format!("{PLAIN}{}", step.op.name());
         let row = LayerRow {
-            in_float: matches!(step.op, IntegerOp::Float(_)),
+            in_float: matches!(step.op, StepOp::Float(_)),
             ..LayerRow::named(&stage.layer, &name)
         };
         self.push(operation, row);

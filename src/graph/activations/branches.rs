@@ -4,8 +4,9 @@
 use std::collections::HashMap;
 
 use super::super::repair::{channels, layout};
-use super::super::{Dim, Graph, Node, Op, Value};
+use super::super::{Graph, Node};
 use super::{Factors, Form, Placement};
+use crate::network::{Dim, Op, Value};
 
 /// The tensors of a site that come together, and what reads them so.
 #[derive(Debug, Clone)]

@@ -5,13 +5,14 @@ use burn::tensor::Tensor;
 
 use super::super::simulate::{Pass, Quantized, Reads, Setting, any, weights};
 use super::super::tensor::{AnyTensor, with_rank};
-use super::super::{Graph, GraphError, Value};
+use super::super::{Graph, GraphError};
 use super::branches::Joined;
 use super::extremes::Extremes;
 use super::observe::Observations;
 use super::{Activations, Coding, Placement, Site};
 use crate::attach::{Attached, Compression};
 use crate::format::Granularity;
+use crate::network::{NetworkError, Value};
 
 /// Watches a model's activations while it runs on data, to find the ranges of their codes.
 ///
@@ -121,7 +122,7 @@ impl Calibration {
             };
             if let Err(what) = see(&mut observations.borrow_mut(), slot, tensor) {
                 let layer = placement.layer(slot).to_string();
-                failure.get_or_insert(GraphError::Activation { layer, what });
+                failure.get_or_insert(NetworkError::Activation { layer, what }.into());
             }
         };
         let offset = |value: Value| match placement.site(value) {

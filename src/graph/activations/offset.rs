@@ -1,8 +1,9 @@
 //! Which quantizers may code around another number than zero.
 
-use super::super::{Binary, Graph, Node, Op, Value};
+use super::super::{Graph, Node};
 use super::Form;
 use super::place::root;
+use crate::network::{Binary, Op, Value};
 
 /// For each site the number of its group, if its codes may stand for values around an offset; sites of
 /// one group have the same. Padding puts zeros among the values, a product of two activations has no

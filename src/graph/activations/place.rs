@@ -2,10 +2,11 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::super::integer::Grid;
-use super::super::{Binary, Graph, GraphError, Node, Op, Value};
+use super::super::{Graph, GraphError, Node};
 use super::offset;
 use crate::format::{Scheme, WeightView};
+use crate::network::{Binary, Op, Value};
+use crate::network::{Grid, NetworkError};
 
 /// How a node computes in the quantized graph.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -265,13 +266,13 @@ impl Placement {
         let scale = scales[site] * self.factor(value);
         let grid = Grid::new(of.scheme, scale, of.zero_point);
         let grid = grid.and_then(|grid| grid.with_offset(of.offset));
-        let grid = grid.map_err(|error| GraphError::Activation {
+        let grid = grid.map_err(|error| NetworkError::Activation {
             layer: of.layer.clone(),
             what: format!(
                 "{error}: lower the learning rate, or calibrate with inputs that the model bears"
             ),
         });
-        grid.map(Some)
+        Ok(Some(grid?))
     }
 
     /// Each site with its scale, where `scales` are those of the sites; a row for each tensor that has
@@ -387,7 +388,7 @@ fn form(graph: &Graph, node: &Node, quantized: &impl Fn(&Op, usize) -> bool) -> 
             let spatial = &dims[dims.len() - rank..];
             let output = &output[2 - rank..];
             let even = spatial.iter().zip(output).all(|(length, output)| {
-                matches!(length, super::super::Dim::Fixed(length) if length % output == 0)
+                matches!(length, crate::network::Dim::Fixed(length) if length % output == 0)
             });
             match even {
                 true => Form::Sum,

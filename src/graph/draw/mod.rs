@@ -5,7 +5,8 @@ mod words;
 use std::borrow::Cow;
 use std::fmt::{self, Display, Formatter, Write};
 
-use super::{Dim, Graph, Node, Op, Parameter, Value};
+use super::{Graph, Node, Parameter};
+use crate::network::{Dim, Op, Value};
 use words::{attributes, numbers};
 
 /// A line for each node: its number, its operation, operands, what is done to the result, dimensions
@@ -254,7 +255,8 @@ fn escaped(line: &str, escape: impl Fn(char) -> Option<String>) -> String {
 #[cfg(test)]
 mod tests {
     use super::super::pass::sample::{RELU, Sample, images};
-    use crate::graph::{Binary, Dim, Graph, Op, Unary, Value, Window};
+    use crate::graph::Graph;
+    use crate::network::{Binary, Dim, Op, Unary, Value, Window};
 
     fn block() -> Graph {
         let mut sample = Sample::new(images(4, 8, 8));

@@ -2,7 +2,8 @@
 
 use std::fmt::Display;
 
-use crate::graph::{FloatOp, Node, Op, Unary, Window};
+use crate::graph::Node;
+use crate::network::{FloatOp, Op, Unary, Window};
 
 /// What the name of the operation leaves open.
 pub fn attributes(node: &Node) -> String {

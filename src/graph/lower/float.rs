@@ -5,9 +5,10 @@ use burn::module::Module;
 use super::steps::{FloatEpilogue, Steps};
 use crate::attach::Attached;
 use crate::format::WeightView;
-use crate::graph::integer::IntegerModel;
 use crate::graph::simulate::{Reads, weights};
-use crate::graph::{Binary, Constant, Graph, GraphError, Node, Norm, Value};
+use crate::graph::{Graph, GraphError, Node, Norm};
+use crate::network::Network;
+use crate::network::{Binary, Constant, Value};
 
 impl Graph {
     /// The graph with the numbers of a module, in floats throughout: a model that runs without Burn. A
@@ -40,7 +41,7 @@ impl Graph {
     /// }
     /// # Ok::<(), burn_compress::graph::GraphError>(())
     /// ```
-    pub fn to_float_model<M: Module>(&self, module: &M) -> Result<IntegerModel, GraphError> {
+    pub fn to_float_model<M: Module>(&self, module: &M) -> Result<Network, GraphError> {
         let module = module.clone().materialize();
         let weights = weights(self, &module, &Attached::default(), &Reads::default())?;
         let parameters = self.parameters.iter().zip(weights);

@@ -5,10 +5,11 @@ use burn::tensor::Tensor;
 
 use super::steps::{FloatEpilogue, Steps};
 use crate::graph::activations::Form;
-use crate::graph::integer::{Activation, Divide, Grid, IntegerModel, IntegerOp, Rescale, Weights};
 use crate::graph::simulate::{Setting, Source, Terms, Weight, even_window, table};
 use crate::graph::tensor::AnyTensor;
-use crate::graph::{Binary, GraphError, Node, Op, Quantized, Unary, Value, Window};
+use crate::graph::{GraphError, Node, Quantized};
+use crate::network::{Activation, Divide, Grid, Network, Rescale, StepOp, Weights};
+use crate::network::{Binary, Op, Unary, Value, Window};
 
 impl<M: Module> Quantized<M> {
     /// The model in whole numbers: what is deployed, and what defines its outputs. Reads all weights
@@ -16,7 +17,7 @@ impl<M: Module> Quantized<M> {
     ///
     /// Fails with [`GraphError::Activation`] where a sum could overflow 32 bits, and where the scale of
     /// an activation is not finite, as training that diverged brings about.
-    pub fn to_integer(&self) -> Result<IntegerModel, GraphError> {
+    pub fn to_integer(&self) -> Result<Network, GraphError> {
         let weights = self.weights()?;
         let scales = self.site_scales();
         let correction = self.correction();
@@ -66,9 +67,9 @@ impl Lowering<'_> {
         if let Some(grid) = self.input_grid {
             let dims = placement.graph.input.clone();
             let grid = Some(grid);
-            self.input =
-                self.steps
-                    .push(IntegerOp::Quantize, vec![Value::Input], grid, dims, "input");
+            self.input = self
+                .steps
+                .push(StepOp::Quantize, vec![Value::Input], grid, dims, "input");
         }
         for index in 0..placement.graph.nodes.len() {
             let node = &placement.graph.nodes[index];
@@ -86,17 +87,14 @@ impl Lowering<'_> {
             (Form::Product, _) => self.product(index, node)?,
             (Form::Movement, Some(_)) => {
                 let inputs = node.inputs.iter().map(|value| self.codes(*value));
-                (IntegerOp::Move(node.op.clone()), inputs.collect())
+                (StepOp::Move(node.op.clone()), inputs.collect())
             }
             (Form::Arithmetic, Some(_)) => self.arithmetic(index, node)?,
             (Form::Sum, Some(_)) => (self.sum(index, node)?, vec![self.codes(node.inputs[0])]),
             (Form::Affine, Some(_)) => {
                 let terms = self.source.affine(index);
                 let rescale = self.rescale(index, node, terms)?;
-                (
-                    IntegerOp::Rescale(rescale),
-                    vec![self.codes(node.inputs[0])],
-                )
+                (StepOp::Rescale(rescale), vec![self.codes(node.inputs[0])])
             }
             (Form::Table, Some(to)) => {
                 let table = self.table(index, node, to);
@@ -109,11 +107,7 @@ impl Lowering<'_> {
             .push(op, inputs, grid, node.dims.clone(), &node.layer))
     }
 
-    fn product(
-        &mut self,
-        index: usize,
-        node: &Node,
-    ) -> Result<(IntegerOp, Vec<Value>), GraphError> {
+    fn product(&mut self, index: usize, node: &Node) -> Result<(StepOp, Vec<Value>), GraphError> {
         let rescale = self.source.product(index);
         let rescale = self.rescale(index, node, rescale)?;
         let mut inputs = vec![self.codes(node.inputs[0])];
@@ -145,7 +139,7 @@ impl Lowering<'_> {
                     groups,
                 },
                 Some(weights),
-            ) => IntegerOp::Convolution {
+            ) => StepOp::Convolution {
                 rank: *rank,
                 window: *window,
                 groups: *groups,
@@ -160,7 +154,7 @@ impl Lowering<'_> {
                     groups,
                 },
                 Some(weights),
-            ) => IntegerOp::TransposedConvolution {
+            ) => StepOp::TransposedConvolution {
                 rank: *rank,
                 window: *window,
                 output_padding: *output_padding,
@@ -168,8 +162,8 @@ impl Lowering<'_> {
                 weights,
                 rescale,
             },
-            (Op::Linear, Some(weights)) => IntegerOp::Linear { weights, rescale },
-            _ => IntegerOp::MatMul { rescale },
+            (Op::Linear, Some(weights)) => StepOp::Linear { weights, rescale },
+            _ => StepOp::MatMul { rescale },
         };
         Ok((op, inputs))
     }
@@ -213,7 +207,7 @@ impl Lowering<'_> {
         &mut self,
         index: usize,
         node: &Node,
-    ) -> Result<(IntegerOp, Vec<Value>), GraphError> {
+    ) -> Result<(StepOp, Vec<Value>), GraphError> {
         let activation = self.activation(index, node);
         let factors = self.source.arithmetic(index).into_iter();
         let factors: Result<Vec<Vec<f32>>, GraphError> = factors
@@ -229,22 +223,22 @@ impl Lowering<'_> {
         }
         let both = inputs.iter().all(|value| matches!(value, Value::Node(_)));
         let op = match (&node.op, both) {
-            (Op::Binary(Binary::Multiply), true) => IntegerOp::Multiply {
+            (Op::Binary(Binary::Multiply), true) => StepOp::Multiply {
                 multiplier: factors[0],
                 activation,
             },
-            (Op::Binary(Binary::Multiply), false) => IntegerOp::MultiplyConstant { activation },
-            (Op::Binary(Binary::Subtract), true) => IntegerOp::Add {
+            (Op::Binary(Binary::Multiply), false) => StepOp::MultiplyConstant { activation },
+            (Op::Binary(Binary::Subtract), true) => StepOp::Add {
                 left: factors[0],
                 right: -factors[1],
                 activation,
             },
-            (_, true) => IntegerOp::Add {
+            (_, true) => StepOp::Add {
                 left: factors[0],
                 right: factors[1],
                 activation,
             },
-            (_, false) => IntegerOp::AddConstant {
+            (_, false) => StepOp::AddConstant {
                 multiplier: factors[0],
                 activation,
             },
@@ -252,7 +246,7 @@ impl Lowering<'_> {
         Ok((op, inputs))
     }
 
-    fn sum(&self, index: usize, node: &Node) -> Result<IntegerOp, GraphError> {
+    fn sum(&self, index: usize, node: &Node) -> Result<StepOp, GraphError> {
         let graph = &self.setting.placement.graph;
         let input = graph.dims(node.inputs[0]);
         let factor = |count: Option<usize>| -> Result<f32, GraphError> {
@@ -263,7 +257,7 @@ impl Lowering<'_> {
         let pool = |rank: usize, window: Window, padded: bool| {
             let count = window.kernel[0] * window.kernel[1];
             let whole = padded || window.padding == [(0, 0), (0, 0)];
-            Ok(IntegerOp::AveragePool {
+            Ok(StepOp::AveragePool {
                 rank,
                 window,
                 ceil: false,
@@ -289,7 +283,7 @@ impl Lowering<'_> {
             Op::Mean { axes } | Op::Sum { axes } => {
                 let count = axes.iter().map(|axis| input[*axis].at(1)).product();
                 let mean = matches!(node.op, Op::Mean { .. });
-                Ok(IntegerOp::Sum {
+                Ok(StepOp::Sum {
                     axes: axes.clone(),
                     multiplier: factor(mean.then_some(count))?,
                     activation,
@@ -299,7 +293,7 @@ impl Lowering<'_> {
         }
     }
 
-    fn table(&self, index: usize, node: &Node, to: usize) -> IntegerOp {
+    fn table(&self, index: usize, node: &Node, to: usize) -> StepOp {
         let placement = &self.setting.placement;
         let (Op::Unary(function), Some(from)) = (&node.op, placement.site(node.inputs[0])) else {
             unreachable!("tables are of functions of one quantized number")
@@ -312,7 +306,7 @@ impl Lowering<'_> {
         let scale = |value: Value| scale(value).map_or(1.0, |grid| grid.scale());
         let scales = [scale(node.inputs[0]), scale(Value::Node(index))];
         let codes = table(*function, &sites[from], scales[0], &sites[to], scales[1]);
-        IntegerOp::Table(codes.into_iter().map(|code| code as i32).collect())
+        StepOp::Table(codes.into_iter().map(|code| code as i32).collect())
     }
 
     // A node in floats, its epilogue as steps of its own.
@@ -375,7 +369,7 @@ impl Lowering<'_> {
                 let dims = placement.graph.dims(value);
                 Ok(self
                     .steps
-                    .push(IntegerOp::Dequantize, vec![held], None, dims, "dequantize"))
+                    .push(StepOp::Dequantize, vec![held], None, dims, "dequantize"))
             }
         }
     }

@@ -1,6 +1,7 @@
 use crate::format::same_bits;
-use crate::graph::integer::{Grid, IntegerModel, IntegerOp, Step};
-use crate::graph::{Binary, Constant, Dim, GraphError, Node, Op, Unary, Value};
+use crate::graph::{GraphError, Node};
+use crate::network::{Binary, Constant, Dim, Op, Unary, Value};
+use crate::network::{Grid, Network, Step, StepOp};
 
 /// A model as it grows: each step after those it uses.
 #[derive(Default)]
@@ -12,7 +13,7 @@ pub(super) struct Steps {
 impl Steps {
     pub fn push(
         &mut self,
-        op: IntegerOp,
+        op: StepOp,
         inputs: Vec<Value>,
         grid: Option<Grid>,
         dims: Vec<Dim>,
@@ -63,29 +64,30 @@ impl Steps {
         let moves = node.op.is_movement() || matches!(node.op, Op::Pad { .. });
         let mut result = match moves {
             true => {
-                let op = IntegerOp::Move(node.op.clone());
+                let op = StepOp::Move(node.op.clone());
                 let moved = self.push(op, inputs, None, dims(), layer);
                 match grid {
-                    Some(_) => self.push(IntegerOp::Quantize, vec![moved], grid, dims(), layer),
+                    Some(_) => self.push(StepOp::Quantize, vec![moved], grid, dims(), layer),
                     None => moved,
                 }
             }
             false => {
-                let op = IntegerOp::Float(node.op.clone());
+                let op = StepOp::Float(node.op.clone());
                 self.push(op, inputs, ends_in(0), dims(), layer)
             }
         };
         for (place, (op, others)) in rest.into_iter().enumerate() {
             let mut inputs = vec![result];
             inputs.extend(others);
-            let op = IntegerOp::Float(op);
+            let op = StepOp::Float(op);
             result = self.push(op, inputs, ends_in(place + 1), dims(), layer);
         }
         result
     }
 
-    pub fn finish(self, input: &[Dim], output: Value) -> Result<IntegerModel, GraphError> {
-        IntegerModel::new(input.to_vec(), self.constants, self.steps, output)
+    pub fn finish(self, input: &[Dim], output: Value) -> Result<Network, GraphError> {
+        let network = Network::new(input.to_vec(), self.constants, self.steps, output);
+        Ok(network?)
     }
 }
 

@@ -1,5 +1,6 @@
 use super::host;
-use crate::graph::{Binary, Constant, Epilogue, Graph, Op, Unary, Value};
+use crate::graph::{Epilogue, Graph};
+use crate::network::{Binary, Constant, Op, Unary, Value};
 
 // Computes what depends on constants alone, and makes constants of one number part of the operation.
 pub(super) fn constants(graph: Graph) -> Graph {
@@ -69,7 +70,7 @@ mod tests {
     use super::super::sample::{RELU, Sample, images, names};
     use super::super::simplified_by;
     use super::constants;
-    use crate::graph::{Binary, Dim, Op, Unary, Value};
+    use crate::network::{Binary, Dim, Op, Unary, Value};
 
     #[test]
     fn a_chain_of_constants_is_computed() {

@@ -1,4 +1,5 @@
-use crate::graph::{Graph, Value};
+use crate::graph::Graph;
+use crate::network::Value;
 
 // Leaves out nodes, parameters and constants that the output does not need.
 pub(in crate::graph) fn dead(mut graph: Graph) -> Graph {
@@ -58,7 +59,7 @@ fn chosen<T>(all: Vec<T>, kept: &[bool]) -> Vec<T> {
 mod tests {
     use super::super::sample::{Sample, images};
     use super::dead;
-    use crate::graph::{Binary, Op, Unary, Value};
+    use crate::network::{Binary, Op, Unary, Value};
 
     #[test]
     fn what_nothing_uses_vanishes_and_the_rest_keeps_its_operands() {

@@ -1,4 +1,5 @@
-use crate::graph::{Dim, Epilogue, Graph, Node, Op, Value};
+use crate::graph::{Epilogue, Graph, Node};
+use crate::network::{Dim, Op, Value};
 
 // A batch norm becomes part of the product before it, where nothing else sees what it normalizes.
 pub(super) fn fold_batch_norm(mut graph: Graph) -> Graph {
@@ -50,7 +51,7 @@ fn folded(graph: &Graph, uses: &[usize], index: usize) -> Option<Node> {
 mod tests {
     use super::super::sample::{RELU, Sample, images, names};
     use super::fold_batch_norm;
-    use crate::graph::{Binary, Dim, Op, Unary, Value};
+    use crate::network::{Binary, Dim, Op, Unary, Value};
 
     #[test]
     fn a_norm_after_a_convolution_becomes_part_of_it() {

@@ -1,4 +1,5 @@
-use crate::graph::{Binary, Dim, Epilogue, Graph, Node, Op, Value};
+use crate::graph::{Epilogue, Graph, Node};
+use crate::network::{Binary, Dim, Op, Value};
 
 // A vector that is added to the channels of a product becomes its bias, where nothing else sees the
 // product without it. So Burn's linear layer records its bias.
@@ -71,7 +72,7 @@ fn vector(graph: &Graph, added: Value, axis: usize, dims: &[Dim]) -> Option<Valu
 mod tests {
     use super::super::sample::{Sample, images, names};
     use super::fold_bias;
-    use crate::graph::{Binary, Dim, Op, Unary, Value};
+    use crate::network::{Binary, Dim, Op, Unary, Value};
 
     const ADD: Op = Op::Binary(Binary::Add);
 

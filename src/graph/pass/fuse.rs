@@ -1,4 +1,5 @@
-use crate::graph::{Binary, Epilogue, Graph, Node, Op, Unary, Value};
+use crate::graph::{Epilogue, Graph, Node};
+use crate::network::{Binary, Op, Unary, Value};
 
 // Additions, ReLUs and clamps become part of the step whose result they take, where nothing else uses
 // that.
@@ -75,7 +76,7 @@ fn with_activation(graph: &Graph, uses: &[usize], index: usize, unary: Unary) ->
 mod tests {
     use super::super::sample::{RELU, Sample, images, names};
     use super::fuse;
-    use crate::graph::{Binary, Dim, Op, Unary, Value};
+    use crate::network::{Binary, Dim, Op, Unary, Value};
 
     const ADD: Op = Op::Binary(Binary::Add);
 

@@ -1,6 +1,6 @@
 //! The operations on constants, on the host: few and small, so plain rather than fast.
 
-use crate::graph::{Binary, Constant, Dim, Op};
+use crate::network::{Binary, Constant, Dim, Op};
 
 /// The lengths, where none depends on the batch.
 pub fn fixed(dims: &[Dim]) -> Option<Vec<usize>> {
@@ -107,7 +107,7 @@ fn concatenated(operands: &[&Constant], axis: usize) -> Option<Vec<f32>> {
 #[cfg(test)]
 mod tests {
     use super::compute;
-    use crate::graph::{Binary, Constant, Op};
+    use crate::network::{Binary, Constant, Op};
 
     fn counted(dims: &[usize]) -> Constant {
         let count = dims.iter().product::<usize>();

@@ -1,4 +1,5 @@
-use crate::graph::{Epilogue, Graph, Node, Op, Unary, Value, Window};
+use crate::graph::{Epilogue, Graph, Node};
+use crate::network::{Op, Unary, Value, Window};
 
 // What changes nothing gives way to its operand; reshapes, permutes and paddings join what is next to
 // them.
@@ -103,7 +104,7 @@ mod tests {
     use super::super::sample::{RELU, Sample, images, names};
     use super::super::simplified_by;
     use super::identity;
-    use crate::graph::{Dim, Op, Unary, Value, Window};
+    use crate::network::{Dim, Op, Unary, Value, Window};
 
     #[test]
     fn what_changes_nothing_is_gone() {
@@ -341,7 +342,7 @@ mod tests {
         let op = pad(&[(0, 0), (0, 0), (1, 1), (1, 1)], 0.0);
         let padded = sample.node(op, &[Value::Input], images(3, 6, 6));
         let conv = sample.pointwise(padded);
-        let sum = Op::Binary(crate::graph::Binary::Add);
+        let sum = Op::Binary(crate::network::Binary::Add);
         let sum = sample.node(sum, &[conv, padded], images(3, 6, 6));
         let graph = simplified_by(identity, sample.output(sum));
         assert_eq!(names(&graph), ["pad", "convolution", "add"]);

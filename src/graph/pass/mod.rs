@@ -14,7 +14,8 @@ pub(super) mod sample;
 
 pub(super) use dead::dead;
 
-use super::{Graph, Value};
+use super::Graph;
+use crate::network::Value;
 
 impl Graph {
     /// The same computation in as few steps as we know: what does nothing is gone, what depends on no

@@ -1,4 +1,5 @@
-use super::super::{Graph, Node, Op, Value};
+use super::super::{Graph, Node};
+use crate::network::{Op, Value};
 
 /// Zeros before and after a tensor, joined to it by a concatenation, as padding.
 pub(super) fn pad(mut graph: Graph) -> Graph {
@@ -49,7 +50,8 @@ fn zeros(graph: &Graph, value: Value) -> bool {
 mod tests {
     use super::super::simplified_by;
     use super::*;
-    use crate::graph::{Constant, Dim, Epilogue};
+    use crate::graph::Epilogue;
+    use crate::network::{Constant, Dim};
 
     #[test]
     fn zeros_around_a_tensor_are_padding() {

@@ -1,4 +1,5 @@
-use crate::graph::{Dim, Graph, Op, Value};
+use crate::graph::Graph;
+use crate::network::{Dim, Op, Value};
 
 // A linear layer on rows that were other axes before, or become others after, works on those axes:
 // Burn records it on rows alone. Then what is added to it has its dimensions.
@@ -64,7 +65,7 @@ fn axes_after(graph: &Graph, users: &[usize], index: usize) -> Option<Vec<Dim>> 
 mod tests {
     use super::super::sample::{RELU, Sample, names};
     use super::rows;
-    use crate::graph::{Dim, Op, Value};
+    use crate::network::{Dim, Op, Value};
 
     fn tokens(width: usize) -> Vec<Dim> {
         vec![Dim::Batch(1), Dim::Fixed(7), Dim::Fixed(width)]

@@ -1,8 +1,7 @@
 //! Graphs built by hand, for the tests of the passes.
 
-use crate::graph::{
-    Constant, Dim, Epilogue, Graph, Node, Norm, Op, Parameter, Unary, Value, Window,
-};
+use crate::graph::{Epilogue, Graph, Node, Norm, Parameter};
+use crate::network::{Constant, Dim, Op, Unary, Value, Window};
 
 #[derive(Clone)]
 pub struct Sample(Graph);

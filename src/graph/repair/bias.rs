@@ -5,6 +5,7 @@ use super::super::GraphError;
 use super::super::activations::Placement;
 use super::super::simulate::{Pass, Quantized, Reads, Setting, any, weights};
 use super::super::tensor::AnyTensor;
+use crate::network::NetworkError;
 
 /// Bias correction (Nagel et al. 2019, section 4.2, by data as in its appendix): adds to each output
 /// channel of each integer product what its mean before the activation lost by quantization, over these
@@ -107,13 +108,14 @@ pub fn correct_bias<M: Module, const D: usize>(
         for (place, (wanted, found)) in lost.enumerate().take(length) {
             let corrected = (f64::from(correction[start + place]) + wanted - found) as f32;
             if !corrected.is_finite() {
-                return Err(GraphError::Activation {
+                return Err(NetworkError::Activation {
                     layer: graph.nodes[product].layer.clone(),
                     what: format!(
                         "the mean of channel {place} is {wanted} in floats and {found} quantized; \
                          correct with inputs that the model bears"
                     ),
-                });
+                }
+                .into());
             }
             correction[start + place] = corrected;
         }

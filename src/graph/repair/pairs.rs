@@ -2,7 +2,8 @@
 
 use std::collections::HashMap;
 
-use super::super::{Graph, Node, Norm, Op, Unary, Value};
+use super::super::{Graph, Node, Norm};
+use crate::network::{Op, Unary, Value};
 
 /// A product, and the one that alone reads its result.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

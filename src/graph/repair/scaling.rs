@@ -1,7 +1,8 @@
 //! The weights of products by channel, in the processor's memory.
 
-use super::super::{Graph, Norm, Value};
+use super::super::{Graph, Norm};
 use crate::format::WeightView;
+use crate::network::Value;
 
 /// Values of the graph's parameters.
 pub(super) struct Values(pub Vec<Vec<f64>>);

@@ -5,8 +5,9 @@ use burn_ir::{BaseOperationIr, MaskFillOpIr, MaskWhereOpIr, OperationIr, SelectO
 use burn_ir::{RepeatDimOpIr, SliceOpIr};
 
 use super::{Held, Resolver};
+use crate::graph::GraphError;
 use crate::graph::node::Epilogue;
-use crate::graph::{Binary, Dim, GraphError, Op};
+use crate::network::{Binary, Dim, Op};
 
 impl Resolver<'_> {
     /// Whether the operation is one of the graph's. The other recording's tells what grows.
@@ -166,7 +167,7 @@ impl Resolver<'_> {
         &mut self,
         mask: &Held,
         tensor: &TensorIr,
-        filled: crate::graph::Value,
+        filled: crate::network::Value,
         out: &TensorIr,
     ) -> Result<(), GraphError> {
         if mask.single() == Some(0.0) {

@@ -6,8 +6,9 @@ use burn::tensor::Slice;
 use burn_ir::{BaseOperationIr, IrVisitorMut, OperationIr, TensorId, TensorIr, TensorStatus};
 
 use super::Resolver;
+use crate::graph::GraphError;
 use crate::graph::capture::BATCHES;
-use crate::graph::{Dim, GraphError};
+use crate::network::Dim;
 
 /// Which tensor of one recording is which of the other.
 pub(super) struct Comparison {

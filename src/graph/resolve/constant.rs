@@ -3,8 +3,10 @@
 use burn_ir::{TensorId, TensorIr};
 
 use super::{Known, Resolver};
-use crate::graph::node::{Constant, Epilogue};
-use crate::graph::{Dim, GraphError, Op, Value};
+use crate::graph::GraphError;
+use crate::graph::node::Epilogue;
+use crate::network::Constant;
+use crate::network::{Dim, Op, Value};
 
 /// A tensor known by its elements, of any kind: floats, integers, or 0 and 1 for booleans.
 #[derive(Clone, Debug, PartialEq)]

@@ -8,7 +8,8 @@ use burn_ir::{
 
 use super::{Held, Resolver, compare};
 use crate::graph::node::Epilogue;
-use crate::graph::{Binary, Dim, Fallback, FloatOp, GraphError, Op, Unary, Value};
+use crate::graph::{Fallback, GraphError};
+use crate::network::{Binary, Dim, FloatOp, Op, Unary, Value};
 
 impl Resolver<'_> {
     /// Whether the operation is one of [`FloatOp`]'s, or one on its masks. Fails where it is and the

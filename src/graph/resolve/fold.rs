@@ -6,7 +6,8 @@ use burn_ir::{
 };
 
 use super::{Held, Known, Resolver};
-use crate::graph::{Dim, GraphError};
+use crate::graph::GraphError;
+use crate::network::Dim;
 
 impl Held {
     /// A function of each element.

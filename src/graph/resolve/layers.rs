@@ -4,8 +4,9 @@ use burn_ir::{AttentionOpIr, ConvTranspose1dOpIr, ConvTranspose2dOpIr, TensorIr}
 use burn_ir::{InterpolateModeIr, InterpolateOpIr, LayerNormOpIr, LinearOpIr, ModuleOperationIr};
 
 use super::Resolver;
+use crate::graph::GraphError;
 use crate::graph::node::Epilogue;
-use crate::graph::{Binary, Dim, GraphError, Op, Unary, Value, Window};
+use crate::network::{Binary, Dim, Op, Unary, Value, Window};
 
 impl Resolver<'_> {
     pub(super) fn module(&mut self, op: &ModuleOperationIr) -> Result<bool, GraphError> {

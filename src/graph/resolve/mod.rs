@@ -17,9 +17,11 @@ use std::collections::HashMap;
 use burn_ir::{OperationIr, TensorId, TensorIr};
 
 use super::capture::Recording;
-use super::node::{Dim, Epilogue, Graph, Node, Parameter, Value};
-use super::tensor::MAX_RANK;
-use super::{Fallback, GraphError, Op};
+use super::node::{Epilogue, Graph, Node, Parameter};
+use super::{Fallback, GraphError};
+use crate::network::MAX_RANK;
+use crate::network::Op;
+use crate::network::{Dim, Value};
 use compare::Comparison;
 use constant::Held;
 pub(super) use linear::restore;

@@ -1,8 +1,9 @@
 //! Norms that are written out: layer norm over the last axis, group and instance norm.
 
 use super::patterns::{become_op, made, of, pair, uniform};
-use crate::graph::node::{Constant, Graph, Value};
-use crate::graph::{Binary, Dim, Op, Unary};
+use crate::graph::node::Graph;
+use crate::network::{Binary, Dim, Op, Unary};
+use crate::network::{Constant, Value};
 
 pub(super) fn apply(graph: &mut Graph, index: usize) -> bool {
     normalized(graph, index) || grouped(graph, index) || scaled(graph, index)

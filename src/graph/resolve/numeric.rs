@@ -4,8 +4,9 @@ use burn_ir::{ActivationOperationIr, BinaryOpIr, FloatOperationIr, NumericOperat
 use burn_ir::{MatmulOpIr, PadModeIr, PadOpIr, ReduceDimOpIr, ScalarIr, TensorIr};
 
 use super::Resolver;
+use crate::graph::GraphError;
 use crate::graph::node::Epilogue;
-use crate::graph::{Binary, Dim, GraphError, Op, Unary, Value, Window};
+use crate::network::{Binary, Dim, Op, Unary, Value, Window};
 
 impl Resolver<'_> {
     pub(super) fn numeric(&mut self, op: &NumericOperationIr) -> Result<bool, GraphError> {

@@ -3,8 +3,9 @@
 use std::f32::consts::{FRAC_1_SQRT_2, PI};
 
 use super::{norms, rewrite};
-use crate::graph::node::{Graph, Value};
-use crate::graph::{Binary, Dim, Op, Unary, Window};
+use crate::graph::node::Graph;
+use crate::network::Value;
+use crate::network::{Binary, Dim, Op, Unary, Window};
 
 /// Resolves all patterns, and drops what is then unused.
 ///

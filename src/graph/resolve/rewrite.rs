@@ -1,6 +1,7 @@
 //! Changes to a graph that keep what it computes.
 
-use crate::graph::node::{Graph, Node, Value};
+use crate::graph::node::{Graph, Node};
+use crate::network::Value;
 
 /// Every use of these nodes' results becomes a use of another value.
 pub(super) fn replace(graph: &mut Graph, from: usize, to: Value) {

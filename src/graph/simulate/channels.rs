@@ -2,10 +2,10 @@
 
 use burn::tensor::Tensor;
 
-use super::super::Binary;
 use super::super::tensor::{AnyTensor, along, map_rank};
 use super::terms::Terms;
 use crate::format::WeightView;
+use crate::network::Binary;
 
 pub(super) fn times(tensor: AnyTensor, factor: &Tensor<1>, how: Binary) -> AnyTensor {
     let rank = vec![1; tensor.dims().len()];

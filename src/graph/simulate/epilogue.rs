@@ -3,11 +3,12 @@
 use burn::tensor::Tensor;
 use burn::tensor::activation::relu;
 
+use super::super::Node;
 use super::super::apply::apply;
 use super::super::tensor::{AnyTensor, map_rank};
-use super::super::{Binary, Node, Op, Unary, Value};
 use super::channels::{plus_channels, times_channels};
 use super::pass::{Held, Pass};
+use crate::network::{Binary, Op, Unary, Value};
 
 impl Pass<'_> {
     // The function in an epilogue, in units of the result.

@@ -5,6 +5,7 @@ use super::super::tensor::AnyTensor;
 use super::super::{Graph, GraphError};
 use super::{Pass, Reads, Setting, Weight, weights};
 use crate::attach::{Attached, Compression};
+use crate::network::NetworkError;
 
 impl Graph {
     /// Runs the graph in floats on the device of `module`, which gives the parameters, with gradients to
@@ -76,10 +77,8 @@ pub(crate) fn agree(
 /// An input, of a rank that graphs know.
 pub(crate) fn any<const D: usize>(input: Tensor<D>) -> Result<AnyTensor, GraphError> {
     let found = input.dims().to_vec();
-    AnyTensor::of(input).ok_or_else(|| GraphError::Input {
-        found,
-        expected: "at most six axes".to_string(),
-    })
+    let expected = "at most six axes".to_string();
+    AnyTensor::of(input).ok_or_else(|| NetworkError::Input { found, expected }.into())
 }
 
 /// An output, of the rank that a caller takes.

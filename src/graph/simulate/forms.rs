@@ -4,10 +4,11 @@ use burn::tensor::Tensor;
 
 use super::super::apply::apply;
 use super::super::tensor::{AnyTensor, map_rank, with_rank};
-use super::super::{Binary, GraphError, Norm, Op, Value};
+use super::super::{GraphError, Norm};
 use super::channels::{affine, plus, plus_channels, times, times_channels, times_rows};
 use super::pass::{Held, Pass};
 use super::sums::{Sum, summed};
+use crate::network::{Binary, Op, Value};
 
 impl Pass<'_> {
     // The sum of an integer product, in units of the result.

@@ -29,8 +29,8 @@ pub(crate) use sums::even_window;
 pub(crate) use terms::{Source, Terms};
 pub(crate) use weights::{Weight, weights};
 
-use super::Unary;
 use super::activations::Site;
+use crate::network::Unary;
 
 /// The code, less the zero point, of a function's value for each code of its operand.
 pub(crate) fn table(

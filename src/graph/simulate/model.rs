@@ -352,7 +352,7 @@ impl Setting {
     fn site_length(&self, site: usize) -> usize {
         let placement = &self.placement;
         let elements =
-            |dims: &[super::super::Dim]| -> usize { dims.iter().map(|d| d.at(1)).product() };
+            |dims: &[crate::network::Dim]| -> usize { dims.iter().map(|d| d.at(1)).product() };
         if placement.input == Some(site) {
             return elements(&placement.graph.input);
         }

@@ -5,12 +5,13 @@ use burn::tensor::{Device, Tensor};
 use super::super::activations::Form;
 use super::super::apply::apply;
 use super::super::tensor::AnyTensor;
-use super::super::{Binary, Graph, GraphError, Node, Unary, Value};
+use super::super::{Graph, GraphError, Node};
 use super::channels::{plus, plus_channels, times, times_channels};
 use super::model::Setting;
 use super::round::{requantize, rounds_by_addition};
 use super::terms::Source;
 use super::weights::Weight;
+use crate::network::{Binary, Unary, Value};
 
 /// A tensor on its way through the graph.
 #[derive(Debug, Clone)]

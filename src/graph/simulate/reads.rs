@@ -1,10 +1,11 @@
 //! How a pass reads the parameters of its graph.
 
+use super::super::GraphError;
 use super::super::activations::{Form, Placement};
-use super::super::{GraphError, Op, Value};
 use super::model::Setting;
 use super::weights::weights;
 use crate::format::{Granularity, Mapping, Scheme, WeightView};
+use crate::network::{Op, Value};
 
 /// How each parameter is read.
 #[derive(Debug, Clone, Default)]

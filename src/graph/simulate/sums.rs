@@ -2,7 +2,7 @@ use burn::tensor::Device;
 
 use super::super::apply::apply;
 use super::super::tensor::{AnyTensor, map_rank};
-use super::super::{Op, Window};
+use crate::network::{Op, Window};
 
 /// The integer sums of a pooling or a mean.
 pub(super) struct Sum {

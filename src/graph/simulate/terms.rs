@@ -3,11 +3,12 @@
 
 use burn::tensor::Tensor;
 
+use super::super::Norm;
 use super::super::activations::Placement;
 use super::super::tensor::AnyTensor;
-use super::super::{Norm, Op, Value};
 use super::channels::plus;
 use super::weights::Weight;
+use crate::network::{Op, Value};
 
 /// `sum * multiplier + offset + residual code * residual`, in units of the result's scale, or in real
 /// units where the result is a float.
@@ -203,7 +204,7 @@ impl Source<'_> {
         let operands = node.inputs.iter().filter(|value| value.is_activation());
         let operands: Vec<Tensor<1>> = operands.map(|value| self.operand_scale(*value)).collect();
         match (&node.op, operands.as_slice()) {
-            (Op::Binary(super::super::Binary::Multiply), [a, b]) => {
+            (Op::Binary(crate::network::Binary::Multiply), [a, b]) => {
                 vec![a.clone() * b.clone() / scale]
             }
             _ => operands.into_iter().map(|s| s / scale.clone()).collect(),
@@ -227,7 +228,7 @@ impl Source<'_> {
         let scale = self.operand_scale(Value::Node(index));
         let rank = vec![1; values.dims().len()];
         let times = |factor: Tensor<1>| AnyTensor::from(factor).reshape(&rank);
-        use super::super::Binary::{Divide, Multiply};
+        use crate::network::Binary::{Divide, Multiply};
         Some(match node.op {
             Op::Binary(Multiply) => values
                 .binary(times(self.operand_scale(*other)), Multiply)

@@ -3,17 +3,18 @@
 use burn::module::Module;
 use burn::tensor::Tensor;
 
-use super::super::integer::{Elements, Grid, Traced};
+use super::super::GraphError;
 use super::super::tensor::AnyTensor;
-use super::super::{GraphError, Value};
 use super::{Pass, Quantized, float};
+use crate::network::Value;
+use crate::network::{Elements, Grid, Traced};
 
 impl<M: Module> Quantized<M> {
     /// The input and the result of each node, as codes where they are quantized, by the running
     /// statistics of batch norms. Reads all of them from the device.
     ///
     /// The tensors of codes are, in this order, those that
-    /// [`IntegerModel::trace`](super::super::integer::IntegerModel::trace) gives, equal in every code.
+    /// [`Network::trace`](crate::network::Network::trace) gives, equal in every code.
     ///
     /// ```
     /// use burn::{nn::LinearConfig, tensor::{Device, Tensor}};

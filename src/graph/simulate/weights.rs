@@ -4,11 +4,12 @@ use burn::module::{Module, ModuleVisitor, Param};
 use burn::tensor::{Bool, Device, Tensor};
 
 use super::super::tensor::{AnyTensor, map_rank};
-use super::super::{Binary, Graph, GraphError, Parameter};
+use super::super::{Graph, GraphError, Parameter};
 use super::packed_codes::PackedCodes;
 use super::reads::Reads;
 use crate::attach::{Attached, attached_part, effective, effective_codes};
 use crate::format::WeightView;
+use crate::network::Binary;
 use crate::quantize::{Parameters, step};
 
 /// A parameter as the graph computes with it, gradients included.

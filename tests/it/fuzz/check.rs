@@ -9,8 +9,9 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use burn::tensor::Tensor;
 use burn_compress::engine::{Choices, EngineError, Program};
-use burn_compress::graph::integer::{IntegerModel, IntegerOp, Step};
-use burn_compress::graph::{Calibration, Fallback, Graph, GraphError, Op, Quantized};
+use burn_compress::graph::{Calibration, Fallback, Graph, GraphError, Quantized};
+use burn_compress::network::Op;
+use burn_compress::network::{self, Step, StepOp};
 
 use super::any::Any;
 use super::case::{Case, Form};
@@ -190,7 +191,7 @@ fn mixes_filters(network: &Network) -> bool {
 
 fn run(
     case: &Case,
-    model: &IntegerModel,
+    model: &network::Network,
     input: &[f32],
     reference: &[f32],
     seen: &mut Seen,
@@ -208,7 +209,7 @@ fn run(
     if case.again {
         let loaded = model
             .to_bytes()
-            .and_then(|bytes| IntegerModel::from_bytes(&bytes));
+            .and_then(|bytes| network::Network::from_bytes(&bytes));
         let loaded = loaded.map_err(|error| failure("the file", error))?;
         let kept = program.choices();
         programs.push(Program::compile_as(&loaded, case.options(), kept).map_err(fault)?);
@@ -285,7 +286,7 @@ fn by_fours(program: &Program) -> Choices {
 
 // A sum whose order is the program's own, and whose result is not the reference's to the bit.
 fn sums_floats(step: &Step) -> bool {
-    let IntegerOp::Float(op) = &step.op else {
+    let StepOp::Float(op) = &step.op else {
         return false;
     };
     let sums = matches!(
@@ -313,7 +314,7 @@ impl<E: std::error::Error> From<E> for Refusal {
 
 /// The model; in integers what the simulation gives, and whether a part of it is in float; what Burn's
 /// module gives, pruned.
-type Formed = (IntegerModel, Option<(Vec<f32>, bool)>, Option<Vec<f32>>);
+type Formed = (network::Network, Option<(Vec<f32>, bool)>, Option<Vec<f32>>);
 
 fn form(case: &Case, graph: Graph, net: Net, x: Any, rank: usize) -> Result<Formed, Refusal> {
     let network = &case.network;

@@ -12,7 +12,7 @@ use burn::nn::{
 };
 use burn::tensor::Tensor;
 use burn::tensor::activation::softmax;
-use burn_compress::graph::Binary;
+use burn_compress::network::Binary;
 
 use super::any::{Any, map};
 use super::function::{Along, Function, Pair};

@@ -11,7 +11,7 @@ use burn::nn::{Linear, LinearConfig, PaddingConfig2d};
 use burn::tensor::Tensor;
 use burn_compress::format::{Granularity, Mapping};
 use burn_compress::graph::Quantized;
-use burn_compress::graph::integer::IntegerModel;
+use burn_compress::network::Network;
 
 use super::device::device;
 use super::graph_models::randomized;
@@ -116,7 +116,7 @@ fn check_at<L: Module + ModuleDisplay, const D: usize, const E: usize>(
             "{what}: {:?}",
             quantized.in_float()
         );
-        let integers: IntegerModel = assert_simulates::<_, D, 2>(&quantized, shape, &what);
+        let integers: Network = assert_simulates::<_, D, 2>(&quantized, shape, &what);
         assert_eq!(float_steps(&integers), [""; 0], "{what}");
         names = steps(&integers);
     }

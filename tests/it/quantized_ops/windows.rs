@@ -11,6 +11,7 @@ use burn::tensor::module::{adaptive_avg_pool1d, adaptive_avg_pool2d, interpolate
 use burn::tensor::ops::{InterpolateMode, InterpolateOptions, PadMode};
 
 use burn_compress::graph::{Calibration, Graph, GraphError};
+use burn_compress::network::NetworkError;
 
 use super::super::device::is_exact;
 use super::super::models::values;
@@ -101,7 +102,10 @@ fn a_window_in_the_padding_alone_is_zero() {
             .unwrap()
             .observe(&module, input(shape, 21, &device()));
         assert!(
-            matches!(error, Err(GraphError::Activation { .. })),
+            matches!(
+                error,
+                Err(GraphError::Network(NetworkError::Activation { .. }))
+            ),
             "{error:?}"
         );
     }

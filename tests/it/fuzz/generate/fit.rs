@@ -1,6 +1,6 @@
 //! A layer of a kind that fits a tensor, with random sizes.
 
-use burn_compress::graph::Binary;
+use burn_compress::network::Binary;
 use rand::Rng;
 use rand::rngs::StdRng;
 use rand::seq::IndexedRandom;

@@ -2,7 +2,7 @@
 
 mod fit;
 
-use burn_compress::graph::Binary;
+use burn_compress::network::Binary;
 use rand::Rng;
 use rand::rngs::StdRng;
 use rand::seq::IndexedRandom;

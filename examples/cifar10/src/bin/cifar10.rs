@@ -1,0 +1,167 @@
+//! The study on CIFAR-10 with the pretrained ResNets of Yerlan Idelbayev, depth 20 to 56.
+//!
+//! ```text
+//! cargo run --release -p cifar10 -- --data CIFAR_FOLDER --weights resnet20.th --epochs 0
+//! ```
+
+use std::error::Error;
+use std::path::PathBuf;
+
+use burn::grad_clipping::GradientClippingConfig;
+use burn::module::Module;
+use burn::optim::decay::WeightDecayConfig;
+use burn::optim::momentum::MomentumConfig;
+use burn::optim::{ModuleOptimizer, SgdConfig};
+use burn_compress::Study;
+use burn_compress::prune::Pattern;
+use burn_compress::recipe::{ActivationLevels, PruneLevels, QuantizeLevels, Recipe};
+use clap::{Parser, ValueEnum};
+
+use cifar10::arguments::ResNetArguments;
+use cifar10::support::forget;
+use cifar10::support::show;
+use cifar10::support::workload::{CALIBRATION, Classification};
+
+/// Which compression does a ResNet for CIFAR-10 bear?
+#[derive(Parser)]
+struct Arguments {
+    #[command(flatten)]
+    of: ResNetArguments,
+    /// Pruning levels, rising
+    #[arg(long, value_delimiter = ',', default_value = "0.5,0.7,0.8,0.9")]
+    sparsity: Vec<f64>,
+    /// Which weights are pruned together: each level is studied in each
+    #[arg(
+        long,
+        value_enum,
+        value_delimiter = ',',
+        default_value = "unstructured"
+    )]
+    pattern: Vec<Together>,
+    /// Bits of a weight, falling
+    #[arg(long, value_delimiter = ',', default_value = "8,4,3,2")]
+    bits: Vec<u32>,
+    /// Bits of activations, 2 to 16, quantized together with the weights (the images keep 8)
+    #[arg(long)]
+    activation_bits: Option<u32>,
+    /// Epochs of aware training; 0 for the post-training half alone
+    #[arg(long, default_value_t = 5)]
+    epochs: usize,
+    /// Epochs of refine-tune at a tenth of the learning rate
+    #[arg(long, default_value_t = 2)]
+    refine_epochs: usize,
+    /// Learning rate at the start of a run; it falls as a cosine
+    #[arg(long, default_value_t = 0.05)]
+    learning_rate: f64,
+    /// Accuracy that may be lost, in points
+    #[arg(long, default_value_t = 1.2)]
+    max_drop: f64,
+    /// Number of seeds
+    #[arg(long, default_value_t = 1)]
+    seeds: u64,
+    /// Trains on the first images only
+    #[arg(long)]
+    train_images: Option<usize>,
+    /// Learns from the original model's answers too, not from the labels alone
+    #[arg(long)]
+    distill: bool,
+    /// Also scores the model with each layer alone compressed
+    #[arg(long)]
+    sensitivity: bool,
+    /// Recipe in TOML or JSON, in place of the levels, epochs and budget above
+    #[arg(long)]
+    recipe: Option<PathBuf>,
+    /// Starts over: forgets the finished cells of an earlier study in the same place
+    #[arg(long)]
+    fresh: bool,
+    /// Where the report goes, and where an interrupted study goes on
+    #[arg(long, default_value = "target/cifar10")]
+    out: PathBuf,
+}
+
+/// Patterns by name.
+#[derive(Clone, Copy, ValueEnum)]
+enum Together {
+    /// Each weight by itself
+    Unstructured,
+    /// Four neighbouring input channels at one tap of one filter
+    Block4,
+    /// Two of them
+    Block2,
+}
+
+impl From<Together> for Pattern {
+    fn from(together: Together) -> Self {
+        match together {
+            Together::Unstructured => Self::Unstructured,
+            Together::Block4 => Self::Block { channels: 4 },
+            Together::Block2 => Self::Block { channels: 2 },
+        }
+    }
+}
+
+fn main() -> Result<(), Box<dyn Error>> {
+    let arguments = Arguments::parse();
+    let (device, model) = arguments.of.network()?;
+    if arguments.fresh {
+        forget(&arguments.out)?;
+    }
+    let (train, test) = arguments.of.images(match arguments.epochs {
+        // Ranges of activations are found on some.
+        0 => Some(arguments.activation_bits.map_or(0, |_| CALIBRATION)),
+        _ => arguments.train_images,
+    })?;
+    let recipe = match &arguments.recipe {
+        Some(path) => Recipe::load(path)?,
+        None => Recipe {
+            max_drop: arguments.max_drop,
+            learning_rate: arguments.learning_rate,
+            epochs: arguments.epochs,
+            refine_epochs: arguments.refine_epochs,
+            seeds: (0..arguments.seeds).collect(),
+            sensitivity: arguments.sensitivity,
+            prune: (!arguments.sparsity.is_empty()).then(|| PruneLevels {
+                levels: arguments.sparsity,
+                patterns: arguments.pattern.into_iter().map(Pattern::from).collect(),
+                ..Default::default()
+            }),
+            quantize: (!arguments.bits.is_empty()).then(|| QuantizeLevels {
+                bits: arguments.bits,
+                activations: arguments.activation_bits.map(|bits| ActivationLevels {
+                    bits,
+                    ..Default::default()
+                }),
+                ..Default::default()
+            }),
+            ..Default::default()
+        },
+    };
+    let parameters = model.num_params();
+    eprintln!(
+        "ResNet-{} with {parameters} parameters on {device:?}",
+        arguments.of.depth
+    );
+    let mut workload = Classification {
+        train,
+        test,
+        device,
+        batch: 128,
+        optimizer,
+        run: None,
+        teacher: arguments.distill.then(|| model.valid()),
+    };
+    let outcome = Study::of(recipe)
+        .folder(&arguments.out)
+        .score_name("accuracy, %")
+        .on_progress(show::progress())
+        .run_quantized(model, &mut workload)?;
+    show::outcome(&outcome, &arguments.out)
+}
+
+fn optimizer() -> ModuleOptimizer {
+    SgdConfig::new()
+        .with_momentum(Some(MomentumConfig::new().with_momentum(0.9)))
+        .with_weight_decay(Some(WeightDecayConfig::new(1e-4)))
+        .with_gradient_clipping(None::<GradientClippingConfig>)
+        .init()
+}

@@ -1,0 +1,228 @@
+//! The operations that a model keeps in float.
+
+use std::borrow::Cow;
+
+use crate::network::Op;
+
+use super::elementwise::over_axes;
+use super::movement::expand;
+use super::product::{
+    Layout, convolution, matrix_product, matrix_products, transposed_convolution,
+};
+use super::sink::{Operand, Sink, reserve};
+use super::window::{Windows, pool};
+
+/// Images times channels, height and width of a tensor with this many spatial axes.
+pub(super) fn size(dims: &[usize]) -> [usize; 2] {
+    match *dims {
+        [_, _, width] => [1, width],
+        [_, _, height, width, ..] => [height, width],
+        _ => [1, 1],
+    }
+}
+
+/// How a convolution, transposed or not, lies on these dimensions.
+pub(super) fn layout(op: &Op, from: &[usize], to: &[usize]) -> Option<Layout> {
+    let (window, groups, output_padding) = match *op {
+        Op::Convolution { window, groups, .. } => (window, groups, [0, 0]),
+        Op::TransposedConvolution {
+            window,
+            groups,
+            output_padding,
+            ..
+        } => (window, groups, output_padding),
+        _ => return None,
+    };
+    Some(Layout {
+        window,
+        groups,
+        channels: *from.get(1)?,
+        filters: *to.get(1)?,
+        input: size(from),
+        output: size(to),
+        output_padding,
+    })
+}
+
+/// Puts the result of an operation into the sink.
+pub(super) fn apply(
+    sink: &mut Sink,
+    op: &Op,
+    operands: &[Operand],
+    dims: &[usize],
+) -> Result<(), String> {
+    let values = operands.iter().map(Operand::values);
+    let values: Vec<Cow<[f32]>> = values.collect::<Result<_, _>>()?;
+    let shape = |index: usize| operands.get(index).map_or(&[][..], |o| &o.dims[..]);
+    let mut row = |row: &[f32]| row.iter().for_each(|&x| sink.push_value(x));
+    match (op, &values[..]) {
+        (Op::Convolution { .. } | Op::TransposedConvolution { .. }, [input, weight]) => {
+            let layout = layout(op, shape(0), dims).ok_or("no convolution")?;
+            match op {
+                Op::Convolution { .. } => convolution(&layout, input, weight, |_, sums| row(sums)),
+                _ => transposed_convolution(&layout, input, weight, |_, sums| row(sums)),
+            }
+        }
+        (Op::Linear, [input, weight]) => {
+            let [inputs, outputs] = [shape(1)[0], shape(1)[1]];
+            matrix_product(input, weight, [inputs, outputs], row)
+        }
+        (Op::MatMul, [left, right]) => {
+            matrix_products((left, shape(0)), (right, shape(1)), dims, row)
+        }
+        (Op::BatchNorm { epsilon }, [input, gamma, beta, mean, variance]) => {
+            let inner: usize = dims[2..].iter().product();
+            for (index, &x) in input.iter().enumerate() {
+                let c = index / inner % dims[1];
+                let normal = (x - mean[c]) / (variance[c] + epsilon).sqrt();
+                row(&[normal * gamma[c] + beta[c]]);
+            }
+            Ok(())
+        }
+        (Op::LayerNorm { epsilon }, [input, gamma, beta]) => {
+            for part in input.chunks_exact(gamma.len()) {
+                let normal = normalized(part, *epsilon)?;
+                let affine = normal.iter().zip(gamma.iter().zip(beta.iter()));
+                affine.for_each(|(x, (gamma, beta))| row(&[x * gamma + beta]));
+            }
+            Ok(())
+        }
+        (Op::GroupNorm { groups, epsilon }, [input, gamma, beta]) => {
+            let inner: usize = dims[2..].iter().product();
+            let channels = dims[1] / groups;
+            for (group, part) in input.chunks_exact(channels * inner).enumerate() {
+                let first = group % groups * channels;
+                for (index, x) in normalized(part, *epsilon)?.iter().enumerate() {
+                    let c = first + index / inner;
+                    row(&[x * gamma[c] + beta[c]]);
+                }
+            }
+            Ok(())
+        }
+        (Op::Unary(unary), [input]) => {
+            input.iter().for_each(|&x| row(&[unary.value(x)]));
+            Ok(())
+        }
+        (Op::Binary(binary), [left, right]) => {
+            let left = expand(left, shape(0), dims)?;
+            let right = expand(right, shape(1), dims)?;
+            let pairs = left.iter().zip(right.iter());
+            pairs.for_each(|(&a, &b)| row(&[binary.value(a, b)]));
+            Ok(())
+        }
+        (Op::Softmax { axis }, [input]) => {
+            softmax(input, dims, *axis)?.iter().for_each(|&x| row(&[x]));
+            Ok(())
+        }
+        (
+            Op::AveragePool {
+                window,
+                include_padding,
+                ..
+            },
+            [input],
+        ) => {
+            let windows = Windows::Spaced(*window);
+            pool(windows, input, size(shape(0)), size(dims), |seen| {
+                let count = match include_padding {
+                    true => seen.padded,
+                    false => seen.count(),
+                };
+                row(&[seen.values().sum::<f32>() / count.max(1) as f32]);
+            });
+            Ok(())
+        }
+        (Op::AdaptiveAveragePool { .. }, [input]) => {
+            pool(Windows::Even, input, size(shape(0)), size(dims), |seen| {
+                row(&[seen.values().sum::<f32>() / seen.count() as f32]);
+            });
+            Ok(())
+        }
+        (Op::Mean { .. } | Op::Sum { .. }, [input]) => {
+            let sums = over_axes(input, shape(0), dims)?;
+            let count = match op {
+                Op::Mean { .. } => input.len() / sums.len(),
+                _ => 1,
+            };
+            sums.iter().for_each(|sum| row(&[sum / count as f32]));
+            Ok(())
+        }
+        (Op::UpsampleBilinear { align_corners }, [input]) => {
+            bilinear(input, size(shape(0)), size(dims), *align_corners, row);
+            Ok(())
+        }
+        (Op::Float(op), values) => {
+            let operands: Vec<(&[f32], &[usize])> = values
+                .iter()
+                .enumerate()
+                .map(|(index, values)| (&values[..], shape(index)))
+                .collect();
+            row(&op.compute(&operands, dims)?);
+            Ok(())
+        }
+        _ => Err(format!("{} is not computed in float", op.name())),
+    }
+}
+
+/// Less the mean, divided by the standard deviation.
+fn normalized(part: &[f32], epsilon: f32) -> Result<Vec<f32>, String> {
+    let count = part.len() as f32;
+    let mean = part.iter().sum::<f32>() / count;
+    let square = |x: &f32| (x - mean) * (x - mean);
+    let variance = part.iter().map(square).sum::<f32>() / count;
+    let deviation = (variance + epsilon).sqrt();
+    let mut normal = reserve(part.len())?;
+    normal.extend(part.iter().map(|x| (x - mean) / deviation));
+    Ok(normal)
+}
+
+fn softmax(input: &[f32], dims: &[usize], axis: usize) -> Result<Vec<f32>, String> {
+    let (length, inner): (usize, usize) = (dims[axis], dims[axis + 1..].iter().product());
+    let mut result = super::sink::filled(input.len(), 0.0)?;
+    for outer in 0..input.len() / (length * inner) {
+        for i in 0..inner {
+            let at = |k: usize| (outer * length + k) * inner + i;
+            let greatest = (0..length)
+                .map(|k| input[at(k)])
+                .fold(f32::NEG_INFINITY, f32::max);
+            let power = |k: usize| (input[at(k)] - greatest).exp();
+            let sum: f32 = (0..length).map(power).sum();
+            (0..length).for_each(|k| result[at(k)] = power(k) / sum);
+        }
+    }
+    Ok(result)
+}
+
+// Places in double precision and the terms in the order of Burn's own.
+fn bilinear(
+    input: &[f32],
+    from: [usize; 2],
+    to: [usize; 2],
+    align_corners: bool,
+    mut row: impl FnMut(&[f32]),
+) {
+    // The neighbours of a place and the weight of the second.
+    let place = |axis: usize, i: usize| {
+        let (length, places) = (from[axis] as f64, to[axis]);
+        let at = match align_corners {
+            true => i as f64 * ((length - 1.0) / places.saturating_sub(1).max(1) as f64),
+            false => (i as f64 + 0.5) * (length / places as f64) - 0.5,
+        };
+        let low = (at.floor().max(0.0) as usize).min(from[axis] - 1);
+        let high = (low + 1).min(from[axis] - 1);
+        (low, high, (at - low as f64).max(0.0) as f32)
+    };
+    for plane in input.chunks_exact(from[0] * from[1]) {
+        let at = |y: usize, x: usize| plane[y * from[1] + x];
+        for y in 0..to[0] {
+            let (low_y, high_y, v) = place(0, y);
+            for x in 0..to[1] {
+                let (low_x, high_x, u) = place(1, x);
+                row(&[at(low_y, low_x) * (1.0 - u) * (1.0 - v)
+                    + at(low_y, high_x) * u * (1.0 - v)
+                    + at(high_y, low_x) * (1.0 - u) * v
+                    + at(high_y, high_x) * u * v]);
+            }
+        }
+    }
+}

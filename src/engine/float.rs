@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use super::lower::{Lowering, small, turned, whole};
 use super::stage::{Kind, PerElement, Pool, Shape, Stage, StageWork, WeightValues, Weighted};
-use crate::network::{Binary, Op, Unary, Value, Window};
+use crate::network::{Binary, Divide, Op, Unary, Value, Window};
 use crate::network::{Step, StepOp};
 
 const UNBOUNDED: (f32, f32) = (f32::NEG_INFINITY, f32::INFINITY);
@@ -64,26 +64,12 @@ pub(super) fn stage<'m>(
                 bounds,
             })
         }
-        Op::AveragePool {
-            window,
-            include_padding,
-            ceil: false,
-            ..
-        } if *include_padding || window.padding == [(0, 0), (0, 0)] => {
-            floats(first)?;
-            let count = window.kernel[0] * window.kernel[1];
-            average(Some(*window), count)
-        }
-        Op::AdaptiveAveragePool { output: [1, 1], .. } => {
+        op => {
+            let (over, divide) = op.sums()?;
             let shape = floats(first)?;
-            average(None, shape.rows * shape.columns)
+            let window = lowering.window(first, over)?;
+            average(window, divide, &shape)?
         }
-        Op::Mean { axes } => {
-            let shape = floats(first)?;
-            lowering.all_places(first, axes)?;
-            average(None, shape.rows * shape.columns)
-        }
-        _ => return None,
     };
     Some(Stage {
         work,
@@ -93,12 +79,21 @@ pub(super) fn stage<'m>(
     })
 }
 
-fn average(window: Option<Window>, count: usize) -> StageWork<'static> {
-    StageWork::Pool(Pool {
+// Each sum by one number, which padding must not change.
+fn average(window: Option<Window>, divide: Divide, shape: &Shape) -> Option<StageWork<'static>> {
+    let padded = window.is_some_and(|window| window.padding != [(0, 0); 2]);
+    let count = match divide {
+        Divide::None => return None,
+        Divide::Elements if padded => return None,
+        _ => window.map_or(shape.rows * shape.columns, |window| {
+            window.kernel[0] * window.kernel[1]
+        }),
+    };
+    Some(StageWork::Pool(Pool {
         window,
         sum: Some(1.0 / count.max(1) as f32),
         bounds: UNBOUNDED,
-    })
+    }))
 }
 
 fn clamp(unary: Unary) -> Option<(f32, f32)> {

@@ -7,8 +7,8 @@ use super::float;
 use super::stage::{
     Kind, PerElement, Pool, Shape, Stage, StageWork, WeightValues, Weighted, image,
 };
-use crate::network::{Activation, Codes, Divide, Network, Rescale, Step, StepOp, Weights};
-use crate::network::{Op, Value, Window};
+use crate::network::{Activation, Arithmetic, Codes, Divide, Network, Over, Rescale, Step};
+use crate::network::{Op, StepOp, Value, Weights, Window};
 
 /// Numbers beyond these might end in NaN, which the kernels know nothing of.
 const LARGEST: f32 = 1e25;
@@ -102,12 +102,10 @@ impl<'m> Lowering<'m> {
                 image(self.model.input())?;
                 StageWork::Quantize
             }
-            StepOp::Convolution {
-                window,
-                groups,
-                weights,
+            StepOp::Product {
+                op: Op::Convolution { window, groups, .. },
+                weights: Some(weights),
                 rescale,
-                ..
             } => {
                 self.codes(first)?;
                 let codes = narrow(weights)?;
@@ -120,7 +118,11 @@ impl<'m> Lowering<'m> {
                     rescale,
                 )?)
             }
-            StepOp::Linear { weights, rescale } => {
+            StepOp::Product {
+                op: Op::Linear,
+                weights: Some(weights),
+                rescale,
+            } => {
                 let source = self.linear_source(first)?;
                 self.codes(source)?;
                 let shape = Shape::of(self.model, source)?;
@@ -137,9 +139,8 @@ impl<'m> Lowering<'m> {
                 return Some(stage(StageWork::Product(product), inputs, index));
             }
             StepOp::Rescale(rescale) => StageWork::Product(self.rescale(step, rescale)?),
-            StepOp::Add {
-                left,
-                right,
+            StepOp::Arithmetic {
+                how: Arithmetic::Add { left, right },
                 activation,
             } => {
                 self.same(step)?;
@@ -151,28 +152,14 @@ impl<'m> Lowering<'m> {
                 self.same(step)?;
                 StageWork::Elementwise(PerElement::Table(table.clone()))
             }
-            StepOp::AveragePool {
-                window,
-                ceil: false,
-                divide: Divide::None,
-                multiplier,
-                activation,
-                ..
-            } => self.sum(index, first, Some(*window), *multiplier, *activation)?,
-            StepOp::AdaptiveAveragePool {
-                output: [1, 1],
-                divide: Divide::None,
-                multiplier,
-                activation,
-                ..
-            } => self.sum(index, first, None, *multiplier, *activation)?,
             StepOp::Sum {
-                axes,
+                op,
+                divide: Divide::None,
                 multiplier,
                 activation,
             } => {
-                self.all_places(first, axes)?;
-                self.sum(index, first, None, *multiplier, *activation)?
+                let window = self.window(first, op.sums()?.0)?;
+                self.sum(index, first, window, *multiplier, *activation)?
             }
             StepOp::Move(op) => self.moved(index, step, op)?,
             StepOp::Float(_) => return float::stage(self, index, step),
@@ -319,8 +306,22 @@ impl<'m> Lowering<'m> {
         }))
     }
 
+    /// The window of sums; none where each is over all rows and columns.
+    pub fn window(&self, value: Value, over: Over) -> Option<Option<Window>> {
+        match over {
+            Over::Windows {
+                window,
+                ceil: false,
+                ..
+            } => Some(Some(window)),
+            Over::Shares { output: [1, 1], .. } => Some(None),
+            Over::Axes(axes) => self.all_places(value, axes).map(|()| None),
+            _ => None,
+        }
+    }
+
     /// Whether axes are all rows and columns of a tensor.
-    pub fn all_places(&self, value: Value, axes: &[usize]) -> Option<()> {
+    fn all_places(&self, value: Value, axes: &[usize]) -> Option<()> {
         let rank = self.model.dims(value).len();
         image(&self.model.dims(value))?;
         (rank > 2 && axes.iter().copied().eq(2..rank)).then_some(())

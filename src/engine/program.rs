@@ -16,7 +16,7 @@ use crate::network::Network;
 /// ```
 /// use burn_compress::engine::{Options, Program};
 /// use burn_compress::format::{Granularity, Mapping, Scheme};
-/// use burn_compress::network::{Grid, Network, StepOp, Rescale, Step, Weights};
+/// use burn_compress::network::{Grid, Network, Op, StepOp, Rescale, Step, Weights};
 /// use burn_compress::network::{Dim, Value};
 ///
 /// let affine = Scheme::new(8, Mapping::Affine, Granularity::Tensor)?;
@@ -28,8 +28,9 @@ use crate::network::Network;
 ///     layer: "input".into(),
 /// };
 /// let linear = Step {
-///     op: StepOp::Linear {
-///         weights: Weights { dims: vec![3, 2], codes: vec![1, 0, -7, 3, 0, 2].into() },
+///     op: StepOp::Product {
+///         op: Op::Linear,
+///         weights: Some(Weights { dims: vec![3, 2], codes: vec![1, 0, -7, 3, 0, 2].into() }),
 ///         rescale: Rescale::by(0.05),
 ///     },
 ///     inputs: vec![Value::Node(0)],

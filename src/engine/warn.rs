@@ -9,15 +9,8 @@ const SMALL: f64 = 0.01;
 
 /// Of the layers of a pass: those that run plainly, and those in floats of a model in whole numbers.
 pub(super) fn layers(model: &Network, rows: &[LayerRow]) -> Vec<Warning> {
-    let whole_numbers = model.steps().iter().any(|step| {
-        matches!(
-            step.op,
-            StepOp::Convolution { .. }
-                | StepOp::TransposedConvolution { .. }
-                | StepOp::Linear { .. }
-                | StepOp::MatMul { .. }
-        )
-    });
+    let mut steps = model.steps().iter();
+    let whole_numbers = steps.any(|step| matches!(step.op, StepOp::Product { .. }));
     let all: f64 = rows.iter().filter_map(LayerRow::of_one).sum();
     let mut warnings: Vec<Warning> = Vec::new();
     for row in rows {

@@ -4,9 +4,8 @@ use crate::format::WeightView;
 use crate::network::NetworkError;
 use crate::network::{Dim, FloatOp, Op, Unary, Value};
 
-use super::shape::{self, MAX_ELEMENTS};
-use super::window::largest;
-use super::{Codes, Grid, Network, Rescale, Step, StepOp, Weights};
+use super::shape;
+use super::{Arithmetic, Codes, Divide, Grid, Network, Over, Rescale, Step, StepOp, Weights};
 
 type Result<T> = std::result::Result<T, String>;
 
@@ -61,7 +60,7 @@ fn step(model: &Network, index: usize) -> Result<()> {
     for &input in &step.inputs {
         exists(model, input, index)?;
     }
-    let (op, weights) = step.op.shape();
+    form_fits(&step.op)?;
     let mut inputs = step.inputs.clone();
     let residual = step.op.rescale().is_some_and(|r| r.residual.is_some());
     if residual {
@@ -71,13 +70,44 @@ fn step(model: &Network, index: usize) -> Result<()> {
         }
     }
     let mut operands: Vec<_> = inputs.iter().map(|&input| model.dims(input)).collect();
-    operands.extend(weights);
-    let dims = shape::result(&op, &operands, &step.dims)?;
+    if let Some(weights) = step.op.weights() {
+        operands.push(weights.dims.iter().copied().map(Dim::Fixed).collect());
+    }
+    let dims = shape::result(step.op.op(), &operands, &step.dims)?;
     if dims != step.dims {
         return Err(format!("its result is {dims:?}, not {:?}", step.dims));
     }
     operands_fit(model, step, &inputs)?;
     numbers(step)
+}
+
+/// Whether the form is one that the operation within has.
+fn form_fits(of: &StepOp) -> Result<()> {
+    let (fits, form) = match of {
+        StepOp::Product { op, weights, .. } => {
+            let held = match (op.has_weights(), weights) {
+                (true, None) => return Err(format!("{} has no weights", op.name())),
+                (false, Some(_)) => return Err(format!("{} holds no weights", op.name())),
+                _ => op.is_product(),
+            };
+            (held, "product")
+        }
+        StepOp::Sum { op, divide, .. } => {
+            let fits = match op.sums() {
+                // The factor of a sum over axes divides.
+                Some((Over::Axes(_), of)) => (of, *divide) == (Divide::None, Divide::None),
+                sums => sums.is_some(),
+            };
+            (fits, "sum")
+        }
+        StepOp::Move(op) => (op.is_move(), "movement"),
+        StepOp::Float(op) => (!op.is_move(), "step in floats"),
+        _ => (true, ""),
+    };
+    match fits {
+        true => Ok(()),
+        false => Err(format!("{} is no {form}", of.name())),
+    }
 }
 
 /// Which operands are codes and which are floats.
@@ -87,16 +117,15 @@ fn operands_fit(model: &Network, step: &Step, inputs: &[Value]) -> Result<()> {
         (StepOp::Quantize, [None]) => step.grid.is_some(),
         (StepOp::Dequantize, [Some(_)]) => step.grid.is_none(),
         (StepOp::Table(_), [Some(_)]) => step.grid.is_some(),
-        (StepOp::AddConstant { .. } | StepOp::MultiplyConstant { .. }, [Some(_), None]) => {
-            matches!(inputs[1], Value::Constant(_))
+        (StepOp::Arithmetic { how, .. }, grids) if how.has_constant() => {
+            matches!(grids, [Some(_), None]) && matches!(inputs[1], Value::Constant(_))
         }
-        (StepOp::AddConstant { .. } | StepOp::MultiplyConstant { .. }, _) => false,
         (StepOp::Move(op), grids) => {
             let moves = match op {
                 Op::Pad { value, .. } => {
                     value.is_finite() && (*value == 0.0 || step.grid.is_none())
                 }
-                op => op.is_movement(),
+                _ => true,
             };
             // What is joined keeps its codes: what reads the whole makes up for their scales.
             let joins = matches!(op, Op::Concatenate { .. });
@@ -108,23 +137,8 @@ fn operands_fit(model: &Network, step: &Step, inputs: &[Value]) -> Result<()> {
         }
         (StepOp::Float(op), _) => match op {
             Op::Unary(unary) => unary_fits(*unary),
-            Op::Convolution { .. }
-            | Op::TransposedConvolution { .. }
-            | Op::Linear
-            | Op::MatMul
-            | Op::BatchNorm { .. }
-            | Op::LayerNorm { .. }
-            | Op::GroupNorm { .. }
-            | Op::Binary(_)
-            | Op::Softmax { .. }
-            | Op::AveragePool { .. }
-            | Op::AdaptiveAveragePool { .. }
-            | Op::Mean { .. }
-            | Op::Sum { .. }
-            | Op::UpsampleBilinear { .. } => true,
             Op::Float(FloatOp::Gather { axis }) => places_exist(model, inputs, *axis),
-            Op::Float(_) => true,
-            _ => false,
+            _ => true,
         },
         (StepOp::Quantize | StepOp::Dequantize | StepOp::Table(_), _) => false,
         (_, grids) => grids.iter().all(Option::is_some),
@@ -141,9 +155,9 @@ fn operands_fit(model: &Network, step: &Step, inputs: &[Value]) -> Result<()> {
 /// Weights and factors.
 fn numbers(step: &Step) -> Result<()> {
     if let Some(rescale) = step.op.rescale() {
-        let channels = match &step.op {
-            StepOp::Linear { .. } => step.dims.last(),
-            StepOp::MatMul { .. } => None,
+        let channels = match (step.op.op(), &step.op) {
+            (op, StepOp::Product { .. }) if !op.has_weights() => None,
+            (op, StepOp::Product { .. }) => step.dims.get(op.channel_axis(step.dims.len())),
             _ => step.dims.get(1),
         };
         let channels = channels.map(|dim| match dim {
@@ -156,9 +170,10 @@ fn numbers(step: &Step) -> Result<()> {
         bounds(min, max)?;
     }
     match &step.op {
-        StepOp::Convolution { weights, .. }
-        | StepOp::TransposedConvolution { weights, .. }
-        | StepOp::Linear { weights, .. } => {
+        StepOp::Product {
+            weights: Some(weights),
+            ..
+        } => {
             let count = weights
                 .dims
                 .iter()
@@ -169,12 +184,8 @@ fn numbers(step: &Step) -> Result<()> {
             }
             within(&weights.codes)
         }
-        StepOp::Add { left, right, .. } => finite(&[*left, *right]),
-        StepOp::AddConstant { multiplier, .. }
-        | StepOp::Multiply { multiplier, .. }
-        | StepOp::AveragePool { multiplier, .. }
-        | StepOp::AdaptiveAveragePool { multiplier, .. }
-        | StepOp::Sum { multiplier, .. } => finite(&[*multiplier]),
+        StepOp::Arithmetic { how, .. } => finite(&how.factors()),
+        StepOp::Sum { multiplier, .. } => finite(&[*multiplier]),
         _ => Ok(()),
     }
 }
@@ -240,36 +251,26 @@ fn reach(model: &Network, step: &Step) -> Result<u64> {
         input.and_then(|&input| model.grid(input))
     };
     let code = |index| grid(index).map_or(0, |grid| grid.reach());
-    let spatial = |rank| shape::spatial(&model.dims(step.inputs[0]), rank);
-    let output = |rank| shape::spatial(&step.dims, rank);
     let terms = match &step.op {
-        StepOp::Convolution { weights, .. }
-        | StepOp::Linear { weights, .. }
-        | StepOp::TransposedConvolution { weights, .. } => {
-            let layout = step.op.shape().0.weight_layout(&weights.dims);
+        StepOp::Product {
+            op,
+            weights: Some(weights),
+            ..
+        } => {
+            let layout = op.weight_layout(&weights.dims);
             heaviest(weights, &layout.ok_or("no weights")?, code(0))
         }
-        StepOp::MatMul { .. } => {
+        StepOp::Product { weights: None, .. } => {
             let inner = model.dims(step.inputs[0]).last().map_or(1, |dim| dim.at(1));
             (inner as u64).saturating_mul(code(1))
         }
-        StepOp::Multiply { .. } => code(1),
-        StepOp::AveragePool { rank, window, .. } => {
-            let (_, _, size) = spatial(*rank)?;
-            let of = |axis: usize| window.kernel[axis].min(size[axis]) as u64;
-            of(0) * of(1)
-        }
-        StepOp::AdaptiveAveragePool { rank, .. } => {
-            let ((_, _, from), (_, _, to)) = (spatial(*rank)?, output(*rank)?);
-            (largest(from[0], to[0]) * largest(from[1], to[1])) as u64
-        }
-        StepOp::Sum { axes, .. } => {
-            let dims = model.dims(step.inputs[0]);
-            let summed: Vec<Dim> = axes.iter().map(|&axis| dims[axis]).collect();
-            if summed.iter().any(|dim| matches!(dim, Dim::Batch(_))) {
-                return Err("it sums over an axis that grows with the batch".to_string());
-            }
-            shape::elements(&summed, 1).unwrap_or(MAX_ELEMENTS) as u64
+        StepOp::Arithmetic {
+            how: Arithmetic::Multiply { .. },
+            ..
+        } => code(1),
+        StepOp::Sum { op, .. } => {
+            let (over, _) = op.sums().ok_or("no sum")?;
+            over.most(&model.dims(step.inputs[0]), &step.dims)?
         }
         StepOp::Table(table) => {
             // No sum: each code of the operand has an entry, and each entry is a code.
@@ -343,8 +344,8 @@ pub(super) fn keeps_images_apart(model: &Network) -> bool {
         });
         let same = from_constants && step.dims.iter().all(|dim| matches!(dim, Dim::Fixed(_)));
         constant.push(same);
-        let apart = match step.op.shape().0 {
-            Op::Softmax { axis } | Op::Concatenate { axis } => axis > 0,
+        let apart = match step.op.op() {
+            Op::Softmax { axis } | Op::Concatenate { axis } => *axis > 0,
             Op::Permute { axes } => axes.first() == Some(&0),
             Op::LayerNorm { .. } => step.dims.len() > 1,
             Op::Float(op) => op.axis() != Some(0),

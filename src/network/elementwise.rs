@@ -2,8 +2,8 @@
 
 use super::movement::expand;
 use super::sink::{Operand, Sink, View};
-use super::window::{Seen, Windows, pool};
-use super::{Activation, Divide, Rescale};
+use super::window::{Seen, Windows, pool, size};
+use super::{Activation, Arithmetic, Divide, Over, Rescale};
 
 fn bounded(t: f32, activation: Option<Activation>) -> f32 {
     activation.map_or(t, |activation| activation.apply(t))
@@ -26,14 +26,13 @@ pub(super) fn rescale(
     }
 }
 
-/// Each pair of elements of two operands that broadcast to `dims`; the second is codes or floats.
-pub(super) fn pairs(
+/// Two operands that broadcast to `dims`; the second is codes or floats.
+pub(super) fn arithmetic(
     sink: &mut Sink,
+    how: Arithmetic,
     operands: &[Operand],
     dims: &[usize],
     activation: Option<Activation>,
-    of_codes: impl Fn(&mut Sink, i32, i32) -> f32,
-    of_constant: impl Fn(i32, f32) -> f32,
 ) -> Result<(), String> {
     let [left, right] = operands else {
         return Err("not two operands".to_string());
@@ -43,54 +42,59 @@ pub(super) fn pairs(
         View::Codes(codes) => {
             let b = expand(codes, &right.dims, dims)?;
             for (&a, &b) in a.iter().zip(b.iter()) {
-                let t = of_codes(sink, a, b);
+                let t = match how {
+                    Arithmetic::Add { left, right } => {
+                        let t = a as f32 * left;
+                        let other = b as f32 * right;
+                        t + other
+                    }
+                    Arithmetic::Multiply { multiplier } => sink.sum(a * b) as f32 * multiplier,
+                    _ => return Err("codes in the place of a constant".to_string()),
+                };
                 sink.push(bounded(t, activation));
             }
         }
         View::Values(values) => {
             let b = expand(values, &right.dims, dims)?;
-            for (&a, &b) in a.iter().zip(b.iter()) {
-                sink.push(bounded(of_constant(a, b), activation));
+            for (&a, &constant) in a.iter().zip(b.iter()) {
+                let t = match how {
+                    Arithmetic::AddConstant { multiplier } => {
+                        let t = a as f32 * multiplier;
+                        t + constant
+                    }
+                    Arithmetic::MultiplyConstant => a as f32 * constant,
+                    _ => return Err("floats in the place of codes".to_string()),
+                };
+                sink.push(bounded(t, activation));
             }
         }
     }
     Ok(())
 }
 
-/// The sum of each window.
-pub(super) fn sums_of_windows(
+/// Sums over windows or axes.
+pub(super) fn sums(
     sink: &mut Sink,
-    windows: Windows,
-    codes: &[i32],
-    [size, output]: [[usize; 2]; 2],
+    over: Over,
+    (codes, from): (&[i32], &[usize]),
+    to: &[usize],
     (multiplier, divide): (f32, Divide),
     activation: Option<Activation>,
-) {
-    pool(windows, codes, size, output, |seen: Seen<i32>| {
+) -> Result<(), String> {
+    let Some(windows) = Windows::of(over) else {
+        for sum in over_axes(codes, from, to)? {
+            let sum = sink.sum(sum);
+            sink.push(bounded(sum as f32 * multiplier, activation));
+        }
+        return Ok(());
+    };
+    pool(windows, codes, size(from), size(to), |seen: Seen<i32>| {
         let sum = sink.sum(seen.values().sum());
         let t = sum as f32 * multiplier;
-        let t = match divide {
-            Divide::None => t,
-            // As Burn has it, a window that sees nothing is 0.
-            Divide::Elements => t / seen.count().max(1) as f32,
-            Divide::Padded => t / seen.padded.max(1) as f32,
-        };
+        // Divided by 1, it stays as it is.
+        let t = t / seen.divisor(divide) as f32;
         sink.push(bounded(t, activation));
     });
-}
-
-/// The sum over axes.
-pub(super) fn sums_over_axes(
-    sink: &mut Sink,
-    codes: &[i32],
-    (from, to): (&[usize], &[usize]),
-    multiplier: f32,
-    activation: Option<Activation>,
-) -> Result<(), String> {
-    for sum in over_axes(codes, from, to)? {
-        let sum = sink.sum(sum);
-        sink.push(bounded(sum as f32 * multiplier, activation));
-    }
     Ok(())
 }
 

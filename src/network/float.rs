@@ -6,43 +6,10 @@ use crate::network::Op;
 
 use super::elementwise::over_axes;
 use super::movement::expand;
-use super::product::{
-    Layout, convolution, matrix_product, matrix_products, transposed_convolution,
-};
+use super::product::product as products;
 use super::sink::{Operand, Sink, reserve};
-use super::window::{Windows, pool};
-
-/// Images times channels, height and width of a tensor with this many spatial axes.
-pub(super) fn size(dims: &[usize]) -> [usize; 2] {
-    match *dims {
-        [_, _, width] => [1, width],
-        [_, _, height, width, ..] => [height, width],
-        _ => [1, 1],
-    }
-}
-
-/// How a convolution, transposed or not, lies on these dimensions.
-pub(super) fn layout(op: &Op, from: &[usize], to: &[usize]) -> Option<Layout> {
-    let (window, groups, output_padding) = match *op {
-        Op::Convolution { window, groups, .. } => (window, groups, [0, 0]),
-        Op::TransposedConvolution {
-            window,
-            groups,
-            output_padding,
-            ..
-        } => (window, groups, output_padding),
-        _ => return None,
-    };
-    Some(Layout {
-        window,
-        groups,
-        channels: *from.get(1)?,
-        filters: *to.get(1)?,
-        input: size(from),
-        output: size(to),
-        output_padding,
-    })
-}
+use super::window::{Windows, pool, size};
+use super::{Divide, Over};
 
 /// Puts the result of an operation into the sink.
 pub(super) fn apply(
@@ -56,19 +23,9 @@ pub(super) fn apply(
     let shape = |index: usize| operands.get(index).map_or(&[][..], |o| &o.dims[..]);
     let mut row = |row: &[f32]| row.iter().for_each(|&x| sink.push_value(x));
     match (op, &values[..]) {
-        (Op::Convolution { .. } | Op::TransposedConvolution { .. }, [input, weight]) => {
-            let layout = layout(op, shape(0), dims).ok_or("no convolution")?;
-            match op {
-                Op::Convolution { .. } => convolution(&layout, input, weight, |_, sums| row(sums)),
-                _ => transposed_convolution(&layout, input, weight, |_, sums| row(sums)),
-            }
-        }
-        (Op::Linear, [input, weight]) => {
-            let [inputs, outputs] = [shape(1)[0], shape(1)[1]];
-            matrix_product(input, weight, [inputs, outputs], row)
-        }
-        (Op::MatMul, [left, right]) => {
-            matrix_products((left, shape(0)), (right, shape(1)), dims, row)
+        (op, [left, right]) if op.is_product() => {
+            let (left, right) = ((&left[..], shape(0)), (&right[..], shape(1)));
+            products(op, left, right, dims, |_, sums| row(sums))
         }
         (Op::BatchNorm { epsilon }, [input, gamma, beta, mean, variance]) => {
             let inner: usize = dims[2..].iter().product();
@@ -114,39 +71,6 @@ pub(super) fn apply(
             softmax(input, dims, *axis)?.iter().for_each(|&x| row(&[x]));
             Ok(())
         }
-        (
-            Op::AveragePool {
-                window,
-                include_padding,
-                ..
-            },
-            [input],
-        ) => {
-            let windows = Windows::Spaced(*window);
-            pool(windows, input, size(shape(0)), size(dims), |seen| {
-                let count = match include_padding {
-                    true => seen.padded,
-                    false => seen.count(),
-                };
-                row(&[seen.values().sum::<f32>() / count.max(1) as f32]);
-            });
-            Ok(())
-        }
-        (Op::AdaptiveAveragePool { .. }, [input]) => {
-            pool(Windows::Even, input, size(shape(0)), size(dims), |seen| {
-                row(&[seen.values().sum::<f32>() / seen.count() as f32]);
-            });
-            Ok(())
-        }
-        (Op::Mean { .. } | Op::Sum { .. }, [input]) => {
-            let sums = over_axes(input, shape(0), dims)?;
-            let count = match op {
-                Op::Mean { .. } => input.len() / sums.len(),
-                _ => 1,
-            };
-            sums.iter().for_each(|sum| row(&[sum / count as f32]));
-            Ok(())
-        }
         (Op::UpsampleBilinear { align_corners }, [input]) => {
             bilinear(input, size(shape(0)), size(dims), *align_corners, row);
             Ok(())
@@ -160,8 +84,33 @@ pub(super) fn apply(
             row(&op.compute(&operands, dims)?);
             Ok(())
         }
-        _ => Err(format!("{} is not computed in float", op.name())),
+        (op, values) => match (op.sums(), values) {
+            (Some(sums), [input]) => summed(sums, (input, shape(0)), dims, row),
+            _ => Err(format!("{} is not computed in float", op.name())),
+        },
     }
+}
+
+fn summed(
+    (over, divide): (Over, Divide),
+    (input, from): (&[f32], &[usize]),
+    dims: &[usize],
+    mut row: impl FnMut(&[f32]),
+) -> Result<(), String> {
+    let Some(windows) = Windows::of(over) else {
+        let sums = over_axes(input, from, dims)?;
+        let count = match divide {
+            Divide::None => 1,
+            _ => input.len() / sums.len(),
+        };
+        sums.iter().for_each(|sum| row(&[sum / count as f32]));
+        return Ok(());
+    };
+    pool(windows, input, size(from), size(dims), |seen| {
+        let count = seen.divisor(divide);
+        row(&[seen.values().sum::<f32>() / count as f32]);
+    });
+    Ok(())
 }
 
 /// Less the mean, divided by the standard deviation.

@@ -114,9 +114,13 @@ impl Seen {
 
 // The axis of a product's output channels.
 fn channel_axis(step: &Step) -> Option<usize> {
-    match step.op {
-        StepOp::Convolution { .. } | StepOp::TransposedConvolution { .. } => Some(1),
-        StepOp::Linear { .. } => step.dims.len().checked_sub(1),
+    let rank = step.dims.len();
+    match &step.op {
+        StepOp::Product {
+            op,
+            weights: Some(_),
+            ..
+        } => Some(op.channel_axis(rank)),
         _ => None,
     }
 }

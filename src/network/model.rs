@@ -43,7 +43,7 @@ pub struct Step {
 ///
 /// ```
 /// use burn_compress::format::{Granularity, Mapping, Scheme};
-/// use burn_compress::network::{Grid, Network, StepOp, Rescale, Step, Weights};
+/// use burn_compress::network::{Grid, Network, Op, StepOp, Rescale, Step, Weights};
 /// use burn_compress::network::{Dim, Value};
 ///
 /// let affine = Scheme::new(8, Mapping::Affine, Granularity::Tensor)?;
@@ -55,8 +55,9 @@ pub struct Step {
 ///     layer: "input".into(),
 /// };
 /// let linear = Step {
-///     op: StepOp::Linear {
-///         weights: Weights { dims: vec![3, 2], codes: vec![1, 0, -7, 3, 0, 2].into() },
+///     op: StepOp::Product {
+///         op: Op::Linear,
+///         weights: Some(Weights { dims: vec![3, 2], codes: vec![1, 0, -7, 3, 0, 2].into() }),
 ///         rescale: Rescale::by(0.5 * 0.1), // scale of the input times that of the weights
 ///     },
 ///     inputs: vec![Value::Node(0)],

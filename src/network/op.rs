@@ -260,6 +260,24 @@ impl Op {
         WeightView::grouped(dims.to_vec(), output_axis, groups).ok()
     }
 
+    /// The axis of the output channels in a result of this rank.
+    pub(crate) fn channel_axis(&self, rank: usize) -> usize {
+        match self {
+            Self::Linear | Self::MatMul => rank.saturating_sub(1),
+            _ => 1.min(rank.saturating_sub(1)),
+        }
+    }
+
+    /// Whether its second operand is a weight: a product, but not of two activations.
+    pub(crate) fn has_weights(&self) -> bool {
+        self.is_product() && *self != Self::MatMul
+    }
+
+    /// Whether it only moves elements, and fills with a number.
+    pub(crate) fn is_move(&self) -> bool {
+        self.is_movement() || matches!(self, Self::Pad { .. })
+    }
+
     /// Whether it only moves elements, and zeros.
     pub(crate) fn is_movement(&self) -> bool {
         match self {
@@ -291,19 +309,6 @@ impl Op {
 // What capture and simulation ask.
 #[cfg(feature = "compress")]
 impl Op {
-    /// The axis of the output channels in a result of this rank.
-    pub(crate) fn channel_axis(&self, rank: usize) -> usize {
-        match self {
-            Self::Linear | Self::MatMul => rank.saturating_sub(1),
-            _ => 1.min(rank.saturating_sub(1)),
-        }
-    }
-
-    /// Whether its second operand is a weight: a product, but not of two activations.
-    pub(crate) fn has_weights(&self) -> bool {
-        self.is_product() && *self != Self::MatMul
-    }
-
     /// Whether each element of the result is a sum over all weights of its channel: what a constant adds
     /// to it is then the same everywhere. Padding, and what a transposed convolution leaves out at its
     /// edges, are zeros.

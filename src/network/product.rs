@@ -5,10 +5,11 @@
 
 use std::ops::{AddAssign, Mul};
 
-use crate::network::Window;
+use crate::network::{Op, Window};
 
 use super::shape;
 use super::sink::filled;
+use super::window::size;
 
 pub(super) trait Number:
     Copy + Default + PartialEq + AddAssign + Mul<Output = Self>
@@ -18,19 +19,67 @@ pub(super) trait Number:
 impl Number for i32 {}
 impl Number for f32 {}
 
+/// Gives `row` the sums of each row of a product's result, in its order, and the channel of all of them;
+/// none where each has its own.
+pub(super) fn product<T: Number>(
+    op: &Op,
+    (left, left_dims): (&[T], &[usize]),
+    (right, right_dims): (&[T], &[usize]),
+    dims: &[usize],
+    mut row: impl FnMut(Option<usize>, &[T]),
+) -> Result<(), String> {
+    let layout = |window, groups, output_padding| {
+        let channels = |dims: &[usize]| dims.get(1).copied().ok_or("no channels");
+        Ok::<_, String>(Layout {
+            window,
+            groups,
+            channels: channels(left_dims)?,
+            filters: channels(dims)?,
+            input: size(left_dims),
+            output: size(dims),
+            output_padding,
+        })
+    };
+    let of_channel = |channel: usize, sums: &[T]| row(Some(channel), sums);
+    match *op {
+        Op::Convolution { window, groups, .. } => {
+            let layout = layout(window, groups, [0, 0])?;
+            convolution(&layout, left, right, of_channel)
+        }
+        Op::TransposedConvolution {
+            window,
+            groups,
+            output_padding,
+            ..
+        } => {
+            let layout = layout(window, groups, output_padding)?;
+            transposed_convolution(&layout, left, right, of_channel)
+        }
+        Op::Linear => {
+            let shape = [right_dims[0], right_dims[1]];
+            matrix_product(left, right, shape, |sums| row(None, sums))
+        }
+        Op::MatMul => {
+            let (left, right) = ((left, left_dims), (right, right_dims));
+            matrix_products(left, right, dims, |sums| row(None, sums))
+        }
+        _ => Err(format!("{} is no product", op.name())),
+    }
+}
+
 /// A convolution, or the transpose of one.
-pub(super) struct Layout {
-    pub window: Window,
-    pub groups: usize,
+struct Layout {
+    window: Window,
+    groups: usize,
     /// Channels of the input.
-    pub channels: usize,
+    channels: usize,
     /// Channels of the output.
-    pub filters: usize,
+    filters: usize,
     /// Height and width of the input.
-    pub input: [usize; 2],
+    input: [usize; 2],
     /// Height and width of the output.
-    pub output: [usize; 2],
-    pub output_padding: [usize; 2],
+    output: [usize; 2],
+    output_padding: [usize; 2],
 }
 
 impl Layout {
@@ -49,7 +98,7 @@ impl Layout {
 
 /// Gives `row` the channel and the sums of each row of the output, in its order. Weights `[out, in /
 /// groups, kernel…]`.
-pub(super) fn convolution<T: Number>(
+fn convolution<T: Number>(
     layout: &Layout,
     input: &[T],
     weights: &[T],
@@ -117,7 +166,7 @@ fn add_scaled<T: Number>(sums: &mut [T], row: &[T], weight: T) {
 }
 
 /// The same for the transpose, whose weights are `[in, out / groups, kernel…]`.
-pub(super) fn transposed_convolution<T: Number>(
+fn transposed_convolution<T: Number>(
     layout: &Layout,
     input: &[T],
     weights: &[T],
@@ -162,7 +211,7 @@ pub(super) fn transposed_convolution<T: Number>(
 }
 
 /// Gives `row` the sums of each row of `[m, k]` times `[k, n]`.
-pub(super) fn matrix_product<T: Number>(
+fn matrix_product<T: Number>(
     left: &[T],
     right: &[T],
     [inner, columns]: [usize; 2],
@@ -182,7 +231,7 @@ pub(super) fn matrix_product<T: Number>(
 }
 
 /// The same for stacks of matrices, whose leading axes broadcast.
-pub(super) fn matrix_products<T: Number>(
+fn matrix_products<T: Number>(
     (left, left_dims): (&[T], &[usize]),
     (right, right_dims): (&[T], &[usize]),
     dims: &[usize],

@@ -1,7 +1,7 @@
 //! The dimensions of a result, from those of the operands.
 
 use super::float_op::broadcast;
-use super::{Dim, Op, Window};
+use super::{Dim, Op, Over, Window};
 
 /// The greatest rank of a tensor.
 pub(crate) const MAX_RANK: usize = 6;
@@ -120,33 +120,6 @@ pub(super) fn result(op: &Op, operands: &[Vec<Dim>], declared: &[Dim]) -> Result
                 false => Err("a window lies in the padding alone".to_string()),
             }
         }
-        (
-            Op::AveragePool {
-                rank, window, ceil, ..
-            },
-            [input],
-        ) => match window.dilation {
-            [1, 1] => pooled(window, *rank, input, *ceil),
-            _ => Err("an average pool has no dilation".to_string()),
-        },
-        (Op::AdaptiveAveragePool { rank, output }, [input]) => {
-            let (images, channels, _) = spatial(input, *rank)?;
-            if output.contains(&0) || (*rank == 1 && output[0] != 1) {
-                return Err(format!("output {output:?}"));
-            }
-            Ok(with_size(images, channels, *output, *rank))
-        }
-        (Op::Mean { axes } | Op::Sum { axes }, [input]) => {
-            let mut dims = input.clone();
-            let rising = axes.windows(2).all(|pair| pair[0] < pair[1]);
-            for &axis in axes {
-                *dims.get_mut(axis).ok_or_else(|| no_axis(axis, input))? = Dim::Fixed(1);
-            }
-            match rising && !axes.is_empty() {
-                true => Ok(dims),
-                false => Err(format!("axes {axes:?}: give at least one, rising")),
-            }
-        }
         (Op::Slice { ranges }, [input]) if ranges.len() == input.len() => {
             let axes = input.iter().zip(ranges);
             axes.map(|(dim, range)| slice(*dim, *range)).collect()
@@ -192,10 +165,40 @@ pub(super) fn result(op: &Op, operands: &[Vec<Dim>], declared: &[Dim]) -> Result
             Ok(with_size(images, channels, size, 2))
         }
         (Op::Float(op), operands) => op.dims(operands),
-        _ => Err(format!(
-            "{} does not take {operands:?} in this form",
-            op.name()
-        )),
+        (op, operands) => match (op.sums(), operands) {
+            (Some((over, _)), [input]) => summed(over, input),
+            _ => Err(format!(
+                "{} does not take {operands:?} in this form",
+                op.name()
+            )),
+        },
+    }
+}
+
+fn summed(over: Over, input: &[Dim]) -> Result<Vec<Dim>> {
+    match over {
+        Over::Windows { rank, window, ceil } => match window.dilation {
+            [1, 1] => pooled(&window, rank, input, ceil),
+            _ => Err("an average pool has no dilation".to_string()),
+        },
+        Over::Shares { rank, output } => {
+            let (images, channels, _) = spatial(input, rank)?;
+            if output.contains(&0) || (rank == 1 && output[0] != 1) {
+                return Err(format!("output {output:?}"));
+            }
+            Ok(with_size(images, channels, output, rank))
+        }
+        Over::Axes(axes) => {
+            let mut dims = input.to_vec();
+            let rising = axes.windows(2).all(|pair| pair[0] < pair[1]);
+            for &axis in axes {
+                *dims.get_mut(axis).ok_or_else(|| no_axis(axis, input))? = Dim::Fixed(1);
+            }
+            match rising && !axes.is_empty() {
+                true => Ok(dims),
+                false => Err(format!("axes {axes:?}: give at least one, rising")),
+            }
+        }
     }
 }
 

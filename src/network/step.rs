@@ -3,11 +3,10 @@
 use crate::network::NetworkError;
 use crate::network::Op;
 
-use super::elementwise::{pairs, rescale, sums_of_windows, sums_over_axes};
-use super::float::{self, layout, size};
-use super::product::{convolution, matrix_product, matrix_products, transposed_convolution};
+use super::elementwise::{arithmetic, rescale, sums};
+use super::float;
+use super::product::product;
 use super::sink::{Operand, Sink, View};
-use super::window::Windows;
 use super::{Elements, Rescale, Step, StepOp, movement};
 
 /// The result of a step for a batch, apart from a run. Fails with [`NetworkError::Step`].
@@ -83,102 +82,43 @@ fn compute(
             first.values()?.iter().for_each(|&x| sink.push(x));
             Ok(())
         }
-        StepOp::Convolution {
-            weights, rescale, ..
-        }
-        | StepOp::TransposedConvolution {
-            weights, rescale, ..
+        StepOp::Product {
+            op,
+            weights,
+            rescale,
         } => {
-            let (op, _) = step.op.shape();
-            let layout = layout(&op, &first.dims, dims).ok_or("no convolution")?;
-            let (codes, weights) = (first.codes()?, weights.codes.widened());
-            let row =
-                |channel: usize, sums: &[i32]| finish(sink, rescale, residual, sums, |_| channel);
-            match op {
-                Op::Convolution { .. } => convolution(&layout, codes, &weights, row),
-                _ => transposed_convolution(&layout, codes, &weights, row),
+            let row = |channel: Option<usize>, sums: &[i32]| {
+                finish(sink, rescale, residual, sums, channel);
+            };
+            let left = (first.codes()?, &first.dims[..]);
+            match weights {
+                Some(weights) => {
+                    let codes = weights.codes.widened();
+                    product(op, left, (&codes, &weights.dims), dims, row)
+                }
+                None => {
+                    let second = operands.get(1).ok_or("no second operand")?;
+                    product(op, left, (second.codes()?, &second.dims), dims, row)
+                }
             }
-        }
-        StepOp::Linear { weights, rescale } => {
-            let shape = [weights.dims[0], weights.dims[1]];
-            matrix_product(first.codes()?, &weights.codes.widened(), shape, |sums| {
-                finish(sink, rescale, residual, sums, |output| output);
-            })
-        }
-        StepOp::MatMul { rescale } => {
-            let second = operands.get(1).ok_or("no second operand")?;
-            let (left, right) = (first.codes()?, second.codes()?);
-            matrix_products((left, &first.dims), (right, &second.dims), dims, |sums| {
-                finish(sink, rescale, residual, sums, |_| 0);
-            })
         }
         StepOp::Rescale(factors) => {
             rescale(sink, factors, first.codes()?, residual, dims);
             Ok(())
         }
-        StepOp::Add {
-            left,
-            right,
-            activation,
-        } => {
-            let add = |_: &mut Sink, a, b| {
-                let t = a as f32 * left;
-                let other = b as f32 * right;
-                t + other
-            };
-            pairs(sink, operands, dims, *activation, add, |_, _| 0.0)
-        }
-        StepOp::AddConstant {
-            multiplier,
-            activation,
-        } => {
-            let add = |a, constant| {
-                let t = a as f32 * multiplier;
-                t + constant
-            };
-            pairs(sink, operands, dims, *activation, |_, _, _| 0.0, add)
-        }
-        StepOp::Multiply {
-            multiplier,
-            activation,
-        } => {
-            let multiply = |sink: &mut Sink, a: i32, b| sink.sum(a * b) as f32 * multiplier;
-            pairs(sink, operands, dims, *activation, multiply, |_, _| 0.0)
-        }
-        StepOp::MultiplyConstant { activation } => {
-            let multiply = |a, constant| a as f32 * constant;
-            pairs(sink, operands, dims, *activation, |_, _, _| 0.0, multiply)
-        }
-        StepOp::AveragePool {
-            window,
-            divide,
-            multiplier,
-            activation,
-            ..
-        } => {
-            let (windows, sizes) = (Windows::Spaced(*window), [size(&first.dims), size(dims)]);
-            let factors = (*multiplier, *divide);
-            sums_of_windows(sink, windows, first.codes()?, sizes, factors, *activation);
-            Ok(())
-        }
-        StepOp::AdaptiveAveragePool {
-            divide,
-            multiplier,
-            activation,
-            ..
-        } => {
-            let (windows, sizes) = (Windows::Even, [size(&first.dims), size(dims)]);
-            let factors = (*multiplier, *divide);
-            sums_of_windows(sink, windows, first.codes()?, sizes, factors, *activation);
-            Ok(())
+        StepOp::Arithmetic { how, activation } => {
+            arithmetic(sink, *how, operands, dims, *activation)
         }
         StepOp::Sum {
+            op,
+            divide,
             multiplier,
             activation,
-            ..
         } => {
-            let shapes = (&first.dims[..], dims);
-            sums_over_axes(sink, first.codes()?, shapes, *multiplier, *activation)
+            let (over, _) = op.sums().ok_or("no sum")?;
+            let from = (first.codes()?, &first.dims[..]);
+            let factors = (*multiplier, *divide);
+            sums(sink, over, from, dims, factors, *activation)
         }
         StepOp::Table(table) => {
             let low = first.grid.ok_or("no grid")?.low();
@@ -192,18 +132,18 @@ fn compute(
     }
 }
 
-/// A row of sums on its way to the result.
+/// A row of sums on its way to the result; each is a channel's own where none is given.
 #[inline]
 fn finish(
     sink: &mut Sink,
     rescale: &Rescale,
     residual: Option<&[i32]>,
     sums: &[i32],
-    channel: impl Fn(usize) -> usize,
+    channel: Option<usize>,
 ) {
     for (index, &sum) in sums.iter().enumerate() {
         let added = residual.map_or(0, |codes| codes[sink.len()]);
-        let t = rescale.apply(sink.sum(sum), channel(index), added);
+        let t = rescale.apply(sink.sum(sum), channel.unwrap_or(index), added);
         sink.push(t);
     }
 }

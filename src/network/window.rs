@@ -1,6 +1,15 @@
 //! The elements that a pooling's windows see.
 
-use crate::network::Window;
+use super::{Divide, Over, Window};
+
+/// Height and width of a tensor, 1 where it has no such axis.
+pub(super) fn size(dims: &[usize]) -> [usize; 2] {
+    match *dims {
+        [_, _, width] => [1, width],
+        [_, _, height, width, ..] => [height, width],
+        _ => [1, 1],
+    }
+}
 
 /// How windows lie on an axis.
 #[derive(Clone, Copy)]
@@ -11,6 +20,17 @@ pub(super) enum Windows {
     Even,
 }
 
+impl Windows {
+    /// Those of a sum, unless it is over axes.
+    pub fn of(over: Over) -> Option<Self> {
+        match over {
+            Over::Windows { window, .. } => Some(Self::Spaced(window)),
+            Over::Shares { .. } => Some(Self::Even),
+            Over::Axes(_) => None,
+        }
+    }
+}
+
 /// What one window sees of one channel.
 pub(super) struct Seen<'a, T> {
     plane: &'a [T],
@@ -18,13 +38,22 @@ pub(super) struct Seen<'a, T> {
     rows: &'a [usize],
     columns: &'a [usize],
     /// Elements, padding included, but not what lies beyond the padding.
-    pub padded: usize,
+    padded: usize,
 }
 
 impl<'a, T: Copy> Seen<'a, T> {
     /// Elements that are no padding.
-    pub fn count(&self) -> usize {
+    fn count(&self) -> usize {
         self.rows.len() * self.columns.len()
+    }
+
+    /// The number to divide their sum by. As Burn has it, a window that sees nothing is 0.
+    pub fn divisor(&self, divide: Divide) -> usize {
+        match divide {
+            Divide::None => 1,
+            Divide::Elements => self.count().max(1),
+            Divide::Padded => self.padded.max(1),
+        }
     }
 
     /// Those elements.

@@ -3,7 +3,7 @@
 use burn::tensor::Tensor;
 use burn_compress::engine::{Choice, Choices, EngineError, LayerRow, Options, Program};
 use burn_compress::kernel::Isa;
-use burn_compress::network::{Network, StepOp};
+use burn_compress::network::{Network, Op, StepOp};
 use serde_json::json;
 
 use super::device::device;
@@ -66,7 +66,15 @@ fn factors_of_products_to_codes_are_short() {
     }
     let (mut multipliers, mut residuals) = (0, 0);
     for step in resnet().steps() {
-        let (StepOp::Convolution { rescale, .. }, Some(_)) = (&step.op, step.grid) else {
+        let (
+            StepOp::Product {
+                op: Op::Convolution { .. },
+                rescale,
+                ..
+            },
+            Some(_),
+        ) = (&step.op, step.grid)
+        else {
             continue;
         };
         multipliers += rescale.multiplier.len();

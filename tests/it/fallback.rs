@@ -367,7 +367,8 @@ fn parts_in_float_lie_between_parts_in_integers() {
             let integers = assert_simulates::<_, 2, 2>(&quantized, [1, 6], name);
             assert!(float_steps(&integers).contains(&name));
             let linear = integers.steps().iter();
-            let linear = linear.filter(|step| matches!(step.op, StepOp::Linear { .. }));
+            let linear =
+                linear.filter(|step| matches!(step.op, StepOp::Product { op: Op::Linear, .. }));
             assert_eq!(linear.count(), 2, "{name}");
             let path = tempfile::tempdir().unwrap();
             let path = path.path().join("model.bcm");

@@ -222,7 +222,8 @@ proptest! {
         let scheme = Scheme::new(10, Mapping::Affine, Granularity::Tensor).unwrap();
         let grid = Grid::new(scheme, 0.01, 500).unwrap();
         let divide = if include_padding { Divide::Padded } else { Divide::Elements };
-        let op = StepOp::AveragePool { rank: 2, window, ceil, divide, multiplier: 0.01, activation: None };
+        let op = Op::AveragePool { rank: 2, window, include_padding, ceil };
+        let op = StepOp::Sum { op, divide, multiplier: 0.01, activation: None };
         let steps = vec![
             step(StepOp::Quantize, vec![Value::Input], Some(grid), &x.dims),
             step(op, vec![Value::Node(0)], None, &dims(&expected)),

@@ -10,7 +10,7 @@ use burn_compress::format::{Container, FormatError, Granularity, Mapping, Payloa
 use burn_compress::graph::{Graph, GraphError};
 use burn_compress::network::NetworkError;
 use burn_compress::network::Value;
-use burn_compress::network::{Codes, Grid, Network, Rescale, Step, StepOp, Weights};
+use burn_compress::network::{Codes, Grid, Network, Op, Rescale, Step, StepOp, Weights};
 use serde_json::{Value as Json, json};
 
 use super::allocations::held;
@@ -203,11 +203,12 @@ fn layers(weights: &[Codes], inputs: usize, outputs: usize) -> Network {
     };
     let mut steps = vec![step(StepOp::Quantize, Value::Input, &[inputs], false)];
     for (index, codes) in weights.iter().enumerate() {
-        let product = StepOp::Linear {
-            weights: Weights {
+        let product = StepOp::Product {
+            op: Op::Linear,
+            weights: Some(Weights {
                 dims: vec![inputs, outputs],
                 codes: codes.clone(),
-            },
+            }),
             rescale: Rescale::by(1e-4),
         };
         let last = index + 1 == weights.len();
@@ -320,7 +321,7 @@ fn few_bytes_do_not_stand_for_ever_more_weights() {
 fn copies_of_codes_are_in_memory_once() {
     let of = |model: &Network| -> Vec<*const i8> {
         let codes = model.steps().iter().filter_map(|step| match &step.op {
-            StepOp::Linear { weights, .. } => Some(&weights.codes),
+            StepOp::Product { weights, .. } => Some(&weights.as_ref()?.codes),
             _ => None,
         });
         let places = codes.map(|codes| match codes {

@@ -9,8 +9,8 @@ use burn_compress::attach::{Plan, Pruning, Quantization, Selection};
 use burn_compress::format::{Granularity, Mapping, Scheme};
 use burn_compress::graph::repair::equalize;
 use burn_compress::graph::{Activations, Calibrator, Graph, Quantized};
-use burn_compress::network::StepOp;
 use burn_compress::network::Value;
+use burn_compress::network::{Op, StepOp};
 use burn_compress::prune::Scope;
 
 use super::device::device;
@@ -134,7 +134,12 @@ fn it_is_quantized_and_pruned_as_a_weight() {
         // Its codes are those of the module's own weight, a mask's zeros among them.
         let effective = values(quantized.module().shared.val());
         let step = integers.steps().iter().find(|step| step.layer == "shared");
-        let Some(StepOp::Linear { weights, rescale }) = step.map(|step| &step.op) else {
+        let Some(StepOp::Product {
+            op: Op::Linear,
+            weights: Some(weights),
+            rescale,
+        }) = step.map(|step| &step.op)
+        else {
             panic!("{what}: no linear step")
         };
         assert_eq!(weights.dims, [6, 5]);

@@ -3,7 +3,9 @@
 use burn_compress::engine::{EngineError, LayerRow, Options, Program};
 use burn_compress::format::{Granularity, Mapping, Scheme};
 use burn_compress::kernel::{Isa, Kernels};
-use burn_compress::network::{Dim, Grid, Network, Rescale, Step, StepOp, Value, Weights, Window};
+use burn_compress::network::{
+    Dim, Grid, Network, Op, Rescale, Step, StepOp, Value, Weights, Window,
+};
 
 use super::runs::{assert_close, assert_runs, images, options};
 
@@ -22,7 +24,11 @@ fn linear() -> Network {
         codes: vec![1, 0, -7, 3, 0, 2].into(),
     };
     let rescale = Rescale::by(0.05);
-    let linear = StepOp::Linear { weights, rescale };
+    let linear = StepOp::Product {
+        op: Op::Linear,
+        weights: Some(weights),
+        rescale,
+    };
     let grid = Grid::new(scheme, 0.5, 128).unwrap();
     let steps = vec![
         step(StepOp::Quantize, vec![Value::Input], Some(grid), 3),
@@ -48,11 +54,13 @@ fn reads_channels(read: &[usize]) -> Network {
         .concat(),
         layer: layer.to_string(),
     };
-    let convolution = |weights: Weights| StepOp::Convolution {
-        rank: 2,
-        window: Window::default(),
-        groups: 1,
-        weights,
+    let convolution = |weights: Weights| StepOp::Product {
+        op: Op::Convolution {
+            rank: 2,
+            window: Window::default(),
+            groups: 1,
+        },
+        weights: Some(weights),
         rescale: Rescale::by(0.01),
     };
     let first = (0..CHANNELS * 4).map(|place| place as i32 * 37 % 101 - 50);

@@ -55,9 +55,10 @@ pub fn assert_runs(model: &Network, batches: &[usize], what: &str) {
 // Numbers that a model holds.
 fn weights(model: &Network) -> usize {
     let codes = model.steps().iter().map(|step| match &step.op {
-        StepOp::Convolution { weights, .. }
-        | StepOp::TransposedConvolution { weights, .. }
-        | StepOp::Linear { weights, .. } => weights.codes.len(),
+        StepOp::Product {
+            weights: Some(weights),
+            ..
+        } => weights.codes.len(),
         _ => 0,
     });
     let constants = model

@@ -93,8 +93,8 @@ impl Joined {
                 let form = placement.forms[index];
                 let is_first = place == 0;
                 match form {
-                    Form::Movement => {}
-                    Form::Affine if is_first && axis == node.op.channel_axis(node.dims.len()) => {
+                    Form::Move => {}
+                    Form::Rescale if is_first && axis == node.op.channel_axis(node.dims.len()) => {
                         readers[site].push(Reader::Factors);
                     }
                     Form::Product if is_first && takes_factors(graph, node, axis, &own) => {
@@ -272,13 +272,13 @@ fn takes_factors(graph: &Graph, node: &Node, axis: usize, own: &[bool]) -> bool 
         return false;
     };
     let rank = graph.dims(node.inputs[0]).len();
-    let along = match &node.op {
-        Op::Convolution { .. } => Some(1),
-        Op::TransposedConvolution { groups: 1, .. } => Some(1),
-        Op::Linear => Some(rank - 1),
-        _ => None,
-    };
-    along == Some(axis) && own[*weight]
+    let layout = graph.parameters[*weight].layout(&node.op);
+    // Where axis 0 holds the inputs of all groups, they are not one after the other.
+    let fits = layout.is_some_and(|layout| {
+        let apart = layout.output_axis() == 1 && layout.groups() > 1;
+        node.op.has_weights() && !apart
+    });
+    fits && node.op.channel_axis(rank) == axis && own[*weight]
 }
 
 // Whether each parameter is read once, by any name.

@@ -44,36 +44,24 @@ pub(super) fn groups(
 // Whether an operand may be coded around an offset: what that adds goes into the result's offset.
 fn bears(node: &Node, form: Form, place: usize) -> bool {
     match form {
-        Form::Float | Form::Affine | Form::Table => true,
+        Form::Float | Form::Rescale | Form::Table => true,
         Form::Product => place == 0 && node.op.sums_all_weights(),
-        Form::Movement => !matches!(node.op, Op::Pad { .. }),
+        Form::Move => !matches!(node.op, Op::Pad { .. }),
         Form::Arithmetic => adds_constant(node),
-        Form::Sum => is_mean(&node.op),
+        Form::Sum => node.op.is_mean(),
     }
 }
 
 // Whether a result may be coded around an offset.
 fn gives(node: &Node, form: Form) -> bool {
     match form {
-        Form::Float | Form::Affine | Form::Table | Form::Product | Form::Movement => true,
+        Form::Float | Form::Rescale | Form::Table | Form::Product | Form::Move => true,
         Form::Arithmetic => adds_constant(node),
-        Form::Sum => is_mean(&node.op),
+        Form::Sum => node.op.is_mean(),
     }
 }
 
 fn adds_constant(node: &Node) -> bool {
     let activations = node.inputs.iter().filter(|v| v.is_activation()).count();
     node.op == Op::Binary(Binary::Add) && activations == 1
-}
-
-// Whether the mean of a constant is that constant: no zeros of the padding count.
-fn is_mean(op: &Op) -> bool {
-    match op {
-        Op::AveragePool {
-            window,
-            include_padding,
-            ..
-        } => !include_padding || window.padding == [(0, 0); 2],
-        op => matches!(op, Op::Mean { .. } | Op::AdaptiveAveragePool { .. }),
-    }
 }

@@ -8,7 +8,8 @@ use crate::format::{Scheme, WeightView};
 use crate::network::{Binary, Op, Value};
 use crate::network::{Grid, NetworkError};
 
-/// How a node computes in the quantized graph.
+/// How a node computes in the quantized graph: the form of the step that it becomes
+/// ([`StepOp`](crate::network::StepOp)).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Form {
@@ -19,11 +20,11 @@ pub enum Form {
     /// An integer sum over windows or axes.
     Sum,
     /// A factor and an offset for each channel.
-    Affine,
+    Rescale,
     /// A function looked up for each code.
     Table,
     /// Codes moved as they are: the result shares its scale with the operands.
-    Movement,
+    Move,
     /// In floats.
     Float,
 }
@@ -134,7 +135,7 @@ impl Placement {
         // Tensors that share a scale have one root.
         let mut parent: Vec<usize> = (0..=count).collect();
         for (index, node) in graph.nodes.iter().enumerate() {
-            if forms[index] == Form::Movement {
+            if forms[index] == Form::Move {
                 for operand in node.inputs.iter().copied().filter_map(slot) {
                     let (a, b) = (root(&parent, operand), root(&parent, index));
                     // The input first, then the earliest.
@@ -254,7 +255,7 @@ impl Placement {
 
     /// Whether the tensor of a slot holds values of its own, not those of another one moved.
     pub fn makes_values(&self, slot: usize) -> bool {
-        self.forms.get(slot) != Some(&Form::Movement)
+        self.forms.get(slot) != Some(&Form::Move)
     }
 
     /// The real values of a tensor's codes, if it is quantized, where `scales` are those of the sites.
@@ -369,34 +370,23 @@ fn form(graph: &Graph, node: &Node, quantized: &impl Fn(&Op, usize) -> bool) -> 
         return Form::Float;
     }
     match &node.op {
-        Op::Convolution { .. } | Op::TransposedConvolution { .. } | Op::Linear => {
-            match weight(node.inputs.get(1)) && activations == 1 {
-                true => Form::Product,
-                false => Form::Float,
-            }
-        }
+        op if op.has_weights() => match weight(node.inputs.get(1)) && activations == 1 {
+            true => Form::Product,
+            false => Form::Float,
+        },
         Op::MatMul if activations == 2 => Form::Product,
         Op::Binary(Binary::Add | Binary::Subtract | Binary::Multiply) if activations == 2 => {
             Form::Arithmetic
         }
         // A parameter less an activation has no place in the requantization.
         Op::Binary(Binary::Add | Binary::Multiply) if activations == 1 => Form::Arithmetic,
-        Op::BatchNorm { .. } => Form::Affine,
-        Op::AveragePool { ceil: false, .. } | Op::Mean { .. } | Op::Sum { .. } => Form::Sum,
-        Op::AdaptiveAveragePool { rank, output } => {
-            let dims = graph.dims(node.inputs[0]);
-            let spatial = &dims[dims.len() - rank..];
-            let output = &output[2 - rank..];
-            let even = spatial.iter().zip(output).all(|(length, output)| {
-                matches!(length, crate::network::Dim::Fixed(length) if length % output == 0)
-            });
-            match even {
-                true => Form::Sum,
-                false => Form::Float,
-            }
-        }
+        Op::BatchNorm { .. } => Form::Rescale,
+        op if op.sums().is_some() => match op.sum_of_codes(&graph.dims(node.inputs[0])) {
+            Some(_) => Form::Sum,
+            None => Form::Float,
+        },
         Op::Unary(_) => Form::Table,
-        op if op.is_movement() && activations == node.inputs.len() => Form::Movement,
+        op if op.is_movement() && activations == node.inputs.len() => Form::Move,
         _ => Form::Float,
     }
 }

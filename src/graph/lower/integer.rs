@@ -5,11 +5,11 @@ use burn::tensor::Tensor;
 
 use super::steps::{FloatEpilogue, Steps};
 use crate::graph::activations::Form;
-use crate::graph::simulate::{Setting, Source, Terms, Weight, even_window, table};
+use crate::graph::simulate::{Setting, Source, Terms, Weight, table};
 use crate::graph::tensor::AnyTensor;
 use crate::graph::{GraphError, Node, Quantized};
-use crate::network::{Activation, Divide, Grid, Network, Rescale, StepOp, Weights};
-use crate::network::{Binary, Op, Unary, Value, Window};
+use crate::network::{Activation, Arithmetic, Grid, Network, Rescale, StepOp, Weights};
+use crate::network::{Binary, Op, Unary, Value};
 
 impl<M: Module> Quantized<M> {
     /// The model in whole numbers: what is deployed, and what defines its outputs. Reads all weights
@@ -85,13 +85,13 @@ impl Lowering<'_> {
         let grid = self.grids[index];
         let (op, inputs) = match (placement.forms[index], site) {
             (Form::Product, _) => self.product(index, node)?,
-            (Form::Movement, Some(_)) => {
+            (Form::Move, Some(_)) => {
                 let inputs = node.inputs.iter().map(|value| self.codes(*value));
                 (StepOp::Move(node.op.clone()), inputs.collect())
             }
             (Form::Arithmetic, Some(_)) => self.arithmetic(index, node)?,
             (Form::Sum, Some(_)) => (self.sum(index, node)?, vec![self.codes(node.inputs[0])]),
-            (Form::Affine, Some(_)) => {
+            (Form::Rescale, Some(_)) => {
                 let terms = self.source.affine(index);
                 let rescale = self.rescale(index, node, terms)?;
                 (StepOp::Rescale(rescale), vec![self.codes(node.inputs[0])])
@@ -131,39 +131,10 @@ impl Lowering<'_> {
             }
         };
         inputs.extend(node.epilogue.add.map(|add| self.codes(add)));
-        let op = match (&node.op, weights) {
-            (
-                Op::Convolution {
-                    rank,
-                    window,
-                    groups,
-                },
-                Some(weights),
-            ) => StepOp::Convolution {
-                rank: *rank,
-                window: *window,
-                groups: *groups,
-                weights,
-                rescale,
-            },
-            (
-                Op::TransposedConvolution {
-                    rank,
-                    window,
-                    output_padding,
-                    groups,
-                },
-                Some(weights),
-            ) => StepOp::TransposedConvolution {
-                rank: *rank,
-                window: *window,
-                output_padding: *output_padding,
-                groups: *groups,
-                weights,
-                rescale,
-            },
-            (Op::Linear, Some(weights)) => StepOp::Linear { weights, rescale },
-            _ => StepOp::MatMul { rescale },
+        let op = StepOp::Product {
+            op: node.op.clone(),
+            weights,
+            rescale,
         };
         Ok((op, inputs))
     }
@@ -222,75 +193,38 @@ impl Lowering<'_> {
             inputs.push(self.steps.constant(dims, values));
         }
         let both = inputs.iter().all(|value| matches!(value, Value::Node(_)));
-        let op = match (&node.op, both) {
-            (Op::Binary(Binary::Multiply), true) => StepOp::Multiply {
+        let how = match (&node.op, both) {
+            (Op::Binary(Binary::Multiply), true) => Arithmetic::Multiply {
                 multiplier: factors[0],
-                activation,
             },
-            (Op::Binary(Binary::Multiply), false) => StepOp::MultiplyConstant { activation },
-            (Op::Binary(Binary::Subtract), true) => StepOp::Add {
+            (Op::Binary(Binary::Multiply), false) => Arithmetic::MultiplyConstant,
+            (Op::Binary(Binary::Subtract), true) => Arithmetic::Add {
                 left: factors[0],
                 right: -factors[1],
-                activation,
             },
-            (_, true) => StepOp::Add {
+            (_, true) => Arithmetic::Add {
                 left: factors[0],
                 right: factors[1],
-                activation,
             },
-            (_, false) => StepOp::AddConstant {
+            (_, false) => Arithmetic::AddConstant {
                 multiplier: factors[0],
-                activation,
             },
         };
-        Ok((op, inputs))
+        Ok((StepOp::Arithmetic { how, activation }, inputs))
     }
 
     fn sum(&self, index: usize, node: &Node) -> Result<StepOp, GraphError> {
-        let graph = &self.setting.placement.graph;
-        let input = graph.dims(node.inputs[0]);
-        let factor = |count: Option<usize>| -> Result<f32, GraphError> {
-            let factor = self.source.sum(index, count);
-            Ok(AnyTensor::from(factor).read(&node.layer)?[0])
-        };
-        let activation = self.activation(index, node);
-        let pool = |rank: usize, window: Window, padded: bool| {
-            let count = window.kernel[0] * window.kernel[1];
-            let whole = padded || window.padding == [(0, 0), (0, 0)];
-            Ok(StepOp::AveragePool {
-                rank,
-                window,
-                ceil: false,
-                divide: match whole {
-                    true => Divide::None,
-                    false => Divide::Elements,
-                },
-                multiplier: factor(whole.then_some(count))?,
-                activation,
-            })
-        };
-        match &node.op {
-            Op::AveragePool {
-                rank,
-                window,
-                include_padding,
-                ..
-            } => pool(*rank, *window, *include_padding),
-            Op::AdaptiveAveragePool { rank, output } => {
-                let dims: Vec<usize> = input.iter().map(|dim| dim.at(1)).collect();
-                pool(*rank, even_window(*rank, *output, &dims), true)
-            }
-            Op::Mean { axes } | Op::Sum { axes } => {
-                let count = axes.iter().map(|axis| input[*axis].at(1)).product();
-                let mean = matches!(node.op, Op::Mean { .. });
-                Ok(StepOp::Sum {
-                    axes: axes.clone(),
-                    multiplier: factor(mean.then_some(count))?,
-                    activation,
-                })
-            }
-            _ => unreachable!("placement gives this form to sums alone"),
-        }
+        let input = self.setting.placement.graph.dims(node.inputs[0]);
+        let op = node.op.sum_of_codes(&input);
+        let op = op.unwrap_or_else(|| unreachable!("placement gives this form to sums alone"));
+        let (count, divide) = node.op.divisor(&input);
+        let factor = self.source.sum(index, count);
+        Ok(StepOp::Sum {
+            op,
+            divide,
+            multiplier: AnyTensor::from(factor).read(&node.layer)?[0],
+            activation: self.activation(index, node),
+        })
     }
 
     fn table(&self, index: usize, node: &Node, to: usize) -> StepOp {

@@ -61,8 +61,7 @@ impl Steps {
         let last = rest.len();
         let ends_in = |place: usize| grid.filter(|_| place == last);
         // Whatever the padding is: floats have no zero point.
-        let moves = node.op.is_movement() || matches!(node.op, Op::Pad { .. });
-        let mut result = match moves {
+        let mut result = match node.op.is_move() {
             true => {
                 let op = StepOp::Move(node.op.clone());
                 let moved = self.push(op, inputs, None, dims(), layer);

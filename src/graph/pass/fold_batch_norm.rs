@@ -28,9 +28,8 @@ fn folded(graph: &Graph, uses: &[usize], index: usize) -> Option<Node> {
     };
     // A batch norm's channels are axis 1; a linear layer's are its last.
     let same_channels = match product.op {
-        Op::Convolution { .. } | Op::TransposedConvolution { .. } => true,
         Op::Linear => matches!(product.dims[..], [_, Dim::Fixed(_)]),
-        _ => false,
+        ref op => op.has_weights(),
     };
     let folds = same_channels
         && uses[source] == 1

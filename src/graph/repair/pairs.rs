@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 
 use super::super::{Graph, Node, Norm};
-use crate::network::{Op, Unary, Value};
+use crate::network::{Op, Over, Unary, Value};
 
 /// A product, and the one that alone reads its result.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -100,11 +100,11 @@ fn keeps_scale(node: &Node) -> bool {
     plain
         && match &node.op {
             Op::Unary(function) => is_homogeneous(*function),
-            Op::MaxPool { .. }
-            | Op::AveragePool { .. }
-            | Op::AdaptiveAveragePool { .. }
-            | Op::UpsampleNearest
-            | Op::UpsampleBilinear { .. } => true,
-            _ => false,
+            Op::MaxPool { .. } | Op::UpsampleNearest | Op::UpsampleBilinear { .. } => true,
+            // Of places alone, not of channels.
+            op => matches!(
+                op.sums(),
+                Some((Over::Windows { .. } | Over::Shares { .. }, _))
+            ),
         }
 }

@@ -25,7 +25,6 @@ pub use packed::Packed;
 pub(crate) use pass::Pass;
 pub(crate) use reads::Reads;
 pub use site_table::{SiteRow, SiteTable};
-pub(crate) use sums::even_window;
 pub(crate) use terms::{Source, Terms};
 pub(crate) use weights::{Weight, weights};
 

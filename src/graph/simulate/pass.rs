@@ -148,14 +148,14 @@ impl<'a> Pass<'a> {
         let site = placement.nodes[index];
         let units = match (placement.forms[index], site) {
             (Form::Product, _) => self.product(index, &dims, held)?,
-            (Form::Movement, Some(site)) => {
+            (Form::Move, Some(site)) => {
                 let inputs = node.inputs.iter().map(|value| self.codes(*value, held));
                 let moved = apply(&node.op, inputs.collect(), &dims);
                 return Ok(Held::Codes(moved, site));
             }
             (Form::Arithmetic, Some(_)) => self.arithmetic(index, held),
             (Form::Sum, Some(_)) => self.sum(index, held),
-            (Form::Affine, Some(_)) => self.affine(index, &dims, held)?,
+            (Form::Rescale, Some(_)) => self.affine(index, &dims, held)?,
             (Form::Table, Some(site)) => return self.table(index, site, held),
             _ => {
                 let result = self.in_float(node, &dims, held);

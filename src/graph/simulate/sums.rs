@@ -2,7 +2,7 @@ use burn::tensor::Device;
 
 use super::super::apply::apply;
 use super::super::tensor::{AnyTensor, map_rank};
-use crate::network::{Op, Window};
+use crate::network::{Dim, Divide, Op, Over, Window};
 
 /// The integer sums of a pooling or a mean.
 pub(super) struct Sum {
@@ -14,82 +14,45 @@ pub(super) struct Sum {
 }
 
 pub(super) fn summed(op: &Op, codes: AnyTensor) -> Sum {
-    let dims = codes.dims();
-    match op {
-        Op::Mean { axes } | Op::Sum { axes } => {
-            let count = axes.iter().map(|axis| dims[*axis]).product();
-            let mut to = dims.clone();
-            for axis in axes {
-                to[*axis] = 1;
-            }
-            let op_sum = Op::Sum { axes: axes.clone() };
+    let mut to = codes.dims();
+    let from: Vec<Dim> = to.iter().copied().map(Dim::Fixed).collect();
+    let alone = op.sum_of_codes(&from);
+    let sums = alone
+        .as_ref()
+        .and_then(|alone| Some((alone, alone.sums()?.0)));
+    let (count, left) = op.divisor(&from);
+    match sums {
+        Some((alone, Over::Axes(axes))) => {
+            axes.iter().for_each(|axis| to[*axis] = 1);
             Sum {
-                sums: apply(&op_sum, vec![codes], &to),
-                count: matches!(op, Op::Mean { .. }).then_some(count),
+                sums: apply(alone, vec![codes], &to),
+                count,
                 counts: None,
             }
         }
-        Op::AdaptiveAveragePool { rank, output } => {
-            let window = even_window(*rank, *output, &dims);
-            windows(*rank, window, true, codes)
+        Some((alone, Over::Windows { rank, window, .. })) => {
+            let axes = [if rank == 2 { to[2] } else { 1 }, to[to.len() - 1]];
+            // The input fits: it did when the graph was captured.
+            let output = window.output(axes).unwrap_or([1, 1]);
+            to.truncate(2);
+            to.extend(&output[2 - rank..]);
+            // The mean times the count is the sum but for a rounding, which rounding takes away.
+            let means = apply(alone, vec![codes], &to);
+            let device = means.device();
+            let of_one = window.kernel[0] * window.kernel[1];
+            let sums = map_rank!(means, means => {
+                let sums = means * of_one as f32;
+                let value = sums.clone().detach();
+                sums + (value.clone().round() - value)
+            });
+            let differ = left != Divide::None;
+            Sum {
+                sums,
+                count,
+                counts: differ.then(|| counts(rank, &window, axes, output, &device)),
+            }
         }
-        Op::AveragePool {
-            rank,
-            window,
-            include_padding,
-            ..
-        } => windows(*rank, *window, *include_padding, codes),
         _ => unreachable!("placement gives this form to sums alone"),
-    }
-}
-
-/// The window of an adaptive pooling whose output divides its input.
-pub(crate) fn even_window(rank: usize, output: [usize; 2], dims: &[usize]) -> Window {
-    let mut kernel = [1, 1];
-    for axis in 2 - rank..2 {
-        kernel[axis] = dims[dims.len() + axis - 2] / output[axis].max(1);
-    }
-    Window {
-        kernel,
-        stride: kernel,
-        ..Window::default()
-    }
-}
-
-fn windows(rank: usize, window: Window, include_padding: bool, codes: AnyTensor) -> Sum {
-    let dims = codes.dims();
-    let axes = [if rank == 2 { dims[2] } else { 1 }, dims[dims.len() - 1]];
-    // The input fits: it did when the graph was captured.
-    let output = window.output(axes).unwrap_or([1, 1]);
-    let mut to = dims.clone();
-    to.truncate(2);
-    to.extend(&output[2 - rank..]);
-    let count = window.kernel[0] * window.kernel[1];
-    let pool = Op::AveragePool {
-        rank,
-        window,
-        include_padding: true,
-        ceil: false,
-    };
-    // The mean times the count is the sum but for a rounding, which rounding takes away.
-    let means = apply(&pool, vec![codes], &to);
-    let device = means.device();
-    let sums = map_rank!(means, means => {
-        let sums = means * count as f32;
-        let value = sums.clone().detach();
-        sums + (value.clone().round() - value)
-    });
-    match include_padding || window.padding == [(0, 0), (0, 0)] {
-        true => Sum {
-            sums,
-            count: Some(count),
-            counts: None,
-        },
-        false => Sum {
-            sums,
-            count: None,
-            counts: Some(counts(rank, &window, axes, output, &device)),
-        },
     }
 }
 

@@ -2,7 +2,9 @@
 
 use burn_compress::format::{Granularity, Mapping, Scheme};
 use burn_compress::network::NetworkError;
-use burn_compress::network::{Activation, Divide, Grid, Network, Rescale, Step, StepOp, Weights};
+use burn_compress::network::{
+    Activation, Arithmetic, Divide, Grid, Network, Rescale, Step, StepOp, Weights,
+};
 use burn_compress::network::{Constant, Dim, Op, Unary, Value, Window};
 
 use crate::noise::per_image;
@@ -22,14 +24,16 @@ pub fn steps() -> Vec<Step> {
         kernel: [2, 2],
         ..Window::default()
     };
-    let convolution = StepOp::Convolution {
-        rank: 2,
-        window,
-        groups: 1,
-        weights: Weights {
+    let convolution = StepOp::Product {
+        op: Op::Convolution {
+            rank: 2,
+            window,
+            groups: 1,
+        },
+        weights: Some(Weights {
             dims: vec![2, 2, 2, 2],
             codes: (-7..=7).chain([0]).collect(),
-        },
+        }),
         rescale: Rescale {
             multiplier: vec![0.125, 0.3],
             offset: Some(vec![0.5]),
@@ -41,7 +45,8 @@ pub fn steps() -> Vec<Step> {
         },
     };
     let sum = StepOp::Sum {
-        axes: vec![2, 3],
+        op: Op::Sum { axes: vec![2, 3] },
+        divide: Divide::None,
         multiplier: 0.1,
         activation: None,
     };
@@ -71,11 +76,10 @@ fn refused(change: impl FnOnce(&mut Vec<Step>), layer: &str) {
 
 fn convolution(steps: &mut [Step]) -> (&mut Window, &mut Weights, &mut Rescale) {
     match &mut steps[1].op {
-        StepOp::Convolution {
-            window,
-            weights,
+        StepOp::Product {
+            op: Op::Convolution { window, .. },
+            weights: Some(weights),
             rescale,
-            ..
         } => (window, weights, rescale),
         _ => unreachable!(),
     }
@@ -148,7 +152,8 @@ fn dimensions_must_fit() {
     refused(
         |steps| {
             steps[2].op = StepOp::Sum {
-                axes: vec![0],
+                op: Op::Sum { axes: vec![0] },
+                divide: Divide::None,
                 multiplier: 1.0,
                 activation: None,
             };
@@ -256,11 +261,12 @@ fn sums_cannot_overflow() {
         steps.truncate(1);
         steps[0].dims = per_image(&[inputs]);
         steps.push(Step {
-            op: StepOp::Linear {
-                weights: Weights {
+            op: StepOp::Product {
+                op: Op::Linear,
+                weights: Some(Weights {
                     dims,
                     codes: codes.into(),
-                },
+                }),
                 rescale: Rescale::by(1.0),
             },
             inputs: vec![Value::Node(0)],
@@ -309,12 +315,16 @@ fn sums_of_products_and_of_windows_cannot_overflow() {
         if outer {
             (inputs, dims) = ([2, 1], [inner, inner]);
         }
-        let rescale = Rescale::by(1.0);
+        let product = StepOp::Product {
+            op: Op::MatMul,
+            weights: None,
+            rescale: Rescale::by(1.0),
+        };
         let steps = vec![
             quantize,
             step(reshape(), &[0], grid, &[1, inner]),
             step(reshape(), &[0], grid, &[inner, 1]),
-            step(StepOp::MatMul { rescale }, &inputs, None, &dims),
+            step(product, &inputs, None, &dims),
         ];
         Network::new(per_image(&[inner]), vec![], steps, Value::Node(3))
     };
@@ -323,13 +333,16 @@ fn sums_of_products_and_of_windows_cannot_overflow() {
     assert!(matmul(10_000, true).is_ok());
     // The mean of a window of codes of 16 bits: 32,760 of them, and 32,942.
     let pool = |kernel: [usize; 2]| {
-        let op = StepOp::AveragePool {
-            rank: 2,
-            window: Window {
-                kernel,
-                ..Window::default()
+        let op = StepOp::Sum {
+            op: Op::AveragePool {
+                rank: 2,
+                window: Window {
+                    kernel,
+                    ..Window::default()
+                },
+                include_padding: true,
+                ceil: false,
             },
-            ceil: false,
             divide: Divide::Elements,
             multiplier: 1.0,
             activation: None,
@@ -353,6 +366,68 @@ fn sums_of_products_and_of_windows_cannot_overflow() {
         };
         assert_eq!(layer, "sum");
     }
+}
+
+#[test]
+fn forms_hold_their_own_operations_alone() {
+    type Product = (Op, bool);
+    let product = |steps: &mut Vec<Step>, (op, weights): Product| {
+        let StepOp::Product {
+            op: of,
+            weights: held,
+            ..
+        } = &mut steps[1].op
+        else {
+            unreachable!()
+        };
+        *of = op;
+        *held = held.take().filter(|_| weights);
+    };
+    let convolution = Op::Convolution {
+        rank: 2,
+        window: Window {
+            kernel: [2, 2],
+            ..Window::default()
+        },
+        groups: 1,
+    };
+    // A product without its weights, one of two activations with some, and what is no product.
+    for product_of in [
+        (convolution, false),
+        (Op::Linear, false),
+        (Op::MatMul, true),
+        (Op::Unary(Unary::Relu), false),
+        (Op::Unary(Unary::Relu), true),
+    ] {
+        refused(|steps| product(steps, product_of), "conv");
+    }
+    let axes = vec![2, 3];
+    for (op, divide) in [
+        (Op::Unary(Unary::Abs), Divide::None),
+        (Op::Softmax { axis: 1 }, Divide::None),
+        (Op::Mean { axes: axes.clone() }, Divide::None),
+        (Op::Sum { axes }, Divide::Elements),
+    ] {
+        let sum = StepOp::Sum {
+            op,
+            divide,
+            multiplier: 0.1,
+            activation: None,
+        };
+        refused(|steps| steps[2].op = sum, "pool");
+    }
+    refused(
+        |steps| {
+            let how = Arithmetic::Multiply {
+                multiplier: f32::NAN,
+            };
+            let activation = None;
+            steps[2].op = StepOp::Arithmetic { how, activation };
+            steps[2].inputs = vec![Value::Node(1); 2];
+            steps[2].dims = steps[1].dims.clone();
+        },
+        "pool",
+    );
 }
 
 #[test]

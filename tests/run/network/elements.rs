@@ -1,6 +1,6 @@
 use burn_compress::network::Constant;
 use burn_compress::network::Window;
-use burn_compress::network::{Divide, Elements, StepOp};
+use burn_compress::network::{Arithmetic, Divide, Elements, Op, StepOp};
 use proptest::prelude::*;
 
 use super::{Codes, finished, indices, rescaled, trial};
@@ -37,10 +37,11 @@ proptest! {
         let [left, right, result] = broadcasting(&mut noise);
         let (a, b, activation) = (noise.factor(), noise.factor(), noise.activation());
         let multiply = noise.pick(&[true, false]);
-        let op = match multiply {
-            true => StepOp::Multiply { multiplier: a, activation },
-            false => StepOp::Add { left: a, right: b, activation },
+        let how = match multiply {
+            true => Arithmetic::Multiply { multiplier: a },
+            false => Arithmetic::Add { left: a, right: b },
         };
+        let op = StepOp::Arithmetic { how, activation };
         let bits = noise.pick(&[4, 8, 15]);
         let grids = [noise.grid(bits), noise.grid(8)];
         let grid = noise.pick(&[true, false]).then(|| noise.grid(8));
@@ -73,10 +74,11 @@ proptest! {
         };
         let constant = constant(&mut noise, &right);
         let multiply = noise.pick(&[true, false]);
-        let op = match multiply {
-            true => StepOp::MultiplyConstant { activation },
-            false => StepOp::AddConstant { multiplier, activation },
+        let how = match multiply {
+            true => Arithmetic::MultiplyConstant,
+            false => Arithmetic::AddConstant { multiplier },
         };
+        let op = StepOp::Arithmetic { how, activation };
         let (from, grid) = (noise.grid(8), noise.pick(&[true, false]).then(|| noise.grid(8)));
         let trial = trial(&mut noise, op, &[(&left, from)], vec![constant.clone()], &result, grid);
         let x = &trial.operands[0];
@@ -146,7 +148,8 @@ proptest! {
         }
         let divide = noise.pick(&[Divide::None, Divide::Elements, Divide::Padded]);
         let (multiplier, activation) = (noise.factor(), noise.activation());
-        let op = StepOp::AveragePool { rank, window, ceil, divide, multiplier, activation };
+        let op = Op::AveragePool { rank, window, include_padding: true, ceil };
+        let op = StepOp::Sum { op, divide, multiplier, activation };
         let (input, result) = ([&[2], &size[2 - rank..]].concat(), [&[2], &output[2 - rank..]].concat());
         let (from, grid) = (noise.grid(8), noise.pick(&[true, false]).then(|| noise.grid(8)));
         let trial = trial(&mut noise, op, &[(&input[..], from)], vec![], &result, grid);
@@ -179,7 +182,8 @@ proptest! {
         let [h, w, to_h, to_w] = [(); 4].map(|()| 1 + noise.below(6));
         let divide = noise.pick(&[Divide::None, Divide::Elements]);
         let (multiplier, activation) = (noise.factor(), noise.activation());
-        let op = StepOp::AdaptiveAveragePool { rank: 2, output: [to_h, to_w], divide, multiplier, activation };
+        let op = Op::AdaptiveAveragePool { rank: 2, output: [to_h, to_w] };
+        let op = StepOp::Sum { op, divide, multiplier, activation };
         let (from, grid) = (noise.grid(8), noise.pick(&[true, false]).then(|| noise.grid(8)));
         let trial = trial(&mut noise, op, &[(&[2, h, w], from)], vec![], &[2, to_h, to_w], grid);
         let x = &trial.operands[0];
@@ -208,7 +212,8 @@ proptest! {
         let axes: Vec<usize> = (0..3).filter(|axis| kept >> axis & 1 == 1).collect();
         let result: Vec<usize> = (0..3).map(|i| if axes.contains(&i) { 1 } else { dims[i] }).collect();
         let (multiplier, activation) = (noise.factor(), noise.activation());
-        let op = StepOp::Sum { axes: axes.iter().map(|axis| axis + 1).collect(), multiplier, activation };
+        let op = Op::Sum { axes: axes.iter().map(|axis| axis + 1).collect() };
+        let op = StepOp::Sum { op, divide: Divide::None, multiplier, activation };
         let (from, grid) = (noise.grid(8), noise.pick(&[true, false]).then(|| noise.grid(8)));
         let trial = trial(&mut noise, op, &[(&dims, from)], vec![], &result, grid);
         let x = &trial.operands[0];

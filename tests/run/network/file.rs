@@ -3,8 +3,8 @@ use std::sync::LazyLock;
 
 use burn_compress::format::{Container, FormatError, Part, Scheme, entropy_bits};
 use burn_compress::network::NetworkError;
+use burn_compress::network::{Arithmetic, Grid, Network, Rescale, Step, StepOp, Weights};
 use burn_compress::network::{Constant, Dim, Op, Unary, Value, Window};
-use burn_compress::network::{Grid, Network, Rescale, Step, StepOp, Weights};
 use proptest::prelude::*;
 
 use super::bad::steps;
@@ -27,8 +27,8 @@ fn model() -> Network {
     let table = StepOp::Table((0..256).map(|i| (low + i).max(0)).collect());
     steps[2].inputs = vec![Value::Node(4)];
     steps.insert(2, step(table, vec![Value::Node(1)], grid, "relu"));
-    let add = StepOp::AddConstant {
-        multiplier: 0.7,
+    let add = StepOp::Arithmetic {
+        how: Arithmetic::AddConstant { multiplier: 0.7 },
         activation: None,
     };
     let inputs = vec![Value::Node(2), Value::Constant(0)];
@@ -82,11 +82,12 @@ fn linear(dims: [usize; 2], codes: Vec<i32>) -> Network {
         layer: "fc".into(),
     };
     let grid = Grid::new(Scheme::symmetric(8).unwrap(), 1.0, 0).unwrap();
-    let product = StepOp::Linear {
-        weights: Weights {
+    let product = StepOp::Product {
+        op: Op::Linear,
+        weights: Some(Weights {
             dims: dims.to_vec(),
             codes: codes.into(),
-        },
+        }),
         rescale: Rescale::by(0.1),
     };
     let steps = vec![
@@ -313,18 +314,20 @@ fn convolution(codes: Vec<i32>) -> Network {
         dims: per_image(&[channels, 5, 5]),
         layer: "conv".into(),
     };
-    let convolution = StepOp::Convolution {
-        rank: 2,
-        window: Window {
-            kernel: [3, 3],
-            padding: [(1, 1); 2],
-            ..Window::default()
+    let convolution = StepOp::Product {
+        op: Op::Convolution {
+            rank: 2,
+            window: Window {
+                kernel: [3, 3],
+                padding: [(1, 1); 2],
+                ..Window::default()
+            },
+            groups: 1,
         },
-        groups: 1,
-        weights: Weights {
+        weights: Some(Weights {
             dims: vec![40, 40, 3, 3],
             codes: codes.into(),
-        },
+        }),
         rescale: Rescale::by(0.1),
     };
     let steps = vec![
@@ -338,7 +341,7 @@ fn convolution(codes: Vec<i32>) -> Network {
 fn factors_of_fewer_bits() {
     let factors = |model: &Network| -> Vec<f32> {
         let of = |step: &Step| match &step.op {
-            StepOp::Linear { rescale, .. } => rescale.multiplier.clone(),
+            StepOp::Product { rescale, .. } => rescale.multiplier.clone(),
             _ => vec![],
         };
         model.steps().iter().flat_map(of).collect()
@@ -346,7 +349,7 @@ fn factors_of_fewer_bits() {
     let with = |multiplier: Vec<f32>| {
         let model = linear([2, multiplier.len()], vec![1; 2 * multiplier.len()]);
         let mut steps = model.steps().to_vec();
-        if let StepOp::Linear { rescale, .. } = &mut steps[1].op {
+        if let StepOp::Product { rescale, .. } = &mut steps[1].op {
             rescale.offset = Some(multiplier.iter().map(|m| -m).collect());
             rescale.multiplier = multiplier;
         }

@@ -1,5 +1,5 @@
 use burn_compress::network::Window;
-use burn_compress::network::{StepOp, Weights};
+use burn_compress::network::{Op, StepOp, Weights};
 use proptest::prelude::*;
 
 use super::{Codes, finished, indices, rescaled, trial};
@@ -68,7 +68,11 @@ proptest! {
         let codes = weights.codes.widened();
         let residual = noise.pick(&[true, false]);
         let rescale = noise.rescale(filters, residual);
-        let op = StepOp::Convolution { rank, window, groups, weights: weights.clone(), rescale: rescale.clone() };
+        let op = StepOp::Product {
+            op: Op::Convolution { rank, window, groups },
+            weights: Some(weights.clone()),
+            rescale: rescale.clone(),
+        };
         let (input, result) = (shape(rank, channels, size), shape(rank, filters, output));
         let from = noise.pick(&[2, 8, 13]);
         let mut operands = vec![(&input[..], noise.grid(from))];
@@ -124,8 +128,10 @@ proptest! {
         let weights = weights(&mut noise, [&[channels, each_out], kernel].concat());
         let codes = weights.codes.widened();
         let rescale = noise.rescale(filters, false);
-        let op = StepOp::TransposedConvolution {
-            rank, window, output_padding, groups, weights: weights.clone(), rescale: rescale.clone(),
+        let op = StepOp::Product {
+            op: Op::TransposedConvolution { rank, window, output_padding, groups },
+            weights: Some(weights.clone()),
+            rescale: rescale.clone(),
         };
         let input = shape(rank, channels, size.map(|n| n as usize));
         let result = shape(rank, filters, output);
@@ -163,7 +169,7 @@ proptest! {
         let weights = weights(&mut noise, vec![inputs, outputs]);
         let codes = weights.codes.widened();
         let rescale = noise.rescale(outputs, false);
-        let op = StepOp::Linear { weights: weights.clone(), rescale: rescale.clone() };
+        let op = StepOp::Product { op: Op::Linear, weights: Some(weights.clone()), rescale: rescale.clone() };
         let (input, result) = ([&leading[..], &[inputs]].concat(), [&leading[..], &[outputs]].concat());
         let grid = noise.pick(&[true, false]).then(|| noise.grid(8));
         let from = noise.grid(8);
@@ -184,7 +190,7 @@ proptest! {
         let [m, k, n, heads] = [(); 4].map(|()| 1 + noise.below(4));
         let (a, b) = (noise.pick(&[1, heads]), noise.pick(&[1, heads]));
         let rescale = noise.rescale(1, false);
-        let op = StepOp::MatMul { rescale: rescale.clone() };
+        let op = StepOp::Product { op: Op::MatMul, weights: None, rescale: rescale.clone() };
         let grid = noise.pick(&[true, false]).then(|| noise.grid(8));
         let grids = [noise.grid(8), noise.grid(6)];
         let operands = [(&[a, m, k][..], grids[0]), (&[b, k, n][..], grids[1])];
@@ -221,8 +227,9 @@ fn inexact_sums_are_counted() {
         dims: vec![1, 2],
         codes: vec![512, 513].into(),
     };
-    let linear = StepOp::Linear {
-        weights,
+    let linear = StepOp::Product {
+        op: Op::Linear,
+        weights: Some(weights),
         rescale: Rescale::by(0.5),
     };
     let steps = vec![

@@ -286,7 +286,7 @@ fn tensors_that_are_equal_to_none_are_refused() {
     }
     // Of another size than the step says.
     let mut description = good.clone();
-    description["model"]["steps"][2]["op"]["linear"]["weights"]["dims"] = json!([768, 767]);
+    description["model"]["steps"][2]["op"]["product"]["weights"]["dims"] = json!([768, 767]);
     assert!(matches!(load(&description), Err(NetworkError::Step { .. })));
 }
 

@@ -50,6 +50,8 @@
 
 #[cfg(feature = "compress")]
 pub mod attach;
+#[cfg(feature = "compress")]
+mod deploy;
 pub mod engine;
 mod error;
 pub mod format;
@@ -76,11 +78,22 @@ mod warning;
 #[cfg(feature = "compress")]
 pub mod work;
 
+#[doc(hidden)]
 pub use burn_compress_kernel as kernel;
+pub use engine::{Isa, Options, Program};
 pub use error::Error;
-#[cfg(feature = "compress")]
-pub use study::Study;
+pub use format::Scheme;
+pub use network::Network;
 pub use warning::Warning;
+#[cfg(feature = "compress")]
+pub use {
+    attach::{Compressed, Compression, Plan, Pruning, Quantization, Selection, load},
+    graph::Activations,
+    prune::Pruner,
+    quantize::Quantizer,
+    schedule::Schedule,
+    study::Study,
+};
 
 // The pages' code is compiled with the tests.
 #[cfg(all(doctest, feature = "compress"))]

@@ -5,6 +5,7 @@
 //! wherever it reads its parameter, in training and in validation, and its mask and scales are part
 //! of every record that Burn makes of the module.
 
+mod again;
 mod bind;
 mod compression;
 mod edit;

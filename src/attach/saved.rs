@@ -41,6 +41,8 @@ pub struct Compressed<M> {
     layers: Vec<LayerSummary>,
     unfinished: Option<Unfinished>,
     warnings: Vec<Warning>,
+    pub(super) selected: Vec<Layer>,
+    pub(super) scheme: Option<Scheme>,
 }
 
 impl<M: Module> Compressed<M> {
@@ -54,7 +56,7 @@ impl<M: Module> Compressed<M> {
         for (layer, parts) in compression.layers().iter().zip(parts) {
             packed.add(compression, layer, parts, None)?;
         }
-        packed.into_compressed(compression.strip(module))
+        packed.into_compressed(compression, compression.strip(module))
     }
 
     /// Of a plain module, and what is to be done to its weights.
@@ -69,7 +71,7 @@ impl<M: Module> Compressed<M> {
             packed.add(compression, layer, parts, Some(&mut ready))?;
         }
         let mut apply = Apply::new(&module, ready);
-        packed.into_compressed(module.map(&mut apply))
+        packed.into_compressed(compression, module.map(&mut apply))
     }
 
     /// What each selected layer came to.
@@ -172,7 +174,11 @@ impl Packed {
         Ok(())
     }
 
-    fn into_compressed<M: Module>(self, module: M) -> Result<Compressed<M>, AttachError> {
+    fn into_compressed<M: Module>(
+        self,
+        compression: &Compression,
+        module: M,
+    ) -> Result<Compressed<M>, AttachError> {
         let mut warnings = self.warnings;
         warnings.extend(self.unfinished.as_ref().map(|early| Warning::Unfinished {
             step: early.step,
@@ -185,6 +191,8 @@ impl Packed {
             layers: self.layers,
             unfinished: self.unfinished,
             warnings,
+            selected: compression.layers().to_vec(),
+            scheme: compression.scheme(),
         })
     }
 }

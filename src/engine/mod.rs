@@ -41,6 +41,7 @@ mod trial;
 mod warn;
 mod winograd;
 
+pub use burn_compress_kernel::Isa;
 pub use choices::Choices;
 pub use error::EngineError;
 pub use options::{Choice, Options};

@@ -200,10 +200,10 @@ impl<'a> Study<'a> {
     {
         self.of_weights_alone()?;
         let (graph, example) = captured(&model, workload, Fallback::Float);
-        let deployment = match graph {
-            Ok(graph) => Some(Deployment::new(graph.simplify(), example)?),
-            Err(_) => None,
-        };
+        let graph = graph.ok().map(Graph::simplify);
+        let graph = graph.filter(|graph| graph.to_float_model(&model.valid()).is_ok());
+        let deployment = graph.map(|graph| Deployment::new(graph, example));
+        let deployment = deployment.transpose()?;
         self.run_under(model, workload, &Weights, deployment)
     }
 
@@ -305,6 +305,9 @@ impl<'a> Study<'a> {
             notes.push(format!("Multiply-adds are not counted: {error}."));
             Work::default()
         });
+        let graph = deployment
+            .as_ref()
+            .map(|deployment| deployment.graph.clone());
         let yardstick = Yardstick::new(&module, &layers, work, recipe.timed_passes, deployment)?;
         let store = Store::open(self.folder, &recipe)?;
         let clock = Clock::new(self.on_progress, cell::extent(&recipe));
@@ -337,7 +340,7 @@ impl<'a> Study<'a> {
         for note in notes {
             report = report.with_note(note);
         }
-        Ok(Outcome::new(report, recipe, module, store))
+        Ok(Outcome::new(report, recipe, module, store, graph))
     }
 }
 

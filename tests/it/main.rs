@@ -10,6 +10,7 @@ mod aware;
 mod blocks;
 mod calibration;
 mod constant;
+mod deploy;
 mod device;
 mod distill;
 mod engine;

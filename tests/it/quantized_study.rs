@@ -254,11 +254,10 @@ fn each_quantized_cell_has_an_integer_form_that_answers_as_its_score_says() {
     let path = folder.path().join("best.bcm");
     outcome.save_best(&path).unwrap();
     let best = outcome.report().best().overall.as_ref().unwrap();
-    let integers = outcome.integers(best.index).unwrap();
-    let loaded = burn_compress::network::Network::load(&path);
-    match integers {
-        Some(integers) => assert_eq!(loaded.unwrap(), integers),
-        None => assert!(loaded.is_err()),
+    let loaded = burn_compress::network::Network::load(&path).unwrap();
+    assert_eq!(loaded, outcome.network(best.index).unwrap().unwrap());
+    if let Some(integers) = outcome.integers(best.index).unwrap() {
+        assert_eq!(loaded, integers);
     }
 }
 

@@ -120,10 +120,8 @@ fn a_study_measures_what_was_asked_for() {
     let folder = tempfile::tempdir().unwrap();
     for (index, row) in rows.iter().enumerate() {
         let path = folder.path().join("row.bcm");
-        assert_eq!(
-            outcome.archive(index).unwrap().save(&path).unwrap(),
-            row.bytes
-        );
+        let network = outcome.network(index).unwrap().unwrap();
+        assert_eq!(network.save(&path).unwrap(), row.bytes);
         assert_eq!(std::fs::metadata(&path).unwrap().len(), row.bytes);
         assert!(row.entropy_bytes > 0);
         assert!((row.drop - (baseline.score - row.score)).abs() < 1e-12);
@@ -169,18 +167,16 @@ fn a_study_measures_what_was_asked_for() {
         assert!(row.sparsity >= share_of(row.level, TOTAL) as f64 / TOTAL as f64);
     }
     assert_eq!(outcome.report().sensitivity().len(), WEIGHTS.len());
-    let loaded = burn_compress::attach::load(
-        {
-            let path = folder.path().join("best.bcm");
-            outcome.save_best(&path).unwrap();
-            path
-        },
-        Net::new(&device()),
-    );
-    assert_same(
-        &outputs(&loaded.unwrap()),
-        &outputs(&outcome.best().unwrap()),
-    );
+    // The best model: packed weights for its module, and a network for the engine.
+    let best = outcome.report().best().overall.as_ref().unwrap().index;
+    let path = folder.path().join("weights.bcm");
+    outcome.archive(best).unwrap().save(&path).unwrap();
+    let loaded = burn_compress::attach::load(&path, Net::new(&device())).unwrap();
+    assert_same(&outputs(&loaded), &outputs(&outcome.best().unwrap()));
+    let path = folder.path().join("best.bcm");
+    outcome.save_best(&path).unwrap();
+    let saved = burn_compress::network::Network::load(&path).unwrap();
+    assert_eq!(saved, outcome.network(best).unwrap().unwrap());
 }
 
 #[test]

@@ -7,7 +7,7 @@ use burn::tensor::{Device, Tensor, activation::relu};
 use burn_compress::attach::{Plan, Pruning, Quantization, archive, load};
 use burn_compress::engine::{Choice, Options, Program};
 use burn_compress::format::{Container, FormatError, Granularity, Mapping, Payload, Scheme};
-use burn_compress::graph::{Graph, GraphError};
+use burn_compress::graph::Graph;
 use burn_compress::network::NetworkError;
 use burn_compress::network::Value;
 use burn_compress::network::{Codes, Grid, Network, Rescale, Step, StepOp, Weights};

@@ -88,4 +88,6 @@ mod tied;
 mod transposed;
 #[cfg(feature = "flex")]
 mod warnings;
+#[cfg(feature = "flex")]
+mod warnings_of_pruning;
 mod work;

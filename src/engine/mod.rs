@@ -40,6 +40,7 @@ mod tile;
 mod trial;
 mod warn;
 mod winograd;
+mod workspace;
 
 pub use choices::Choices;
 pub use error::EngineError;

@@ -40,6 +40,7 @@ mod tile;
 mod trial;
 mod warn;
 mod winograd;
+mod workspace;
 
 pub use burn_compress_kernel::Isa;
 pub use choices::Choices;

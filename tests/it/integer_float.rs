@@ -9,7 +9,7 @@ use burn::tensor::ops::{
 };
 use burn::tensor::{Tensor, activation::softmax};
 use burn_compress::format::{Granularity, Mapping, Scheme};
-use burn_compress::network::{Binary, Constant, Dim, Op, Unary, Value, Window};
+use burn_compress::network::{Binary, Constant, Dim, FloatOp, Op, Unary, Value, Window};
 use burn_compress::network::{Divide, Elements, Grid, Network, Step, StepOp};
 use proptest::prelude::*;
 
@@ -167,6 +167,135 @@ fn norms_and_softmax_are_burns() {
         let op = StepOp::Float(Op::Softmax { axis });
         close(&run(op, &x, &[], &x.dims), softmax(tensor::<3>(&x), axis));
     }
+}
+
+// The nearest number of single precision, or one beside it.
+#[track_caller]
+fn rounded_once(what: &str, found: &[f32], expected: impl IntoIterator<Item = f64>) {
+    let expected: Vec<f64> = expected.into_iter().collect();
+    assert_eq!(found.len(), expected.len());
+    for (place, (found, expected)) in found.iter().zip(expected).enumerate() {
+        let apart = (f64::from(*found) - expected).abs();
+        let within = expected.abs() * f64::from(f32::EPSILON) * 0.51;
+        assert!(
+            apart <= within,
+            "{what}: {found}, not {expected}, at {place}"
+        );
+    }
+}
+
+// Thousands of numbers that differ by little, by the definitions in double precision.
+#[test]
+fn sums_of_many_lose_nothing() {
+    const MANY: usize = 4096;
+    let mut noise = Noise(4);
+    let mut around = |middle: f32, spread: f32, dims: &[usize]| {
+        let mut x = values(&mut noise, dims);
+        x.values
+            .iter_mut()
+            .for_each(|x| *x = middle + *x / 3.0 * spread);
+        x
+    };
+    let wide = |x: &[f32]| x.iter().map(|x| f64::from(*x)).collect::<Vec<_>>();
+    let normal = |x: &[f64], epsilon: f32| {
+        let mean = x.iter().sum::<f64>() / x.len() as f64;
+        let squares = x.iter().map(|x| (x - mean).powi(2));
+        let variance = squares.sum::<f64>() / x.len() as f64;
+        let deviation = (variance + f64::from(epsilon)).sqrt();
+        x.iter().map(|x| (x - mean) / deviation).collect::<Vec<_>>()
+    };
+    let epsilon = 1e-5;
+    let x = around(1000.0, 0.1, &[2, MANY]);
+    let [gamma, beta] = [(); 2].map(|()| around(0.5, 1.0, &[MANY]));
+    let found = run(
+        StepOp::Float(Op::LayerNorm { epsilon }),
+        &x,
+        &[&gamma, &beta],
+        &x.dims,
+    );
+    let [factors, terms] = [wide(&gamma.values), wide(&beta.values)];
+    let parts = x.values.chunks(MANY).map(wide);
+    let expected = parts.flat_map(|part| {
+        let normal = normal(&part, epsilon).into_iter().enumerate();
+        let affine = normal.map(|(place, x)| x * factors[place] + terms[place]);
+        affine.collect::<Vec<_>>()
+    });
+    rounded_once("layer norm", &found, expected);
+
+    // Two groups of four channels each.
+    let x = around(1000.0, 0.1, &[2, 8, MANY / 4]);
+    let [gamma, beta] = [(); 2].map(|()| around(0.5, 1.0, &[8]));
+    let op = StepOp::Float(Op::GroupNorm { groups: 2, epsilon });
+    let found = run(op, &x, &[&gamma, &beta], &x.dims);
+    let parts = x.values.chunks(MANY).map(wide);
+    let expected = parts.enumerate().flat_map(|(group, part)| {
+        let normal = normal(&part, epsilon).into_iter().enumerate();
+        let affine = normal.map(|(place, x)| {
+            let channel = group % 2 * 4 + place / (MANY / 4);
+            x * f64::from(gamma.values[channel]) + f64::from(beta.values[channel])
+        });
+        affine.collect::<Vec<_>>()
+    });
+    rounded_once("group norm", &found, expected);
+
+    let x = around(1000.0, 3.0, &[1, 1, 64, 64]);
+    let all = wide(&x.values);
+    let sum: f64 = all.iter().sum();
+    let window = Window {
+        kernel: [64, 64],
+        ..Window::default()
+    };
+    let average = Op::AveragePool {
+        rank: 2,
+        window,
+        include_padding: true,
+        ceil: false,
+    };
+    let adaptive = Op::AdaptiveAveragePool {
+        rank: 2,
+        output: [1, 1],
+    };
+    let axes = || vec![2, 3];
+    for (op, of) in [
+        (average, MANY),
+        (adaptive, MANY),
+        (Op::Mean { axes: axes() }, MANY),
+        (Op::Sum { axes: axes() }, 1),
+    ] {
+        let name = op.name();
+        let found = run(StepOp::Float(op), &x, &[], &[1, 1, 1, 1]);
+        rounded_once(name, &found, [sum / of as f64]);
+    }
+
+    let x = around(0.0, 1.0, &[1, MANY]);
+    let all = wide(&x.values);
+    let greatest = all.iter().copied().fold(f64::NEG_INFINITY, f64::max);
+    let powers: Vec<f64> = all.iter().map(|x| (x - greatest).exp()).collect();
+    let sum: f64 = powers.iter().sum();
+    let float = |op: FloatOp| StepOp::Float(Op::Float(op));
+    let found = run(StepOp::Float(Op::Softmax { axis: 1 }), &x, &[], &x.dims);
+    rounded_once("softmax", &found, powers.iter().map(|power| power / sum));
+    let found = run(float(FloatOp::LogSoftmax { axis: 1 }), &x, &[], &x.dims);
+    let expected = all.iter().map(|x| x - greatest - sum.ln());
+    rounded_once("log softmax", &found, expected);
+
+    let x = around(1.0, 0.001, &[1, MANY]);
+    let all = wide(&x.values);
+    let so_far = |of: fn(f64, f64) -> f64, start: f64| {
+        let next = move |state: &mut f64, x: &f64| {
+            *state = of(*state, *x);
+            Some(*state)
+        };
+        all.iter().scan(start, next).collect::<Vec<_>>()
+    };
+    let (sums, products) = (so_far(|a, b| a + b, 0.0), so_far(|a, b| a * b, 1.0));
+    let found = run(float(FloatOp::CumulativeSum { axis: 1 }), &x, &[], &x.dims);
+    rounded_once("cumulative sum", &found, sums);
+    let cumulative = float(FloatOp::CumulativeProduct { axis: 1 });
+    let found = run(cumulative, &x, &[], &x.dims);
+    rounded_once("cumulative product", &found, products.clone());
+    let found = run(float(FloatOp::Product { axis: 1 }), &x, &[], &[1, 1]);
+    rounded_once("product", &found, [products[MANY - 1]]);
 }
 
 #[test]

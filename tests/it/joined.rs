@@ -26,6 +26,8 @@ struct Branches {
     after: Conv2d,
     grouped: Conv2d,
     up: ConvTranspose2d,
+    /// Two groups of four channels.
+    up_in_groups: ConvTranspose2d,
     norm: BatchNorm,
     grown: Conv2d,
     last: Conv2d,
@@ -72,6 +74,10 @@ impl Branches {
             up: ConvTranspose2dConfig::new([8, 3], [2, 2])
                 .with_stride([2, 2])
                 .init(&device()),
+            up_in_groups: ConvTranspose2dConfig::new([8, 6], [2, 2])
+                .with_stride([2, 2])
+                .with_groups(2)
+                .init(&device()),
             norm: BatchNormConfig::new(8).init(&device()),
             grown: conv([8, 4], 1, 0, 1),
             last: conv([12, 3], 1, 0, 1),
@@ -80,6 +86,7 @@ impl Branches {
             alone: conv([4, 3], 3, 1, 1),
         };
         net.up.bias = bias(3);
+        net.up_in_groups.bias = bias(6);
         net.head.bias = bias(3);
         net.rows.bias = bias(3);
         net.small.weight = param(within([4, 2, 3, 3], -0.1, 0.2, 1));
@@ -88,6 +95,7 @@ impl Branches {
         // Groups of two channels, of one branch each.
         net.grouped.weight = param(within([4, 2, 3, 3], -0.5, 0.5, 4));
         net.up.weight = param(halves([8, 3, 2, 2], 0, weighs, 5));
+        net.up_in_groups.weight = param(halves([8, 3, 2, 2], 0, weighs, 13));
         net.grown.weight = param(within([4, 8, 1, 1], -0.5, 0.5, 6));
         let last = halves([3, 8, 1, 1], 1, weighs, 7);
         let of_grown = within([3, 4, 1, 1], -0.5, 0.5, 8);
@@ -112,6 +120,14 @@ impl Branches {
         Tensor::cat(self.branches(x).into(), 1)
     }
 
+    /// Two channels of each branch, then the other two of each.
+    fn in_turns(&self, x: Tensor<4>) -> Tensor<4> {
+        let [small, large] = self.branches(x);
+        let parts = [&small, &large].map(|x| [0, 2].map(|from| x.clone().narrow(1, from, 2)));
+        let [[a, c], [b, d]] = parts;
+        Tensor::cat(vec![a, b, c, d], 1)
+    }
+
     // Each layer reads what it was given and all that the one before it made.
     fn dense(&self, x: Tensor<4>) -> Tensor<4> {
         let x = self.joined(x);
@@ -128,6 +144,9 @@ fn readers() -> Vec<(&'static str, Forward)> {
         ("groups", |net, x| net.grouped.forward(net.joined(x))),
         ("a transposed convolution", |net, x| {
             net.up.forward(net.joined(x))
+        }),
+        ("a transposed convolution in groups", |net, x| {
+            net.up_in_groups.forward(net.joined(x))
         }),
         ("a linear layer", |net, x| {
             let y = net.head.forward(net.joined(x).flatten::<2>(1, 3));
@@ -222,6 +241,38 @@ fn weights_of_any_scheme_take_the_factors() {
         let how = eight(Calibrator::LeastSquares);
         let (found, _) = measured_with(scheme, &net, how, readers()[0].1, seen, &what);
         assert!(found < bound, "{what}: {found}");
+    }
+}
+
+// Each group reads one branch, or half of either: a factor is that of an input of the whole layer, and a
+// range one of an output of the whole layer.
+#[test]
+fn so_do_those_of_a_transposed_convolution_in_groups() {
+    let of_branches = Branches::new(0.01);
+    let mut in_turns = of_branches.clone();
+    let weight = in_turns.up_in_groups.weight.val();
+    // The same input channels, in the order of the parts.
+    let order = [0, 4, 2, 6].map(|from| weight.clone().narrow(0, from, 2));
+    in_turns.up_in_groups.weight = param(Tensor::cat(order.into(), 0));
+    let one_each: Forward = |net, x| net.up_in_groups.forward(net.joined(x));
+    let both: Forward = |net, x| net.up_in_groups.forward(net.in_turns(x));
+    for (bits, mapping, granularity, bound) in [
+        (8, Mapping::Symmetric, Granularity::Channel, 0.03),
+        (8, Mapping::Affine, Granularity::Channel, 0.03),
+        (8, Mapping::Symmetric, Granularity::Tensor, 0.04),
+        (8, Mapping::Affine, Granularity::Tensor, 0.04),
+    ] {
+        let scheme = Scheme::new(bits, mapping, granularity).unwrap();
+        for (net, forward, groups) in [
+            (&of_branches, one_each, "of one branch"),
+            (&in_turns, both, "of both"),
+        ] {
+            let what = format!("{groups}, {scheme:?}");
+            let how = eight(Calibrator::MinMax);
+            let (found, quantized) = measured_with(scheme, net, how, forward, seen, &what);
+            assert!(found < bound, "{what}: {found}");
+            assert!(joins_scales(&quantized.to_integer().unwrap()), "{what}");
+        }
     }
 }
 

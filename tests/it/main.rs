@@ -82,4 +82,6 @@ mod tied;
 mod transposed;
 #[cfg(feature = "flex")]
 mod warnings;
+#[cfg(feature = "flex")]
+mod warnings_of_pruning;
 mod work;

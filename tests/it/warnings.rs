@@ -20,7 +20,7 @@ use super::quantized::{How, calibrated, input, quantized};
 use super::quantized_study::Task;
 use super::runs::images;
 
-fn linear(inputs: usize, weights: Vec<f32>) -> Linear {
+pub fn linear(inputs: usize, weights: Vec<f32>) -> Linear {
     let outputs = weights.len() / inputs;
     let layer = LinearConfig::new(inputs, outputs).init(&device());
     // Burn holds [in, out]; these are rows of outputs.
@@ -32,7 +32,7 @@ fn linear(inputs: usize, weights: Vec<f32>) -> Linear {
     }
 }
 
-fn noise(count: usize, salt: usize) -> Vec<f32> {
+pub fn noise(count: usize, salt: usize) -> Vec<f32> {
     (0..count).map(|i| spread(salt * 977 + i) - 0.5).collect()
 }
 
@@ -42,7 +42,7 @@ fn symmetric(bits: u32, granularity: Granularity) -> Plan {
 }
 
 #[track_caller]
-fn says(warning: &Warning, words: &[&str]) {
+pub fn says(warning: &Warning, words: &[&str]) {
     let text = warning.to_string();
     for word in words {
         assert!(text.contains(word), "no `{word}` in: {text}");

@@ -273,8 +273,7 @@ fn takes_factors(graph: &Graph, node: &Node, axis: usize, own: &[bool]) -> bool 
     };
     let rank = graph.dims(node.inputs[0]).len();
     let along = match &node.op {
-        Op::Convolution { .. } => Some(1),
-        Op::TransposedConvolution { groups: 1, .. } => Some(1),
+        Op::Convolution { .. } | Op::TransposedConvolution { .. } => Some(1),
         Op::Linear => Some(rank - 1),
         _ => None,
     };

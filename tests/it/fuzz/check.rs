@@ -15,7 +15,6 @@ use burn_compress::network::{self, Step, StepOp};
 
 use super::any::Any;
 use super::case::{Case, Form};
-use super::layer::Layer;
 use super::network::{Net, Network};
 use crate::models::spread;
 
@@ -148,7 +147,7 @@ fn checked(case: &Case) -> Result<Seen, Failure> {
             let expected = expected.unwrap_or_else(|| burn.values());
             let apart = share(of_few, &expected);
             seen.apart = Some(apart);
-            if case.is_fine() && !mixes_filters(network) && apart > INTEGERS {
+            if case.is_fine() && apart > INTEGERS {
                 return Err(differs(
                     "the integers are far from the floats",
                     of_few,
@@ -183,12 +182,6 @@ fn scale(network: &Network) -> f32 {
     }
 }
 
-// A transposed convolution with groups: a scale of its weights is one of several filters.
-fn mixes_filters(network: &Network) -> bool {
-    let mut layers = network.nodes.iter().map(|node| &node.layer);
-    layers.any(|layer| matches!(layer, Layer::Transposed { groups, .. } if *groups > 1))
-}
-
 fn run(
     case: &Case,
     model: &network::Network,
@@ -220,12 +213,7 @@ fn run(
     }
     if let Some(first) = case.kernels {
         let kept = with_kernels(&program, first);
-        match Program::compile_as(model, case.options(), &kept) {
-            Ok(program) => programs.push(program),
-            // Some do not fit some layers.
-            Err(EngineError::Kernel { .. }) => {}
-            Err(error) => return Err(fault(error)),
-        }
+        programs.push(Program::compile_as(model, case.options(), &kept).map_err(fault)?);
     }
     programs.insert(0, program);
     for (program, &batch) in programs

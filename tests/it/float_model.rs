@@ -8,8 +8,8 @@ use burn::tensor::Tensor;
 use burn_compress::attach::{Plan, Pruning};
 use burn_compress::engine::Program;
 use burn_compress::graph::{Graph, GraphError};
-use burn_compress::network::{Network, StepOp};
-use burn_compress::network::{Op, Value};
+use burn_compress::network::{Network, Step, StepOp};
+use burn_compress::network::{Op, Value, Window};
 use burn_compress::prune::Scope;
 
 use super::device::device;
@@ -24,6 +24,7 @@ use super::graph_models::networks::vgg::Vgg16Config;
 use super::graph_models::networks::vit::VitConfig;
 use super::graph_models::{assert_close, randomized};
 use super::models::values;
+use super::noise::per_image;
 use super::quantized::input;
 use super::runs::{images, isas, options};
 
@@ -334,4 +335,49 @@ fn what_does_not_fit_is_an_error() {
         error.contains("weight") && error.contains("finite"),
         "{error}"
     );
+}
+
+// All alike, each partial sum of thousands is rounded the same way.
+#[test]
+fn means_of_large_images_lose_nothing() {
+    const SIDE: usize = 60;
+    let window = Window {
+        kernel: [SIDE; 2],
+        stride: [SIDE; 2],
+        ..Window::default()
+    };
+    let pool = Op::AveragePool {
+        rank: 2,
+        window,
+        include_padding: true,
+        ceil: false,
+    };
+    let adaptive = Op::AdaptiveAveragePool {
+        rank: 2,
+        output: [1, 1],
+    };
+    let mean = Op::Mean { axes: vec![2, 3] };
+    let each = [-4.0943, 0.1, 1000.3];
+    let plane = |value: f32| [value; SIDE * SIDE];
+    let image = each.map(plane).concat();
+    for op in [pool, adaptive, mean] {
+        let name = op.name();
+        let step = Step {
+            op: StepOp::Float(op),
+            inputs: vec![Value::Input],
+            grid: None,
+            dims: per_image(&[3, 1, 1]),
+            layer: "pool".into(),
+        };
+        let input = per_image(&[3, SIDE, SIDE]);
+        let model = Network::new(input, vec![], vec![step], Value::Node(0)).unwrap();
+        for (isa, batch) in isas().into_iter().flat_map(|isa| [(isa, 1), (isa, 17)]) {
+            let program = Program::compile(&model, options(isa, 1)).unwrap();
+            let found = program.run(&image.repeat(batch), batch).unwrap();
+            for (found, expected) in found.iter().zip(each.repeat(batch)) {
+                let apart = (found - expected).abs() / expected.abs();
+                assert!(apart < 1e-5, "{name}, {batch}: {found}, not {expected}");
+            }
+        }
+    }
 }

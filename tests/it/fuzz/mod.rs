@@ -8,6 +8,7 @@
 mod any;
 mod case;
 mod check;
+mod exact;
 mod function;
 mod generate;
 mod layer;

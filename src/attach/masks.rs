@@ -4,8 +4,8 @@ use burn::tensor::{Bool, Int, Tensor, TensorData};
 
 use super::edit::Parts;
 use super::weights::host;
-use super::{AttachError, Layer, Pruning, Regrowth};
-use crate::prune::{Scope, Weight, lowest, lowest_of_each_on_device, share_of};
+use super::{AttachError, Layer, Observations, Pruning, Regrowth};
+use crate::prune::{Scope, lowest, lowest_of_each_on_device};
 
 // Where the threshold is looked for.
 #[derive(Clone, Copy)]
@@ -16,13 +16,21 @@ pub(super) enum Search {
     Device,
 }
 
+// What is known of layers, beside what is attached to them.
+#[derive(Clone, Copy)]
+pub(super) struct Known<'a> {
+    // Those whose zeros were not pruned.
+    pub untrained: &'a [String],
+    pub seen: &'a Observations,
+}
+
 // The new mask of each layer.
 pub(super) fn masks(
     pruning: &Pruning,
     level: f64,
     layers: &[Layer],
     parts: &[Parts],
-    untrained: &[String],
+    known: Known<'_>,
     search: Search,
 ) -> Result<Vec<Tensor<2, Bool>>, AttachError> {
     if pruning.existing {
@@ -32,12 +40,14 @@ pub(super) fn masks(
     // What is gone already, and stays so. All of it where a layer is left out.
     let parts_of = layers.iter().zip(parts);
     let mut masks: Vec<Option<Tensor<2, Bool>>> = parts_of
-        .map(|(layer, parts)| gone(pruning, parts, untrained.contains(&layer.path)))
+        .map(|(layer, parts)| gone(pruning, parts, known.untrained.contains(&layer.path)))
         .collect();
+    // Where nothing goes, nothing needs to be observed yet.
+    let scored = level > 0.0 || known.seen.needs().is_empty();
     let mut pruned = Vec::new();
     for (place, (layer, parts)) in layers.iter().zip(parts).enumerate() {
-        if takes_part(pruning, layers, layer) {
-            let scores = scores(pruning, layer, parts, search)?;
+        if scored && takes_part(pruning, layers, layer) {
+            let scores = scores(pruning, layer, parts, known.seen, search)?;
             let gone = masks[place].take();
             pruned.push((
                 place,
@@ -100,6 +110,7 @@ fn scores(
     pruning: &Pruning,
     layer: &Layer,
     parts: &Parts,
+    seen: &Observations,
     search: Search,
 ) -> Result<Tensor<2>, AttachError> {
     let wrong = |value: String| AttachError::Score {
@@ -107,10 +118,14 @@ fn scores(
         layer: layer.path.clone(),
         value,
     };
-    let scores = pruning.criterion.score(Weight {
-        path: &layer.path,
-        values: parts.base.clone(),
-    });
+    let scores = pruning
+        .criterion
+        .score(seen.weight(layer, parts.base.clone())?)
+        .map_err(|missing| AttachError::Unobserved {
+            criterion: pruning.criterion.name().to_string(),
+            layer: layer.path.clone(),
+            need: missing.0,
+        })?;
     if scores.dims() != parts.base.dims() {
         return Err(wrong(format!("shape {:?}", scores.dims())));
     }
@@ -145,8 +160,8 @@ impl Threshold<'_> {
         let pattern = self.pruning.pattern;
         let layers: Vec<&Layer> = candidates.iter().map(|one| one.layer).collect();
         let sizes: Vec<usize> = layers.iter().map(|layer| layer.view.len()).collect();
-        let total: usize = sizes.iter().sum();
-        let count = share_of(self.level, total);
+        let views = layers.iter().map(|layer| &layer.view);
+        let (count, exact) = pattern.count(self.level, views);
         let gone = candidates.iter().map(|one| {
             let gone = one.gone.clone()?;
             Some(pattern.line_up_whole(gone, &one.layer.view))
@@ -157,7 +172,9 @@ impl Threshold<'_> {
             self.replaced(scores, gone.clone(), -1.0)
         });
         let mut scores: Vec<Tensor<1>> = scores.collect();
-        let kept = self.kept(&candidates, &scores, count)?;
+        let stays = candidates.iter().map(|one| self.stays(one));
+        let stays: Vec<Option<Tensor<2, Bool>>> = stays.collect();
+        let kept = self.kept(&candidates, &scores, &stays, count)?;
         for (((scores, kept), gone), layer) in scores.iter_mut().zip(&kept).zip(gone).zip(&layers) {
             let kept = kept.clone().map(|kept| {
                 let kept = pattern.line_up_whole(kept, &layer.view);
@@ -168,6 +185,11 @@ impl Threshold<'_> {
             });
             *scores = self.replaced(scores.clone(), kept, 1.0);
         }
+        for ((scores, stays), layer) in scores.iter_mut().zip(&stays).zip(&layers) {
+            let stays = stays.clone();
+            let stays = stays.map(|stays| pattern.line_up_each(stays, &layer.view));
+            *scores = self.replaced(scores.clone(), stays, 1.0);
+        }
         let marked = match self.search {
             Search::Device => {
                 let marked = lowest_of_each_on_device(vec![Tensor::cat(scores, 0)], &[count]);
@@ -176,16 +198,17 @@ impl Threshold<'_> {
             Search::Host => on_host(&layers, scores, |all| vec![lowest(&all.concat(), count)])?,
         };
         // The middle of a block marked in half lies within the level, unless the count was rounded up.
-        let half_goes = count as f64 <= self.level * total as f64;
+        let half_goes = count as f64 <= exact;
         let more_than_half =
             |length: usize| length / 2 + usize::from(!half_goes || length % 2 == 1);
-        let masks = candidates.into_iter().zip(marked).zip(kept);
-        let masks = masks.map(|((one, marked), kept)| {
+        let masks = candidates
+            .into_iter()
+            .zip(marked)
+            .zip(kept.into_iter().zip(stays));
+        let masks = masks.map(|((one, marked), (kept, stays))| {
             let mask = pattern.whole(marked, &one.layer.view, more_than_half);
-            let mask = match kept {
-                Some(kept) => mask.bool_and(kept.bool_not()),
-                None => mask,
-            };
+            let mask = (kept.into_iter().chain(stays))
+                .fold(mask, |mask, kept| mask.bool_and(kept.bool_not()));
             match one.gone {
                 // Also where the level falls.
                 Some(gone) => mask.bool_or(gone),
@@ -195,12 +218,24 @@ impl Threshold<'_> {
         Ok(masks.collect())
     }
 
+    // The weights of a layer that the pattern keeps at any level: by the scores of what is not gone yet.
+    fn stays(&self, one: &Candidate<'_>) -> Option<Tensor<2, Bool>> {
+        let pattern = self.pruning.pattern;
+        pattern.level()?;
+        let dims = one.scores.dims();
+        let flat = [one.layer.view.len()];
+        let gone = one.gone.clone().map(|gone| gone.reshape(flat));
+        let scores = self.replaced(one.scores.clone().reshape(flat), gone, -1.0);
+        pattern.stays(scores.reshape(dims), &one.layer.view)
+    }
+
     // The weights that a layer keeps whatever the others are, in whole blocks; of those layers that could
     // lose them.
     fn kept(
         &self,
         candidates: &[Candidate<'_>],
         scores: &[Tensor<1>],
+        stays: &[Option<Tensor<2, Bool>>],
         count: usize,
     ) -> Result<Vec<Option<Tensor<2, Bool>>>, AttachError> {
         let mut kept: Vec<Option<Tensor<2, Bool>>> = vec![None; candidates.len()];
@@ -218,7 +253,11 @@ impl Threshold<'_> {
                 // What is gone is no weight that a layer could keep.
                 let gone = one.gone.clone();
                 let gone = gone.map(|gone| pattern.line_up_each(gone, view));
-                ranked.push(self.replaced(scores.clone(), gone, -1.0));
+                let scores = self.replaced(scores.clone(), gone, -1.0);
+                // What the pattern keeps anyway comes first.
+                let stays = stays[place].clone();
+                let stays = stays.map(|stays| pattern.line_up_each(stays, view));
+                ranked.push(self.replaced(scores, stays, 1.0));
                 others.push(view.len() - wanted);
                 places.push(place);
                 guarded.push(one.layer);

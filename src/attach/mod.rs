@@ -5,6 +5,7 @@
 //! wherever it reads its parameter, in training and in validation, and its mask and scales are part
 //! of every record that Burn makes of the module.
 
+mod begin;
 mod bind;
 mod compression;
 mod edit;
@@ -14,6 +15,7 @@ mod groups;
 mod layer;
 mod load;
 mod masks;
+mod observations;
 mod plan;
 mod reparameterization;
 mod rows;
@@ -32,6 +34,8 @@ pub use error::AttachError;
 pub(crate) use layer::attached_part;
 pub use layer::{Layer, layers};
 pub use load::{load, unpack};
+pub use observations::Observations;
+pub(crate) use observations::SavedSum;
 pub use plan::{Plan, Pruning, Quantization, Regrowth};
 pub use reparameterization::CompressedWeight;
 pub use saved::{Compressed, archive};

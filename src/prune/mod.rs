@@ -5,13 +5,21 @@
 mod at_least;
 mod criterion;
 mod lowest;
+mod need;
 mod pattern;
+mod taylor;
+mod wanda;
+mod weight;
 
 pub use at_least::AtLeast;
-pub use criterion::{Magnitude, Pruner, Random, Weight};
+pub use criterion::{Magnitude, Pruner, Random};
 pub(crate) use lowest::lowest_of_each_on_device;
 pub use lowest::{lowest, lowest_on_device};
-pub use pattern::Pattern;
+pub use need::{Missing, Need};
+pub use pattern::{Pattern, PatternError};
+pub use taylor::Taylor;
+pub use wanda::Wanda;
+pub use weight::Weight;
 
 use serde::{Deserialize, Serialize};
 

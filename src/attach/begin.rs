@@ -57,6 +57,7 @@ impl Compression {
             let known = Known {
                 untrained: &untrained,
                 seen: &seen,
+                step: None,
             };
             let masks = masks(pruning, level, &layers, &parts, known, Search::Host)?;
             if level > 0.0 {
@@ -107,9 +108,12 @@ impl Compression {
     ) -> Result<(M, Self), AttachError> {
         let (module, mut compression, parts) = Self::begin(plan, layers, module, 0, seen)?;
         let scheme = compression.scheme();
+        let pruning = compression.plan.pruning.as_ref();
+        let dense = pruning.is_some_and(|pruning| pruning.regrown(0).is_some());
         let attached = compression.layers.iter().zip(parts).map(|(layer, parts)| {
             let quantizer = scheme.zip(compression.parameters(&parts));
             let weight = CompressedWeight::new(layer.view.clone(), parts.removed, quantizer);
+            let weight = weight.with_dense_gradient(dense);
             (layer.path.clone(), weight)
         });
         let module = module.apply_reparameterization(Attach {

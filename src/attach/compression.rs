@@ -247,7 +247,7 @@ impl Compression {
     // Whether stored values of removed weights are to be zero.
     pub(super) fn clears(&self) -> bool {
         match &self.plan.pruning {
-            Some(pruning) => self.state.frozen || pruning.regrowth == Regrowth::Never,
+            Some(pruning) => self.state.frozen || pruning.regrowth != Regrowth::UntilFrozen,
             None => false,
         }
     }
@@ -311,6 +311,7 @@ impl Compression {
                 Known {
                     untrained: &self.state.untrained,
                     seen: &self.seen,
+                    step: Some(self.state.step),
                 },
                 search,
             )?),

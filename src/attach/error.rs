@@ -81,6 +81,12 @@ pub enum AttachError {
         /// The share.
         share: f64,
     },
+    /// A share that is none, of the weights that go and come back.
+    #[error("regrowth cannot exchange {share} of the weights: give a share from 0 to 1")]
+    Regrowth {
+        /// The share.
+        share: f64,
+    },
     /// Masks of another model than the one that they are put on.
     #[error(
         "the masks do not fit layer `{layer}`: {what}; take them from a model of this structure"

@@ -2,32 +2,15 @@ use std::fmt;
 use std::sync::Arc;
 
 use burn::module::Module;
-use serde::{Deserialize, Serialize};
 
 use super::masks::checked_level;
-use super::{AttachError, Compressed, Compression, Layer, Masks, Observations, Selection};
+use super::{
+    AttachError, Compressed, Compression, Layer, Masks, Observations, Regrowth, Selection,
+};
 use crate::format::Scheme;
 use crate::prune::{AtLeast, Magnitude, Need, Pattern, Pruner, Scope};
 use crate::quantize::{MinMax, Quantizer};
 use crate::schedule::{Curve, Schedule};
-
-/// Whether a removed weight may come back while masks are still moving.
-///
-/// ```
-/// use burn_compress::attach::{Pruning, Regrowth};
-/// let pruning = Pruning::to(0.8).regrowth(Regrowth::Never);
-/// # let _ = pruning;
-/// ```
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Regrowth {
-    /// Each mask is computed afresh from the stored weights; a removed weight is zero in every
-    /// forward pass but keeps its stored value until the masks freeze.
-    #[default]
-    UntilFrozen,
-    /// Once removed, always removed; the stored value is cleared at once.
-    Never,
-}
 
 /// What is removed, and when.
 ///
@@ -190,7 +173,11 @@ impl Pruning {
 
     // What has to be observed of layers.
     pub(super) fn needs(&self) -> Vec<Need> {
-        self.criterion.needs().to_vec()
+        let mut needs = self.criterion.needs().to_vec();
+        if let Regrowth::ByGradient { .. } = self.regrowth {
+            needs.push(Need::Gradient);
+        }
+        needs
     }
 
     // The level that a schedule gives, if the pattern comes to it.
@@ -199,8 +186,23 @@ impl Pruning {
         Ok(level)
     }
 
+    // The share of the weights left that goes and comes back at a step.
+    pub(super) fn regrown(&self, step: usize) -> Option<f64> {
+        let Regrowth::ByGradient { share } = self.regrowth else {
+            return None;
+        };
+        let end = self.schedule.end().filter(|end| *end > 0);
+        let done = end.map_or(0.0, |end| (step as f64 / end as f64).min(1.0));
+        Some(share / 2.0 * (1.0 + (done * std::f64::consts::PI).cos()))
+    }
+
     // Fails where an option makes no sense.
     pub(super) fn check(&self) -> Result<(), AttachError> {
+        if let Regrowth::ByGradient { share } = self.regrowth
+            && !(0.0..=1.0).contains(&share)
+        {
+            return Err(AttachError::Regrowth { share });
+        }
         self.pattern.check()?;
         if let Some(end) = self.schedule.end() {
             self.pattern.check_level(self.schedule.at(end))?;

@@ -19,7 +19,8 @@ pub enum Need {
     SquaredGradient,
     /// The L2 norm of each input channel, over all samples and positions.
     InputNorms,
-    /// The Gram matrix of the layer's input: sums of the products of any two inputs of a filter.
+    /// The Gram matrix of the layer's input: sums of the products of any two inputs of a filter. Not of
+    /// transposed convolutions.
     InputGram,
 }
 

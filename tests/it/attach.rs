@@ -163,6 +163,7 @@ fn the_lowest_magnitudes_go_first_under_one_threshold_or_in_each_layer() {
             Scope::Layer => {
                 assert_eq!(removed, WEIGHTS.map(|(_, weights)| share_of(0.7, weights)));
             }
+            Scope::Erk => unreachable!("tested with regrowth"),
         }
     }
 }

@@ -188,6 +188,7 @@ proptest! {
         match scope {
             Scope::Layer => all.iter().try_for_each(|layer| check_threshold(layer, level))?,
             Scope::Global => check_threshold(&all.concat(), level)?,
+            Scope::Erk => unreachable!("not among the scopes drawn"),
         }
         // The same, found on the device after a step.
         let later = Curve::Steps { values: vec![(0, 0.0), (1, level), (9, level)] };

@@ -10,6 +10,9 @@ mod aware;
 mod blocks;
 mod calibration;
 mod constant;
+mod criteria;
+#[cfg(feature = "flex")]
+mod criteria_study;
 mod device;
 mod distill;
 mod engine;
@@ -45,6 +48,7 @@ mod learner;
 #[cfg(feature = "flex")]
 mod messages;
 mod models;
+mod n_of_m;
 #[path = "../support/noise.rs"]
 mod noise;
 mod packed;
@@ -63,6 +67,7 @@ mod quantized_training;
 #[cfg(feature = "flex")]
 mod recipe;
 mod refine;
+mod regrowth;
 mod repair;
 #[cfg(feature = "flex")]
 mod report;

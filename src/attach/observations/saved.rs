@@ -71,4 +71,64 @@ impl Observations {
         self.sums = sums;
         Ok(())
     }
+
+    // The sums of gradients that are asked for, seen or not, in one order.
+    #[cfg(feature = "learner")]
+    fn gradient_keys(&self) -> Vec<((String, Need), [usize; 2])> {
+        let needs = self.needs.iter().filter(|need| need.is_gradient());
+        let keys = self.layers.iter().flat_map(|layer| {
+            let dims = [layer.view.rows(), layer.view.columns()];
+            let key = move |need: &Need| ((layer.path.clone(), *need), dims);
+            needs.clone().map(key)
+        });
+        keys.collect()
+    }
+
+    /// All sums of gradients one after another, zeros where none were seen; none where none are asked
+    /// for.
+    #[cfg(feature = "learner")]
+    pub(crate) fn gradient_sums(&self, device: &Device) -> Option<Tensor<1>> {
+        let keys = self.gradient_keys().into_iter();
+        let sums = keys.map(|(key, [rows, columns])| match self.sums.get(&key) {
+            Some(sum) => sum.values.clone().to_device(device),
+            None => Tensor::zeros([rows * columns], device),
+        });
+        let sums: Vec<Tensor<1>> = sums.collect();
+        (!sums.is_empty()).then(|| Tensor::cat(sums, 0))
+    }
+
+    /// The batches of each sum of gradients.
+    #[cfg(feature = "learner")]
+    pub(crate) fn gradient_batches(&self) -> Vec<usize> {
+        let keys = self.gradient_keys().into_iter();
+        keys.map(|(key, _)| self.sums.get(&key).map_or(0, |sum| sum.batches))
+            .collect()
+    }
+
+    /// Puts sums of gradients in place of those that are there.
+    #[cfg(feature = "learner")]
+    pub(crate) fn restore_gradient_sums(&mut self, sums: &Tensor<1>, batches: &[usize]) {
+        let keys = self.gradient_keys();
+        let length: usize = keys.iter().map(|(_, [rows, columns])| rows * columns).sum();
+        // A record of other sums is none of this compression; Burn has refused it.
+        if sums.dims() != [length] || batches.len() != keys.len() {
+            return;
+        }
+        let mut start = 0;
+        for ((key, dims), &batches) in keys.into_iter().zip(batches) {
+            let length = dims[0] * dims[1];
+            let values = sums.clone().narrow(0, start, length);
+            start += length;
+            self.sums.remove(&key);
+            if batches > 0 {
+                let sum = Sum {
+                    values,
+                    dims: dims.to_vec(),
+                    batches,
+                    used: false,
+                };
+                self.sums.insert(key, sum);
+            }
+        }
+    }
 }

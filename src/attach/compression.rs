@@ -1,12 +1,12 @@
-use burn::module::{Module, Param, Reparameterizer};
+use burn::module::Module;
+use burn::optim::GradientsParams;
 use burn::tensor::Tensor;
 
 use super::edit::{Change, Parts, read, write};
-use super::masks::{Search, checked_level, masks};
-use super::reparameterization::{CompressedWeight, effective};
+use super::masks::{Known, Search, checked_level, masks};
+use super::reparameterization::effective;
 use super::snapshot::snapshot;
-use super::weights::check_weights;
-use super::{AttachError, Compressed, Layer, Plan, Regrowth, State};
+use super::{AttachError, Compressed, Layer, Observations, Plan, Regrowth, State};
 use crate::format::{Granularity, Scheme};
 use crate::quantize::Parameters;
 
@@ -38,109 +38,62 @@ pub struct Compression {
     pub(super) plan: Plan,
     pub(super) layers: Vec<Layer>,
     pub(super) state: State,
+    pub(super) seen: Observations,
 }
 
 impl Compression {
-    // The module with the zeros that it is to have, its weights, and the masks that the plan asks for at
-    // a step.
-    fn begin<M: Module>(
-        plan: Plan,
-        layers: Vec<Layer>,
-        module: M,
-        step: usize,
-    ) -> Result<(M, Self, Vec<Parts>), AttachError> {
-        let mut parts = read(&module, &layers)?;
-        let mut untrained = Vec::new();
-        for (layer, parts) in layers.iter().zip(&parts) {
-            if !check_weights(layer, &parts.base)? {
-                untrained.push(layer.path.clone());
-            }
-            if let Some(quantization) = &plan.quantization {
-                let groups = quantization.scheme.groups(&layer.view);
-                groups.map_err(|source| AttachError::Format {
-                    layer: layer.path.clone(),
-                    source,
-                })?;
-            }
-        }
-        let mut module = module;
-        if let Some(pruning) = &plan.pruning {
-            pruning.check()?;
-            let level = checked_level(pruning.schedule.at(step))?;
-            if let Some(zeros_of) = &pruning.zeros {
-                let zeros = layers.iter().zip(&parts);
-                let zeros = zeros.map(|(layer, parts)| zeros_of.rows(layer, &parts.base));
-                let zeros = zeros.collect::<Result<Vec<_>, _>>()?;
-                for (parts, zeros) in parts.iter_mut().zip(&zeros) {
-                    parts.base = parts.base.clone().mask_fill(zeros.clone(), 0.0);
-                    parts.removed = Some(zeros.clone());
-                }
-                let cleared = zeros.into_iter().map(|zeros| Change {
-                    clear: Some(zeros),
-                    ..Change::default()
-                });
-                module = write(module, &layers, cleared.collect());
-            }
-            let masks = masks(pruning, level, &layers, &parts, &untrained, Search::Host)?;
-            for (parts, mask) in parts.iter_mut().zip(masks) {
-                parts.removed = Some(mask);
-            }
-        }
-        let compression = Self {
-            state: State {
-                step: 0,
-                frozen: false,
-                level: None,
-                untrained,
-            },
-            plan,
-            layers,
-        };
-        Ok((module, compression, parts))
+    /// To be called before each step of the optimizer, where the criterion looks at gradients: adds those
+    /// of this batch to what it will see when masks move next. Does nothing for other criteria, and once
+    /// masks are frozen. Copies nothing from the device.
+    ///
+    /// ```
+    /// use burn::{nn::LinearConfig, optim::{GradientsParams, ModuleOptimizer, SgdConfig}};
+    /// use burn::tensor::{Device, Tensor};
+    /// use burn_compress::{attach::{Plan, Pruning}, prune::Taylor, schedule::Curve};
+    ///
+    /// let device = Device::default().autodiff();
+    /// let model = LinearConfig::new(16, 4).init(&device);
+    /// let mut optimizer: ModuleOptimizer = SgdConfig::new().init().into();
+    /// let schedule = Curve::Cubic { from: 0.0, to: 0.5, start: 0, end: 6 };
+    /// let pruning = Pruning::along(schedule).by(Taylor::default()).every(3);
+    /// let (mut model, mut compression) = Plan::new().prune(pruning).attach(model)?;
+    /// for _ in 0..6 {
+    ///     let gradients = model.forward(Tensor::<2>::ones([2, 16], &device)).sum().backward();
+    ///     let gradients = GradientsParams::from_grads(gradients, &model);
+    ///     compression.observe(&gradients, &model)?;
+    ///     model = optimizer.step(0.1, model, gradients);
+    ///     model = compression.step(model)?;
+    /// }
+    /// assert_eq!(compression.finish(model)?.layers()[0].removed, 32);
+    /// # Ok::<(), burn_compress::attach::AttachError>(())
+    /// ```
+    pub fn observe<M: Module>(
+        &mut self,
+        gradients: &GradientsParams,
+        module: &M,
+    ) -> Result<(), AttachError> {
+        self.observe_all(&[gradients], module)
     }
 
-    pub(super) fn apply<M: Module>(
-        plan: Plan,
-        layers: Vec<Layer>,
-        module: M,
-    ) -> Result<Compressed<M>, AttachError> {
-        // Shares nothing with the module passed in, as in `finish`.
-        let end = usize::MAX;
-        let (module, mut compression, mut parts) = Self::begin(plan, layers, module.valid(), end)?;
-        compression.state.step = end;
-        for parts in &mut parts {
-            if let Some(removed) = parts.removed.clone() {
-                parts.base = parts.base.clone().mask_fill(removed, 0.0);
-            }
-            parts.parameters = compression.parameters(parts);
+    pub(crate) fn observe_all<M: Module>(
+        &mut self,
+        gradients: &[&GradientsParams],
+        module: &M,
+    ) -> Result<(), AttachError> {
+        match self.state.frozen {
+            true => Ok(()),
+            false => self.seen.gradients_of_all(gradients, module),
         }
-        Compressed::of_plain(&compression, module, parts)
     }
 
-    pub(super) fn attach<M: Module>(
-        plan: Plan,
-        layers: Vec<Layer>,
-        module: M,
-    ) -> Result<(M, Self), AttachError> {
-        let (module, mut compression, parts) = Self::begin(plan, layers, module, 0)?;
-        let scheme = compression.scheme();
-        let attached = compression.layers.iter().zip(parts).map(|(layer, parts)| {
-            let quantizer = scheme.zip(compression.parameters(&parts));
-            let weight = CompressedWeight::new(layer.view.clone(), parts.removed, quantizer);
-            (layer.path.clone(), weight)
-        });
-        let module = module.apply_reparameterization(Attach {
-            weights: attached.collect(),
-            learned: compression.learns_scales(),
-        });
-        let module = match compression.ends_at(0) {
-            true => compression.freeze(module)?,
-            false if compression.clears() => {
-                compression.update(module, None, false, Search::Device)?
-            }
-            false => module,
-        };
-        Ok((module, compression))
+    /// What was observed since masks moved last: for [`Graph::observe`](crate::graph::Graph::observe) to
+    /// add inputs to.
+    pub fn observations(&mut self) -> &mut Observations {
+        &mut self.seen
+    }
+
+    pub(crate) fn seen(&self) -> &Observations {
+        &self.seen
     }
 
     /// To be called after each step of the optimizer: moves the masks along the schedule until they
@@ -169,19 +122,24 @@ impl Compression {
         } else {
             None
         };
-        if !self.ends_at(step) {
-            return self.update(module, level, move_scales, Search::Device);
-        }
+        let ends = self.ends_at(step);
         // The masks that stay are found with checked scores.
-        let module = self.update(module, level, move_scales, Search::Host)?;
-        self.freeze(module)
+        let search = if ends { Search::Host } else { Search::Device };
+        let module = self.update(module, level, move_scales, search)?;
+        if move_masks {
+            self.seen.end_window();
+        }
+        match ends {
+            true => self.freeze(module),
+            false => Ok(module),
+        }
     }
 
     /// Prunes to this level now, and holds it in place of the schedule until another is set: what a
     /// steered threshold does. Fails where masks are frozen, as those of a schedule are that ends
     /// above zero: attach with `Pruning::to(0.0)`.
     pub fn prune_to<M: Module>(&mut self, module: M, level: f64) -> Result<M, AttachError> {
-        let level = checked_level(level)?;
+        let level = self.checked_level(level)?;
         let reason = match &self.plan.pruning {
             None => Some("the plan does not prune"),
             Some(pruning) if pruning.existing => Some("they keep the zeros that were there"),
@@ -192,7 +150,11 @@ impl Compression {
             return Err(AttachError::Fixed { reason });
         }
         self.state.level = Some(level);
-        self.update(module, Some(level), self.moves_scales(), Search::Host)
+        let module = self.update(module, Some(level), self.moves_scales(), Search::Host)?;
+        if level > 0.0 {
+            self.seen.end_window();
+        }
+        Ok(module)
     }
 
     /// Freezes the masks as they are and clears the stored values of removed weights: from here on
@@ -227,7 +189,7 @@ impl Compression {
     pub fn level(&self) -> Result<f64, AttachError> {
         match (self.state.level, &self.plan.pruning) {
             (Some(level), _) => Ok(level),
-            (None, Some(pruning)) => checked_level(pruning.schedule.at(self.state.step)),
+            (None, Some(pruning)) => pruning.checked_level(pruning.schedule.at(self.state.step)),
             (None, None) => Ok(0.0),
         }
     }
@@ -245,7 +207,7 @@ impl Compression {
     /// Goes on from a saved state, on a module whose record was loaded.
     pub fn restore(&mut self, state: State) -> Result<(), AttachError> {
         if let Some(level) = state.level {
-            checked_level(level)?;
+            self.checked_level(level)?;
         }
         self.state = state;
         Ok(())
@@ -265,7 +227,14 @@ impl Compression {
         effective(parts.base.clone(), parts.removed.clone(), quantizer)
     }
 
-    fn ends_at(&self, step: usize) -> bool {
+    fn checked_level(&self, level: f64) -> Result<f64, AttachError> {
+        match &self.plan.pruning {
+            Some(pruning) => pruning.checked_level(level),
+            None => checked_level(level),
+        }
+    }
+
+    pub(super) fn ends_at(&self, step: usize) -> bool {
         let Some(pruning) = &self.plan.pruning else {
             return false;
         };
@@ -276,14 +245,14 @@ impl Compression {
     }
 
     // Whether stored values of removed weights are to be zero.
-    fn clears(&self) -> bool {
+    pub(super) fn clears(&self) -> bool {
         match &self.plan.pruning {
-            Some(pruning) => self.state.frozen || pruning.regrowth == Regrowth::Never,
+            Some(pruning) => self.state.frozen || pruning.regrowth != Regrowth::UntilFrozen,
             None => false,
         }
     }
 
-    fn learns_scales(&self) -> bool {
+    pub(super) fn learns_scales(&self) -> bool {
         let quantization = self.plan.quantization.as_ref();
         quantization.is_some_and(|quantization| quantization.quantizer.is_learned())
     }
@@ -294,7 +263,7 @@ impl Compression {
     }
 
     // Scale and zero point for the weights that are left.
-    fn parameters(&self, parts: &Parts) -> Option<Parameters> {
+    pub(super) fn parameters(&self, parts: &Parts) -> Option<Parameters> {
         let quantization = self.plan.quantization.as_ref()?;
         let scheme = quantization.scheme;
         let rows = effective(parts.base.clone(), parts.removed.clone(), None);
@@ -325,7 +294,7 @@ impl Compression {
         }
     }
 
-    fn update<M: Module>(
+    pub(super) fn update<M: Module>(
         &self,
         module: M,
         level: Option<f64>,
@@ -339,7 +308,11 @@ impl Compression {
                 level,
                 &self.layers,
                 &parts,
-                &self.state.untrained,
+                Known {
+                    untrained: &self.state.untrained,
+                    seen: &self.seen,
+                    step: Some(self.state.step),
+                },
                 search,
             )?),
             _ => None,
@@ -358,26 +331,5 @@ impl Compression {
         });
         let changes = changes.collect();
         Ok(write(module, &self.layers, changes))
-    }
-}
-
-struct Attach {
-    weights: std::collections::HashMap<String, CompressedWeight>,
-    learned: bool,
-}
-
-impl Reparameterizer for Attach {
-    type Reparam = CompressedWeight;
-
-    fn reparameterize<const D: usize>(
-        &mut self,
-        path: &str,
-        param: Param<Tensor<D>>,
-    ) -> (Param<Tensor<D>>, Option<CompressedWeight>) {
-        let weight = self.weights.remove(path).map(|weight| match self.learned {
-            true => weight.with_learned_scale(&param),
-            false => weight,
-        });
-        (param, weight)
     }
 }

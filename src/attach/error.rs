@@ -1,4 +1,6 @@
-use crate::{format::FormatError, schedule::ScheduleError};
+use crate::format::FormatError;
+use crate::prune::{Need, PatternError};
+use crate::schedule::ScheduleError;
 
 /// What can be wrong with a model, a selection of its layers, or what is to be attached.
 ///
@@ -42,9 +44,9 @@ pub enum AttachError {
         /// The level.
         level: f64,
     },
-    /// Blocks without a channel.
-    #[error("a block of 0 channels holds no weight: give the pattern 1 channel or more")]
-    EmptyBlock,
+    /// A pruning pattern whose numbers make none, or a level that it cannot come to.
+    #[error(transparent)]
+    PruningPattern(#[from] PatternError),
     /// A weight is NaN or infinite.
     #[error(
         "layer `{layer}` has the weight {value}: repair or retrain the model before compressing it"
@@ -76,6 +78,12 @@ pub enum AttachError {
     /// A share that is none, of the weights that each layer keeps.
     #[error("each layer cannot keep {share} of its weights: give a share from 0 to 1")]
     AtLeast {
+        /// The share.
+        share: f64,
+    },
+    /// A share that is none, of the weights that go and come back.
+    #[error("regrowth cannot exchange {share} of the weights: give a share from 0 to 1")]
+    Regrowth {
         /// The share.
         share: f64,
     },
@@ -124,6 +132,29 @@ pub enum AttachError {
         /// One of the scores, or what is wrong with them.
         value: String,
     },
+    /// A criterion asks for what was not observed of a layer.
+    #[error(
+        "criterion `{criterion}` needs the {need} of layer `{layer}`, which was not observed: {}",
+        way_out(*need)
+    )]
+    Unobserved {
+        /// Name of the criterion.
+        criterion: String,
+        /// Path of the layer.
+        layer: String,
+        /// What it asks for.
+        need: Need,
+    },
+    /// What was observed is of another layer than the one to be scored.
+    #[error("the {need} observed does not fit layer `{layer}`: {what}; observe this very module")]
+    Observed {
+        /// Path of the layer.
+        layer: String,
+        /// What was observed.
+        need: Need,
+        /// What is wrong.
+        what: String,
+    },
     /// A layer does not fit a scheme, or a file does not fit the model.
     #[error("layer `{layer}`: {source}")]
     Format {
@@ -146,4 +177,18 @@ pub enum AttachError {
         /// The device's message.
         reason: String,
     },
+}
+
+fn way_out(need: Need) -> &'static str {
+    match need.is_gradient() {
+        true => {
+            "name it in `Pruner::needs`; pass gradients to `Observations::gradients` for \
+             `Plan::apply_with` and `attach_with`, to `Compression::observe` or `Epoch::observe` while \
+             masks move, and implement `Workload::observe` for a study"
+        }
+        false => {
+            "name it in `Pruner::needs`; pass inputs to `Graph::observe` for `Plan::apply_with` and \
+             `attach_with`, and implement `Workload::observe` for a study"
+        }
+    }
 }

@@ -1,11 +1,13 @@
 //! Which weights of which layers go, at a level.
 
-use burn::tensor::{Bool, Int, Tensor, TensorData};
+use burn::tensor::{Bool, Int, Tensor};
 
 use super::edit::Parts;
+use super::threshold::{Candidate, Growth, Threshold, beyond_all};
 use super::weights::host;
-use super::{AttachError, Layer, Pruning, Regrowth};
-use crate::prune::{Scope, Weight, lowest, lowest_of_each_on_device, share_of};
+use super::{AttachError, Layer, Observations, Pruning, Regrowth};
+use crate::format::WeightView;
+use crate::prune::{Need, Scope, erk};
 
 // Where the threshold is looked for.
 #[derive(Clone, Copy)]
@@ -16,13 +18,23 @@ pub(super) enum Search {
     Device,
 }
 
+// What is known of layers, beside what is attached to them.
+#[derive(Clone, Copy)]
+pub(super) struct Known<'a> {
+    // Those whose zeros were not pruned.
+    pub untrained: &'a [String],
+    pub seen: &'a Observations,
+    // None where the plan is put on a module, whose weights are all there.
+    pub step: Option<usize>,
+}
+
 // The new mask of each layer.
 pub(super) fn masks(
     pruning: &Pruning,
     level: f64,
     layers: &[Layer],
     parts: &[Parts],
-    untrained: &[String],
+    known: Known<'_>,
     search: Search,
 ) -> Result<Vec<Tensor<2, Bool>>, AttachError> {
     if pruning.existing {
@@ -32,19 +44,27 @@ pub(super) fn masks(
     // What is gone already, and stays so. All of it where a layer is left out.
     let parts_of = layers.iter().zip(parts);
     let mut masks: Vec<Option<Tensor<2, Bool>>> = parts_of
-        .map(|(layer, parts)| gone(pruning, parts, untrained.contains(&layer.path)))
+        .map(|(layer, parts)| gone(pruning, parts, &known, &layer.path))
         .collect();
+    // Where nothing goes, nothing needs to be observed yet.
+    let scored = level > 0.0 || known.seen.needs().is_empty();
+    let share = known.step.and_then(|step| pruning.regrown(step));
     let mut pruned = Vec::new();
     for (place, (layer, parts)) in layers.iter().zip(parts).enumerate() {
-        if takes_part(pruning, layers, layer) {
-            let scores = scores(pruning, layer, parts, search)?;
+        if scored && takes_part(pruning, layers, layer) {
+            let scores = scores(pruning, layer, parts, known.seen, search)?;
             let gone = masks[place].take();
+            let growth = match share {
+                Some(_) => Some(growth(layer, parts, known.seen)?),
+                None => None,
+            };
             pruned.push((
                 place,
                 Candidate {
                     layer,
                     scores,
                     gone,
+                    growth,
                 },
             ));
         }
@@ -55,11 +75,20 @@ pub(super) fn masks(
         level,
         beyond,
         search,
+        share,
     };
     let (places, candidates): (Vec<usize>, Vec<Candidate<'_>>) = pruned.into_iter().unzip();
     let found = match pruning.scope {
-        Scope::Layer => {
-            let each = candidates.into_iter().map(|one| threshold.mark(vec![one]));
+        Scope::Layer | Scope::Erk => {
+            let views: Vec<&WeightView> = candidates.iter().map(|one| &one.layer.view).collect();
+            let levels = match pruning.scope {
+                Scope::Erk => erk(level, &views),
+                _ => vec![level; views.len()],
+            };
+            let each = candidates.into_iter().zip(levels).map(|(one, level)| {
+                let threshold = threshold.clone();
+                Threshold { level, ..threshold }.mark(vec![one])
+            });
             let each = each.collect::<Result<Vec<_>, _>>()?;
             each.into_iter().flatten().collect()
         }
@@ -79,10 +108,19 @@ pub(super) fn takes_part(pruning: &Pruning, layers: &[Layer], layer: &Layer) -> 
 }
 
 // The weights of a layer that do not come back.
-fn gone(pruning: &Pruning, parts: &Parts, untrained: bool) -> Option<Tensor<2, Bool>> {
+fn gone(
+    pruning: &Pruning,
+    parts: &Parts,
+    known: &Known<'_>,
+    path: &String,
+) -> Option<Tensor<2, Bool>> {
+    let untrained = known.untrained.contains(path);
     let removed = match pruning.regrowth {
         Regrowth::Never => parts.removed.clone(),
         Regrowth::UntilFrozen => None,
+        // Their stored values are zero, which says nothing.
+        Regrowth::ByGradient { .. } if known.step.is_some() => return None,
+        Regrowth::ByGradient { .. } => None,
     };
     let counts = pruning.keeps_zeros && !untrained;
     let zeros = counts.then(|| parts.base.clone().equal_elem(0.0));
@@ -100,6 +138,7 @@ fn scores(
     pruning: &Pruning,
     layer: &Layer,
     parts: &Parts,
+    seen: &Observations,
     search: Search,
 ) -> Result<Tensor<2>, AttachError> {
     let wrong = |value: String| AttachError::Score {
@@ -107,10 +146,14 @@ fn scores(
         layer: layer.path.clone(),
         value,
     };
-    let scores = pruning.criterion.score(Weight {
-        path: &layer.path,
-        values: parts.base.clone(),
-    });
+    let scores = pruning
+        .criterion
+        .score(seen.weight(layer, parts.base.clone())?)
+        .map_err(|missing| AttachError::Unobserved {
+            criterion: pruning.criterion.name().to_string(),
+            layer: layer.path.clone(),
+            need: missing.0,
+        })?;
     if scores.dims() != parts.base.dims() {
         return Err(wrong(format!("shape {:?}", scores.dims())));
     }
@@ -123,166 +166,19 @@ fn scores(
     Ok(scores)
 }
 
-// A layer under a threshold.
-struct Candidate<'a> {
-    layer: &'a Layer,
-    scores: Tensor<2>,
-    gone: Option<Tensor<2, Bool>>,
-}
-
-struct Threshold<'a> {
-    pruning: &'a Pruning,
-    level: f64,
-    // Greater than all scores, and their negatives.
-    beyond: Option<Tensor<1>>,
-    search: Search,
-}
-
-impl Threshold<'_> {
-    // Marks the lowest scores of these layers together, up to the level, in whole blocks: first what is
-    // gone, never what a layer has to keep.
-    fn mark(&self, candidates: Vec<Candidate<'_>>) -> Result<Vec<Tensor<2, Bool>>, AttachError> {
-        let pattern = self.pruning.pattern;
-        let layers: Vec<&Layer> = candidates.iter().map(|one| one.layer).collect();
-        let sizes: Vec<usize> = layers.iter().map(|layer| layer.view.len()).collect();
-        let total: usize = sizes.iter().sum();
-        let count = share_of(self.level, total);
-        let gone = candidates.iter().map(|one| {
-            let gone = one.gone.clone()?;
-            Some(pattern.line_up_whole(gone, &one.layer.view))
-        });
-        let gone: Vec<Option<Tensor<1, Bool>>> = gone.collect();
-        let scores = candidates.iter().zip(&gone).map(|(one, gone)| {
-            let scores = pattern.line_up(one.scores.clone(), &one.layer.view);
-            self.replaced(scores, gone.clone(), -1.0)
-        });
-        let mut scores: Vec<Tensor<1>> = scores.collect();
-        let kept = self.kept(&candidates, &scores, count)?;
-        for (((scores, kept), gone), layer) in scores.iter_mut().zip(&kept).zip(gone).zip(&layers) {
-            let kept = kept.clone().map(|kept| {
-                let kept = pattern.line_up_whole(kept, &layer.view);
-                match gone {
-                    Some(gone) => kept.bool_and(gone.bool_not()),
-                    None => kept,
-                }
-            });
-            *scores = self.replaced(scores.clone(), kept, 1.0);
-        }
-        let marked = match self.search {
-            Search::Device => {
-                let marked = lowest_of_each_on_device(vec![Tensor::cat(scores, 0)], &[count]);
-                marked[0].clone().split_with_sizes(sizes, 0)
-            }
-            Search::Host => on_host(&layers, scores, |all| vec![lowest(&all.concat(), count)])?,
-        };
-        // The middle of a block marked in half lies within the level, unless the count was rounded up.
-        let half_goes = count as f64 <= self.level * total as f64;
-        let more_than_half =
-            |length: usize| length / 2 + usize::from(!half_goes || length % 2 == 1);
-        let masks = candidates.into_iter().zip(marked).zip(kept);
-        let masks = masks.map(|((one, marked), kept)| {
-            let mask = pattern.whole(marked, &one.layer.view, more_than_half);
-            let mask = match kept {
-                Some(kept) => mask.bool_and(kept.bool_not()),
-                None => mask,
-            };
-            match one.gone {
-                // Also where the level falls.
-                Some(gone) => mask.bool_or(gone),
-                None => mask,
-            }
-        });
-        Ok(masks.collect())
-    }
-
-    // The weights that a layer keeps whatever the others are, in whole blocks; of those layers that could
-    // lose them.
-    fn kept(
-        &self,
-        candidates: &[Candidate<'_>],
-        scores: &[Tensor<1>],
-        count: usize,
-    ) -> Result<Vec<Option<Tensor<2, Bool>>>, AttachError> {
-        let mut kept: Vec<Option<Tensor<2, Bool>>> = vec![None; candidates.len()];
-        let pattern = self.pruning.pattern;
-        let (mut places, mut guarded) = (Vec::new(), Vec::new());
-        let (mut ranked, mut others) = (Vec::new(), Vec::new());
-        for (place, (one, scores)) in candidates.iter().zip(scores).enumerate() {
-            let view = &one.layer.view;
-            let wanted = self.pruning.at_least.weights(self.level, view.len());
-            let longest = pattern.longest(view);
-            // What is gone of blocks that stay, goes beyond the count.
-            let strewn = longest > 1 && one.gone.is_some();
-            let may_lose = strewn || view.len() < count + longest - 1 + wanted;
-            if count > 0 && wanted > 0 && may_lose {
-                // What is gone is no weight that a layer could keep.
-                let gone = one.gone.clone();
-                let gone = gone.map(|gone| pattern.line_up_each(gone, view));
-                ranked.push(self.replaced(scores.clone(), gone, -1.0));
-                others.push(view.len() - wanted);
-                places.push(place);
-                guarded.push(one.layer);
-            }
-        }
-        if places.is_empty() {
-            return Ok(kept);
-        }
-        let marked = match self.search {
-            Search::Device => lowest_of_each_on_device(ranked, &others),
-            Search::Host => on_host(&guarded, ranked, |all| {
-                let each = all.iter().zip(&others);
-                each.map(|(scores, count)| lowest(scores, *count)).collect()
-            })?,
-        };
-        for ((place, layer), marked) in places.into_iter().zip(guarded).zip(marked) {
-            // A block of which one weight is to stay, stays.
-            kept[place] = Some(pattern.whole(marked.bool_not(), &layer.view, |_| 1));
-        }
-        Ok(kept)
-    }
-
-    fn replaced(&self, scores: Tensor<1>, mask: Option<Tensor<1, Bool>>, sign: f64) -> Tensor<1> {
-        match (mask, &self.beyond) {
-            (Some(mask), Some(beyond)) => {
-                let beyond = beyond.clone().to_device(&scores.device()) * sign;
-                let beyond = beyond.expand(scores.dims());
-                scores.mask_where(mask, beyond)
-            }
-            _ => scores,
-        }
-    }
-}
-
-// Marks scores in the processor's memory; `mark` gives the marks of all layers, in their order, in as
-// many pieces as it likes.
-fn on_host(
-    layers: &[&Layer],
-    scores: Vec<Tensor<1>>,
-    mark: impl FnOnce(Vec<Vec<f32>>) -> Vec<Vec<bool>>,
-) -> Result<Vec<Tensor<1, Bool>>, AttachError> {
-    let devices: Vec<_> = scores.iter().map(Tensor::device).collect();
-    let values = layers.iter().zip(scores);
-    let values = values.map(|(layer, scores)| host(layer, scores));
-    let mut marked = mark(values.collect::<Result<_, _>>()?).concat();
-    let marked = layers.iter().zip(devices).map(|(layer, device)| {
-        let size = layer.view.len();
-        let rest = marked.split_off(size);
-        let marked = std::mem::replace(&mut marked, rest);
-        Tensor::from_data(TensorData::new(marked, [size]), &device)
-    });
-    Ok(marked.collect())
-}
-
-// Twice the greatest size of a score of all layers, and more.
-fn beyond_all(candidates: &[(usize, Candidate<'_>)]) -> Option<Tensor<1>> {
-    let sizes = candidates
-        .iter()
-        .map(|(_, one)| one.scores.clone().abs().max());
-    let greatest = sizes.reduce(|one, other| {
-        let other = other.to_device(&one.device());
-        one.max_pair(other)
-    });
-    greatest.map(|greatest| greatest * 2.0 + 1.0)
+fn growth(layer: &Layer, parts: &Parts, seen: &Observations) -> Result<Growth, AttachError> {
+    let weight = seen.weight(layer, parts.base.clone())?;
+    let gradient = weight.gradient();
+    let gradient = gradient.map_err(|_| AttachError::Unobserved {
+        criterion: "regrowth by gradient".into(),
+        layer: layer.path.clone(),
+        need: Need::Gradient,
+    })?;
+    let removed = parts.removed.clone();
+    Ok(Growth {
+        removed: removed.unwrap_or_else(|| none_of(&parts.base)),
+        gradient: gradient.abs(),
+    })
 }
 
 pub(super) fn checked_level(level: f64) -> Result<f64, AttachError> {

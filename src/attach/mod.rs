@@ -6,6 +6,7 @@
 //! of every record that Burn makes of the module.
 
 mod again;
+mod begin;
 mod bind;
 mod compression;
 mod edit;
@@ -15,7 +16,9 @@ mod groups;
 mod layer;
 mod load;
 mod masks;
+mod observations;
 mod plan;
+mod regrowth;
 mod reparameterization;
 mod rows;
 mod saved;
@@ -23,6 +26,7 @@ mod selection;
 mod snapshot;
 mod state;
 mod summary;
+mod threshold;
 mod warn;
 mod weights;
 mod zeros;
@@ -33,7 +37,10 @@ pub use error::AttachError;
 pub(crate) use layer::attached_part;
 pub use layer::{Layer, layers};
 pub use load::{load, unpack};
-pub use plan::{Plan, Pruning, Quantization, Regrowth};
+pub use observations::Observations;
+pub(crate) use observations::SavedSum;
+pub use plan::{Plan, Pruning, Quantization};
+pub use regrowth::Regrowth;
 pub use reparameterization::CompressedWeight;
 pub use saved::{Compressed, archive};
 pub use selection::Selection;

@@ -2,31 +2,15 @@ use std::fmt;
 use std::sync::Arc;
 
 use burn::module::Module;
-use serde::{Deserialize, Serialize};
 
-use super::{AttachError, Compressed, Compression, Layer, Masks, Selection};
+use super::masks::checked_level;
+use super::{
+    AttachError, Compressed, Compression, Layer, Masks, Observations, Regrowth, Selection,
+};
 use crate::format::Scheme;
-use crate::prune::{AtLeast, Magnitude, Pattern, Pruner, Scope};
+use crate::prune::{AtLeast, Magnitude, Need, Pattern, Pruner, Scope};
 use crate::quantize::{MinMax, Quantizer};
 use crate::schedule::{Curve, Schedule};
-
-/// Whether a removed weight may come back while masks are still moving.
-///
-/// ```
-/// use burn_compress::attach::{Pruning, Regrowth};
-/// let pruning = Pruning::to(0.8).regrowth(Regrowth::Never);
-/// # let _ = pruning;
-/// ```
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Regrowth {
-    /// Each mask is computed afresh from the stored weights; a removed weight is zero in every
-    /// forward pass but keeps its stored value until the masks freeze.
-    #[default]
-    UntilFrozen,
-    /// Once removed, always removed; the stored value is cleared at once.
-    Never,
-}
 
 /// What is removed, and when.
 ///
@@ -108,8 +92,8 @@ impl Pruning {
         self
     }
 
-    /// In blocks instead of single weights. Attaching fails with [`AttachError::EmptyBlock`] where a
-    /// block has no channel.
+    /// In this pattern instead of single weights. Attaching fails with [`AttachError::PruningPattern`]
+    /// where its numbers make none, and where the level is above the one that it fixes.
     pub fn pattern(mut self, pattern: Pattern) -> Self {
         self.pattern = pattern;
         self
@@ -187,10 +171,41 @@ impl Pruning {
         self
     }
 
+    // What has to be observed of layers.
+    pub(super) fn needs(&self) -> Vec<Need> {
+        let mut needs = self.criterion.needs().to_vec();
+        if let Regrowth::ByGradient { .. } = self.regrowth {
+            needs.push(Need::Gradient);
+        }
+        needs
+    }
+
+    // The level that a schedule gives, if the pattern comes to it.
+    pub(super) fn checked_level(&self, level: f64) -> Result<f64, AttachError> {
+        self.pattern.check_level(checked_level(level)?)?;
+        Ok(level)
+    }
+
+    // The share of the weights left that goes and comes back at a step.
+    pub(super) fn regrown(&self, step: usize) -> Option<f64> {
+        let Regrowth::ByGradient { share } = self.regrowth else {
+            return None;
+        };
+        let end = self.schedule.end().filter(|end| *end > 0);
+        let done = end.map_or(0.0, |end| (step as f64 / end as f64).min(1.0));
+        Some(share / 2.0 * (1.0 + (done * std::f64::consts::PI).cos()))
+    }
+
     // Fails where an option makes no sense.
     pub(super) fn check(&self) -> Result<(), AttachError> {
-        if self.pattern == (Pattern::Block { channels: 0 }) {
-            return Err(AttachError::EmptyBlock);
+        if let Regrowth::ByGradient { share } = self.regrowth
+            && !(0.0..=1.0).contains(&share)
+        {
+            return Err(AttachError::Regrowth { share });
+        }
+        self.pattern.check()?;
+        if let Some(end) = self.schedule.end() {
+            self.pattern.check_level(self.schedule.at(end))?;
         }
         match self.at_least {
             AtLeast::Share(share) if !(0.0..=1.0).contains(&share) => {
@@ -320,15 +335,48 @@ impl Plan {
     /// Post-training compression in one call: prunes to the level at which the schedule ends,
     /// quantizes, and gives the plain module back with its compressed weights in place.
     pub fn apply<M: Module>(&self, module: M) -> Result<Compressed<M>, AttachError> {
+        self.apply_with(module, &Observations::default())
+    }
+
+    /// [`apply`](Self::apply) by a criterion that asks for more than weights, with what was observed.
+    pub fn apply_with<M: Module>(
+        &self,
+        module: M,
+        observations: &Observations,
+    ) -> Result<Compressed<M>, AttachError> {
         let layers = self.layers(&module)?;
-        Compression::apply(self.clone(), layers, module)
+        Compression::apply(self.clone(), layers, module, observations)
     }
 
     /// Attaches the plan to a module that is going to be trained. The module keeps its type; call
     /// [`Compression::step`] after each step of the optimizer.
     pub fn attach<M: Module>(&self, module: M) -> Result<(M, Compression), AttachError> {
+        self.attach_with(module, &Observations::default())
+    }
+
+    /// [`attach`](Self::attach) with what was observed before: for a schedule that begins above zero, and
+    /// for criteria that look at inputs.
+    pub fn attach_with<M: Module>(
+        &self,
+        module: M,
+        observations: &Observations,
+    ) -> Result<(M, Compression), AttachError> {
         let layers = self.layers(&module)?;
-        Compression::attach(self.clone(), layers, module)
+        Compression::attach(self.clone(), layers, module, observations)
+    }
+
+    /// What the plan's criterion asks to see of this module, with nothing seen yet.
+    ///
+    /// ```
+    /// use burn::{nn::LinearConfig, tensor::Device};
+    /// use burn_compress::{attach::{Plan, Pruning}, prune::{Need, Wanda}};
+    /// let model = LinearConfig::new(4, 2).init(&Device::default());
+    /// let plan = Plan::new().prune(Pruning::to(0.5).by(Wanda));
+    /// assert_eq!(plan.observations(&model)?.needs(), [Need::InputNorms]);
+    /// # Ok::<(), burn_compress::attach::AttachError>(())
+    /// ```
+    pub fn observations<M: Module>(&self, module: &M) -> Result<Observations, AttachError> {
+        Ok(Observations::new(self, &self.layers(module)?))
     }
 
     fn layers<M: Module>(&self, module: &M) -> Result<Vec<Layer>, AttachError> {

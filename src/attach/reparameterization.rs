@@ -28,6 +28,9 @@ pub struct CompressedWeight {
     scheme: Option<Scheme>,
     #[module(skip)]
     view: WeightView,
+    // Whether removed weights have a gradient.
+    #[module(skip)]
+    dense: bool,
 }
 
 impl CompressedWeight {
@@ -45,7 +48,13 @@ impl CompressedWeight {
             zero_point: zero_point.map(fixed),
             scheme,
             view,
+            dense: false,
         }
+    }
+
+    /// With the gradient that removed weights would have if they were there, in place of zero.
+    pub(super) fn with_dense_gradient(self, dense: bool) -> Self {
+        Self { dense, ..self }
     }
 
     /// With a scale that the optimizer moves, on the side of the device where the parameter trains.
@@ -94,6 +103,12 @@ pub(super) fn effective(
     fake_quantize(grouped, parameters, scheme).reshape(dims)
 }
 
+// Removed weights zero, with the gradient that they would have if they were there.
+fn densely(rows: Tensor<2>, removed: Tensor<2, Bool>) -> Tensor<2> {
+    let gone = rows.clone().mask_fill(removed.bool_not(), 0.0).detach();
+    rows - gone
+}
+
 impl Reparameterization for CompressedWeight {
     const NAME: &'static str = "compress";
 
@@ -104,11 +119,12 @@ impl Reparameterization for CompressedWeight {
             }
             _ => None,
         };
-        let rows = effective(
-            to_rows(base, &self.view),
-            self.removed(),
-            self.scheme.as_ref().zip(parameters.as_ref()),
-        );
+        let rows = to_rows(base, &self.view);
+        let (rows, removed) = match (self.dense, self.removed()) {
+            (true, Some(removed)) => (densely(rows, removed), None),
+            (_, removed) => (rows, removed),
+        };
+        let rows = effective(rows, removed, self.scheme.as_ref().zip(parameters.as_ref()));
         from_rows(rows, &self.view)
     }
 }

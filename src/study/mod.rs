@@ -24,7 +24,7 @@ use std::sync::Arc;
 use burn::module::Module;
 use burn::tensor::Tensor;
 
-use crate::attach;
+use crate::attach::{self, Plan, Pruning};
 use crate::graph::{Activations, Fallback, Graph, GraphError};
 use crate::prune::Pruner;
 use crate::quantize::Quantizer;
@@ -32,7 +32,7 @@ use crate::recipe::{
     ActivationLevels, Criterion, PruneLevels, QuantizeLevels, Ranges, Recipe, RecipeError,
 };
 use crate::report::Report;
-use crate::train::{QuantizedWorkload, TrainError, Workload};
+use crate::train::{QuantizedWorkload, TrainError, Workload, observed};
 use crate::work::{self, Work};
 use measure::Yardstick;
 use progress::{Clock, OnProgress};
@@ -309,6 +309,9 @@ impl<'a> Study<'a> {
             .as_ref()
             .map(|deployment| deployment.graph.clone());
         let yardstick = Yardstick::new(&module, &layers, work, recipe.timed_passes, deployment)?;
+        let pruning = Pruning::to(0.0).by_shared(criterion.clone());
+        let seen = Plan::new().select(recipe.selection.clone()).prune(pruning);
+        let seen = observed::<M, W>(workload, &model, seen.observations(&module)?)?;
         let store = Store::open(self.folder, &recipe)?;
         let clock = Clock::new(self.on_progress, cell::extent(&recipe));
         let mut runner = Runner {
@@ -317,6 +320,7 @@ impl<'a> Study<'a> {
             quantizer,
             module,
             layers,
+            seen,
             workload,
             yardstick,
             store,

@@ -53,7 +53,8 @@ where
             existing: false,
         };
         let plan = self.plan(target, None)?;
-        let (module, mut compression) = plan.attach(self.module.valid().train())?;
+        let (module, mut compression) =
+            plan.attach_with(self.module.valid().train(), &self.seen)?;
         let clock = &mut self.clock;
         let steps = Workload::<M>::steps_per_epoch(self.workload);
         let mut rounds = 0;

@@ -13,7 +13,7 @@ use burn_compress::attach::{
 };
 use burn_compress::format::{FormatError, Granularity, Mapping, Scheme, WeightView};
 use burn_compress::graph::{Activations, Calibration, Graph, GraphError};
-use burn_compress::prune::{Pattern, Pruner, Scope, Weight};
+use burn_compress::prune::{Missing, Pattern, Pruner, Scope, Weight};
 use burn_compress::quantize::LearnedStep;
 use proptest::prelude::*;
 
@@ -265,9 +265,9 @@ impl Pruner for ByRow {
         "by_row"
     }
 
-    fn score(&self, weight: Weight<'_>) -> Tensor<2> {
+    fn score(&self, weight: Weight<'_>) -> Result<Tensor<2>, Missing> {
         let dims = weight.values.dims();
-        weight.values.abs().sum_dim(1).expand(dims)
+        Ok(weight.values.abs().sum_dim(1).expand(dims))
     }
 }
 

@@ -10,6 +10,10 @@ mod aware;
 mod blocks;
 mod calibration;
 mod constant;
+
+mod criteria;
+#[cfg(feature = "flex")]
+mod criteria_study;
 mod deploy;
 mod device;
 mod distill;
@@ -46,6 +50,7 @@ mod learner;
 #[cfg(feature = "flex")]
 mod messages;
 mod models;
+mod n_of_m;
 #[path = "../support/noise.rs"]
 mod noise;
 mod packed;
@@ -64,6 +69,7 @@ mod quantized_training;
 #[cfg(feature = "flex")]
 mod recipe;
 mod refine;
+mod regrowth;
 mod repair;
 #[cfg(feature = "flex")]
 mod report;

@@ -11,8 +11,9 @@ use burn::nn::{
 use burn::optim::{AdamConfig, GradientsParams, ModuleOptimizer};
 use burn::tensor::activation::relu;
 use burn::tensor::{Bool, Device, Int, Tensor, TensorData};
-use burn_compress::attach::{CompressedWeight, Compression, Layer};
+use burn_compress::attach::{CompressedWeight, Compression, Layer, Observations};
 use burn_compress::format::WeightView;
+use burn_compress::graph::Graph;
 use burn_compress::train::{BoxError, Epoch, Workload};
 
 use super::device::is_exact;
@@ -328,6 +329,8 @@ pub struct Toy {
     pub fails_after: Option<usize>,
     /// Scores until one fails.
     pub score_fails_after: Option<usize>,
+    /// Whether it shows the model batches, where the criterion asks for them.
+    pub shows: bool,
     /// In place of the accuracy.
     pub score: Option<Score>,
     pub epochs_done: usize,
@@ -375,6 +378,7 @@ impl Toy {
             optimizer: AdamConfig::new().init(),
             fails_after: None,
             score_fails_after: None,
+            shows: true,
             score: None,
             epochs_done: 0,
             seen: Vec::new(),
@@ -401,7 +405,9 @@ impl Workload<Net> for Toy {
         }
         for step in 0..self.steps {
             let number = epoch.index() * self.steps + step;
-            net = train_step(net, &mut self.optimizer, epoch.learning_rate(), number);
+            let gradients = gradients(&net, number);
+            epoch.observe(&gradients, &net)?;
+            net = self.optimizer.step(epoch.learning_rate(), net, gradients);
             net = epoch.step(net)?;
         }
         Ok(net)
@@ -426,6 +432,16 @@ impl Workload<Net> for Toy {
             }
         }
         Ok(score / (4 * BATCH) as f64)
+    }
+
+    fn observe(&mut self, net: &Net, seen: &mut Observations) -> Result<(), BoxError> {
+        let forward = |net: &Net, images: Tensor<4>| net.forward(images);
+        let graph = Graph::capture(net, [1, 1, 6, 6], forward)?;
+        for step in (0..3).filter(|_| self.shows) {
+            graph.observe(net, batch(step, &self.device).0, seen)?;
+            seen.gradients(&gradients(net, step), net)?;
+        }
+        Ok(())
     }
 
     fn example(&self, device: &Device) -> Tensor<4> {

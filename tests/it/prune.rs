@@ -209,7 +209,7 @@ fn weight(values: &[f32], columns: usize) -> Tensor<2> {
 
 fn scored(pruner: &dyn Pruner, path: &str, values: Tensor<2>) -> Vec<f32> {
     let dims = values.dims();
-    let scores = pruner.score(Weight { path, values });
+    let scores = pruner.score(Weight::new(path, values)).unwrap();
     assert_eq!(scores.dims(), dims);
     scores.into_data().iter::<f32>().collect()
 }

@@ -10,7 +10,7 @@ use std::time::Instant;
 
 use burn::module::Module;
 use burn::tensor::Tensor;
-use burn_compress::attach;
+use burn_compress::compress;
 use burn_compress::engine::{Options, Program};
 use burn_compress::kernel::{Isa, Kernels};
 use clap::{Parser, ValueEnum};
@@ -146,7 +146,7 @@ fn measure<M: Module>(
         Engine::Flex => {
             let run = || Ok(forward(&model, input.clone()).into_data());
             let seconds = timed(arguments.seconds, run)?;
-            let file = attach::archive(&model)?.to_bytes()?;
+            let file = compress::archive(&model)?.to_bytes()?;
             ("burn-flex", file.len(), seconds, None)
         }
         Engine::Own => {

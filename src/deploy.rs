@@ -4,7 +4,7 @@ use burn::module::Module;
 use burn::tensor::Tensor;
 
 use crate::Error;
-use crate::attach::Compressed;
+use crate::compress::Compressed;
 use crate::graph::{Activations, Calibration, Graph};
 use crate::network::Network;
 
@@ -17,7 +17,7 @@ impl<M: Module> Compressed<M> {
     ///
     /// ```
     /// use burn::{nn::{Linear, LinearConfig}, tensor::{Device, Tensor}};
-    /// use burn_compress::attach::{Plan, Pruning};
+    /// use burn_compress::compress::{Plan, Pruning};
     /// use burn_compress::engine::{Options, Program};
     /// let model = LinearConfig::new(64, 10).init(&Device::default());
     /// let compressed = Plan::new().prune(Pruning::to(0.9)).apply(model)?;
@@ -52,7 +52,7 @@ impl<M: Module> Compressed<M> {
     ///
     /// ```
     /// use burn::{nn::{Linear, LinearConfig}, tensor::{Device, Tensor}};
-    /// use burn_compress::attach::{Plan, Pruning, Quantization};
+    /// use burn_compress::compress::{Plan, Pruning, Quantization};
     /// use burn_compress::engine::{Options, Program};
     /// use burn_compress::format::Scheme;
     /// use burn_compress::graph::Activations;
@@ -72,7 +72,7 @@ impl<M: Module> Compressed<M> {
     /// # Errors
     ///
     /// [`Error::Graph`] where the forward pass cannot be captured, a batch has other dimensions, or a
-    /// range is not finite. [`Error::Attach`] where the module is not the one that was compressed.
+    /// range is not finite. [`Error::Compress`] where the module is not the one that was compressed.
     pub fn quantized_network<const D: usize, const E: usize>(
         &self,
         shape: [usize; D],

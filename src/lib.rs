@@ -1,9 +1,9 @@
 //! Makes [Burn](https://docs.rs/burn) models small and fast: prunes and quantizes a network, finds the
 //! strongest compression that keeps the accuracy its owner asked for, fine-tunes it, and runs it.
 //!
-//! - [`attach::Plan`] says what to do to which layers. [`Plan::apply`](attach::Plan::apply)
-//!   compresses a trained model in one call; [`Plan::attach`](attach::Plan::attach) keeps the same
-//!   compression in force while the model trains, and [`Compression::step`](attach::Compression::step)
+//! - [`compress::Plan`] says what to do to which layers. [`Plan::apply`](compress::Plan::apply)
+//!   compresses a trained model in one call; [`Plan::attach`](compress::Plan::attach) keeps the same
+//!   compression in force while the model trains, and [`Compression::step`](compress::Compression::step)
 //!   is the one line to add to a training loop. Neither changes the model's type.
 //! - [`Study`] tries every level of a [`Recipe`](recipe::Recipe), post-training and aware, refine-tunes
 //!   each, combines the best, and gives a [`Report`](report::Report).
@@ -19,7 +19,7 @@
 //!
 //! ```
 //! use burn::{nn::LinearConfig, tensor::{Device, Tensor}};
-//! use burn_compress::attach::{Plan, Pruning, Quantization, load};
+//! use burn_compress::compress::{Plan, Pruning, Quantization, load};
 //! use burn_compress::format::Scheme;
 //!
 //! let device = Device::default();
@@ -49,7 +49,7 @@
 #![forbid(unsafe_code)]
 
 #[cfg(feature = "compress")]
-pub mod attach;
+pub mod compress;
 #[cfg(feature = "compress")]
 mod deploy;
 pub mod engine;
@@ -87,7 +87,7 @@ pub use network::Network;
 pub use warning::Warning;
 #[cfg(feature = "compress")]
 pub use {
-    attach::{Compressed, Compression, Plan, Pruning, Quantization, Selection, load},
+    compress::{Compressed, Compression, Plan, Pruning, Quantization, Selection, load},
     graph::Activations,
     prune::Pruner,
     quantize::Quantizer,

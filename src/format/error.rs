@@ -118,14 +118,14 @@ const KINDS: [(&str, &str, &str, &str); 4] = [
         "model",
         "the packed weights of a module",
         "`Compressed::save`",
-        "`attach::load` reads it into the module; for a file that `Program::load` reads, save \
+        "`compress::load` reads it into the module; for a file that `Program::load` reads, save \
          what `Quantized::to_integer` or `Graph::to_float_model` gives",
     ),
     (
         "integer_model",
         "a network",
         "`Network::save` or `Program::save`",
-        "`Program::load` or `Network::load` reads it; for a file that `attach::load` reads, \
+        "`Program::load` or `Network::load` reads it; for a file that `compress::load` reads, \
          save what `Plan::apply` or `Compression::finish` gives",
     ),
     (

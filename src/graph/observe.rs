@@ -10,7 +10,7 @@ use burn::tensor::ops::UnfoldOptions;
 use super::simulate::{Pass, Reads, Setting, any, weights};
 use super::tensor::{AnyTensor, with_rank};
 use super::{Graph, GraphError};
-use crate::attach::{Attached, Observations};
+use crate::compress::{Attached, Observations};
 use crate::network::{Op, Value};
 use crate::prune::Need;
 
@@ -23,7 +23,7 @@ impl Graph {
     ///
     /// ```
     /// use burn::{nn::LinearConfig, tensor::{Device, Distribution, Tensor}};
-    /// use burn_compress::{attach::{Plan, Pruning}, graph::Graph, prune::Wanda};
+    /// use burn_compress::{compress::{Plan, Pruning}, graph::Graph, prune::Wanda};
     /// let device = Device::default();
     /// let model = LinearConfig::new(16, 4).init(&device);
     /// let graph = Graph::capture(&model, [1, 16], |model, x: Tensor<2>| model.forward(x))?;

@@ -1,7 +1,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::{Criterion, Ramp, Ranges};
-use crate::attach::Regrowth;
+use crate::compress::Regrowth;
 use crate::format::{Granularity, Mapping};
 use crate::graph::{Calibrator, Fallback};
 use crate::prune::{AtLeast, Pattern, Scope};

@@ -7,7 +7,7 @@ use burn::module::Module;
 use super::timing::{self, Deployment, Times};
 use super::{Cell, StudyError};
 use crate::Warning;
-use crate::attach::{Compressed, Layer, LayerSummary, archive, weights};
+use crate::compress::{Compressed, Layer, LayerSummary, archive, weights};
 use crate::format::{Archive, Entry, Payload};
 use crate::network::Network;
 use crate::report::{LayerRow, Row};

@@ -24,7 +24,7 @@ use std::sync::Arc;
 use burn::module::Module;
 use burn::tensor::Tensor;
 
-use crate::attach::{self, Plan, Pruning};
+use crate::compress::{self, Plan, Pruning};
 use crate::graph::{Activations, Fallback, Graph, GraphError};
 use crate::prune::Pruner;
 use crate::quantize::Quantizer;
@@ -145,7 +145,7 @@ impl<'a> Study<'a> {
     }
 
     /// Compresses these parameters only.
-    pub fn select(mut self, selection: attach::Selection) -> Self {
+    pub fn select(mut self, selection: compress::Selection) -> Self {
         self.recipe.selection = selection;
         self
     }
@@ -296,7 +296,7 @@ impl<'a> Study<'a> {
         let criterion = prune.criterion.build(self.criterion.as_ref())?;
         let quantizer = quantize.ranges.build(self.quantizer.as_ref())?;
         let module = model.valid();
-        let layers = recipe.selection.select(&attach::layers(&module)?)?;
+        let layers = recipe.selection.select(&compress::layers(&module)?)?;
         let mut notes = Vec::new();
         let work = work::measure(&module, |module, device| {
             Workload::<M>::forward(workload, module, Workload::<M>::example(workload, device))

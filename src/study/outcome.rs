@@ -5,7 +5,7 @@ use burn::module::Module;
 use super::store::Store;
 use super::timing::network;
 use super::{Cell, StudyError};
-use crate::attach::unpack;
+use crate::compress::unpack;
 use crate::format::Archive;
 use crate::graph::Graph;
 use crate::network::Network;
@@ -104,7 +104,7 @@ impl<M: Module> Outcome<M> {
 
     /// Writes the [network](Self::network) of the best model, as
     /// [`Program::load`](crate::engine::Program::load) reads it; where the forward pass has no graph, its
-    /// packed weights, as [`load`](crate::attach::load) reads them. Returns its size in bytes.
+    /// packed weights, as [`load`](crate::compress::load) reads them. Returns its size in bytes.
     pub fn save_best(&self, path: impl AsRef<Path>) -> Result<u64, StudyError> {
         match self.network(self.best_row())? {
             Some(network) => Ok(network.save(path)?),

@@ -8,7 +8,7 @@ use super::progress::Clock;
 use super::store::{Store, unfit};
 use super::treatment::{Treatment, Weights};
 use super::{Cell, StudyError};
-use crate::attach::{Compression, Layer, Observations, Plan, Pruning, Quantization, unpack};
+use crate::compress::{Compression, Layer, Observations, Plan, Pruning, Quantization, unpack};
 use crate::prune::Pruner;
 use crate::quantize::Quantizer;
 use crate::recipe::{PruneLevels, QuantizeLevels, Recipe};

@@ -5,7 +5,7 @@ use burn::module::Module;
 use super::run::{Runner, Target};
 use super::treatment::Treatment;
 use super::{Cell, StudyError};
-use crate::attach::Selection;
+use crate::compress::Selection;
 use crate::report::{Sensitivity, choose};
 use crate::train::{Workload, checked_score};
 

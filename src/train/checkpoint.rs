@@ -9,7 +9,7 @@ use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
 use super::TrainError;
-use crate::attach::{Compression, SavedSum, State};
+use crate::compress::{Compression, SavedSum, State};
 use crate::format::{Container, Part};
 
 /// A training run under compression, at one moment: weights, masks and scales, what the criterion
@@ -19,7 +19,7 @@ use crate::format::{Container, Part};
 ///
 /// ```
 /// use burn::{nn::LinearConfig, optim::{ModuleOptimizer, SgdConfig}, tensor::Device};
-/// use burn_compress::attach::{Plan, Pruning};
+/// use burn_compress::compress::{Plan, Pruning};
 /// use burn_compress::train::Checkpoint;
 ///
 /// let device = Device::default().autodiff();

@@ -7,7 +7,7 @@ use burn::optim::{GradientsParams, ModuleOptimizer, MultiGradientsParams};
 use burn::tensor::{Device, Int, Tensor, TensorData};
 use burn::train::{InferenceStep, TrainOutput, TrainStep};
 
-use crate::attach::{AttachError, Compressed, Compression, State};
+use crate::compress::{CompressError, Compressed, Compression, State};
 
 /// A model under compression for burn-train's learner: trains as the model itself does, and moves
 /// masks and scales after each step of the optimizer.
@@ -18,8 +18,8 @@ use crate::attach::{AttachError, Compressed, Compression, State};
 /// ```no_run
 /// # use burn::module::Module;
 /// # use burn::train::{TrainStep, InferenceStep};
-/// # use burn_compress::attach::{AttachError, Plan, Pruning};
-/// # fn example<M>(model: M) -> Result<(), AttachError>
+/// # use burn_compress::compress::{CompressError, Plan, Pruning};
+/// # fn example<M>(model: M) -> Result<(), CompressError>
 /// # where M: Module + TrainStep + InferenceStep + std::fmt::Display + 'static {
 /// use burn_compress::train::Aware;
 /// let (model, compression) = Plan::new().prune(Pruning::to(0.8)).attach(model)?;
@@ -44,7 +44,7 @@ pub struct Aware<M> {
     // it is done once after a record may have been loaded, not at each step.
     recalled: bool,
     // The learner's step cannot fail, so that the first error waits here for `finish`.
-    error: Arc<Mutex<Option<AttachError>>>,
+    error: Arc<Mutex<Option<CompressError>>>,
 }
 
 impl<M: Module> Aware<M> {
@@ -70,7 +70,7 @@ impl<M: Module> Aware<M> {
 
     /// Freezes, and gives the plain module together with its packed weights. Fails with the first
     /// error that occurred while training, if one did.
-    pub fn finish(mut self) -> Result<Compressed<M>, AttachError> {
+    pub fn finish(mut self) -> Result<Compressed<M>, CompressError> {
         if let Some(error) = lock(&self.error).take() {
             return Err(error);
         }
@@ -79,12 +79,12 @@ impl<M: Module> Aware<M> {
     }
 
     // After a checkpoint was loaded the record is ahead of the compression's own state.
-    fn recall(&mut self) -> Result<(), AttachError> {
+    fn recall(&mut self) -> Result<(), CompressError> {
         if self.recalled {
             return Ok(());
         }
         let values = self.state.val().try_into_vec_as::<i64>();
-        let values = values.map_err(|error| AttachError::Device {
+        let values = values.map_err(|error| CompressError::Device {
             layer: "compression.state".into(),
             reason: error.to_string(),
         })?;

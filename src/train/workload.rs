@@ -3,7 +3,7 @@ use burn::optim::{GradientsParams, LearningRate};
 use burn::tensor::Device;
 
 use super::{TrainError, refine_rate, seed_at};
-use crate::attach::{Compression, Observations};
+use crate::compress::{Compression, Observations};
 
 /// An error of the user's own.
 ///
@@ -96,7 +96,7 @@ pub trait Workload<M: Module> {
     /// # use burn::optim::GradientsParams;
     /// # use burn::tensor::{Device, Tensor};
     /// # use burn_compress::train::{BoxError, Epoch, Workload};
-    /// use burn_compress::{attach::Observations, graph::Graph};
+    /// use burn_compress::{compress::Observations, graph::Graph};
     /// # struct Task { batches: Vec<Tensor<2>> }
     /// # impl Workload<Linear> for Task {
     /// #   type Input = Tensor<2>;

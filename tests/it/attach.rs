@@ -3,8 +3,8 @@
 use burn::module::{Lora, Module, ModuleMapper, Param};
 use burn::nn::{Linear, LinearConfig, LinearLayout};
 use burn::tensor::{Tensor, TensorData};
-use burn_compress::attach::{
-    AttachError, Compression, Layer, Plan, Pruning, Quantization, Selection, layers,
+use burn_compress::compress::{
+    CompressError, Compression, Layer, Plan, Pruning, Quantization, Selection, layers,
 };
 use burn_compress::format::{FormatError, Granularity, Mapping, Scheme};
 use burn_compress::prune::{AtLeast, Missing, Pruner, Scope, Weight, share_of};
@@ -70,7 +70,7 @@ fn patterns_select_by_path_module_glob_and_expression() {
     let error = Selection::only(["conv?weigh?"]).select(&net);
     assert!(error.is_ok());
     let error = Selection::only(["con*.w.ight"]).select(&net).unwrap_err();
-    assert!(matches!(error, AttachError::NoMatch { .. }));
+    assert!(matches!(error, CompressError::NoMatch { .. }));
 }
 
 #[test]
@@ -82,7 +82,7 @@ fn a_pattern_that_matches_nothing_is_named_with_what_there_is() {
     ] {
         let plan = Plan::new().select(selection).prune(Pruning::to(0.5));
         let error = plan.apply(Net::new(&device())).unwrap_err();
-        let AttachError::NoMatch { pattern, known } = &error else {
+        let CompressError::NoMatch { pattern, known } = &error else {
             panic!("{error}");
         };
         assert!(pattern == "layer9" || pattern == "con");
@@ -93,15 +93,15 @@ fn a_pattern_that_matches_nothing_is_named_with_what_there_is() {
         .select(Selection::only(["re:("]))
         .prune(Pruning::to(0.5));
     let error = plan.apply(Net::new(&device())).unwrap_err();
-    assert!(matches!(&error, AttachError::Pattern { pattern, .. } if pattern == "re:("));
+    assert!(matches!(&error, CompressError::Pattern { pattern, .. } if pattern == "re:("));
     let nothing = Selection::only(["conv"]).except(["conv"]);
     let error = Plan::new()
         .select(nothing)
         .prune(Pruning::to(0.5))
         .apply(Net::new(&device()));
-    assert!(matches!(error, Err(AttachError::NothingSelected)));
+    assert!(matches!(error, Err(CompressError::NothingSelected)));
     let error = Plan::new().apply(Net::new(&device()));
-    assert!(matches!(error, Err(AttachError::EmptyPlan)));
+    assert!(matches!(error, Err(CompressError::EmptyPlan)));
 }
 
 #[test]
@@ -284,7 +284,7 @@ fn a_linear_layer_in_column_layout_is_compressed_by_its_outputs() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("model.bcm");
     compressed.save(&path).unwrap();
-    let loaded = burn_compress::attach::load(&path, config.init(&device())).unwrap();
+    let loaded = burn_compress::compress::load(&path, config.init(&device())).unwrap();
     assert_same(
         &values(loaded.weight.val()),
         &values(compressed.module.weight.val()),
@@ -315,7 +315,7 @@ fn weights_that_are_no_numbers_are_refused_by_layer_and_value() {
                 plan.attach(net()).unwrap_err(),
             ];
             for error in errors {
-                let AttachError::NotFinite { layer, value } = error else {
+                let CompressError::NotFinite { layer, value } = error else {
                     panic!("{error}");
                 };
                 assert_eq!(layer, "head.weight");
@@ -373,9 +373,11 @@ impl ModuleMapper for Spoil {
     }
 }
 
-fn is_about(error: &AttachError, path: &str) -> bool {
+fn is_about(error: &CompressError, path: &str) -> bool {
     match error {
-        AttachError::NotFinite { layer, .. } | AttachError::Score { layer, .. } => layer == path,
+        CompressError::NotFinite { layer, .. } | CompressError::Score { layer, .. } => {
+            layer == path
+        }
         _ => false,
     }
 }
@@ -403,7 +405,7 @@ fn a_layer_without_weights_is_refused_by_name() {
         .prune(Pruning::to(0.5))
         .apply(empty)
         .unwrap_err();
-    let AttachError::EmptyLayer { layer, dims } = error else {
+    let CompressError::EmptyLayer { layer, dims } = error else {
         panic!("{error}");
     };
     assert_eq!((layer.as_str(), dims), ("weight", vec![0, 3]));
@@ -416,7 +418,7 @@ fn levels_that_are_no_share_are_refused() {
             .prune(Pruning::to(level))
             .apply(Net::new(&device()))
             .unwrap_err();
-        let AttachError::Level { level: found } = error else {
+        let CompressError::Level { level: found } = error else {
             panic!("{error}");
         };
         assert_eq!(found.to_string(), level.to_string());
@@ -424,7 +426,7 @@ fn levels_that_are_no_share_are_refused() {
     let plan = Plan::new().prune(Pruning::along(Lost));
     let (net, mut compression) = plan.attach(Net::new(&device())).unwrap();
     let error = compression.prune_to(net, 1.0).unwrap_err();
-    assert!(matches!(error, AttachError::Level { level: 1.0 }));
+    assert!(matches!(error, CompressError::Level { level: 1.0 }));
 }
 
 struct Lost;
@@ -441,9 +443,9 @@ fn a_schedule_that_loses_its_way_is_refused_at_that_step() {
     let (net, mut compression) = plan.attach(Net::new(&device())).unwrap();
     let net = compression.step(net).unwrap();
     let error = compression.step(net).unwrap_err();
-    assert!(matches!(error, AttachError::Level { level } if level.is_nan()));
+    assert!(matches!(error, CompressError::Level { level } if level.is_nan()));
     let error = plan.apply(Net::new(&device())).unwrap_err();
-    assert!(matches!(error, AttachError::Level { level } if level.is_nan()));
+    assert!(matches!(error, CompressError::Level { level } if level.is_nan()));
 }
 
 struct Broken(&'static str);
@@ -472,7 +474,7 @@ fn a_criterion_that_cannot_rank_is_refused_by_name_and_layer() {
             .prune(at_once)
             .apply(Net::new(&device()))
             .unwrap_err();
-        let AttachError::Score {
+        let CompressError::Score {
             criterion,
             layer,
             value,
@@ -530,7 +532,7 @@ fn a_criterion_that_fails_while_training_does_not_pass_unseen() {
             }
         };
     }
-    assert!(matches!(seen, Some(AttachError::Score { criterion, .. }) if criterion == "tired"));
+    assert!(matches!(seen, Some(CompressError::Score { criterion, .. }) if criterion == "tired"));
 }
 
 #[test]
@@ -541,7 +543,7 @@ fn a_group_that_does_not_divide_is_refused_by_layer() {
         plan.apply(Net::new(&device())).unwrap_err(),
         plan.attach(Net::new(&device())).unwrap_err(),
     ] {
-        let AttachError::Format { layer, source } = error else {
+        let CompressError::Format { layer, source } = error else {
             panic!("{error}");
         };
         assert_eq!(layer, "conv.weight");
@@ -560,13 +562,13 @@ fn a_module_that_carries_something_already_is_refused() {
     let plan = Plan::new().prune(Pruning::to(0.5));
     let (attached, _) = plan.attach(Net::new(&device())).unwrap();
     let error = plan.attach(attached).unwrap_err();
-    let AttachError::Occupied { layer, name } = error else {
+    let CompressError::Occupied { layer, name } = error else {
         panic!("{error}");
     };
     assert_eq!((layer.as_str(), name.as_str()), ("conv.weight", "compress"));
     let adapted = Mlp::new(&device()).apply_lora(Lora::new(2, 4.0));
     let error = plan.apply(adapted).unwrap_err();
-    assert!(matches!(error, AttachError::Occupied { .. }), "{error}");
+    assert!(matches!(error, CompressError::Occupied { .. }), "{error}");
 }
 
 #[test]
@@ -580,8 +582,8 @@ fn another_module_than_the_attached_one_is_refused() {
         }))
         .quantize(Quantization::to(Scheme::symmetric(4).unwrap()));
     let (net, mut compression) = plan.attach(Net::new(&device())).unwrap();
-    let detached = |result: Result<(), AttachError>| match result {
-        Err(AttachError::Detached { layer }) => assert_eq!(layer, "conv.weight"),
+    let detached = |result: Result<(), CompressError>| match result {
+        Err(CompressError::Detached { layer }) => assert_eq!(layer, "conv.weight"),
         other => panic!("{other:?}"),
     };
     detached(compression.step(Net::new(&device())).map(drop));

@@ -6,7 +6,7 @@ use burn::optim::decay::WeightDecayConfig;
 use burn::optim::momentum::MomentumConfig;
 use burn::optim::{AdamConfig, AdamWConfig, GradientsAccumulator, ModuleOptimizer, SgdConfig};
 use burn::tensor::Tensor;
-use burn_compress::attach::{Compression, Plan, Pruning, Quantization, Regrowth};
+use burn_compress::compress::{Compression, Plan, Pruning, Quantization, Regrowth};
 use burn_compress::format::{Granularity, Mapping, Scheme};
 use burn_compress::prune::{AtLeast, Magnitude, Random, Scope, share_of};
 use burn_compress::schedule::{Curve, Schedule};
@@ -444,7 +444,7 @@ fn scales_follow_the_weights_at_their_own_pace() {
         let part = net
             .head
             .weight
-            .reparameterization::<burn_compress::attach::CompressedWeight>();
+            .reparameterization::<burn_compress::compress::CompressedWeight>();
         let part = part.unwrap();
         struct Floats<'a>(&'a mut Vec<Vec<f32>>);
         impl burn::module::ModuleVisitor for Floats<'_> {

@@ -6,7 +6,7 @@ use burn::nn::{Linear, LinearConfig};
 use burn::optim::momentum::MomentumConfig;
 use burn::optim::{AdamConfig, ModuleOptimizer, SgdConfig};
 use burn::tensor::{Tensor, TensorData};
-use burn_compress::attach::{AttachError, Plan, Pruning, Quantization, Regrowth, load};
+use burn_compress::compress::{CompressError, Plan, Pruning, Quantization, Regrowth, load};
 use burn_compress::format::Scheme;
 use burn_compress::prune::{AtLeast, Pattern, Random, Scope, share_of};
 use burn_compress::schedule::Curve;
@@ -440,9 +440,9 @@ fn zeros_that_are_there_stay_as_they_are() {
 fn a_block_without_channels_is_refused() {
     let plan = Plan::new().prune(Pruning::to(0.5).pattern(block(0)));
     let error = plan.attach(Net::new(&device())).err().unwrap();
-    assert!(matches!(error, AttachError::PruningPattern(_)), "{error}");
+    assert!(matches!(error, CompressError::PruningPattern(_)), "{error}");
     let error = plan.apply(Net::new(&device())).err().unwrap();
-    assert!(matches!(error, AttachError::PruningPattern(_)), "{error}");
+    assert!(matches!(error, CompressError::PruningPattern(_)), "{error}");
 }
 
 #[test]

@@ -3,7 +3,7 @@
 use burn::module::{Module, Param};
 use burn::nn::{Linear, LinearConfig};
 use burn::tensor::{Tensor, TensorData};
-use burn_compress::attach::{Compression, Plan, Quantization, Selection};
+use burn_compress::compress::{Compression, Plan, Quantization, Selection};
 use burn_compress::format::{Granularity, Mapping, Scheme};
 use burn_compress::graph::{Activations, Calibration, Calibrator, Coding, Graph, GraphError};
 use burn_compress::network::NetworkError;

@@ -5,7 +5,7 @@ use burn::nn::PaddingConfig2d;
 use burn::nn::conv::{Conv2d, Conv2dConfig};
 use burn::tensor::Tensor;
 use burn::tensor::activation::relu;
-use burn_compress::attach::{Plan, Quantization, load};
+use burn_compress::compress::{Plan, Quantization, load};
 use burn_compress::format::{Granularity, Mapping, Payload, Scheme};
 use burn_compress::quantize::{LeastSquares, MinMax, Percentile, Quantizer};
 

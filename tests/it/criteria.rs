@@ -5,7 +5,7 @@ use burn::nn::conv::{Conv2d, Conv2dConfig};
 use burn::nn::{Linear, LinearConfig, PaddingConfig2d};
 use burn::optim::{AdamConfig, GradientsParams, ModuleOptimizer};
 use burn::tensor::{Tensor, TensorData};
-use burn_compress::attach::{AttachError, Compression, Layer, Plan, Pruning, Regrowth, layers};
+use burn_compress::compress::{CompressError, Compression, Layer, Plan, Pruning, Regrowth, layers};
 use burn_compress::format::WeightView;
 use burn_compress::graph::Graph;
 use burn_compress::prune::{
@@ -127,9 +127,9 @@ fn taylor_removes_what_changes_the_loss_least() {
 fn a_layer_that_was_not_observed_is_named() {
     let plan = taylor_plan(0.5, Taylor::Squared);
     let net = trained(3, &device());
-    let check = |error: AttachError, layer: &str| {
+    let check = |error: CompressError, layer: &str| {
         let text = error.to_string();
-        let AttachError::Unobserved {
+        let CompressError::Unobserved {
             criterion,
             layer: found,
             need,
@@ -192,7 +192,7 @@ fn what_was_not_asked_for_is_not_there() {
     assert!(
         matches!(
             error,
-            AttachError::Unobserved {
+            CompressError::Unobserved {
                 need: Need::SquaredGradient,
                 ..
             }
@@ -210,7 +210,7 @@ fn gradients_of_another_model_are_refused() {
     let error = observations
         .gradients(&GradientsParams::new(), &other)
         .unwrap_err();
-    assert!(matches!(error, AttachError::Detached { .. }), "{error}");
+    assert!(matches!(error, CompressError::Detached { .. }), "{error}");
 }
 
 trait NewFor {
@@ -362,7 +362,7 @@ fn sums_of_a_checkpoint_fit_the_plan() {
         .err()
         .unwrap();
     assert!(
-        matches!(error, TrainError::Attach(AttachError::Detached { .. })),
+        matches!(error, TrainError::Compress(CompressError::Detached { .. })),
         "{error}"
     );
 }

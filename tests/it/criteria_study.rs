@@ -4,7 +4,7 @@ use std::path::Path;
 
 use burn::module::Module;
 use burn_compress::Study;
-use burn_compress::attach::{AttachError, Plan, Pruning};
+use burn_compress::compress::{CompressError, Plan, Pruning};
 use burn_compress::prune::{Pattern, Taylor};
 use burn_compress::recipe::{Criterion, PruneLevels, QuantizeLevels, Recipe, Steer};
 use burn_compress::report::{Mode, Stage};
@@ -93,7 +93,10 @@ fn a_workload_that_shows_nothing_is_told_what_to_do() {
     let study = Study::of(recipe(Criterion::Taylor));
     let error = study.run_module(net(), &mut toy).err().unwrap();
     assert!(
-        matches!(error, StudyError::Attach(AttachError::Unobserved { .. })),
+        matches!(
+            error,
+            StudyError::Compress(CompressError::Unobserved { .. })
+        ),
         "{error}"
     );
     assert!(error.to_string().contains("Workload::observe"), "{error}");

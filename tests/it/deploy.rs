@@ -3,7 +3,7 @@
 use burn::module::Module;
 use burn::nn::{Linear, LinearConfig};
 use burn::tensor::Tensor;
-use burn_compress::attach::{Compressed, Plan, Pruning, Quantization};
+use burn_compress::compress::{Compressed, Plan, Pruning, Quantization};
 use burn_compress::engine::{Options, Program};
 use burn_compress::format::{Granularity, Mapping, Payload, Scheme};
 use burn_compress::graph::{Activations, Calibration, Graph};

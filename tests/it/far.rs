@@ -6,7 +6,7 @@ use burn::nn::pool::{AvgPool2d, AvgPool2dConfig, MaxPool2dConfig};
 use burn::nn::{BatchNorm, BatchNormConfig, Linear, LinearConfig, PaddingConfig2d};
 use burn::tensor::activation::{relu, sigmoid};
 use burn::tensor::{Tensor, TensorData};
-use burn_compress::attach::{Compression, Plan, Quantization};
+use burn_compress::compress::{Compression, Plan, Quantization};
 use burn_compress::engine::Program;
 use burn_compress::format::{Granularity, Mapping, Scheme};
 use burn_compress::graph::repair::correct_bias;

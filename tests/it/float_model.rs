@@ -5,7 +5,7 @@ use burn::nn::PaddingConfig2d;
 use burn::nn::conv::{Conv2d, Conv2dConfig, ConvTranspose2d, ConvTranspose2dConfig};
 use burn::nn::{BatchNorm, BatchNormConfig, Linear, LinearConfig};
 use burn::tensor::Tensor;
-use burn_compress::attach::{Plan, Pruning};
+use burn_compress::compress::{Plan, Pruning};
 use burn_compress::engine::Program;
 use burn_compress::graph::{Graph, GraphError};
 use burn_compress::network::{Network, Step, StepOp};

@@ -5,8 +5,8 @@ use burn::nn::{Linear, LinearConfig};
 use burn::optim::{AdamConfig, GradientsParams, ModuleOptimizer, SgdConfig};
 use burn::tensor::activation::relu;
 use burn::tensor::{Device, Tensor, TensorData};
-use burn_compress::attach::{
-    AttachError, Compression, LayerSummary, Masks, Plan, Pruning, Quantization, Regrowth,
+use burn_compress::compress::{
+    CompressError, Compression, LayerSummary, Masks, Plan, Pruning, Quantization, Regrowth,
 };
 use burn_compress::format::Scheme;
 use burn_compress::prune::{AtLeast, Pattern, Random, Scope, share_of};
@@ -304,7 +304,7 @@ fn masks_that_do_not_fit_are_refused() {
         .apply(LinearConfig::new(4, 4).init(&device))
         .unwrap_err();
     assert!(
-        matches!(&error, AttachError::Masks { layer, .. } if layer == "weight"),
+        matches!(&error, CompressError::Masks { layer, .. } if layer == "weight"),
         "{error}"
     );
     let mut other = Three::new(&device);
@@ -314,7 +314,7 @@ fn masks_that_do_not_fit_are_refused() {
         plan.attach(other).map(|_| ()).unwrap_err(),
     ] {
         let text = error.to_string();
-        assert!(matches!(&error, AttachError::Masks { layer, .. } if layer == "fc.1.weight"));
+        assert!(matches!(&error, CompressError::Masks { layer, .. } if layer == "fc.1.weight"));
         assert!(
             text.contains("[20, 20]") && text.contains("[20, 21]"),
             "{text}"
@@ -449,7 +449,7 @@ fn no_layer_loses_all_by_default() {
     for share in [-0.1, 1.1, f64::NAN, f64::INFINITY] {
         let pruning = Pruning::to(0.5).at_least(AtLeast::Share(share));
         let error = Plan::new().prune(pruning).apply(model.clone()).unwrap_err();
-        assert!(matches!(error, AttachError::AtLeast { .. }), "{error}");
+        assert!(matches!(error, CompressError::AtLeast { .. }), "{error}");
     }
 }
 

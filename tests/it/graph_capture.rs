@@ -5,7 +5,7 @@ use burn::nn::conv::{Conv2d, Conv2dConfig};
 use burn::nn::{BatchNorm, BatchNormConfig, Linear, LinearConfig, PaddingConfig2d};
 use burn::tensor::activation::relu;
 use burn::tensor::{Device, Tensor, s};
-use burn_compress::attach::{Plan, Pruning};
+use burn_compress::compress::{Plan, Pruning};
 use burn_compress::graph::{Graph, GraphError};
 use burn_compress::network::NetworkError;
 use burn_compress::network::{Dim, Value};

@@ -8,8 +8,8 @@ use burn::nn::conv::{
     ConvTranspose3dConfig,
 };
 use burn::tensor::{Tensor, TensorData};
-use burn_compress::attach::{
-    AttachError, Compressed, Plan, Pruning, Quantization, Selection, layers, load,
+use burn_compress::compress::{
+    CompressError, Compressed, Plan, Pruning, Quantization, Selection, layers, load,
 };
 use burn_compress::format::{FormatError, Granularity, Mapping, Scheme, WeightView};
 use burn_compress::graph::{Activations, Calibration, Graph, GraphError};
@@ -420,7 +420,7 @@ fn groups_that_cannot_be_seen_are_to_be_stated() {
     let model = Silent::new(shape, false);
     let error = plan(Selection::default()).apply(model.clone()).unwrap_err();
     assert!(
-        matches!(&error, AttachError::Groups { layer, .. } if layer == "up.weight"),
+        matches!(&error, CompressError::Groups { layer, .. } if layer == "up.weight"),
         "{error}"
     );
     assert!(error.to_string().contains("Selection::groups"), "{error}");
@@ -440,7 +440,7 @@ fn groups_that_cannot_be_seen_are_to_be_stated() {
     for (pattern, groups) in [("up", 3), ("up.weight", 0)] {
         let error = plan(Selection::default().groups(pattern, groups)).apply(model.clone());
         let error = error.unwrap_err();
-        assert!(matches!(error, AttachError::Groups { .. }), "{error}");
+        assert!(matches!(error, CompressError::Groups { .. }), "{error}");
     }
     let wrong = plan(Selection::default().groups("up", 4));
     let (attached, compression) = wrong.attach(model.clone()).unwrap();
@@ -457,10 +457,10 @@ fn groups_that_cannot_be_seen_are_to_be_stated() {
         let error = plan(Selection::default().groups(pattern, 4))
             .apply(known)
             .unwrap_err();
-        assert!(matches!(error, AttachError::Groups { .. }), "{error}");
+        assert!(matches!(error, CompressError::Groups { .. }), "{error}");
     }
     let error = plan(Selection::default().groups("down", 2))
         .apply(model)
         .unwrap_err();
-    assert!(matches!(error, AttachError::NoMatch { .. }), "{error}");
+    assert!(matches!(error, CompressError::NoMatch { .. }), "{error}");
 }

@@ -4,7 +4,7 @@
 use burn::module::{Module, ModuleMapper, ModuleVisitor, Param};
 use burn::optim::{AdamConfig, GradientsParams, ModuleOptimizer, SgdConfig};
 use burn::tensor::{Tensor, TensorData};
-use burn_compress::attach::{Compression, Plan, Pruning, Quantization, load};
+use burn_compress::compress::{Compression, Plan, Pruning, Quantization, load};
 use burn_compress::format::{Granularity, Mapping, Scheme};
 use burn_compress::graph::{Activations, Calibration, Graph, Quantized};
 use burn_compress::quantize::{LearnedStep, Parameters, Quantizer, fake_quantize};
@@ -255,7 +255,7 @@ fn what_is_trained_is_packed_bit_for_bit() {
             Granularity::Group(2),
         ] {
             let scheme = Scheme::new(3, mapping, granularity).unwrap();
-            let selection = burn_compress::attach::Selection::only(["grouped", "up", "head"]);
+            let selection = burn_compress::compress::Selection::only(["grouped", "up", "head"]);
             let plan = Plan::new()
                 .select(selection)
                 .prune(Pruning::to(0.4))

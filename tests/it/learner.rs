@@ -18,7 +18,7 @@ use burn::train::renderer::CliMetricsRenderer;
 use burn::train::{
     ClassificationOutput, InferenceStep, Learner, SupervisedTraining, TrainOutput, TrainStep,
 };
-use burn_compress::attach::{AttachError, Plan, Pruning, Quantization};
+use burn_compress::compress::{CompressError, Plan, Pruning, Quantization};
 use burn_compress::format::Scheme;
 use burn_compress::prune::share_of;
 use burn_compress::schedule::{Curve, Schedule};
@@ -255,5 +255,5 @@ fn an_error_in_training_is_told_at_the_end() {
     let model = aware(Plan::new().prune(Pruning::along(Lost)));
     let model = train(model, folder.path(), 2, None);
     let error = model.finish().unwrap_err();
-    assert!(matches!(error, AttachError::Level { level } if level.is_nan()));
+    assert!(matches!(error, CompressError::Level { level } if level.is_nan()));
 }

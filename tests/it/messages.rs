@@ -2,7 +2,7 @@
 
 use burn::nn::LinearConfig;
 use burn::tensor::Tensor;
-use burn_compress::attach::{AttachError, Plan, Quantization, load};
+use burn_compress::compress::{CompressError, Plan, Quantization, load};
 use burn_compress::engine::{EngineError, Options, Program};
 use burn_compress::format::{FormatError, Scheme};
 use burn_compress::graph::{Graph, GraphError};
@@ -72,7 +72,7 @@ fn a_file_of_the_other_kind() {
         &error,
         &[
             "`Compressed::save`",
-            "`attach::load`",
+            "`compress::load`",
             "`Quantized::to_integer`",
         ],
     );
@@ -81,9 +81,12 @@ fn a_file_of_the_other_kind() {
         error,
         NetworkError::Format(FormatError::Kind { .. })
     ));
-    says(&error, &["`Compressed::save`", "`attach::load`"]);
+    says(&error, &["`Compressed::save`", "`compress::load`"]);
     let error = load(&network, module).unwrap_err();
-    assert!(matches!(error, AttachError::File(FormatError::Kind { .. })));
+    assert!(matches!(
+        error,
+        CompressError::File(FormatError::Kind { .. })
+    ));
     says(
         &error,
         &["`Program::save`", "`Program::load`", "`Plan::apply`"],

@@ -11,7 +11,7 @@ use burn::nn::{
 use burn::optim::{AdamConfig, GradientsParams, ModuleOptimizer};
 use burn::tensor::activation::relu;
 use burn::tensor::{Bool, Device, Int, Tensor, TensorData};
-use burn_compress::attach::{CompressedWeight, Compression, Layer, Observations};
+use burn_compress::compress::{CompressedWeight, Compression, Layer, Observations};
 use burn_compress::format::WeightView;
 use burn_compress::graph::Graph;
 use burn_compress::train::{BoxError, Epoch, Workload};

@@ -1,7 +1,7 @@
 //! N:M: of each `m` neighbouring input channels the `n` of greatest score stay.
 
 use burn::optim::{AdamConfig, ModuleOptimizer};
-use burn_compress::attach::{AttachError, Plan, Pruning, Quantization, Regrowth, load};
+use burn_compress::compress::{CompressError, Plan, Pruning, Quantization, Regrowth, load};
 use burn_compress::format::Scheme;
 use burn_compress::prune::{AtLeast, Pattern, Random, Scope};
 use burn_compress::schedule::Curve;
@@ -202,7 +202,7 @@ fn a_level_above_the_fixed_one_is_refused() {
             .apply(Net::new(&device()))
             .unwrap_err();
         let text = error.to_string();
-        assert!(matches!(error, AttachError::PruningPattern(_)), "{text}");
+        assert!(matches!(error, CompressError::PruningPattern(_)), "{text}");
         assert!(text.contains("2:4") && text.contains("0.5"), "{text}");
     }
     // At once, not when the schedule comes to it.
@@ -232,7 +232,7 @@ fn numbers_that_make_no_pattern_are_refused() {
             .attach(Net::new(&device()))
             .err()
             .unwrap();
-        assert!(matches!(error, AttachError::PruningPattern(_)), "{error}");
+        assert!(matches!(error, CompressError::PruningPattern(_)), "{error}");
         assert!(error.to_string().contains(&format!("{n}:{m}")), "{error}");
     }
 }

@@ -4,7 +4,7 @@ use burn::module::{Module, Param};
 use burn::nn::conv::{ConvTranspose2d, ConvTranspose2dConfig};
 use burn::nn::{Linear, LinearConfig};
 use burn::tensor::{Device, Tensor};
-use burn_compress::attach::{Compression, Plan, Pruning, Quantization, Selection};
+use burn_compress::compress::{Compression, Plan, Pruning, Quantization, Selection};
 use burn_compress::format::{Granularity, Mapping, Scheme};
 use burn_compress::graph::{Graph, GraphError, Packed, Quantized};
 use burn_compress::network::NetworkError;

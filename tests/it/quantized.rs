@@ -2,7 +2,7 @@
 
 use burn::module::Module;
 use burn::tensor::{Device, Tensor, TensorData};
-use burn_compress::attach::{Compression, Plan, Pruning, Quantization};
+use burn_compress::compress::{Compression, Plan, Pruning, Quantization};
 use burn_compress::format::{Granularity, Mapping, Scheme};
 use burn_compress::graph::{Activations, Calibration, Calibrator, Graph, Quantized};
 use burn_compress::network::{Elements, Network, StepOp, Traced};

@@ -6,7 +6,7 @@ use burn::nn::{Linear, LinearConfig};
 use burn::optim::momentum::MomentumConfig;
 use burn::optim::{AdamConfig, GradientsParams, ModuleOptimizer, SgdConfig};
 use burn::tensor::{Device, Tensor};
-use burn_compress::attach::{Compression, Plan, Pruning, Quantization};
+use burn_compress::compress::{Compression, Plan, Pruning, Quantization};
 use burn_compress::format::{Granularity, Mapping, Scheme};
 use burn_compress::graph::{Activations, Calibration, Calibrator, Graph, Quantized};
 use burn_compress::prune::Scope;

@@ -6,7 +6,7 @@ use burn::nn::{BatchNorm, BatchNormConfig, Initializer, Linear, LinearConfig, Pa
 use burn::optim::{GradientsParams, SgdConfig};
 use burn::tensor::activation::relu;
 use burn::tensor::{Device, Tensor, TensorData};
-use burn_compress::attach::{Plan, Quantization};
+use burn_compress::compress::{Plan, Quantization};
 use burn_compress::format::{Granularity, Mapping, Scheme};
 use burn_compress::graph::{Activations, Calibration, Calibrator, Graph, Quantized};
 

@@ -1,6 +1,6 @@
 //! Studies as data: what is written is read, and what cannot be followed is refused by name.
 
-use burn_compress::attach::{Regrowth, Selection};
+use burn_compress::compress::{Regrowth, Selection};
 use burn_compress::format::{FormatError, Granularity, Mapping};
 use burn_compress::graph::Fallback;
 use burn_compress::prune::{AtLeast, Pattern, Scope};

@@ -4,7 +4,7 @@
 use burn::module::Module;
 use burn::optim::{AdamConfig, ModuleOptimizer};
 use burn_compress::Study;
-use burn_compress::attach::{Plan, Pruning};
+use burn_compress::compress::{Plan, Pruning};
 use burn_compress::recipe::{PruneLevels, QuantizeLevels, Recipe, Steer};
 use burn_compress::report::Stage;
 use burn_compress::train::{Epoch, FineTune, seed_at};

@@ -2,7 +2,7 @@
 
 use burn::optim::momentum::MomentumConfig;
 use burn::optim::{AdamConfig, GradientsParams, ModuleOptimizer, SgdConfig};
-use burn_compress::attach::{AttachError, Compression, Plan, Pruning, Regrowth};
+use burn_compress::compress::{CompressError, Compression, Plan, Pruning, Regrowth};
 use burn_compress::prune::{AtLeast, Need, Scope, lowest, share_of};
 use burn_compress::schedule::Curve;
 use burn_compress::train::Checkpoint;
@@ -251,13 +251,13 @@ fn regrowth_needs_gradients_and_a_share() {
     }
     let error = run.compression.step(run.net).unwrap_err();
     assert!(
-        matches!(&error, AttachError::Unobserved { need: Need::Gradient, layer, .. } if layer == "conv.weight"),
+        matches!(&error, CompressError::Unobserved { need: Need::Gradient, layer, .. } if layer == "conv.weight"),
         "{error}"
     );
     for share in [-0.1, 1.1, f64::NAN] {
         let plan =
             Plan::new().prune(pruning(Scope::Layer).regrowth(Regrowth::ByGradient { share }));
         let error = plan.attach(Net::new(&device())).err().unwrap();
-        assert!(matches!(error, AttachError::Regrowth { .. }), "{error}");
+        assert!(matches!(error, CompressError::Regrowth { .. }), "{error}");
     }
 }

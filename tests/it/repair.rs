@@ -9,7 +9,7 @@ use burn::nn::pool::{MaxPool2d, MaxPool2dConfig};
 use burn::nn::{BatchNorm, BatchNormConfig, Linear, LinearConfig, PaddingConfig2d};
 use burn::tensor::activation::{relu, sigmoid};
 use burn::tensor::{Tensor, TensorData};
-use burn_compress::attach::{Plan, Quantization};
+use burn_compress::compress::{Plan, Quantization};
 use burn_compress::format::{Granularity, Mapping, Scheme};
 use burn_compress::graph::repair::{Pair, correct_bias, equalize};
 use burn_compress::graph::{Activations, Calibration, Graph, GraphError, Quantized};

@@ -3,7 +3,7 @@
 use burn::lr_scheduler::cosine::CosineAnnealingLrSchedulerConfig;
 use burn::lr_scheduler::module_lr_scheduler::ModuleLrScheduler;
 use burn::optim::{AdamConfig, ModuleOptimizer};
-use burn_compress::attach::{Compression, Plan, Pruning, Quantization, Regrowth};
+use burn_compress::compress::{Compression, Plan, Pruning, Quantization, Regrowth};
 use burn_compress::format::{FormatError, Granularity, Mapping, Scheme};
 use burn_compress::prune::Scope;
 use burn_compress::schedule::Curve;

@@ -8,7 +8,7 @@ use burn::lr_scheduler::linear::LinearLrSchedulerConfig;
 use burn::lr_scheduler::module_lr_scheduler::ModuleLrScheduler;
 use burn::lr_scheduler::noam::NoamLrSchedulerConfig;
 use burn::module::Module;
-use burn_compress::attach::{Compression, Plan, Pruning};
+use burn_compress::compress::{Compression, Plan, Pruning};
 use burn_compress::prune::share_of;
 use burn_compress::schedule::{Curve, Steered, Verdict};
 use burn_compress::train::{Epoch, REFINE_FACTOR, RefineTune, Round, Steering, TrainError};
@@ -157,14 +157,14 @@ fn steering_what_cannot_move_is_refused() {
         run.map(drop).unwrap_err()
     };
     let scheme = burn_compress::format::Scheme::symmetric(4).unwrap();
-    let quantized = Plan::new().quantize(burn_compress::attach::Quantization::to(scheme));
+    let quantized = Plan::new().quantize(burn_compress::compress::Quantization::to(scheme));
     for plan in [
         quantized,
         Plan::new().prune(Pruning::to(0.5)), // frozen at once
         Plan::new().prune(Pruning::existing()),
     ] {
         let error = run(plan);
-        assert!(matches!(error, TrainError::Attach(_)), "{error}");
+        assert!(matches!(error, TrainError::Compress(_)), "{error}");
     }
 }
 

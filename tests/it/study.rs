@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use burn::module::Module;
 use burn::optim::AdamConfig;
 use burn::tensor::{Device, Tensor};
-use burn_compress::attach::Selection;
+use burn_compress::compress::Selection;
 use burn_compress::format::Scheme;
 use burn_compress::prune::{Scope, share_of};
 use burn_compress::quantize::{MinMax, Parameters, Quantizer};
@@ -171,7 +171,7 @@ fn a_study_measures_what_was_asked_for() {
     let best = outcome.report().best().overall.as_ref().unwrap().index;
     let path = folder.path().join("weights.bcm");
     outcome.archive(best).unwrap().save(&path).unwrap();
-    let loaded = burn_compress::attach::load(&path, Net::new(&device())).unwrap();
+    let loaded = burn_compress::compress::load(&path, Net::new(&device())).unwrap();
     assert_same(&outputs(&loaded), &outputs(&outcome.best().unwrap()));
     let path = folder.path().join("best.bcm");
     outcome.save_best(&path).unwrap();

@@ -4,7 +4,7 @@ use burn::module::Module;
 use burn::nn::PaddingConfig2d;
 use burn::nn::conv::{Conv2d, Conv2dConfig};
 use burn::tensor::{Device, Tensor, activation::relu};
-use burn_compress::attach::{Plan, Pruning, Quantization, archive, load};
+use burn_compress::compress::{Plan, Pruning, Quantization, archive, load};
 use burn_compress::engine::{Choice, Options, Program};
 use burn_compress::format::{Container, FormatError, Granularity, Mapping, Payload, Scheme};
 use burn_compress::graph::Graph;

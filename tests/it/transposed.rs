@@ -5,7 +5,7 @@ use burn::nn::{Linear, LinearConfig};
 use burn::optim::{GradientsParams, SgdConfig};
 use burn::tensor::activation::relu;
 use burn::tensor::{Device, Tensor};
-use burn_compress::attach::{Plan, Pruning, Quantization, Selection};
+use burn_compress::compress::{Plan, Pruning, Quantization, Selection};
 use burn_compress::format::{Granularity, Mapping, Scheme};
 use burn_compress::graph::repair::equalize;
 use burn_compress::graph::{Activations, Calibrator, Graph, Quantized};

@@ -4,7 +4,7 @@ use burn::module::{Module, Param};
 use burn::nn::conv::{Conv2d, Conv2dConfig, ConvTranspose2d, ConvTranspose2dConfig};
 use burn::nn::{Linear, LinearConfig, PaddingConfig2d};
 use burn::tensor::{Tensor, TensorData, activation::relu};
-use burn_compress::attach::{Compressed, Plan, Pruning, Quantization, Selection};
+use burn_compress::compress::{Compressed, Plan, Pruning, Quantization, Selection};
 use burn_compress::engine::{Choice, Options, Program};
 use burn_compress::format::{Granularity, Mapping, Scheme};
 use burn_compress::graph::{Activations, Calibration, Calibrator, Fallback, Graph};

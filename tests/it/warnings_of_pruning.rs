@@ -4,7 +4,7 @@
 use burn::module::Module;
 use burn::nn::Linear;
 use burn_compress::Warning;
-use burn_compress::attach::{Plan, Pruning, Selection};
+use burn_compress::compress::{Plan, Pruning, Selection};
 use burn_compress::prune::AtLeast;
 use burn_compress::schedule::{Curve, Schedule};
 

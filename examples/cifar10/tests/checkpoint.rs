@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use burn::tensor::{Device, Tensor};
-use burn_compress::attach::{Plan, Quantization};
+use burn_compress::compress::{Plan, Quantization};
 use burn_compress::engine::{Options, Program};
 use burn_compress::format::Scheme;
 use burn_compress::graph::{Activations, Calibration, Graph};

@@ -26,7 +26,7 @@ use crate::network::NetworkError;
 /// ```
 /// use burn::nn::LinearConfig;
 /// use burn::tensor::{Device, Tensor};
-/// use burn_compress::attach::{Plan, Quantization};
+/// use burn_compress::compress::{Plan, Quantization};
 /// use burn_compress::format::Scheme;
 /// use burn_compress::graph::{Activations, Calibration, Graph, repair::correct_bias};
 ///

@@ -4,7 +4,7 @@ use burn::tensor::Tensor;
 use super::super::tensor::AnyTensor;
 use super::super::{Graph, GraphError};
 use super::{Pass, Reads, Setting, Weight, weights};
-use crate::attach::{Attached, Compression};
+use crate::compress::{Attached, Compression};
 use crate::network::NetworkError;
 
 impl Graph {

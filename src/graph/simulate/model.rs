@@ -12,9 +12,9 @@ use super::pass::Pass;
 use super::reads::Reads;
 use super::site_table::{SiteRow, SiteTable};
 use super::weights::{Weight, weights};
-use crate::attach::Attached;
+use crate::compress::Attached;
 #[cfg(doc)]
-use crate::attach::Compression;
+use crate::compress::Compression;
 use crate::quantize::gradient_share;
 
 /// A module whose forward pass computes as the integers of its deployed form will: weights and

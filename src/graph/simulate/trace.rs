@@ -18,7 +18,7 @@ impl<M: Module> Quantized<M> {
     ///
     /// ```
     /// use burn::{nn::LinearConfig, tensor::{Device, Tensor}};
-    /// use burn_compress::{attach::{Plan, Quantization}, format::Scheme};
+    /// use burn_compress::{compress::{Plan, Quantization}, format::Scheme};
     /// use burn_compress::graph::{Activations, Calibration, Graph, integer::Elements};
     ///
     /// let device = Device::default();

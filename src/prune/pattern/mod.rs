@@ -34,7 +34,7 @@ use single::Single;
 ///
 /// ```
 /// use burn::{nn::LinearConfig, tensor::Device};
-/// use burn_compress::{attach::{Plan, Pruning}, prune::Pattern};
+/// use burn_compress::{compress::{Plan, Pruning}, prune::Pattern};
 ///
 /// let pattern = Pattern::Block { channels: 4 };
 /// assert_eq!(pattern.to_string(), "block4");
@@ -71,12 +71,12 @@ pub enum Pattern {
     ///
     /// ```
     /// use burn::{nn::LinearConfig, tensor::Device};
-    /// use burn_compress::{attach::{Plan, Pruning}, prune::Pattern};
+    /// use burn_compress::{compress::{Plan, Pruning}, prune::Pattern};
     /// let model = LinearConfig::new(16, 3).init(&Device::default());
     /// let pruning = Pruning::to(0.5).pattern(Pattern::NOfM { n: 2, m: 4 });
     /// let compressed = Plan::new().prune(pruning).apply(model)?;
     /// assert_eq!(compressed.layers()[0].removed, 24);
-    /// # Ok::<(), burn_compress::attach::AttachError>(())
+    /// # Ok::<(), burn_compress::compress::CompressError>(())
     /// ```
     NOfM {
         /// Weights that stay, at least 1.

@@ -6,12 +6,12 @@ use serde::{Deserialize, Serialize};
 ///
 /// ```
 /// use burn::{nn::LinearConfig, tensor::Device};
-/// use burn_compress::attach::{Plan, Pruning};
+/// use burn_compress::compress::{Plan, Pruning};
 /// let model = LinearConfig::new(8, 2).init(&Device::default());
 /// let compressed = Plan::new().prune(Pruning::to(0.75)).apply(model)?;
 /// let layer = &compressed.layers()[0];
 /// assert_eq!((layer.weights, layer.removed, layer.bits), (16, 12, 32));
-/// # Ok::<(), burn_compress::attach::AttachError>(())
+/// # Ok::<(), burn_compress::compress::CompressError>(())
 /// ```
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct LayerSummary {
@@ -34,7 +34,7 @@ pub struct LayerSummary {
 ///
 /// ```
 /// use burn::{nn::LinearConfig, tensor::Device};
-/// use burn_compress::{attach::{Plan, Pruning}, schedule::Curve};
+/// use burn_compress::{compress::{Plan, Pruning}, schedule::Curve};
 /// let model = LinearConfig::new(8, 2).init(&Device::default());
 /// let schedule = Curve::Linear { from: 0.0, to: 0.5, start: 0, end: 100 };
 /// let (model, compression) = Plan::new().prune(Pruning::along(schedule)).attach(model)?;
@@ -42,7 +42,7 @@ pub struct LayerSummary {
 /// let unfinished = compressed.unfinished().unwrap();
 /// assert_eq!((unfinished.step, unfinished.end), (0, Some(100)));
 /// assert_eq!((unfinished.level, unfinished.target), (0.0, Some(0.5)));
-/// # Ok::<(), burn_compress::attach::AttachError>(())
+/// # Ok::<(), burn_compress::compress::CompressError>(())
 /// ```
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[non_exhaustive]
@@ -61,7 +61,7 @@ pub struct Unfinished {
 /// where it was.
 ///
 /// ```
-/// use burn_compress::attach::State;
+/// use burn_compress::compress::State;
 /// let state = State { step: 10, ..State::default() };
 /// let text = serde_json::to_string(&state)?;
 /// assert_eq!(serde_json::from_str::<State>(&text)?, state);

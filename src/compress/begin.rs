@@ -9,7 +9,7 @@ use super::edit::{Change, Parts, read, write};
 use super::masks::{Known, Search, masks};
 use super::reparameterization::CompressedWeight;
 use super::weights::check_weights;
-use super::{AttachError, Compressed, Compression, Layer, Observations, Plan, State};
+use super::{CompressError, Compressed, Compression, Layer, Observations, Plan, State};
 
 impl Compression {
     // The module with the zeros that it is to have, its weights, and the masks that the plan asks for at
@@ -20,7 +20,7 @@ impl Compression {
         module: M,
         step: usize,
         seen: &Observations,
-    ) -> Result<(M, Self, Vec<Parts>), AttachError> {
+    ) -> Result<(M, Self, Vec<Parts>), CompressError> {
         let mut seen = Observations::new(&plan, &layers).with_sums_of(seen);
         let mut parts = read(&module, &layers)?;
         let mut untrained = Vec::new();
@@ -30,7 +30,7 @@ impl Compression {
             }
             if let Some(quantization) = &plan.quantization {
                 let groups = quantization.scheme.groups(&layer.view);
-                groups.map_err(|source| AttachError::Format {
+                groups.map_err(|source| CompressError::Format {
                     layer: layer.path.clone(),
                     source,
                 })?;
@@ -86,7 +86,7 @@ impl Compression {
         layers: Vec<Layer>,
         module: M,
         seen: &Observations,
-    ) -> Result<Compressed<M>, AttachError> {
+    ) -> Result<Compressed<M>, CompressError> {
         // Shares nothing with the module passed in, as in `finish`.
         let (module, end) = (module.valid(), usize::MAX);
         let (module, mut compression, mut parts) = Self::begin(plan, layers, module, end, seen)?;
@@ -105,7 +105,7 @@ impl Compression {
         layers: Vec<Layer>,
         module: M,
         seen: &Observations,
-    ) -> Result<(M, Self), AttachError> {
+    ) -> Result<(M, Self), CompressError> {
         let (module, mut compression, parts) = Self::begin(plan, layers, module, 0, seen)?;
         let scheme = compression.scheme();
         let pruning = compression.plan.pruning.as_ref();

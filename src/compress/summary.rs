@@ -5,11 +5,11 @@ use burn::module::Module;
 use super::edit::Parts;
 use super::masks::takes_part;
 use super::weights::host;
-use super::{AttachError, Compression, Layer, LayerSummary, Unfinished};
+use super::{CompressError, Compression, Layer, LayerSummary, Unfinished};
 
 impl Compression {
     /// What each selected layer holds now. Reads from the device.
-    pub fn summary<M: Module>(&self, module: &M) -> Result<Vec<LayerSummary>, AttachError> {
+    pub fn summary<M: Module>(&self, module: &M) -> Result<Vec<LayerSummary>, CompressError> {
         let parts = self.parts(module)?;
         let summaries = self.layers.iter().zip(parts).map(|(layer, parts)| {
             let values = host(layer, self.effective(&parts))?;
@@ -24,7 +24,7 @@ impl Compression {
         layer: &Layer,
         parts: &Parts,
         values: &[f32],
-    ) -> Result<LayerSummary, AttachError> {
+    ) -> Result<LayerSummary, CompressError> {
         let weights = values.len();
         let removed = values.iter().filter(|value| **value == 0.0).count();
         let mut summary = LayerSummary {

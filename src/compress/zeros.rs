@@ -6,7 +6,7 @@ use burn::module::{Module, ModuleVisitor, Param};
 use burn::tensor::{Bool, Tensor, TensorData};
 
 use super::weights::host_of;
-use super::{AttachError, Layer, attached_part};
+use super::{CompressError, Layer, attached_part};
 
 /// Which weights of a model are exactly zero, by the paths of its parameters: to be zero in another model
 /// of the same structure, too. [`Pruning::zeros_of`](super::Pruning::zeros_of) puts them there.
@@ -16,7 +16,7 @@ use super::{AttachError, Layer, attached_part};
 ///
 /// ```
 /// use burn::{nn::LinearConfig, tensor::Device};
-/// use burn_compress::attach::{Masks, Plan, Pruning};
+/// use burn_compress::compress::{Masks, Plan, Pruning};
 /// let device = Device::default();
 /// let dense = LinearConfig::new(8, 2).init(&device);
 /// let sparse = Plan::new().prune(Pruning::to(0.75)).apply(dense)?.module;
@@ -27,7 +27,7 @@ use super::{AttachError, Layer, attached_part};
 /// let other = LinearConfig::new(8, 2).init(&device); // stands for the one whose zeros are gone
 /// let pruned = Plan::new().prune(Pruning::existing().zeros_of(masks)).apply(other)?;
 /// assert_eq!(pruned.layers()[0].removed, 12);
-/// # Ok::<(), burn_compress::attach::AttachError>(())
+/// # Ok::<(), burn_compress::compress::CompressError>(())
 /// ```
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Masks {
@@ -44,7 +44,7 @@ struct Mask {
 impl Masks {
     /// The zeros of a module's float parameters as its layers use them: what a compression that it
     /// carries removes, and zeros that codes round to, count as well. Reads them from the device.
-    pub fn of<M: Module>(module: &M) -> Result<Self, AttachError> {
+    pub fn of<M: Module>(module: &M) -> Result<Self, CompressError> {
         let mut reader = Reader::default();
         module.visit(&mut reader);
         match reader.error {
@@ -66,8 +66,8 @@ impl Masks {
         &self,
         layer: &Layer,
         base: &Tensor<2>,
-    ) -> Result<Tensor<2, Bool>, AttachError> {
-        let wrong = |what: String| AttachError::Masks {
+    ) -> Result<Tensor<2, Bool>, CompressError> {
+        let wrong = |what: String| CompressError::Masks {
             layer: layer.path.clone(),
             what,
         };
@@ -87,7 +87,7 @@ impl Masks {
 struct Reader {
     path: Vec<String>,
     layers: HashMap<String, Mask>,
-    error: Option<AttachError>,
+    error: Option<CompressError>,
 }
 
 impl ModuleVisitor for Reader {

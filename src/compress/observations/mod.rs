@@ -10,7 +10,7 @@ use burn::module::Module;
 use burn::optim::GradientsParams;
 use burn::tensor::Tensor;
 
-use super::{AttachError, Layer, Plan};
+use super::{CompressError, Layer, Plan};
 use crate::prune::{Need, Weight};
 pub(crate) use saved::SavedSum;
 use sum::Sum;
@@ -24,7 +24,7 @@ use sum::Sum;
 /// ```
 /// use burn::{nn::LinearConfig, optim::GradientsParams};
 /// use burn::tensor::{Device, Distribution, Tensor};
-/// use burn_compress::{attach::{Plan, Pruning}, prune::Taylor};
+/// use burn_compress::{compress::{Plan, Pruning}, prune::Taylor};
 ///
 /// let device = Device::default().autodiff();
 /// let model = LinearConfig::new(16, 4).init(&device);
@@ -37,7 +37,7 @@ use sum::Sum;
 /// }
 /// let compressed = plan.apply_with(model, &seen)?;
 /// assert_eq!(compressed.layers()[0].removed, 32);
-/// # Ok::<(), burn_compress::attach::AttachError>(())
+/// # Ok::<(), burn_compress::compress::CompressError>(())
 /// ```
 #[derive(Debug, Clone, Default)]
 pub struct Observations {
@@ -90,7 +90,7 @@ impl Observations {
         &mut self,
         gradients: &GradientsParams,
         module: &M,
-    ) -> Result<(), AttachError> {
+    ) -> Result<(), CompressError> {
         self.gradients_of_all(&[gradients], module)
     }
 
@@ -137,13 +137,13 @@ impl Observations {
         &self,
         layer: &'a Layer,
         values: Tensor<2>,
-    ) -> Result<Weight<'a>, AttachError> {
+    ) -> Result<Weight<'a>, CompressError> {
         let mut weight = Weight::new(&layer.path, values.clone());
         for &need in &self.needs {
             let Some(sum) = self.sums.get(&(layer.path.clone(), need)) else {
                 continue;
             };
-            let wrong = |what: String| AttachError::Observed {
+            let wrong = |what: String| CompressError::Observed {
                 layer: layer.path.clone(),
                 need,
                 what,

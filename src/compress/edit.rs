@@ -7,7 +7,7 @@ use burn::tensor::{Bool, Tensor};
 
 use super::layer::attached_part;
 use super::rows::{from_rows, to_rows};
-use super::{AttachError, Layer};
+use super::{CompressError, Layer};
 use crate::quantize::Parameters;
 
 /// A layer's stored weights and what is attached to them, without gradients.
@@ -20,7 +20,7 @@ pub(super) struct Parts {
 }
 
 /// The parts of each layer, in the layers' order.
-pub(super) fn read<M: Module>(module: &M, layers: &[Layer]) -> Result<Vec<Parts>, AttachError> {
+pub(super) fn read<M: Module>(module: &M, layers: &[Layer]) -> Result<Vec<Parts>, CompressError> {
     let mut reader = Reader {
         path: Vec::new(),
         layers: layers.iter().map(|l| (l.path.as_str(), l)).collect(),
@@ -35,7 +35,7 @@ pub(super) fn read<M: Module>(module: &M, layers: &[Layer]) -> Result<Vec<Parts>
         .map(|layer| {
             let path = layer.path.as_str();
             let base = reader.base.remove(path);
-            let base = base.ok_or_else(|| AttachError::Detached {
+            let base = base.ok_or_else(|| CompressError::Detached {
                 layer: layer.path.clone(),
             })?;
             let scale = reader.scale.remove(path);

@@ -6,7 +6,7 @@ use super::edit::{Change, Parts, read, write};
 use super::masks::{Known, Search, checked_level, masks};
 use super::reparameterization::effective;
 use super::snapshot::snapshot;
-use super::{AttachError, Compressed, Layer, Observations, Plan, Regrowth, State};
+use super::{CompressError, Compressed, Layer, Observations, Plan, Regrowth, State};
 use crate::format::{Granularity, Scheme};
 use crate::quantize::Parameters;
 
@@ -15,7 +15,7 @@ use crate::quantize::Parameters;
 /// ```
 /// use burn::{nn::LinearConfig, optim::{GradientsParams, ModuleOptimizer, SgdConfig}};
 /// use burn::tensor::{Device, Tensor};
-/// use burn_compress::{attach::{Plan, Pruning}, schedule::Curve};
+/// use burn_compress::{compress::{Plan, Pruning}, schedule::Curve};
 ///
 /// let device = Device::default().autodiff();
 /// let model = LinearConfig::new(16, 4).init(&device);
@@ -31,7 +31,7 @@ use crate::quantize::Parameters;
 /// }
 /// let compressed = compression.finish(model)?;
 /// assert_eq!(compressed.layers()[0].removed, 32);
-/// # Ok::<(), burn_compress::attach::AttachError>(())
+/// # Ok::<(), burn_compress::compress::CompressError>(())
 /// ```
 #[derive(Debug, Clone)]
 pub struct Compression {
@@ -49,7 +49,7 @@ impl Compression {
     /// ```
     /// use burn::{nn::LinearConfig, optim::{GradientsParams, ModuleOptimizer, SgdConfig}};
     /// use burn::tensor::{Device, Tensor};
-    /// use burn_compress::{attach::{Plan, Pruning}, prune::Taylor, schedule::Curve};
+    /// use burn_compress::{compress::{Plan, Pruning}, prune::Taylor, schedule::Curve};
     ///
     /// let device = Device::default().autodiff();
     /// let model = LinearConfig::new(16, 4).init(&device);
@@ -65,13 +65,13 @@ impl Compression {
     ///     model = compression.step(model)?;
     /// }
     /// assert_eq!(compression.finish(model)?.layers()[0].removed, 32);
-    /// # Ok::<(), burn_compress::attach::AttachError>(())
+    /// # Ok::<(), burn_compress::compress::CompressError>(())
     /// ```
     pub fn observe<M: Module>(
         &mut self,
         gradients: &GradientsParams,
         module: &M,
-    ) -> Result<(), AttachError> {
+    ) -> Result<(), CompressError> {
         self.observe_all(&[gradients], module)
     }
 
@@ -79,7 +79,7 @@ impl Compression {
         &mut self,
         gradients: &[&GradientsParams],
         module: &M,
-    ) -> Result<(), AttachError> {
+    ) -> Result<(), CompressError> {
         match self.state.frozen {
             true => Ok(()),
             false => self.seen.gradients_of_all(gradients, module),
@@ -99,7 +99,7 @@ impl Compression {
     /// To be called after each step of the optimizer: moves the masks along the schedule until they
     /// freeze, lets the scales follow the weights (unless they are learned), and clears what momentum or weight decay put into
     /// removed weights. Nothing is copied from the device.
-    pub fn step<M: Module>(&mut self, module: M) -> Result<M, AttachError> {
+    pub fn step<M: Module>(&mut self, module: M) -> Result<M, CompressError> {
         self.state.step += 1;
         let step = self.state.step;
         let move_masks = match &self.plan.pruning {
@@ -138,7 +138,7 @@ impl Compression {
     /// Prunes to this level now, and holds it in place of the schedule until another is set: what a
     /// steered threshold does. Fails where masks are frozen, as those of a schedule are that ends
     /// above zero: attach with `Pruning::to(0.0)`.
-    pub fn prune_to<M: Module>(&mut self, module: M, level: f64) -> Result<M, AttachError> {
+    pub fn prune_to<M: Module>(&mut self, module: M, level: f64) -> Result<M, CompressError> {
         let level = self.checked_level(level)?;
         let reason = match &self.plan.pruning {
             None => Some("the plan does not prune"),
@@ -147,7 +147,7 @@ impl Compression {
             Some(_) => None,
         };
         if let Some(reason) = reason {
-            return Err(AttachError::Fixed { reason });
+            return Err(CompressError::Fixed { reason });
         }
         self.state.level = Some(level);
         let module = self.update(module, Some(level), self.moves_scales(), Search::Host)?;
@@ -159,7 +159,7 @@ impl Compression {
 
     /// Freezes the masks as they are and clears the stored values of removed weights: from here on
     /// nothing can bring them back.
-    pub fn freeze<M: Module>(&mut self, module: M) -> Result<M, AttachError> {
+    pub fn freeze<M: Module>(&mut self, module: M) -> Result<M, CompressError> {
         self.state.frozen = true;
         self.update(module, None, false, Search::Device)
     }
@@ -171,7 +171,7 @@ impl Compression {
 
     /// Freezes, and gives the plain module, in validation mode, together with its packed weights, ready
     /// to be saved. Shares nothing with the module passed in, which may train on.
-    pub fn finish<M: Module>(mut self, module: M) -> Result<Compressed<M>, AttachError> {
+    pub fn finish<M: Module>(mut self, module: M) -> Result<Compressed<M>, CompressError> {
         // Not `clone`: clones of a module share the running statistics of its batch norms, and
         // mapping or training one changes them in all.
         self.state.frozen = true;
@@ -186,7 +186,7 @@ impl Compression {
 
     /// The share of the selected weights that the schedule, or [`prune_to`](Self::prune_to), asks
     /// for at the present step; 0 where nothing is pruned.
-    pub fn level(&self) -> Result<f64, AttachError> {
+    pub fn level(&self) -> Result<f64, CompressError> {
         match (self.state.level, &self.plan.pruning) {
             (Some(level), _) => Ok(level),
             (None, Some(pruning)) => pruning.checked_level(pruning.schedule.at(self.state.step)),
@@ -205,7 +205,7 @@ impl Compression {
     }
 
     /// Goes on from a saved state, on a module whose record was loaded.
-    pub fn restore(&mut self, state: State) -> Result<(), AttachError> {
+    pub fn restore(&mut self, state: State) -> Result<(), CompressError> {
         if let Some(level) = state.level {
             self.checked_level(level)?;
         }
@@ -227,7 +227,7 @@ impl Compression {
         effective(parts.base.clone(), parts.removed.clone(), quantizer)
     }
 
-    fn checked_level(&self, level: f64) -> Result<f64, AttachError> {
+    fn checked_level(&self, level: f64) -> Result<f64, CompressError> {
         match &self.plan.pruning {
             Some(pruning) => pruning.checked_level(level),
             None => checked_level(level),
@@ -279,12 +279,12 @@ impl Compression {
     }
 
     // What is attached to each layer; fails where that is less than the plan attaches.
-    pub(super) fn parts<M: Module>(&self, module: &M) -> Result<Vec<Parts>, AttachError> {
+    pub(super) fn parts<M: Module>(&self, module: &M) -> Result<Vec<Parts>, CompressError> {
         let parts = read(module, &self.layers)?;
         let detached = |(layer, parts): (&Layer, &Parts)| {
             let missing = (self.plan.pruning.is_some() && parts.removed.is_none())
                 || (self.plan.quantization.is_some() && parts.parameters.is_none());
-            missing.then(|| AttachError::Detached {
+            missing.then(|| CompressError::Detached {
                 layer: layer.path.clone(),
             })
         };
@@ -300,7 +300,7 @@ impl Compression {
         level: Option<f64>,
         move_scales: bool,
         search: Search,
-    ) -> Result<M, AttachError> {
+    ) -> Result<M, CompressError> {
         let mut parts = self.parts(&module)?;
         let new_masks = match (level, &self.plan.pruning) {
             (Some(level), Some(pruning)) => Some(masks(

@@ -2,7 +2,7 @@ use burn::module::Module;
 use burn::tensor::{Tensor, TensorData};
 
 use super::edit::{Change, read, write};
-use super::{AttachError, Compressed, Compression, Plan, Pruning, Quantization};
+use super::{CompressError, Compressed, Compression, Plan, Pruning, Quantization};
 use crate::format::{Payload, Scheme};
 use crate::quantize::Parameters;
 
@@ -13,7 +13,7 @@ impl<M: Module> Compressed<M> {
     }
 
     /// The module with its compression attached again: the same zeros, and codes of the same scales.
-    pub(crate) fn attached(&self) -> Result<(M, Compression), AttachError> {
+    pub(crate) fn attached(&self) -> Result<(M, Compression), CompressError> {
         let mut plan = Plan::new().prune(Pruning::existing());
         if let Some(scheme) = self.scheme {
             plan = plan.quantize(Quantization::to(scheme));

@@ -8,7 +8,7 @@ use super::edit::Parts;
 use super::elements::{element, native};
 use super::load::Apply;
 use super::weights::host;
-use super::{AttachError, Compression, Layer, LayerSummary, Unfinished, warn};
+use super::{CompressError, Compression, Layer, LayerSummary, Unfinished, warn};
 use crate::Warning;
 use crate::format::{Archive, Dense, Entry, FormatError, Payload, Quantized, Scheme, WeightView};
 
@@ -16,7 +16,7 @@ use crate::format::{Archive, Dense, Entry, FormatError, Payload, Quantized, Sche
 ///
 /// ```
 /// use burn::{nn::LinearConfig, tensor::Device};
-/// use burn_compress::attach::{Plan, Quantization, load};
+/// use burn_compress::compress::{Plan, Quantization, load};
 /// use burn_compress::format::Scheme;
 ///
 /// let device = Device::default();
@@ -47,7 +47,7 @@ pub struct Compressed<M> {
 
 impl<M: Module> Compressed<M> {
     /// Of a module that carries the compression.
-    pub(super) fn of_attached(compression: &Compression, module: M) -> Result<Self, AttachError> {
+    pub(super) fn of_attached(compression: &Compression, module: M) -> Result<Self, CompressError> {
         let parts = compression.parts(&module)?;
         let mut packed = Packed {
             unfinished: compression.unfinished(),
@@ -64,7 +64,7 @@ impl<M: Module> Compressed<M> {
         compression: &Compression,
         module: M,
         parts: Vec<Parts>,
-    ) -> Result<Self, AttachError> {
+    ) -> Result<Self, CompressError> {
         let mut packed = Packed::default();
         let mut ready = HashMap::new();
         for (layer, parts) in compression.layers().iter().zip(parts) {
@@ -90,14 +90,14 @@ impl<M: Module> Compressed<M> {
     ///
     /// ```
     /// use burn::{nn::LinearConfig, tensor::Device};
-    /// use burn_compress::attach::{Plan, Pruning};
+    /// use burn_compress::compress::{Plan, Pruning};
     /// let model = LinearConfig::new(16, 4).init(&Device::default());
     /// let compressed = Plan::new().prune(Pruning::to(0.95)).apply(model)?;
     /// for warning in compressed.warnings() {
     ///     println!("{warning}"); // three weights are left: one of four channels has none at least
     /// }
     /// # assert!(!compressed.warnings().is_empty());
-    /// # Ok::<(), burn_compress::attach::AttachError>(())
+    /// # Ok::<(), burn_compress::compress::CompressError>(())
     /// ```
     pub fn warnings(&self) -> &[Warning] {
         &self.warnings
@@ -114,7 +114,7 @@ impl<M: Module> Compressed<M> {
     }
 
     /// Writes the packed model, whole or not at all; returns the file's size in bytes.
-    pub fn save(&self, path: impl AsRef<Path>) -> Result<u64, AttachError> {
+    pub fn save(&self, path: impl AsRef<Path>) -> Result<u64, CompressError> {
         Ok(self.archive.save(path)?)
     }
 }
@@ -136,10 +136,10 @@ impl Packed {
         layer: &Layer,
         parts: Parts,
         ready: Option<&mut HashMap<String, TensorData>>,
-    ) -> Result<(), AttachError> {
+    ) -> Result<(), CompressError> {
         let values = host(layer, compression.effective(&parts))?;
         if let Some(&value) = values.iter().find(|value| !value.is_finite()) {
-            return Err(AttachError::NotFinite {
+            return Err(CompressError::NotFinite {
                 layer: layer.path.clone(),
                 value,
             });
@@ -157,7 +157,7 @@ impl Packed {
                 let points: Vec<i32> = points.into_iter().map(|p| p as i32).collect();
                 let codes = codes(&scheme, &values, &scales, &points);
                 let packed = Quantized::new(scheme, &layer.view, scales, points, codes);
-                Some(packed.map_err(|source| AttachError::Format {
+                Some(packed.map_err(|source| CompressError::Format {
                     layer: layer.path.clone(),
                     source,
                 })?)
@@ -178,7 +178,7 @@ impl Packed {
         self,
         compression: &Compression,
         module: M,
-    ) -> Result<Compressed<M>, AttachError> {
+    ) -> Result<Compressed<M>, CompressError> {
         let mut warnings = self.warnings;
         warnings.extend(self.unfinished.as_ref().map(|early| Warning::Unfinished {
             step: early.step,
@@ -235,10 +235,10 @@ const SHARE: usize = 1 << 17;
 /// ```
 /// use burn::{nn::LinearConfig, tensor::Device};
 /// let model = LinearConfig::new(4, 2).init(&Device::default());
-/// assert_eq!(burn_compress::attach::archive(&model)?.entries.len(), 2);
-/// # Ok::<(), burn_compress::attach::AttachError>(())
+/// assert_eq!(burn_compress::compress::archive(&model)?.entries.len(), 2);
+/// # Ok::<(), burn_compress::compress::CompressError>(())
 /// ```
-pub fn archive<M: Module>(module: &M) -> Result<Archive, AttachError> {
+pub fn archive<M: Module>(module: &M) -> Result<Archive, CompressError> {
     collect(module, HashMap::new())
 }
 
@@ -246,7 +246,7 @@ pub fn archive<M: Module>(module: &M) -> Result<Archive, AttachError> {
 fn collect<M: Module>(
     module: &M,
     weights: HashMap<String, (WeightView, Payload)>,
-) -> Result<Archive, AttachError> {
+) -> Result<Archive, CompressError> {
     let mut collect = Collect {
         path: Vec::new(),
         weights,
@@ -264,7 +264,7 @@ struct Collect {
     path: Vec<String>,
     weights: HashMap<String, (WeightView, Payload)>,
     entries: Vec<Entry>,
-    error: Option<AttachError>,
+    error: Option<CompressError>,
 }
 
 impl Collect {

@@ -4,7 +4,7 @@ use burn::module::Module;
 use burn::tensor::Tensor;
 
 use super::edit::read;
-use super::{AttachError, Layer};
+use super::{CompressError, Layer};
 
 // Weights checked at a time.
 const PIECE: usize = 1 << 19;
@@ -13,13 +13,13 @@ const PIECE: usize = 1 << 19;
 ///
 /// ```
 /// use burn::{nn::LinearConfig, tensor::Device};
-/// use burn_compress::attach::{layers, weights};
+/// use burn_compress::compress::{layers, weights};
 /// let model = LinearConfig::new(4, 2).init(&Device::default());
 /// let layers = layers(&model)?;
 /// assert_eq!(weights(&model, &layers[..1])?[0].len(), 8);
-/// # Ok::<(), burn_compress::attach::AttachError>(())
+/// # Ok::<(), burn_compress::compress::CompressError>(())
 /// ```
-pub fn weights<M: Module>(module: &M, layers: &[Layer]) -> Result<Vec<Vec<f32>>, AttachError> {
+pub fn weights<M: Module>(module: &M, layers: &[Layer]) -> Result<Vec<Vec<f32>>, CompressError> {
     let parts = layers.iter().zip(read(module, layers)?);
     parts
         .map(|(layer, parts)| host(layer, parts.base))
@@ -28,9 +28,9 @@ pub fn weights<M: Module>(module: &M, layers: &[Layer]) -> Result<Vec<Vec<f32>>,
 
 // Whether there is a weight other than zero. Fails where there is none at all, or one that is not
 // finite.
-pub(super) fn check_weights(layer: &Layer, rows: &Tensor<2>) -> Result<bool, AttachError> {
+pub(super) fn check_weights(layer: &Layer, rows: &Tensor<2>) -> Result<bool, CompressError> {
     if layer.view.is_empty() {
-        return Err(AttachError::EmptyLayer {
+        return Err(CompressError::EmptyLayer {
             layer: layer.path.clone(),
             dims: layer.view.dims().to_vec(),
         });
@@ -43,7 +43,7 @@ pub(super) fn check_weights(layer: &Layer, rows: &Tensor<2>) -> Result<bool, Att
         let piece = flat.clone().narrow(0, start, PIECE.min(count - start));
         let values = host(layer, piece)?;
         if let Some(&value) = values.iter().find(|value| !value.is_finite()) {
-            return Err(AttachError::NotFinite {
+            return Err(CompressError::NotFinite {
                 layer: layer.path.clone(),
                 value,
             });
@@ -57,17 +57,17 @@ pub(super) fn check_weights(layer: &Layer, rows: &Tensor<2>) -> Result<bool, Att
 pub(super) fn host<const D: usize>(
     layer: &Layer,
     tensor: Tensor<D>,
-) -> Result<Vec<f32>, AttachError> {
+) -> Result<Vec<f32>, CompressError> {
     host_of(&layer.path, tensor)
 }
 
 pub(super) fn host_of<const D: usize>(
     path: &str,
     tensor: Tensor<D>,
-) -> Result<Vec<f32>, AttachError> {
+) -> Result<Vec<f32>, CompressError> {
     tensor
         .try_into_vec_as::<f32>()
-        .map_err(|error| AttachError::Device {
+        .map_err(|error| CompressError::Device {
             layer: path.to_string(),
             reason: error.to_string(),
         })

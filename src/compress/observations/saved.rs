@@ -1,7 +1,7 @@
 use burn::tensor::{Device, Tensor, TensorData};
 use serde::{Deserialize, Serialize};
 
-use super::super::AttachError;
+use super::super::CompressError;
 use super::super::weights::host_of;
 use super::Observations;
 use super::sum::Sum;
@@ -21,7 +21,7 @@ pub(crate) struct SavedSum {
 
 impl Observations {
     /// All sums, and their values one after another, little-endian.
-    pub(crate) fn save(&self) -> Result<(Vec<SavedSum>, Vec<u8>), AttachError> {
+    pub(crate) fn save(&self) -> Result<(Vec<SavedSum>, Vec<u8>), CompressError> {
         let mut bytes = Vec::new();
         let sums = self.sums.iter().map(|((layer, need), sum)| {
             let values = host_of(layer, sum.values.clone())?;
@@ -34,7 +34,7 @@ impl Observations {
                 used: sum.used,
             })
         });
-        let sums = sums.collect::<Result<_, AttachError>>()?;
+        let sums = sums.collect::<Result<_, CompressError>>()?;
         Ok((sums, bytes))
     }
 
@@ -44,14 +44,14 @@ impl Observations {
         saved: Vec<SavedSum>,
         bytes: &[u8],
         device: &Device,
-    ) -> Result<(), AttachError> {
+    ) -> Result<(), CompressError> {
         let wrong = |what: &str| FormatError::corrupt(format!("observations: {what}"));
         let (values, rest) = bytes.as_chunks::<4>();
         let mut values = values.iter().map(|bytes| f32::from_le_bytes(*bytes));
         let mut sums = std::collections::BTreeMap::new();
         for one in saved {
             if !self.layers.iter().any(|layer| layer.path == one.layer) {
-                return Err(AttachError::Detached { layer: one.layer });
+                return Err(CompressError::Detached { layer: one.layer });
             }
             let length = one.dims.iter().try_fold(1usize, |a, &b| a.checked_mul(b));
             let length = length.filter(|length| *length <= values.len());

@@ -33,7 +33,7 @@ mod zeros;
 
 pub(crate) use bind::{Attached, effective, effective_codes, scaled};
 pub use compression::Compression;
-pub use error::AttachError;
+pub use error::CompressError;
 pub(crate) use layer::attached_part;
 pub use layer::{Layer, layers};
 pub use load::{load, unpack};

@@ -5,14 +5,14 @@ use std::path::Path;
 use burn::module::{Module, ModuleMapper, ModuleVisitor, Param, ParamId};
 use burn::tensor::{Bool, Int, Tensor, TensorData};
 
-use super::AttachError;
+use super::CompressError;
 use super::elements::DTYPES;
 use super::snapshot::snapshot;
 use crate::format::{Archive, Entry, FormatError, Payload};
 
 /// Reads a file that [`Compressed::save`](super::Compressed::save) wrote into a module of the same structure. Every tensor of
 /// the module must be in the file, with the same dimensions, and the reverse.
-pub fn load<M: Module>(path: impl AsRef<Path>, module: M) -> Result<M, AttachError> {
+pub fn load<M: Module>(path: impl AsRef<Path>, module: M) -> Result<M, CompressError> {
     unpack(Archive::load(path)?, module)
 }
 
@@ -20,14 +20,14 @@ pub fn load<M: Module>(path: impl AsRef<Path>, module: M) -> Result<M, AttachErr
 ///
 /// ```
 /// use burn::{nn::LinearConfig, tensor::Device};
-/// use burn_compress::attach::{archive, unpack};
+/// use burn_compress::compress::{archive, unpack};
 /// let device = Device::default();
 /// let model = LinearConfig::new(4, 2).init(&device);
 /// let copy = unpack(archive(&model)?, LinearConfig::new(4, 2).init(&device))?;
 /// copy.weight.val().into_data().assert_eq(&model.weight.val().into_data(), true);
-/// # Ok::<(), burn_compress::attach::AttachError>(())
+/// # Ok::<(), burn_compress::compress::CompressError>(())
 /// ```
-pub fn unpack<M: Module>(archive: Archive, module: M) -> Result<M, AttachError> {
+pub fn unpack<M: Module>(archive: Archive, module: M) -> Result<M, CompressError> {
     archive.check()?;
     // All is checked before anything is put in place.
     let entries = archive.entries.iter();

@@ -3,7 +3,7 @@ use serde::{Deserialize, Serialize};
 /// Whether a removed weight may come back while masks are still moving.
 ///
 /// ```
-/// use burn_compress::attach::{Pruning, Regrowth};
+/// use burn_compress::compress::{Pruning, Regrowth};
 /// let pruning = Pruning::to(0.8).regrowth(Regrowth::Never);
 /// # let _ = pruning;
 /// ```
@@ -27,7 +27,7 @@ pub enum Regrowth {
     /// attached may come back. Not in quantized graphs, where removed weights have no gradient.
     ///
     /// ```
-    /// use burn_compress::{attach::{Pruning, Regrowth}, prune::Scope, schedule::Curve};
+    /// use burn_compress::{compress::{Pruning, Regrowth}, prune::Scope, schedule::Curve};
     /// // Sparse from the first step to the last of 10,000; masks move at every 100th.
     /// let sparse = Curve::Linear { from: 0.9, to: 0.9, start: 0, end: 10_000 };
     /// let pruning = Pruning::along(sparse)

@@ -5,7 +5,7 @@ use burn::module::Module;
 
 use super::masks::checked_level;
 use super::{
-    AttachError, Compressed, Compression, Layer, Masks, Observations, Regrowth, Selection,
+    CompressError, Compressed, Compression, Layer, Masks, Observations, Regrowth, Selection,
 };
 use crate::format::Scheme;
 use crate::prune::{AtLeast, Magnitude, Need, Pattern, Pruner, Scope};
@@ -20,7 +20,7 @@ use crate::schedule::{Curve, Schedule};
 /// ([`at_least`](Self::at_least)).
 ///
 /// ```
-/// use burn_compress::{attach::Pruning, prune::{Pattern, Random, Scope}, schedule::Curve};
+/// use burn_compress::{compress::Pruning, prune::{Pattern, Random, Scope}, schedule::Curve};
 /// let at_once = Pruning::to(0.8).pattern(Pattern::Block { channels: 4 });
 /// let gradual = Pruning::along(Curve::Cubic { from: 0.0, to: 0.8, start: 0, end: 1000 })
 ///     .by(Random { seed: 7 })
@@ -92,7 +92,7 @@ impl Pruning {
         self
     }
 
-    /// In this pattern instead of single weights. Attaching fails with [`AttachError::PruningPattern`]
+    /// In this pattern instead of single weights. Attaching fails with [`CompressError::PruningPattern`]
     /// where its numbers make none, and where the level is above the one that it fixes.
     pub fn pattern(mut self, pattern: Pattern) -> Self {
         self.pattern = pattern;
@@ -118,12 +118,12 @@ impl Pruning {
     }
 
     /// So many weights stay in each layer, whatever the others are; by default one in a hundred, and no
-    /// fewer than one. Attaching fails with [`AttachError::AtLeast`] for a share outside 0 to 1.
+    /// fewer than one. Attaching fails with [`CompressError::AtLeast`] for a share outside 0 to 1.
     ///
     /// [`LayerSummary::guarded`](super::LayerSummary::guarded) tells which layers came down to it.
     ///
     /// ```
-    /// use burn_compress::{attach::Pruning, prune::AtLeast};
+    /// use burn_compress::{compress::Pruning, prune::AtLeast};
     /// let careful = Pruning::to(0.9).at_least(AtLeast::Share(0.05));
     /// let without = Pruning::to(0.9).at_least(AtLeast::Weights(0));
     /// # let _ = (careful, without);
@@ -153,18 +153,18 @@ impl Pruning {
     }
 
     /// Makes those weights zero first that are zero in another model of the same structure; they count as
-    /// zeros of this one from there on. Attaching fails with [`AttachError::Masks`] where they do not fit.
+    /// zeros of this one from there on. Attaching fails with [`CompressError::Masks`] where they do not fit.
     ///
     /// ```
     /// use burn::{nn::LinearConfig, tensor::Device};
-    /// use burn_compress::{attach::{Masks, Pruning}, schedule::Curve};
+    /// use burn_compress::{compress::{Masks, Pruning}, schedule::Curve};
     /// let sparse = LinearConfig::new(8, 2).init(&Device::default());
     /// let masks = Masks::of(&sparse)?;
     /// let as_it_was = Pruning::existing().zeros_of(masks.clone());
     /// let further = Curve::Linear { from: 0.5, to: 0.9, start: 0, end: 100 };
     /// let further = Pruning::along(further).zeros_of(masks);
     /// # let _ = (as_it_was, further);
-    /// # Ok::<(), burn_compress::attach::AttachError>(())
+    /// # Ok::<(), burn_compress::compress::CompressError>(())
     /// ```
     pub fn zeros_of(mut self, masks: Masks) -> Self {
         self.zeros = Some(Arc::new(masks));
@@ -181,7 +181,7 @@ impl Pruning {
     }
 
     // The level that a schedule gives, if the pattern comes to it.
-    pub(super) fn checked_level(&self, level: f64) -> Result<f64, AttachError> {
+    pub(super) fn checked_level(&self, level: f64) -> Result<f64, CompressError> {
         self.pattern.check_level(checked_level(level)?)?;
         Ok(level)
     }
@@ -197,11 +197,11 @@ impl Pruning {
     }
 
     // Fails where an option makes no sense.
-    pub(super) fn check(&self) -> Result<(), AttachError> {
+    pub(super) fn check(&self) -> Result<(), CompressError> {
         if let Regrowth::ByGradient { share } = self.regrowth
             && !(0.0..=1.0).contains(&share)
         {
-            return Err(AttachError::Regrowth { share });
+            return Err(CompressError::Regrowth { share });
         }
         self.pattern.check()?;
         if let Some(end) = self.schedule.end() {
@@ -209,7 +209,7 @@ impl Pruning {
         }
         match self.at_least {
             AtLeast::Share(share) if !(0.0..=1.0).contains(&share) => {
-                Err(AttachError::AtLeast { share })
+                Err(CompressError::AtLeast { share })
             }
             _ => Ok(()),
         }
@@ -234,7 +234,7 @@ impl fmt::Debug for Pruning {
 /// How weights become codes.
 ///
 /// ```
-/// use burn_compress::{attach::Quantization, format::Scheme, quantize::LeastSquares};
+/// use burn_compress::{compress::Quantization, format::Scheme, quantize::LeastSquares};
 /// let quantization = Quantization::to(Scheme::symmetric(4)?).by(LeastSquares).every(10);
 /// # let _ = quantization;
 /// # Ok::<(), burn_compress::format::FormatError>(())
@@ -290,7 +290,7 @@ impl fmt::Debug for Quantization {
 ///
 /// ```
 /// use burn::{nn::LinearConfig, tensor::Device};
-/// use burn_compress::attach::{Plan, Pruning, Quantization};
+/// use burn_compress::compress::{Plan, Pruning, Quantization};
 /// use burn_compress::format::Scheme;
 ///
 /// let model = LinearConfig::new(64, 10).init(&Device::default());
@@ -334,7 +334,7 @@ impl Plan {
 
     /// Post-training compression in one call: prunes to the level at which the schedule ends,
     /// quantizes, and gives the plain module back with its compressed weights in place.
-    pub fn apply<M: Module>(&self, module: M) -> Result<Compressed<M>, AttachError> {
+    pub fn apply<M: Module>(&self, module: M) -> Result<Compressed<M>, CompressError> {
         self.apply_with(module, &Observations::default())
     }
 
@@ -343,14 +343,14 @@ impl Plan {
         &self,
         module: M,
         observations: &Observations,
-    ) -> Result<Compressed<M>, AttachError> {
+    ) -> Result<Compressed<M>, CompressError> {
         let layers = self.layers(&module)?;
         Compression::apply(self.clone(), layers, module, observations)
     }
 
     /// Attaches the plan to a module that is going to be trained. The module keeps its type; call
     /// [`Compression::step`] after each step of the optimizer.
-    pub fn attach<M: Module>(&self, module: M) -> Result<(M, Compression), AttachError> {
+    pub fn attach<M: Module>(&self, module: M) -> Result<(M, Compression), CompressError> {
         self.attach_with(module, &Observations::default())
     }
 
@@ -360,7 +360,7 @@ impl Plan {
         &self,
         module: M,
         observations: &Observations,
-    ) -> Result<(M, Compression), AttachError> {
+    ) -> Result<(M, Compression), CompressError> {
         let layers = self.layers(&module)?;
         Compression::attach(self.clone(), layers, module, observations)
     }
@@ -369,19 +369,19 @@ impl Plan {
     ///
     /// ```
     /// use burn::{nn::LinearConfig, tensor::Device};
-    /// use burn_compress::{attach::{Plan, Pruning}, prune::{Need, Wanda}};
+    /// use burn_compress::{compress::{Plan, Pruning}, prune::{Need, Wanda}};
     /// let model = LinearConfig::new(4, 2).init(&Device::default());
     /// let plan = Plan::new().prune(Pruning::to(0.5).by(Wanda));
     /// assert_eq!(plan.observations(&model)?.needs(), [Need::InputNorms]);
-    /// # Ok::<(), burn_compress::attach::AttachError>(())
+    /// # Ok::<(), burn_compress::compress::CompressError>(())
     /// ```
-    pub fn observations<M: Module>(&self, module: &M) -> Result<Observations, AttachError> {
+    pub fn observations<M: Module>(&self, module: &M) -> Result<Observations, CompressError> {
         Ok(Observations::new(self, &self.layers(module)?))
     }
 
-    fn layers<M: Module>(&self, module: &M) -> Result<Vec<Layer>, AttachError> {
+    fn layers<M: Module>(&self, module: &M) -> Result<Vec<Layer>, CompressError> {
         if self.pruning.is_none() && self.quantization.is_none() {
-            return Err(AttachError::EmptyPlan);
+            return Err(CompressError::EmptyPlan);
         }
         self.selection.select(&super::layers(module)?)
     }

@@ -3,7 +3,7 @@ use std::collections::BTreeMap;
 use regex::Regex;
 use serde::{Deserialize, Serialize};
 
-use super::{AttachError, Layer};
+use super::{CompressError, Layer};
 use crate::format::WeightView;
 
 /// Which parameters are compressed.
@@ -14,7 +14,7 @@ use crate::format::WeightView;
 /// of characters and `?` for one, or a regular expression after `re:`.
 ///
 /// ```
-/// use burn_compress::attach::Selection;
+/// use burn_compress::compress::Selection;
 /// let selection = Selection::default().except(["conv1", "linear"]);
 /// let only = Selection::only(["layer?.*.conv2.weight", "re:^layer3\\..*weight$"]);
 /// # let _ = (selection, only);
@@ -48,7 +48,7 @@ impl Selection {
     /// [`Graph::groups`](crate::graph::Graph::groups) has those of a captured graph.
     ///
     /// ```
-    /// use burn_compress::attach::Selection;
+    /// use burn_compress::compress::Selection;
     /// let selection = Selection::default().groups("decoder.up", 4);
     /// # let _ = selection;
     /// ```
@@ -60,7 +60,7 @@ impl Selection {
     /// The selected ones of these parameters, in order. Fails where a pattern is malformed or
     /// matches nothing, where nothing is left, and where the groups of a selected transposed
     /// convolution are not known or contradict what is stated.
-    pub fn select(&self, layers: &[Layer]) -> Result<Vec<Layer>, AttachError> {
+    pub fn select(&self, layers: &[Layer]) -> Result<Vec<Layer>, CompressError> {
         let layers = &self.with_groups(layers)?[..];
         let only = compile(&self.only, layers)?;
         let except = compile(&self.except, layers)?;
@@ -74,25 +74,25 @@ impl Selection {
             .cloned()
             .collect();
         if let Some(layer) = selected.iter().find(|layer| !layer.groups_known) {
-            return Err(AttachError::Groups {
+            return Err(CompressError::Groups {
                 layer: layer.path.clone(),
                 what: "they cannot be seen, for it has no bias and prints none".into(),
             });
         }
         match selected.is_empty() {
-            true => Err(AttachError::NothingSelected),
+            true => Err(CompressError::NothingSelected),
             false => Ok(selected),
         }
     }
 
     // The layers, with what is stated of their groups.
-    fn with_groups(&self, layers: &[Layer]) -> Result<Vec<Layer>, AttachError> {
+    fn with_groups(&self, layers: &[Layer]) -> Result<Vec<Layer>, CompressError> {
         let mut layers = layers.to_vec();
         for (text, &groups) in &self.groups {
             let patterns = compile(std::slice::from_ref(text), &layers)?;
             let matched = |layer: &&mut Layer| patterns.iter().any(|p| p.matches(layer));
             for layer in layers.iter_mut().filter(matched) {
-                let wrong = |what: String| AttachError::Groups {
+                let wrong = |what: String| CompressError::Groups {
                     layer: layer.path.clone(),
                     what,
                 };
@@ -135,7 +135,7 @@ impl Pattern {
     }
 }
 
-fn compile(patterns: &[String], layers: &[Layer]) -> Result<Vec<Pattern>, AttachError> {
+fn compile(patterns: &[String], layers: &[Layer]) -> Result<Vec<Pattern>, CompressError> {
     patterns
         .iter()
         .map(|text| {
@@ -152,7 +152,7 @@ fn compile(patterns: &[String], layers: &[Layer]) -> Result<Vec<Pattern>, Attach
                 None => Pattern::Path(text.clone()),
                 Some(expression) => {
                     let compiled = Regex::new(&expression);
-                    Pattern::Expression(compiled.map_err(|error| AttachError::Pattern {
+                    Pattern::Expression(compiled.map_err(|error| CompressError::Pattern {
                         pattern: text.clone(),
                         reason: error.to_string(),
                     })?)
@@ -161,7 +161,7 @@ fn compile(patterns: &[String], layers: &[Layer]) -> Result<Vec<Pattern>, Attach
             if layers.iter().any(|layer| pattern.matches(layer)) {
                 return Ok(pattern);
             }
-            Err(AttachError::NoMatch {
+            Err(CompressError::NoMatch {
                 pattern: text.clone(),
                 known: layers.iter().map(|layer| layer.path.clone()).collect(),
             })

@@ -12,12 +12,12 @@ use crate::quantize::{Parameters, fake_quantize};
 ///
 /// ```
 /// use burn::{nn::LinearConfig, tensor::Device};
-/// use burn_compress::attach::{CompressedWeight, Plan, Pruning};
+/// use burn_compress::compress::{CompressedWeight, Plan, Pruning};
 /// let model = LinearConfig::new(4, 2).init(&Device::default());
 /// let (model, _) = Plan::new().prune(Pruning::to(0.5)).attach(model)?;
 /// let attached = model.weight.reparameterization::<CompressedWeight>().unwrap();
 /// assert_eq!(attached.removed().unwrap().int().sum().into_scalar::<i32>(), 4);
-/// # Ok::<(), burn_compress::attach::AttachError>(())
+/// # Ok::<(), burn_compress::compress::CompressError>(())
 /// ```
 #[derive(Debug, Module)]
 pub struct CompressedWeight {

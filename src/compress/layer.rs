@@ -3,7 +3,7 @@ use std::collections::HashMap;
 use burn::module::{Module, ModuleVisitor, Param, ParamId, Reparameterization};
 use burn::tensor::{Bool, Int, Tensor};
 
-use super::{AttachError, CompressedWeight, groups};
+use super::{CompressError, CompressedWeight, groups};
 use crate::format::WeightView;
 
 /// A parameter of a module, as far as compression needs to know it.
@@ -11,12 +11,12 @@ use crate::format::WeightView;
 /// ```
 /// use burn::{nn::LinearConfig, tensor::Device};
 /// let model = LinearConfig::new(4, 2).init(&Device::default());
-/// let layers = burn_compress::attach::layers(&model)?;
+/// let layers = burn_compress::compress::layers(&model)?;
 /// assert_eq!(layers[0].path, "weight");
 /// assert_eq!(layers[0].view.rows(), 2);
 /// assert!(layers[0].is_weight && !layers[1].is_weight);
 /// assert!(layers[0].trains && layers[0].groups_known);
-/// # Ok::<(), burn_compress::attach::AttachError>(())
+/// # Ok::<(), burn_compress::compress::CompressError>(())
 /// ```
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
@@ -41,11 +41,11 @@ pub struct Layer {
 
 /// The float parameters of a module, in the order in which it holds them. Fails where one already
 /// carries a reparameterization.
-pub fn layers<M: Module>(module: &M) -> Result<Vec<Layer>, AttachError> {
+pub fn layers<M: Module>(module: &M) -> Result<Vec<Layer>, CompressError> {
     let mut visitor = Collect::default();
     module.visit(&mut visitor);
     if let Some((layer, name)) = visitor.occupied {
-        return Err(AttachError::Occupied { layer, name });
+        return Err(CompressError::Occupied { layer, name });
     }
     let Collect { found, biases, .. } = visitor;
     let layers = found.into_iter().map(|found| {

@@ -6,14 +6,14 @@ use crate::schedule::ScheduleError;
 ///
 /// ```
 /// use burn::{nn::LinearConfig, tensor::Device};
-/// use burn_compress::attach::{AttachError, Plan, Pruning, Selection};
+/// use burn_compress::compress::{CompressError, Plan, Pruning, Selection};
 /// let model = LinearConfig::new(4, 2).init(&Device::default());
 /// let plan = Plan::new().select(Selection::only(["conv*"])).prune(Pruning::to(0.5));
-/// assert!(matches!(plan.apply(model), Err(AttachError::NoMatch { .. })));
+/// assert!(matches!(plan.apply(model), Err(CompressError::NoMatch { .. })));
 /// ```
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
-pub enum AttachError {
+pub enum CompressError {
     /// A pattern of the selection matches no parameter.
     #[error("pattern `{pattern}` matches no parameter; the model has: {}", known.join(", "))]
     NoMatch {

@@ -5,7 +5,7 @@ use burn::tensor::{Bool, Int, Tensor};
 use super::edit::Parts;
 use super::threshold::{Candidate, Growth, Threshold, beyond_all};
 use super::weights::host;
-use super::{AttachError, Layer, Observations, Pruning, Regrowth};
+use super::{CompressError, Layer, Observations, Pruning, Regrowth};
 use crate::format::WeightView;
 use crate::prune::{Need, Scope, erk};
 
@@ -36,7 +36,7 @@ pub(super) fn masks(
     parts: &[Parts],
     known: Known<'_>,
     search: Search,
-) -> Result<Vec<Tensor<2, Bool>>, AttachError> {
+) -> Result<Vec<Tensor<2, Bool>>, CompressError> {
     if pruning.existing {
         let zeros = parts.iter().map(|parts| parts.base.clone().equal_elem(0.0));
         return Ok(zeros.collect());
@@ -140,8 +140,8 @@ fn scores(
     parts: &Parts,
     seen: &Observations,
     search: Search,
-) -> Result<Tensor<2>, AttachError> {
-    let wrong = |value: String| AttachError::Score {
+) -> Result<Tensor<2>, CompressError> {
+    let wrong = |value: String| CompressError::Score {
         criterion: pruning.criterion.name().to_string(),
         layer: layer.path.clone(),
         value,
@@ -149,7 +149,7 @@ fn scores(
     let scores = pruning
         .criterion
         .score(seen.weight(layer, parts.base.clone())?)
-        .map_err(|missing| AttachError::Unobserved {
+        .map_err(|missing| CompressError::Unobserved {
             criterion: pruning.criterion.name().to_string(),
             layer: layer.path.clone(),
             need: missing.0,
@@ -166,10 +166,10 @@ fn scores(
     Ok(scores)
 }
 
-fn growth(layer: &Layer, parts: &Parts, seen: &Observations) -> Result<Growth, AttachError> {
+fn growth(layer: &Layer, parts: &Parts, seen: &Observations) -> Result<Growth, CompressError> {
     let weight = seen.weight(layer, parts.base.clone())?;
     let gradient = weight.gradient();
-    let gradient = gradient.map_err(|_| AttachError::Unobserved {
+    let gradient = gradient.map_err(|_| CompressError::Unobserved {
         criterion: "regrowth by gradient".into(),
         layer: layer.path.clone(),
         need: Need::Gradient,
@@ -181,9 +181,9 @@ fn growth(layer: &Layer, parts: &Parts, seen: &Observations) -> Result<Growth, A
     })
 }
 
-pub(super) fn checked_level(level: f64) -> Result<f64, AttachError> {
+pub(super) fn checked_level(level: f64) -> Result<f64, CompressError> {
     match (0.0..1.0).contains(&level) {
         true => Ok(level),
-        false => Err(AttachError::Level { level }),
+        false => Err(CompressError::Level { level }),
     }
 }

@@ -5,7 +5,7 @@ use burn::optim::GradientsParams;
 use burn::tensor::Tensor;
 
 use super::super::rows::to_rows;
-use super::super::{AttachError, Layer};
+use super::super::{CompressError, Layer};
 use super::Observations;
 use crate::prune::Need;
 
@@ -15,7 +15,7 @@ impl Observations {
         &mut self,
         gradients: &[&GradientsParams],
         module: &M,
-    ) -> Result<(), AttachError> {
+    ) -> Result<(), CompressError> {
         if !self.needs.iter().any(|need| need.is_gradient()) {
             return Ok(());
         }
@@ -39,7 +39,7 @@ impl Observations {
         }
         if let Some(layer) = left.into_values().min_by(|a, b| a.path.cmp(&b.path)) {
             let layer = layer.path.clone();
-            return Err(AttachError::Detached { layer });
+            return Err(CompressError::Detached { layer });
         }
         for (path, gradient) in found {
             self.add(
@@ -59,7 +59,7 @@ struct Reader<'a> {
     layers: HashMap<&'a str, &'a Layer>,
     gradients: &'a [&'a GradientsParams],
     found: Vec<(String, Tensor<2>)>,
-    wrong: Option<AttachError>,
+    wrong: Option<CompressError>,
 }
 
 impl ModuleVisitor for Reader<'_> {
@@ -87,7 +87,7 @@ impl ModuleVisitor for Reader<'_> {
         };
         if gradient.dims()[..] != *layer.view.dims() {
             let (found, wanted) = (gradient.dims(), layer.view.dims());
-            self.wrong.get_or_insert(AttachError::Observed {
+            self.wrong.get_or_insert(CompressError::Observed {
                 layer: path,
                 need: Need::Gradient,
                 what: format!("it is of {found:?}, the layer of {wanted:?}"),

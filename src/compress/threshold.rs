@@ -4,7 +4,7 @@ use burn::tensor::{Bool, Tensor, TensorData};
 
 use super::masks::Search;
 use super::weights::host;
-use super::{AttachError, Layer, Pruning};
+use super::{CompressError, Layer, Pruning};
 use crate::prune::{lowest, lowest_of_each_on_device};
 
 // What tells which weights come back.
@@ -38,7 +38,7 @@ impl Threshold<'_> {
     pub fn mark(
         &self,
         candidates: Vec<Candidate<'_>>,
-    ) -> Result<Vec<Tensor<2, Bool>>, AttachError> {
+    ) -> Result<Vec<Tensor<2, Bool>>, CompressError> {
         let candidates = match self.share {
             Some(share) => self.exchange(candidates, share)?,
             None => candidates,
@@ -103,7 +103,7 @@ impl Threshold<'_> {
         layers: &[&Layer],
         scores: Vec<Tensor<1>>,
         count: usize,
-    ) -> Result<Vec<Tensor<1, Bool>>, AttachError> {
+    ) -> Result<Vec<Tensor<1, Bool>>, CompressError> {
         match self.search {
             Search::Device => {
                 let sizes = layers.iter().map(|layer| layer.view.len()).collect();
@@ -120,7 +120,7 @@ impl Threshold<'_> {
         &self,
         candidates: Vec<Candidate<'b>>,
         share: f64,
-    ) -> Result<Vec<Candidate<'b>>, AttachError> {
+    ) -> Result<Vec<Candidate<'b>>, CompressError> {
         let pattern = self.pruning.pattern;
         let layers: Vec<&Layer> = candidates.iter().map(|one| one.layer).collect();
         let total: usize = layers.iter().map(|layer| layer.view.len()).sum();
@@ -170,7 +170,7 @@ impl Threshold<'_> {
         scores: &[Tensor<1>],
         stays: &[Option<Tensor<2, Bool>>],
         count: usize,
-    ) -> Result<Vec<Option<Tensor<2, Bool>>>, AttachError> {
+    ) -> Result<Vec<Option<Tensor<2, Bool>>>, CompressError> {
         let mut kept: Vec<Option<Tensor<2, Bool>>> = vec![None; candidates.len()];
         let pattern = self.pruning.pattern;
         let (mut places, mut guarded) = (Vec::new(), Vec::new());
@@ -231,7 +231,7 @@ fn on_host(
     layers: &[&Layer],
     scores: Vec<Tensor<1>>,
     mark: impl FnOnce(Vec<Vec<f32>>) -> Vec<Vec<bool>>,
-) -> Result<Vec<Tensor<1, Bool>>, AttachError> {
+) -> Result<Vec<Tensor<1, Bool>>, CompressError> {
     let devices: Vec<_> = scores.iter().map(Tensor::device).collect();
     let values = layers.iter().zip(scores);
     let values = values.map(|(layer, scores)| host(layer, scores));

@@ -22,11 +22,13 @@ use burn_compress::quantize::{LeastSquares, MinMax};
 use burn_compress::schedule::Curve;
 use clap::Parser;
 
+#[path = "../examples/models/mod.rs"]
+mod models;
 #[path = "../examples/support/mod.rs"]
 mod support;
 
+use models::resnet::ResNet;
 use support::device::Backend;
-use support::resnet::ResNet;
 
 #[derive(Parser)]
 struct Arguments {

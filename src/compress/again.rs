@@ -2,7 +2,7 @@ use burn::module::Module;
 use burn::tensor::{Tensor, TensorData};
 
 use super::edit::{Change, read, write};
-use super::{CompressError, Compressed, Compression, Plan, Pruning, Quantization};
+use super::{CompressError, Compressed, Compression, Observations, Plan, Pruning, Quantization};
 use crate::format::{Payload, Scheme};
 use crate::quantize::Parameters;
 
@@ -19,7 +19,12 @@ impl<M: Module> Compressed<M> {
             plan = plan.quantize(Quantization::to(scheme));
         }
         let module = Compression::snapshot(&self.module);
-        let (module, compression) = Compression::attach(plan, self.selected.clone(), module)?;
+        let (module, compression) = Compression::attach(
+            plan,
+            self.selected.clone(),
+            module,
+            &Observations::default(),
+        )?;
         let parts = read(&module, &self.selected)?;
         let changes = self.selected.iter().zip(parts).map(|(layer, parts)| {
             let device = parts.base.device();

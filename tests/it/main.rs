@@ -5,10 +5,10 @@
 
 #[cfg(feature = "flex")]
 mod allocations;
-mod attach;
 mod aware;
 mod blocks;
 mod calibration;
+mod compress;
 mod constant;
 
 mod criteria;

@@ -51,8 +51,9 @@ impl<M: Module> Aware<M> {
     /// A model and the compression that was attached to it.
     pub fn new(model: M, compression: Compression) -> Self {
         let device = model.devices().into_iter().next().unwrap_or_default();
-        let state = state_tensor(&compression, &device.inner());
-        let sums = compression.seen().gradient_sums(&device.inner());
+        let device = device.inner();
+        let state = state_tensor(&compression, &device);
+        let sums = compression.seen().gradient_sums(&device);
         Self {
             model,
             state: Param::initialized(Default::default(), state),

@@ -521,7 +521,10 @@ fn wanda_compares_products_with_the_inputs_norms_within_each_output() {
 
 /// Keeps what it saw.
 #[derive(Clone, Default)]
-struct Gram(std::sync::Arc<std::sync::Mutex<Vec<(Vec<usize>, Vec<f32>)>>>);
+struct Gram(std::sync::Arc<std::sync::Mutex<Vec<Matrix>>>);
+
+/// Dimensions and elements.
+type Matrix = (Vec<usize>, Vec<f32>);
 
 impl Pruner for Gram {
     fn name(&self) -> &str {

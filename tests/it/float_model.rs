@@ -371,7 +371,7 @@ fn means_of_large_images_lose_nothing() {
         };
         let input = per_image(&[3, SIDE, SIDE]);
         let model = Network::new(input, vec![], vec![step], Value::Node(0)).unwrap();
-        for (isa, batch) in isas().into_iter().flat_map(|isa| [(isa, 1), (isa, 17)]) {
+        for (isa, batch) in isas().flat_map(|isa| [(isa, 1), (isa, 17)]) {
             let program = Program::compile(&model, options(isa, 1)).unwrap();
             let found = program.run(&image.repeat(batch), batch).unwrap();
             for (found, expected) in found.iter().zip(each.repeat(batch)) {

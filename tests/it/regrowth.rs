@@ -82,7 +82,7 @@ fn gradients_again(net: &Net, step: usize) -> GradientsParams {
 
 fn momentum() -> ModuleOptimizer {
     let momentum = MomentumConfig::new().with_momentum(0.9);
-    SgdConfig::new().with_momentum(Some(momentum)).init().into()
+    SgdConfig::new().with_momentum(Some(momentum)).init()
 }
 
 #[test]

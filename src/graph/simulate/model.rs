@@ -125,7 +125,7 @@ impl<M: Module> Quantized<M> {
         self
     }
 
-    /// Runs the model; see [`Quantized`]. Fails with [`GraphError::Input`] for an input of other
+    /// Runs the model; see [`Quantized`]. Fails with [`NetworkError::Input`](crate::network::NetworkError::Input) for an input of other
     /// dimensions than the graph was captured for, and with [`GraphError::Parameter`] where the module
     /// lacks what the graph uses.
     pub fn forward<const D: usize, const E: usize>(

@@ -46,7 +46,7 @@ pub struct Packed {
 impl Packed {
     /// The output for an input on the same device; without gradients.
     ///
-    /// Fails with [`GraphError::Input`] for an input of other dimensions than the graph was captured
+    /// Fails with [`NetworkError::Input`](crate::network::NetworkError::Input) for an input of other dimensions than the graph was captured
     /// for, with [`GraphError::Devices`] for one on another device, and with [`GraphError::Output`] where
     /// the output has another number of axes.
     pub fn forward<const D: usize, const E: usize>(

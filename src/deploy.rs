@@ -5,8 +5,24 @@ use burn::tensor::Tensor;
 
 use crate::Error;
 use crate::compress::Compressed;
-use crate::graph::{Activations, Calibration, Graph};
+use crate::graph::{Activations, Calibration, Graph, GraphError};
 use crate::network::Network;
+
+/// Bits of a weight that is a float.
+const FLOAT_BITS: u32 = 32;
+
+/// The network of a module whose weights have so many bits, and whose activations are floats.
+pub(crate) fn float_network<M: Module>(
+    graph: &Graph,
+    module: &M,
+    bits: u32,
+) -> Result<Network, GraphError> {
+    let network = graph.to_float_model(module)?;
+    Ok(match bits {
+        ..FLOAT_BITS => network.snapped((1 << bits) - 1)?,
+        _ => network,
+    })
+}
 
 impl<M: Module> Compressed<M> {
     /// The network of the module: what [`Program`](crate::engine::Program) runs, and a file holds.
@@ -37,11 +53,8 @@ impl<M: Module> Compressed<M> {
         forward: impl Fn(&M, Tensor<D>) -> Tensor<E>,
     ) -> Result<Network, Error> {
         let graph = Graph::capture(&self.module, shape, forward)?.simplify();
-        let network = graph.to_float_model(&self.module)?;
-        Ok(match self.scheme() {
-            Some(scheme) => network.snapped((1 << scheme.bits()) - 1)?,
-            None => network,
-        })
+        let bits = self.scheme().map_or(FLOAT_BITS, |scheme| scheme.bits());
+        Ok(float_network(&graph, &self.module, bits)?)
     }
 
     /// The network of the module with quantized activations: whole numbers, where the weights have codes

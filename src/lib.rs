@@ -96,52 +96,32 @@ pub use {
 
 // The pages' code is compiled with the tests.
 #[cfg(all(doctest, feature = "compress"))]
-#[doc = include_str!("../README.md")]
-mod readme {}
-
-#[cfg(all(doctest, feature = "compress"))]
-#[doc = include_str!("../docs/guide/activations.md")]
-mod guide_activations {}
-
-#[cfg(all(doctest, feature = "compress"))]
-#[doc = include_str!("../docs/guide/deploy.md")]
-mod guide_deploy {}
-
-#[cfg(all(doctest, feature = "compress"))]
-#[doc = include_str!("../docs/guide/extend.md")]
-mod guide_extend {}
-
-#[cfg(all(doctest, feature = "compress"))]
-#[doc = include_str!("../docs/guide/files.md")]
-mod guide_files {}
-
-#[cfg(all(doctest, feature = "compress"))]
-#[doc = include_str!("../docs/guide/prune.md")]
-mod guide_prune {}
-
-#[cfg(all(doctest, feature = "compress"))]
-#[doc = include_str!("../docs/guide/quantize.md")]
-mod guide_quantize {}
-
-#[cfg(all(doctest, feature = "compress"))]
-#[doc = include_str!("../docs/guide/recipes.md")]
-mod guide_recipes {}
-
-#[cfg(all(doctest, feature = "compress"))]
-#[doc = include_str!("../docs/guide/run.md")]
-mod guide_run {}
-
-#[cfg(all(doctest, feature = "compress"))]
-#[doc = include_str!("../docs/guide/select.md")]
-mod guide_select {}
-
-#[cfg(all(doctest, feature = "compress"))]
-#[doc = include_str!("../docs/guide/study.md")]
-mod guide_study {}
-
-#[cfg(all(doctest, feature = "compress"))]
-#[doc = include_str!("../docs/guide/train.md")]
-mod guide_train {}
+mod pages {
+    #[doc = include_str!("../README.md")]
+    mod readme {}
+    #[doc = include_str!("../docs/guide/activations.md")]
+    mod guide_activations {}
+    #[doc = include_str!("../docs/guide/deploy.md")]
+    mod guide_deploy {}
+    #[doc = include_str!("../docs/guide/extend.md")]
+    mod guide_extend {}
+    #[doc = include_str!("../docs/guide/files.md")]
+    mod guide_files {}
+    #[doc = include_str!("../docs/guide/prune.md")]
+    mod guide_prune {}
+    #[doc = include_str!("../docs/guide/quantize.md")]
+    mod guide_quantize {}
+    #[doc = include_str!("../docs/guide/recipes.md")]
+    mod guide_recipes {}
+    #[doc = include_str!("../docs/guide/run.md")]
+    mod guide_run {}
+    #[doc = include_str!("../docs/guide/select.md")]
+    mod guide_select {}
+    #[doc = include_str!("../docs/guide/study.md")]
+    mod guide_study {}
+    #[doc = include_str!("../docs/guide/train.md")]
+    mod guide_train {}
+}
 
 #[cfg(all(doctest, feature = "learner"))]
 #[doc = include_str!("../docs/learner.md")]

@@ -38,6 +38,14 @@ impl Channels {
     }
 }
 
+/// The axes that may have scales: none, or one of the first two, where output channels lie.
+pub fn axes(dims: &[usize]) -> impl Iterator<Item = Option<usize>> {
+    let rank = dims.len();
+    [None, Some(0), Some(1)]
+        .into_iter()
+        .filter(move |axis| axis.is_none_or(|axis| rank > 1 && axis < rank))
+}
+
 /// The scale of which all values are whole multiples, bit for bit; none where there is no such scale.
 /// 1 of zeros.
 pub fn exact(values: impl Iterator<Item = f32> + Clone) -> Option<f32> {

@@ -1,6 +1,6 @@
 //! Weights in floats that stand for whole numbers.
 
-use super::multiples::{Channels, about};
+use super::multiples::{Channels, about, axes};
 use super::{Constant, Network, NetworkError};
 
 impl Network {
@@ -12,9 +12,7 @@ impl Network {
     pub(crate) fn snapped(self, greatest: i32) -> Result<Self, NetworkError> {
         let mut constants = self.constants;
         for constant in &mut constants {
-            let axes = [None, Some(0), Some(1)].into_iter();
-            let mut axes = axes.filter(|axis| axis.is_none_or(|at| at < constant.dims.len()));
-            let snapped = axes.find_map(|axis| snapped(constant, axis, greatest));
+            let snapped = axes(&constant.dims).find_map(|axis| snapped(constant, axis, greatest));
             if let Some(values) = snapped {
                 constant.values = values;
             }

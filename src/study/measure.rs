@@ -8,6 +8,7 @@ use super::timing::{self, Deployment, Times};
 use super::{Cell, StudyError};
 use crate::Warning;
 use crate::compress::{Compressed, Layer, LayerSummary, archive, weights};
+use crate::deploy::float_network;
 use crate::format::{Archive, Entry, Payload};
 use crate::network::Network;
 use crate::report::{LayerRow, Row};
@@ -102,7 +103,7 @@ impl Yardstick {
         let deployment = self.deployment.as_ref();
         let network = match (&candidate.integers, deployment) {
             (Some(bytes), _) => Some(Network::from_bytes(bytes)?),
-            (None, Some(deployment)) => Some(deployment.network(module, cell.bits)?),
+            (None, Some(deployment)) => Some(float_network(&deployment.graph, module, cell.bits)?),
             (None, None) => None,
         };
         let Times {

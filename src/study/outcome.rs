@@ -3,9 +3,9 @@ use std::path::{Path, PathBuf};
 use burn::module::Module;
 
 use super::store::Store;
-use super::timing::network;
 use super::{Cell, StudyError};
 use crate::compress::unpack;
+use crate::deploy::float_network;
 use crate::format::Archive;
 use crate::graph::Graph;
 use crate::network::Network;
@@ -88,7 +88,7 @@ impl<M: Module> Outcome<M> {
             return Ok(None);
         };
         let bits = self.row(row)?.weight_bits;
-        Ok(Some(network(graph, &self.model(row)?, bits)?))
+        Ok(Some(float_network(graph, &self.model(row)?, bits)?))
     }
 
     /// The model of a row, by its index in the report: plain, in validation mode. Its weights are

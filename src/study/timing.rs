@@ -36,11 +36,6 @@ impl Deployment {
         })
     }
 
-    /// The network of a module whose activations are floats.
-    pub fn network<M: Module>(&self, module: &M, bits: u32) -> Result<Network, StudyError> {
-        network(&self.graph, module, bits)
-    }
-
     // None where the engine cannot run the model.
     fn time(&self, network: &Network, passes: usize) -> Option<Times> {
         let program = Program::compile(network, Options::default()).ok()?;
@@ -54,19 +49,6 @@ impl Deployment {
             warnings: program.warnings(self.batch),
         })
     }
-}
-
-/// The network of a module whose weights have so many bits, and activations 32.
-pub(super) fn network<M: Module>(
-    graph: &Graph,
-    module: &M,
-    bits: u32,
-) -> Result<Network, StudyError> {
-    let network = graph.to_float_model(module)?;
-    Ok(match bits {
-        ..32 => network.snapped((1 << bits) - 1)?,
-        _ => network,
-    })
 }
 
 /// What passes of a model took, and what ran them slowly.

@@ -235,6 +235,42 @@ pub fn assert_same(one: &[f32], other: &[f32]) {
     }
 }
 
+/// The masks of each layer.
+pub fn masks(net: &Net) -> Vec<Vec<bool>> {
+    let layers = seen(net).into_iter();
+    layers.map(|layer| layer.removed.unwrap()).collect()
+}
+
+/// Which weights of each layer are zero.
+pub fn zeros(net: &Net) -> Vec<Vec<bool>> {
+    let layers = seen(net).into_iter();
+    layers
+        .map(|layer| layer.used.iter().map(|value| *value == 0.0).collect())
+        .collect()
+}
+
+/// Checks that a run which stopped and went on ended as one that did not: in the same masks and, on a
+/// device that repeats itself, in the same stored weights. Elsewhere a rounded sum may swap two weights
+/// beside the threshold.
+#[track_caller]
+pub fn assert_resumed(resumed: &Net, whole: &Net, stop: usize) {
+    let (resumed_masks, whole_masks) = (masks(resumed).concat(), masks(whole).concat());
+    let pairs = resumed_masks.iter().zip(&whole_masks);
+    let apart = pairs.filter(|(one, other)| one != other).count();
+    let most = if is_exact() {
+        0
+    } else {
+        whole_masks.len() / 25
+    };
+    assert_eq!(resumed_masks.len(), whole_masks.len());
+    assert!(apart <= most, "{stop}: {apart}");
+    if is_exact() {
+        for (one, other) in seen(resumed).iter().zip(seen(whole)) {
+            assert_same(&one.stored, &other.stored);
+        }
+    }
+}
+
 /// Networks that came out of the same training: equal to the last bit where the device repeats itself
 /// so. Elsewhere a rounding error may have moved a threshold or a code: they say about the same.
 #[track_caller]

@@ -9,7 +9,7 @@ use burn_compress::train::Checkpoint;
 use proptest::prelude::*;
 
 use super::device::{cases, device};
-use super::models::{Net, assert_same_run, seen, train_step, trained};
+use super::models::{Net, assert_same_run, masks, seen, train_step, trained, zeros};
 
 /// Input channels of a filter, and taps, of each layer of [`Net`].
 const SHAPES: [[usize; 2]; 4] = [[1, 9], [2, 9], [4, 4], [72, 1]];
@@ -67,18 +67,6 @@ fn sizes(net: &Net) -> Vec<Vec<f32>> {
     let layers = seen(net).into_iter();
     layers
         .map(|layer| layer.stored.iter().map(|value| value.abs()).collect())
-        .collect()
-}
-
-fn masks(net: &Net) -> Vec<Vec<bool>> {
-    let layers = seen(net).into_iter();
-    layers.map(|layer| layer.removed.unwrap()).collect()
-}
-
-fn zeros(net: &Net) -> Vec<Vec<bool>> {
-    let layers = seen(net).into_iter();
-    layers
-        .map(|layer| layer.used.iter().map(|value| *value == 0.0).collect())
         .collect()
 }
 

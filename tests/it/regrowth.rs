@@ -8,8 +8,8 @@ use burn_compress::schedule::Curve;
 use burn_compress::train::Checkpoint;
 
 use super::criteria::rows_of;
-use super::device::{device, is_exact};
-use super::models::{Net, WEIGHTS, assert_same, gradients, seen};
+use super::device::device;
+use super::models::{Net, WEIGHTS, assert_resumed, assert_same, gradients, masks, seen};
 
 const END: usize = 12;
 const SHARE: f64 = 0.3;
@@ -26,11 +26,6 @@ fn pruning(scope: Scope) -> Pruning {
         .every(3)
         .at_least(AtLeast::Weights(0))
         .regrowth(Regrowth::ByGradient { share: SHARE })
-}
-
-fn masks(net: &Net) -> Vec<Vec<bool>> {
-    let layers = seen(net).into_iter();
-    layers.map(|layer| layer.removed.unwrap()).collect()
 }
 
 fn count(marks: &[bool]) -> usize {
@@ -230,20 +225,7 @@ fn a_run_that_stops_between_two_exchanges_goes_on_from_its_sums() {
                 step,
             };
             let resumed = run.go(END + 2);
-            let (resumed_masks, whole_masks) = (masks(&resumed.net), masks(&whole.net));
-            let pairs = resumed_masks
-                .iter()
-                .flatten()
-                .zip(whole_masks.iter().flatten());
-            let apart = pairs.clone().filter(|(one, other)| one != other).count();
-            // Elsewhere a rounded sum may swap two weights beside the threshold.
-            let most = if is_exact() { 0 } else { pairs.count() / 25 };
-            assert!(apart <= most, "{stop}: {apart}");
-            if is_exact() {
-                for (one, other) in seen(&resumed.net).iter().zip(seen(&whole.net)) {
-                    assert_same(&one.stored, &other.stored);
-                }
-            }
+            assert_resumed(&resumed.net, &whole.net, stop);
         }
         let all = masks(&whole.net).concat();
         let wanted = share_of(0.7, all.len());

@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 use crate::format::FormatError;
 
 use super::super::model::Unchecked;
-use super::super::multiples::{Channels, exact};
+use super::super::multiples::{Channels, axes, exact};
 use super::super::{Constant, Weights};
 use super::corrupt;
 
@@ -37,7 +37,7 @@ pub(super) fn pack(model: &mut Unchecked) {
         if count < FEWEST || constant.values.iter().any(|x| x.to_bits() == NEGATIVE_ZERO) {
             continue;
         }
-        let scaled = axes(constant).find_map(|axis| Some((axis, scaled(constant, axis)?)));
+        let scaled = axes(&constant.dims).find_map(|axis| Some((axis, scaled(constant, axis)?)));
         let (axis, (codes, floats), sparse) = match scaled {
             Some((axis, scaled)) => (axis, scaled, false),
             None => match sparse(constant) {
@@ -109,14 +109,6 @@ pub(in crate::network) fn unpack(model: &mut Unchecked) -> Result<(), FormatErro
 fn count(dims: &[usize]) -> Option<usize> {
     let mut dims = dims.iter();
     dims.try_fold(1usize, |all, &length| all.checked_mul(length))
-}
-
-// One scale for all, or for each index of the first axes: where output channels lie.
-fn axes(constant: &Constant) -> impl Iterator<Item = Option<usize>> {
-    let rank = constant.dims.len();
-    [None, Some(0), Some(1)]
-        .into_iter()
-        .filter(move |axis| axis.is_none_or(|axis| rank > 1 && axis < rank))
 }
 
 // Codes and scales whose products are the values, bit for bit.

@@ -16,6 +16,7 @@ mod choose;
 mod demand;
 mod error;
 mod float;
+mod isa_name;
 mod layout;
 mod lines;
 mod lower;

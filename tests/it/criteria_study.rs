@@ -11,9 +11,9 @@ use burn_compress::report::{Mode, Stage};
 use burn_compress::study::StudyError;
 use burn_compress::train::Workload;
 
-use super::device::device;
-use super::models::{Net, Toy, seen, trained};
-use super::n_of_m::assert_n_of_m;
+use super::backends::device::device;
+use super::backends::models::{Net, Toy, seen, trained};
+use super::backends::n_of_m::assert_n_of_m;
 use super::study::timeless;
 
 fn net() -> Net {

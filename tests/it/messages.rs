@@ -9,8 +9,8 @@ use burn_compress::graph::{Graph, GraphError};
 use burn_compress::network::Network;
 use burn_compress::network::NetworkError;
 
-use super::device::device;
-use super::quantized::{How, input, quantized};
+use super::backends::device::device;
+use super::backends::quantized::{How, input, quantized};
 
 fn floats() -> Network {
     let model = LinearConfig::new(4, 2).init(&device());

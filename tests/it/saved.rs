@@ -13,8 +13,10 @@ use burn_compress::quantize::LeastSquares;
 use burn_compress::schedule::Curve;
 use proptest::prelude::*;
 
-use super::device::{device, is_exact};
-use super::models::{Mlp, Net, assert_same, outputs, seen, spread, train_step, trained, values};
+use super::backends::device::{device, is_exact};
+use super::backends::models::{
+    Mlp, Net, assert_same, outputs, seen, spread, train_step, trained, values,
+};
 
 fn granularities() -> [(Granularity, Selection); 4] {
     let all = Selection::default;

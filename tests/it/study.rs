@@ -15,8 +15,10 @@ use burn_compress::study::{Activity, Outcome, StudyError};
 use burn_compress::train::{BoxError, Epoch, TrainError, Workload};
 use burn_compress::{Study, Warning};
 
-use super::device::{device, is_exact};
-use super::models::{Net, PowerCut, Seen, Toy, WEIGHTS, assert_same, outputs, seen, trained};
+use super::backends::device::{device, is_exact};
+use super::backends::models::{
+    Net, PowerCut, Seen, Toy, WEIGHTS, assert_same, outputs, seen, trained,
+};
 
 const TOTAL: usize = 356;
 // Multiply-adds of an image: a weight is used at each of these places.
@@ -530,7 +532,7 @@ impl Workload<Net> for Silent {
     fn train_epoch(&mut self, net: Net, epoch: &mut Epoch<'_>) -> Result<Net, BoxError> {
         let mut optimizer = AdamConfig::new().init();
         let rate = epoch.learning_rate();
-        let mut net = super::models::train_step(net, &mut optimizer, rate, 0);
+        let mut net = super::backends::models::train_step(net, &mut optimizer, rate, 0);
         for _ in 0..self.1 {
             net = epoch.step(net)?;
         }

@@ -14,10 +14,10 @@ use burn_compress::network::{Codes, Grid, Network, Rescale, Step, StepOp, Weight
 use serde_json::{Value as Json, json};
 
 use super::allocations::held;
-use super::device::device;
-use super::models::values;
+use super::backends::device::device;
+use super::backends::models::values;
+use super::backends::quantized::{How, input, quantized};
 use super::noise::{Noise, per_image};
-use super::quantized::{How, input, quantized};
 use super::runs::images;
 
 const CHANNELS: usize = 16;
@@ -343,7 +343,7 @@ fn copies_of_codes_are_in_memory_once() {
 
 #[test]
 fn a_layer_called_twice_is_packed_once() {
-    if super::device::leaves_out("a_layer_called_twice_is_packed_once") {
+    if super::backends::device::leaves_out("a_layer_called_twice_is_packed_once") {
         return;
     }
     let options = Options {

@@ -13,10 +13,10 @@ use burn_compress::recipe::{ActivationLevels, PruneLevels, QuantizeLevels, Range
 use burn_compress::report::{Report, Row};
 use burn_compress::{Study, Warning};
 
-use super::device::{device, leaves_out};
-use super::engine::resnet;
-use super::models::{Net, Toy, batch, spread, trained, values};
-use super::quantized::{How, calibrated, input, quantized};
+use super::backends::device::{device, leaves_out};
+use super::backends::engine::resnet;
+use super::backends::models::{Net, Toy, batch, spread, trained, values};
+use super::backends::quantized::{How, calibrated, input, quantized};
 use super::quantized_study::Task;
 use super::runs::images;
 

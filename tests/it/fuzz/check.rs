@@ -17,7 +17,7 @@ use super::any::Any;
 use super::case::{Case, Form};
 use super::exact::exact;
 use super::network::{Net, Network};
-use crate::models::spread;
+use crate::backends::models::spread;
 
 /// A function of the ranks of input and output.
 macro_rules! by_rank {

@@ -18,8 +18,8 @@ use super::any::{Any, map};
 use super::function::{Along, Function, Pair};
 use super::movement::Movement;
 use super::pool::Pool;
-use crate::device::device;
-use crate::models::spread;
+use crate::backends::device::device;
+use crate::backends::models::spread;
 
 /// Rows and columns; of a tensor with rows alone, the second.
 pub type Two = [usize; 2];

@@ -9,7 +9,7 @@ use burn_compress::network::Op;
 use super::device::device;
 use super::models::{spread, values};
 
-#[path = "../../examples/models/mod.rs"]
+#[path = "../../../examples/models/mod.rs"]
 pub mod networks;
 
 use networks::keyword::{DsCnnConfig, TemporalConfig};

@@ -317,7 +317,7 @@ fn a_module_on_two_devices_is_an_error() {
 #[test]
 #[expect(deprecated, reason = "works, and stays supported")]
 fn an_input_on_another_device_is_an_error() {
-    if crate::device::name() == "ndarray" {
+    if crate::backends::device::name() == "ndarray" {
         eprintln!("skipped on ndarray: it takes a second device");
         return;
     }

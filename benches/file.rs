@@ -13,7 +13,7 @@ use std::time::Instant;
 
 use burn::module::{Module, ModuleMapper, Param};
 use burn::tensor::{Device, Distribution, Tensor};
-use burn_compress::attach::{Plan, Pruning, Quantization};
+use burn_compress::compress::{Plan, Pruning, Quantization};
 use burn_compress::engine::{Choices, Options, Program};
 use burn_compress::format::Scheme;
 use burn_compress::graph::{Activations, Calibration, Graph};

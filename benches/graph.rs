@@ -16,7 +16,7 @@ use burn::nn::loss::CrossEntropyLossConfig;
 use burn::optim::momentum::MomentumConfig;
 use burn::optim::{GradientsParams, ModuleOptimizer, SgdConfig};
 use burn::tensor::{Device, Distribution, Int, Tensor};
-use burn_compress::attach::{Plan, Quantization};
+use burn_compress::compress::{Plan, Quantization};
 use burn_compress::format::Scheme;
 use burn_compress::graph::{Activations, Calibration, Calibrator, Graph, Quantized};
 use clap::Parser;

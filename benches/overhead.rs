@@ -16,17 +16,19 @@ use burn::nn::loss::CrossEntropyLossConfig;
 use burn::optim::momentum::MomentumConfig;
 use burn::optim::{GradientsParams, ModuleOptimizer, SgdConfig};
 use burn::tensor::{Device, Distribution, Int, Tensor};
-use burn_compress::attach::{Compression, Plan, Pruning, Quantization};
+use burn_compress::compress::{Compression, Plan, Pruning, Quantization};
 use burn_compress::format::Scheme;
 use burn_compress::quantize::{LeastSquares, MinMax};
 use burn_compress::schedule::Curve;
 use clap::Parser;
 
+#[path = "../examples/models/mod.rs"]
+mod models;
 #[path = "../examples/support/mod.rs"]
 mod support;
 
+use models::resnet::ResNet;
 use support::device::Backend;
-use support::resnet::ResNet;
 
 #[derive(Parser)]
 struct Arguments {

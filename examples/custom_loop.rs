@@ -9,7 +9,7 @@ use std::error::Error;
 use burn::module::Module;
 use burn::nn::loss::CrossEntropyLossConfig;
 use burn::optim::{AdamConfig, GradientsParams, ModuleOptimizer};
-use burn_compress::attach::{Plan, Pruning, Quantization, load};
+use burn_compress::compress::{Plan, Pruning, Quantization, load};
 use burn_compress::format::Scheme;
 use burn_compress::quantize::LeastSquares;
 use burn_compress::schedule::Curve;

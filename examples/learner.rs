@@ -20,7 +20,7 @@ use burn::train::metric::{AccuracyMetric, LossMetric};
 use burn::train::{
     ClassificationOutput, InferenceStep, Learner, SupervisedTraining, TrainOutput, TrainStep,
 };
-use burn_compress::attach::{Plan, Pruning, Quantization};
+use burn_compress::compress::{Plan, Pruning, Quantization};
 use burn_compress::format::Scheme;
 use burn_compress::quantize::LeastSquares;
 use burn_compress::schedule::Curve;

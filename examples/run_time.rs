@@ -6,12 +6,11 @@
 //! ```
 
 use std::error::Error;
-use std::path::{Path, PathBuf};
 use std::time::Instant;
 
 use burn::module::Module;
 use burn::tensor::Tensor;
-use burn_compress::attach;
+use burn_compress::compress;
 use burn_compress::engine::{Options, Program};
 use burn_compress::kernel::{Isa, Kernels};
 use clap::{Parser, ValueEnum};
@@ -61,10 +60,6 @@ struct Arguments {
     /// What runs it
     #[arg(long, value_enum, default_value = "own")]
     engine: Engine,
-    /// PyTorch checkpoint of ResNet-20 (.th); the other networks, and ResNet-20 where there is none, have
-    /// random weights
-    #[arg(long)]
-    weights: Option<PathBuf>,
     /// Lists the layers, with what runs them, on standard error
     #[arg(long)]
     layers: bool,
@@ -108,7 +103,6 @@ struct Line {
     file_bytes: usize,
 }
 
-const CHECKPOINT: &str = "../shared/data/resnet_cifar10/resnet20-12fca82f.th";
 const SEED: u64 = 0;
 
 fn main() -> Result<(), Box<dyn Error>> {
@@ -125,11 +119,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     device.seed(SEED);
     match arguments.model {
         Network::Resnet20 => {
-            let found = Some(Path::new(CHECKPOINT)).filter(|path| path.exists());
-            let model = match arguments.weights.as_deref().or(found) {
-                Some(path) => ResNet::load(20, path, &device)?,
-                None => ResNet::new(20, &device)?,
-            };
+            let model = ResNet::new(20, &device)?;
             measure(&arguments, model, 32, ResNet::forward)
         }
         Network::Resnet50 => {
@@ -156,7 +146,7 @@ fn measure<M: Module>(
         Engine::Flex => {
             let run = || Ok(forward(&model, input.clone()).into_data());
             let seconds = timed(arguments.seconds, run)?;
-            let file = attach::archive(&model)?.to_bytes()?;
+            let file = compress::archive(&model)?.to_bytes()?;
             ("burn-flex", file.len(), seconds, None)
         }
         Engine::Own => {

@@ -1,6 +1,6 @@
 #[cfg(feature = "compress")]
 use crate::{
-    attach::AttachError, graph::GraphError, recipe::RecipeError, report::ReportError,
+    compress::CompressError, graph::GraphError, recipe::RecipeError, report::ReportError,
     schedule::ScheduleError, study::StudyError, train::TrainError, work::WorkError,
 };
 use crate::{engine::EngineError, format::FormatError, network::NetworkError};
@@ -10,7 +10,7 @@ use crate::{engine::EngineError, format::FormatError, network::NetworkError};
 /// ```
 /// # #[cfg(feature = "compress")] {
 /// use burn::{nn::LinearConfig, tensor::Device};
-/// use burn_compress::attach::{Plan, Quantization};
+/// use burn_compress::compress::{Plan, Quantization};
 /// use burn_compress::format::Scheme;
 ///
 /// fn compress() -> Result<usize, burn_compress::Error> {
@@ -36,7 +36,7 @@ pub enum Error {
     /// A model, a selection, or what is to be attached.
     #[cfg(feature = "compress")]
     #[error(transparent)]
-    Attach(#[from] AttachError),
+    Compress(#[from] CompressError),
     /// A graph.
     #[cfg(feature = "compress")]
     #[error(transparent)]

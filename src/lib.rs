@@ -1,26 +1,24 @@
 //! Makes [Burn](https://docs.rs/burn) models small and fast: prunes and quantizes a network, finds the
 //! strongest compression that keeps the accuracy its owner asked for, fine-tunes it, and runs it.
 //!
-//! - [`attach::Plan`] says what to do to which layers. [`Plan::apply`](attach::Plan::apply)
-//!   compresses a trained model in one call; [`Plan::attach`](attach::Plan::attach) keeps the same
-//!   compression in force while the model trains, and [`Compression::step`](attach::Compression::step)
-//!   is the one line to add to a training loop. Neither changes the model's type.
+//! - [`Plan`] says what is done to which weights. [`Plan::apply`] compresses a trained module in one
+//!   call. [`Plan::attach`] keeps the same compression in force while the module trains;
+//!   [`Compression::step`] is the one line to add to a training loop. The module keeps its type.
+//! - [`Network`] is operations and weights as data: [`Compressed::network`] and
+//!   [`Compressed::quantized_network`] make it of a compressed module.
+//! - [`Program`] runs a network on this machine's processor.
 //! - [`Study`] tries every level of a [`Recipe`](recipe::Recipe), post-training and aware, refine-tunes
 //!   each, combines the best, and gives a [`Report`](report::Report).
-//! - [`engine::Program`] runs a compressed model on the processor, faster than the original.
-//! - [`train`] holds the refine-tune stage, the steered threshold, checkpoints, and (feature
-//!   `learner`) the wrapper for burn-train.
-//! - The three traits that an application can implement: [`Pruner`](prune::Pruner) (which weights
-//!   matter), [`Quantizer`](quantize::Quantizer) (which range the codes cover) and
-//!   [`Schedule`](schedule::Schedule) (what holds at which step).
+//! - [`train`] holds the refine-tune stage, the steered threshold and checkpoints.
+//! - An application can implement [`Pruner`] (which weights matter), [`Quantizer`] (which range the codes
+//!   cover) and [`Schedule`] (what holds at which step).
 //!
 //! The method is a published one: percentile-based pruning, with thresholds adjusted while training
 //! by what fine-tuning does to the accuracy, and uniform quantization to a fixed number of bits.
 //!
 //! ```
 //! use burn::{nn::LinearConfig, tensor::{Device, Tensor}};
-//! use burn_compress::attach::{Plan, Pruning, Quantization, load};
-//! use burn_compress::format::Scheme;
+//! use burn_compress::{Plan, Pruning, Quantization, Scheme, load};
 //!
 //! let device = Device::default();
 //! let model = LinearConfig::new(784, 100).init(&device); // any trained Burn module
@@ -41,15 +39,18 @@
 //!
 //! # Features
 //!
-//! `flex` (default), `ndarray`, `wgpu`, `cuda` and `tch` forward to Burn's backends of these names;
-//! the library itself names none. `plots` (default) draws the report's HTML page; `learner` adds
-//! [`train::Aware`] for burn-train.
+//! `compress` (default) brings everything but running a saved network. Without it, [`Program`] and
+//! [`Network`] build without Burn. `flex` (default), `ndarray`, `wgpu`, `cuda` and `tch` forward to Burn's
+//! backends of these names; the library itself names none. `plots` (default) draws the report's HTML
+//! page; `learner` adds [`train::Aware`] for burn-train.
 
 #![deny(missing_docs)]
 #![forbid(unsafe_code)]
 
 #[cfg(feature = "compress")]
-pub mod attach;
+pub mod compress;
+#[cfg(feature = "compress")]
+mod deploy;
 pub mod engine;
 mod error;
 pub mod format;
@@ -76,20 +77,51 @@ mod warning;
 #[cfg(feature = "compress")]
 pub mod work;
 
+#[doc(hidden)]
 pub use burn_compress_kernel as kernel;
+pub use engine::{Isa, Options, Program};
 pub use error::Error;
-#[cfg(feature = "compress")]
-pub use study::Study;
+pub use format::Scheme;
+pub use network::Network;
 pub use warning::Warning;
+#[cfg(feature = "compress")]
+pub use {
+    compress::{Compressed, Compression, Plan, Pruning, Quantization, Selection, load},
+    graph::Activations,
+    prune::Pruner,
+    quantize::Quantizer,
+    schedule::Schedule,
+    study::Study,
+};
 
 // The pages' code is compiled with the tests.
 #[cfg(all(doctest, feature = "compress"))]
-#[doc = include_str!("../README.md")]
-mod readme {}
-
-#[cfg(all(doctest, feature = "compress"))]
-#[doc = include_str!("../docs/guide.md")]
-mod guide {}
+mod pages {
+    #[doc = include_str!("../README.md")]
+    mod readme {}
+    #[doc = include_str!("../docs/guide/activations.md")]
+    mod guide_activations {}
+    #[doc = include_str!("../docs/guide/deploy.md")]
+    mod guide_deploy {}
+    #[doc = include_str!("../docs/guide/extend.md")]
+    mod guide_extend {}
+    #[doc = include_str!("../docs/guide/files.md")]
+    mod guide_files {}
+    #[doc = include_str!("../docs/guide/prune.md")]
+    mod guide_prune {}
+    #[doc = include_str!("../docs/guide/quantize.md")]
+    mod guide_quantize {}
+    #[doc = include_str!("../docs/guide/recipes.md")]
+    mod guide_recipes {}
+    #[doc = include_str!("../docs/guide/run.md")]
+    mod guide_run {}
+    #[doc = include_str!("../docs/guide/select.md")]
+    mod guide_select {}
+    #[doc = include_str!("../docs/guide/study.md")]
+    mod guide_study {}
+    #[doc = include_str!("../docs/guide/train.md")]
+    mod guide_train {}
+}
 
 #[cfg(all(doctest, feature = "learner"))]
 #[doc = include_str!("../docs/learner.md")]

@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 /// Something that is no error, but that the owner of a model should know: each names the layer, the
 /// value and the way out.
 ///
-/// [`Compressed::warnings`](crate::attach::Compressed::warnings) tells of weights,
+/// [`Compressed::warnings`](crate::compress::Compressed::warnings) tells of weights,
 /// [`Network::inspect`](crate::network::Network::inspect) of activations on some
 /// inputs, [`Program::warnings`](crate::engine::Program::warnings) of what runs slowly, and
 /// [`Report::warnings`](crate::report::Report::warnings) of all that a study met.

@@ -4,7 +4,7 @@ use std::error::Error;
 
 use burn::module::Module;
 use burn::tensor::{Device, Distribution, Tensor};
-use burn_compress::attach::{Plan, Pruning, Quantization};
+use burn_compress::compress::{Plan, Pruning, Quantization};
 use burn_compress::format::Scheme;
 use burn_compress::graph::{Activations, Calibration, Graph};
 use burn_compress::network::Network;

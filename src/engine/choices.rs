@@ -27,6 +27,7 @@ use crate::kernel::{Isa, Kernels};
 #[serde(deny_unknown_fields)]
 pub struct Choices {
     /// The instruction set that they were tried on.
+    #[serde(with = "super::isa_name")]
     pub isa: Isa,
     /// The threads that they were tried with.
     pub threads: usize,

@@ -16,6 +16,7 @@ mod choose;
 mod demand;
 mod error;
 mod float;
+mod isa_name;
 mod layout;
 mod lines;
 mod lower;
@@ -40,7 +41,9 @@ mod tile;
 mod trial;
 mod warn;
 mod winograd;
+mod workspace;
 
+pub use burn_compress_kernel::Isa;
 pub use choices::Choices;
 pub use error::EngineError;
 pub use options::{Choice, Options};

@@ -31,6 +31,7 @@ pub struct Options {
     /// Threads of a run, at least 1; none: as many as the machine has processors.
     pub threads: Option<usize>,
     /// The instruction set; none: the best that the machine has.
+    #[serde(with = "super::isa_name::option")]
     pub isa: Option<Isa>,
     /// How kernels are chosen.
     pub choice: Choice,

@@ -1,13 +1,14 @@
 //! Runs of a program: which images are a pass, and whose threads make it.
 
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Mutex, MutexGuard, PoisonError, TryLockError};
+use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use super::operation::Context;
 use super::plan::Plan;
 use super::plans::{Many, Plans};
 use super::split::Level;
+use super::workspace::{Memory, Workspace};
 use super::{Choices, EngineError};
 use crate::kernel::{Cell, Cells, KernelError, Kernels, Team, lock};
 use crate::network::Network;
@@ -26,28 +27,11 @@ pub(super) struct Inner {
     pub each: (usize, usize),
 }
 
-#[derive(Debug)]
-pub(super) struct Workspace {
-    // One for each thread.
-    memories: Vec<Mutex<Memory>>,
-    padded: Vec<f32>,
-    // What the plan before the last one made of the images of a pass that threads share.
-    made: Cells,
-}
-
 /// A pass on images and memory of its own; tells whether the images were finite.
 type Pass<'a> = dyn Fn(&[f32], &mut Memory) -> Result<bool, EngineError> + Sync + 'a;
 
 /// The plan of one image and the levels behind it, the last of which runs to the end.
 type Chain<'a> = (&'a Plan, &'a [Level]);
-
-#[derive(Debug)]
-struct Memory {
-    cells: Cells,
-    // By level, what the plan before it made of the images of a pass.
-    made: Vec<Cells>,
-    result: Option<Result<bool, EngineError>>,
-}
 
 impl Inner {
     pub fn run(&self, input: &[f32], output: &mut [f32]) -> Result<(), EngineError> {
@@ -340,59 +324,6 @@ impl Inner {
             input,
             images,
             made: &[],
-        }
-    }
-
-    pub fn workspace(&self) -> Workspace {
-        let many = self.plans.as_ref().and_then(|plans| plans.many.as_ref());
-        let one = self.plans.as_ref().map_or(0, |plans| plans.one.cells);
-        let levels = match many {
-            Some(Many::Split(split)) => &split.levels[..],
-            _ => &[],
-        };
-        let backs = levels.iter().map(|level| level.back.cells);
-        let cells = match many {
-            Some(Many::Whole(plan)) => one.max(plan.cells),
-            _ => backs.fold(one, usize::max),
-        };
-        let memory = |_| {
-            Mutex::new(Memory {
-                cells: Cells::new(cells),
-                made: levels
-                    .iter()
-                    .map(|level| Cells::new(level.cells()))
-                    .collect(),
-                result: None,
-            })
-        };
-        let made = levels.iter().map(Level::cells).max();
-        Workspace {
-            memories: (0..self.team.threads()).map(memory).collect(),
-            padded: Vec::new(),
-            made: Cells::new(made.unwrap_or(0)),
-        }
-    }
-
-    fn take(&self) -> Workspace {
-        let free = self.free().and_then(|mut free| free.pop());
-        free.unwrap_or_else(|| self.workspace())
-    }
-
-    pub fn give_back(&self, workspace: Workspace) {
-        if let Some(mut free) = self.free() {
-            free.push(workspace);
-        }
-    }
-
-    // None where it is held: in a forked process maybe by a thread that is not there, for ever.
-    fn free(&self) -> Option<MutexGuard<'_, Vec<Workspace>>> {
-        if self.team.is_here() {
-            return Some(lock(&self.free));
-        }
-        match self.free.try_lock() {
-            Ok(free) => Some(free),
-            Err(TryLockError::Poisoned(free)) => Some(free.into_inner()),
-            Err(TryLockError::WouldBlock) => None,
         }
     }
 }

@@ -52,6 +52,7 @@ impl Archive {
     ///     path: path.into(),
     ///     dims: vec![1, 2],
     ///     output_axis: 0,
+    ///     groups: 1,
     ///     payload: Payload::Sparse(vec![0.0, 2.5]),
     /// };
     /// let archive = Archive::of(vec![entry("input.weight"), entry("output.weight")]);

@@ -118,14 +118,14 @@ const KINDS: [(&str, &str, &str, &str); 4] = [
         "model",
         "the packed weights of a module",
         "`Compressed::save`",
-        "`attach::load` reads it into the module; for a file that `Program::load` reads, save \
-         what `Quantized::to_integer` or `Graph::to_float_model` gives",
+        "`load` reads it into the module; for a file that `Program::load` reads, save what \
+         `Compressed::network` or `Compressed::quantized_network` gives",
     ),
     (
-        "integer_model",
+        "network",
         "a network",
-        "`Network::save` or `Program::save`",
-        "`Program::load` or `Network::load` reads it; for a file that `attach::load` reads, \
+        "`Network::save`, `Program::save` or `Outcome::save_best`",
+        "`Program::load` or `Network::load` reads it; for a file that `load` reads into a module, \
          save what `Plan::apply` or `Compression::finish` gives",
     ),
     (

@@ -1,7 +1,7 @@
 //! A file's bytes as what they hold, before anything is copied.
 
 use std::borrow::Cow;
-use std::collections::{BTreeMap, HashMap};
+use std::collections::BTreeMap;
 
 use miniz_oxide::deflate::compress_to_vec_zlib;
 use miniz_oxide::inflate::decompress_to_vec_zlib_with_limit;
@@ -46,7 +46,9 @@ impl<'a> Opened<'a> {
         }
         let header: Metadata = serde_json::from_slice(header)
             .map_err(|error| FormatError::corrupt(error.to_string()))?;
-        let mut fields = header.metadata().clone().unwrap_or_default();
+        // A map of our own: which one safetensors has depends on its features.
+        let mut fields: BTreeMap<String, String> =
+            header.metadata().clone().into_iter().flatten().collect();
         // The version is read first: what else a newer file holds is unknown.
         check_version(&field(&mut fields, "burn-compress")?)?;
         let found = field(&mut fields, "kind")?;
@@ -86,7 +88,7 @@ impl<'a> Opened<'a> {
     }
 }
 
-fn field(fields: &mut HashMap<String, String>, name: &str) -> Result<String, FormatError> {
+fn field(fields: &mut BTreeMap<String, String>, name: &str) -> Result<String, FormatError> {
     let missing = || FormatError::corrupt(format!("no `{name}` in its metadata"));
     fields.remove(name).ok_or_else(missing)
 }

@@ -9,6 +9,7 @@ mod error;
 mod float_op;
 mod lower;
 mod node;
+mod observe;
 mod pass;
 pub mod repair;
 mod resolve;

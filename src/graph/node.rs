@@ -197,7 +197,7 @@ impl Graph {
     }
 
     /// The groups of each transposed convolution whose weight is a parameter, by that parameter's path:
-    /// what [`Selection::groups`](crate::attach::Selection::groups) takes where a module does not show
+    /// what [`Selection::groups`](crate::compress::Selection::groups) takes where a module does not show
     /// them.
     ///
     /// ```

@@ -1,5 +1,3 @@
-use serde::{Deserialize, Serialize};
-
 use super::Work;
 #[cfg(target_arch = "x86_64")]
 use super::amx;
@@ -16,8 +14,7 @@ use super::portable::Portable;
 /// assert!(Isa::Portable < Isa::Avx2);
 /// assert_eq!(Isa::Avx512Vnni.name(), "avx512-vnni");
 /// ```
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Isa {
     /// What every processor of the kind has: mostly whatever the compiler makes of fixed arrays.
     Portable,

@@ -43,6 +43,8 @@ mod tiled;
 mod windows;
 mod winograd;
 
+use std::fmt;
+
 pub use cell::Cell;
 pub use cells::Cells;
 pub use elementwise::Elementwise;
@@ -67,28 +69,38 @@ use lanes::Lanes;
 /// use burn_compress_kernel::KernelError;
 /// assert!(KernelError::Memory.to_string().contains("cells"));
 /// ```
-#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum KernelError {
     /// Starts of records that do not rise to their number, tiles that do not fit their weights or are of
     /// floats, or what lies in a cell from 2^26 on.
-    #[error(
-        "the starts of a layer's records do not rise to their number, tiles do not fit their weights, \
-         or a record lies too far"
-    )]
     Records,
     /// An epilogue that does not fit its layer.
-    #[error("a layer's epilogue does not fit its filters or codes")]
     Epilogue,
     /// Slices that are too short.
-    #[error("a kernel was given fewer cells than it works on")]
     Memory,
     /// Ranges of a step that overlap or lie outside.
-    #[error("a step writes what it reads, or what lies outside")]
     Access,
     /// A team that is too small, or at work.
-    #[error("the threads are too few, or at work")]
     Team,
 }
+
+// By hand: built without crates whose features differ, the kernels are built once for all sets of features.
+impl fmt::Display for KernelError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Records => {
+                "the starts of a layer's records do not rise to their number, tiles do not fit their \
+                 weights, or a record lies too far"
+            }
+            Self::Epilogue => "a layer's epilogue does not fit its filters or codes",
+            Self::Memory => "a kernel was given fewer cells than it works on",
+            Self::Access => "a step writes what it reads, or what lies outside",
+            Self::Team => "the threads are too few, or at work",
+        })
+    }
+}
+
+impl std::error::Error for KernelError {}
 
 // A kernel, to be compiled for each instruction set.
 trait Work {

@@ -7,6 +7,10 @@ use super::lanes::Lanes;
 use super::product::{length, outputs};
 use super::{Cell, KernelError, Kernels, Position, Sink, Work};
 
+/// So many floats are summed before the sum joins those of others: a sum of thousands, one after the other,
+/// loses four digits where they are all alike.
+const PART: usize = 64;
+
 /// What becomes of a window.
 ///
 /// ```
@@ -258,9 +262,13 @@ impl Windows {
             return;
         };
         let mut sums = [0f32; Cell::SITES];
-        for &tap in &self.taps {
-            let floats = Cell::floats(&from[tap as usize..][..1]);
-            sums.iter_mut().zip(floats).for_each(|(sum, &x)| *sum += x);
+        for taps in self.taps.chunks(PART) {
+            let mut part = [0f32; Cell::SITES];
+            for &tap in taps {
+                let floats = Cell::floats(&from[tap as usize..][..1]);
+                part.iter_mut().zip(floats).for_each(|(sum, &x)| *sum += x);
+            }
+            sums.iter_mut().zip(part).for_each(|(sum, x)| *sum += x);
         }
         for sums in sums.chunks_mut(across) {
             sums.fill(sums.iter().sum());

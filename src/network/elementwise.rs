@@ -82,7 +82,7 @@ pub(super) fn sums(
     activation: Option<Activation>,
 ) -> Result<(), String> {
     let Some(windows) = Windows::of(over) else {
-        for sum in over_axes(codes, from, to)? {
+        for sum in over_axes::<i32, i32>(codes, from, to)? {
             let sum = sink.sum(sum);
             sink.push(bounded(sum as f32 * multiplier, activation));
         }
@@ -98,17 +98,17 @@ pub(super) fn sums(
     Ok(())
 }
 
-/// The sum of all elements that an axis of length 1 in `to` holds.
-pub(super) fn over_axes<T: Copy + Default + std::ops::AddAssign>(
+/// The sum, of another type, of all elements that an axis of length 1 in `to` holds.
+pub(super) fn over_axes<T: Copy + Into<S>, S: Copy + Default + std::ops::AddAssign>(
     source: &[T],
     from: &[usize],
     to: &[usize],
-) -> Result<Vec<T>, String> {
+) -> Result<Vec<S>, String> {
     let numbers: Vec<usize> = (0..to.iter().product()).collect();
-    let mut sums = super::sink::filled(numbers.len(), T::default())?;
+    let mut sums = super::sink::filled(numbers.len(), S::default())?;
     // Each element's place in the result.
     for (&x, &place) in source.iter().zip(expand(&numbers, to, from)?.iter()) {
-        sums[place] += x;
+        sums[place] += x.into();
     }
     Ok(sums)
 }

@@ -7,7 +7,7 @@ use crate::network::Op;
 use super::elementwise::over_axes;
 use super::movement::expand;
 use super::product::product as products;
-use super::sink::{Operand, Sink, reserve};
+use super::sink::{Operand, Sink};
 use super::window::{Windows, pool, size};
 use super::{Divide, Over};
 
@@ -38,9 +38,9 @@ pub(super) fn apply(
         }
         (Op::LayerNorm { epsilon }, [input, gamma, beta]) => {
             for part in input.chunks_exact(gamma.len()) {
-                let normal = normalized(part, *epsilon)?;
-                let affine = normal.iter().zip(gamma.iter().zip(beta.iter()));
-                affine.for_each(|(x, (gamma, beta))| row(&[x * gamma + beta]));
+                let spread = Spread::of(part, *epsilon);
+                let affine = part.iter().zip(gamma.iter().zip(beta.iter()));
+                affine.for_each(|(&x, (&gamma, &beta))| row(&[spread.affine(x, gamma, beta)]));
             }
             Ok(())
         }
@@ -49,9 +49,10 @@ pub(super) fn apply(
             let channels = dims[1] / groups;
             for (group, part) in input.chunks_exact(channels * inner).enumerate() {
                 let first = group % groups * channels;
-                for (index, x) in normalized(part, *epsilon)?.iter().enumerate() {
+                let spread = Spread::of(part, *epsilon);
+                for (index, &x) in part.iter().enumerate() {
                     let c = first + index / inner;
-                    row(&[x * gamma[c] + beta[c]]);
+                    row(&[spread.affine(x, gamma[c], beta[c])]);
                 }
             }
             Ok(())
@@ -97,46 +98,64 @@ fn summed(
     dims: &[usize],
     mut row: impl FnMut(&[f32]),
 ) -> Result<(), String> {
+    let mut divided = |sum: f64, count: usize| row(&[(sum / count as f64) as f32]);
     let Some(windows) = Windows::of(over) else {
-        let sums = over_axes(input, from, dims)?;
+        let sums: Vec<f64> = over_axes(input, from, dims)?;
         let count = match divide {
             Divide::None => 1,
             _ => input.len() / sums.len(),
         };
-        sums.iter().for_each(|sum| row(&[sum / count as f32]));
+        sums.iter().for_each(|&sum| divided(sum, count));
         return Ok(());
     };
     pool(windows, input, size(from), size(dims), |seen| {
-        let count = seen.divisor(divide);
-        row(&[seen.values().sum::<f32>() / count as f32]);
+        let sum = seen.values().map(f64::from).sum();
+        divided(sum, seen.divisor(divide));
     });
     Ok(())
 }
 
-/// Less the mean, divided by the standard deviation.
-fn normalized(part: &[f32], epsilon: f32) -> Result<Vec<f32>, String> {
-    let count = part.len() as f32;
-    let mean = part.iter().sum::<f32>() / count;
-    let square = |x: &f32| (x - mean) * (x - mean);
-    let variance = part.iter().map(square).sum::<f32>() / count;
-    let deviation = (variance + epsilon).sqrt();
-    let mut normal = reserve(part.len())?;
-    normal.extend(part.iter().map(|x| (x - mean) / deviation));
-    Ok(normal)
+// Sums are of double precision, and a result is rounded once: in single precision those of thousands of
+// numbers lose what tells the numbers apart.
+
+/// What a norm takes from elements, and divides them by.
+struct Spread {
+    mean: f64,
+    deviation: f64,
+}
+
+impl Spread {
+    fn of(part: &[f32], epsilon: f32) -> Self {
+        let values = || part.iter().map(|&x| f64::from(x));
+        let count = part.len() as f64;
+        let mean = values().sum::<f64>() / count;
+        let squares = values().map(|x| (x - mean) * (x - mean));
+        let variance = squares.sum::<f64>() / count;
+        Self {
+            mean,
+            deviation: (variance + f64::from(epsilon)).sqrt(),
+        }
+    }
+
+    fn affine(&self, x: f32, gamma: f32, beta: f32) -> f32 {
+        let normal = (f64::from(x) - self.mean) / self.deviation;
+        (normal * f64::from(gamma) + f64::from(beta)) as f32
+    }
 }
 
 fn softmax(input: &[f32], dims: &[usize], axis: usize) -> Result<Vec<f32>, String> {
     let (length, inner): (usize, usize) = (dims[axis], dims[axis + 1..].iter().product());
     let mut result = super::sink::filled(input.len(), 0.0)?;
+    let mut powers: Vec<f64> = super::sink::reserve(length)?;
     for outer in 0..input.len() / (length * inner) {
         for i in 0..inner {
             let at = |k: usize| (outer * length + k) * inner + i;
-            let greatest = (0..length)
-                .map(|k| input[at(k)])
-                .fold(f32::NEG_INFINITY, f32::max);
-            let power = |k: usize| (input[at(k)] - greatest).exp();
-            let sum: f32 = (0..length).map(power).sum();
-            (0..length).for_each(|k| result[at(k)] = power(k) / sum);
+            let value = |k: usize| f64::from(input[at(k)]);
+            let greatest = (0..length).map(value).fold(f64::NEG_INFINITY, f64::max);
+            powers.clear();
+            powers.extend((0..length).map(|k| (value(k) - greatest).exp()));
+            let sum: f64 = powers.iter().sum();
+            (0..length).for_each(|k| result[at(k)] = (powers[k] / sum) as f32);
         }
     }
     Ok(result)

@@ -22,12 +22,15 @@ mod grid;
 mod inspect;
 mod model;
 mod movement;
+mod multiples;
 mod op;
 mod product;
 mod rescale;
 mod run;
 mod shape;
 mod sink;
+#[cfg(feature = "compress")]
+mod snap;
 mod step;
 mod step_op;
 mod sums;

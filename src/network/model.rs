@@ -5,6 +5,7 @@ use serde::{Deserialize, Serialize};
 use crate::network::NetworkError;
 use crate::network::{Constant, Dim, Value};
 
+use super::file::{Packed, unpack};
 use super::step_op::Stored;
 use super::{Codes, Grid, StepOp, check};
 
@@ -98,12 +99,16 @@ pub(super) struct Unchecked {
     pub(super) constants: Vec<Constant>,
     pub(super) steps: Vec<Step>,
     pub(super) output: Value,
+    /// Constants that lie in a file in fewer bytes.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub(super) packed: Vec<Packed>,
 }
 
 impl TryFrom<Unchecked> for Network {
     type Error = NetworkError;
 
-    fn try_from(model: Unchecked) -> Result<Self, NetworkError> {
+    fn try_from(mut model: Unchecked) -> Result<Self, NetworkError> {
+        unpack(&mut model)?;
         Self::new(model.input, model.constants, model.steps, model.output)
     }
 }
@@ -115,6 +120,7 @@ impl From<Network> for Unchecked {
             constants: model.constants,
             steps: model.steps,
             output: model.output,
+            packed: Vec::new(),
         }
     }
 }

@@ -75,7 +75,7 @@ impl Binary {
     }
 }
 
-/// One step of a forward pass. Its operands are in its [`Node`](super::Node), in the order given here.
+/// One step of a forward pass. Operands are in the order given here.
 ///
 /// Shapes: `N` images, `C` channels; convolutions and poolings of one dimension (`rank` 1) take
 /// `[N, C, L]`, those of two `[N, C, H, W]`.
@@ -108,7 +108,7 @@ pub enum Op {
         groups: usize,
     },
     /// Input `[…, in]`, weight `[in, out]` as the pass reads it: a parameter of `[out, in]` is
-    /// [transposed](super::Parameter::transposed).
+    /// transposed.
     Linear,
     /// `[…, m, k]` times `[…, k, n]`, of two activations.
     MatMul,

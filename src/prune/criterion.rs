@@ -1,51 +1,44 @@
 use burn::tensor::{Tensor, TensorData};
 use rand::{Rng, SeedableRng, rngs::StdRng};
 
-/// A weight that is to be scored.
-///
-/// ```
-/// use burn::tensor::{Device, Tensor};
-/// use burn_compress::prune::Weight;
-/// let values = Tensor::<2>::from_data([[1.0, -2.0]], &Device::default());
-/// let weight = Weight { path: "fc.weight", values };
-/// assert_eq!(weight.values.dims(), [1, 2]);
-/// ```
-#[derive(Debug, Clone)]
-pub struct Weight<'a> {
-    /// The parameter's path in the module.
-    pub path: &'a str,
-    /// Its values as a matrix: a row for each output channel, `[out, in * kernel]`.
-    pub values: Tensor<2>,
-}
+use super::{Missing, Need, Weight};
 
 /// A criterion: how much each weight matters. The lowest scores are removed first.
 ///
-/// Object-safe, so that an application can bring its own.
+/// Object-safe, so that an application can bring its own. One that looks at more than weights names it in
+/// [`needs`](Self::needs) and finds it in the [`Weight`].
 ///
 /// ```
 /// use burn::tensor::{Device, Tensor};
-/// use burn_compress::prune::{Pruner, Weight};
+/// use burn_compress::prune::{Missing, Pruner, Weight};
 /// /// Prefers large weights in rows that are large as a whole.
 /// struct RowNorm;
 /// impl Pruner for RowNorm {
 ///     fn name(&self) -> &str {
 ///         "row_norm"
 ///     }
-///     fn score(&self, weight: Weight<'_>) -> Tensor<2> {
+///     fn score(&self, weight: Weight<'_>) -> Result<Tensor<2>, Missing> {
 ///         let size = weight.values.abs();
-///         size.clone() * size.sum_dim(1)
+///         Ok(size.clone() * size.sum_dim(1))
 ///     }
 /// }
 /// let values = Tensor::<2>::from_data([[1.0, -2.0]], &Device::default());
-/// let scores = RowNorm.score(Weight { path: "fc.weight", values });
+/// let scores = RowNorm.score(Weight::new("fc.weight", values))?;
 /// assert_eq!(scores.into_data().to_vec::<f32>().unwrap(), [3.0, 6.0]);
+/// # Ok::<(), Missing>(())
 /// ```
 pub trait Pruner: Send + Sync {
     /// The name that a recipe and a report show.
     fn name(&self) -> &str;
 
-    /// A finite score for each weight, of the same shape and on the same device.
-    fn score(&self, weight: Weight<'_>) -> Tensor<2>;
+    /// The observations that [`score`](Self::score) reads; none by default, which costs nothing.
+    fn needs(&self) -> &[Need] {
+        &[]
+    }
+
+    /// A finite score for each weight, of the same shape and on the same device. Fails with the
+    /// [`Missing`] observation of the weight's methods.
+    fn score(&self, weight: Weight<'_>) -> Result<Tensor<2>, Missing>;
 }
 
 /// Small weights go first: the score is the absolute value (Han et al. 2015, "Learning both Weights
@@ -55,8 +48,9 @@ pub trait Pruner: Send + Sync {
 /// use burn::tensor::{Device, Tensor};
 /// use burn_compress::prune::{Magnitude, Pruner, Weight};
 /// let values = Tensor::<2>::from_data([[1.0, -2.0]], &Device::default());
-/// let scores = Magnitude.score(Weight { path: "fc.weight", values });
+/// let scores = Magnitude.score(Weight::new("fc.weight", values))?;
 /// assert_eq!(scores.into_data().to_vec::<f32>().unwrap(), [1.0, 2.0]);
+/// # Ok::<(), burn_compress::prune::Missing>(())
 /// ```
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Magnitude;
@@ -66,8 +60,8 @@ impl Pruner for Magnitude {
         "magnitude"
     }
 
-    fn score(&self, weight: Weight<'_>) -> Tensor<2> {
-        weight.values.abs()
+    fn score(&self, weight: Weight<'_>) -> Result<Tensor<2>, Missing> {
+        Ok(weight.values.abs())
     }
 }
 
@@ -80,8 +74,9 @@ impl Pruner for Magnitude {
 /// use burn::tensor::{Device, Tensor};
 /// use burn_compress::prune::{Pruner, Random, Weight};
 /// let values = Tensor::<2>::ones([2, 2], &Device::default());
-/// let score = |path| Random { seed: 1 }.score(Weight { path, values: values.clone() });
-/// score("a").into_data().assert_eq(&score("a").into_data(), true);
+/// let score = |path| Random { seed: 1 }.score(Weight::new(path, values.clone()));
+/// score("a")?.into_data().assert_eq(&score("a")?.into_data(), true);
+/// # Ok::<(), burn_compress::prune::Missing>(())
 /// ```
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Random {
@@ -94,14 +89,14 @@ impl Pruner for Random {
         "random"
     }
 
-    fn score(&self, weight: Weight<'_>) -> Tensor<2> {
+    fn score(&self, weight: Weight<'_>) -> Result<Tensor<2>, Missing> {
         let path = u64::from(crc32fast::hash(weight.path.as_bytes()));
         let mut random = StdRng::seed_from_u64(self.seed ^ (path << 32));
         let [rows, columns] = weight.values.dims();
         let scores: Vec<f32> = (0..rows * columns).map(|_| random.random()).collect();
-        Tensor::from_data(
+        Ok(Tensor::from_data(
             TensorData::new(scores, [rows, columns]),
             &weight.values.device(),
-        )
+        ))
     }
 }

@@ -4,14 +4,24 @@
 
 mod at_least;
 mod criterion;
+mod erk;
 mod lowest;
+mod need;
 mod pattern;
+mod taylor;
+mod wanda;
+mod weight;
 
 pub use at_least::AtLeast;
-pub use criterion::{Magnitude, Pruner, Random, Weight};
+pub use criterion::{Magnitude, Pruner, Random};
+pub(crate) use erk::erk;
 pub(crate) use lowest::lowest_of_each_on_device;
 pub use lowest::{lowest, lowest_on_device};
-pub use pattern::Pattern;
+pub use need::{Missing, Need};
+pub use pattern::{Pattern, PatternError};
+pub use taylor::Taylor;
+pub use wanda::Wanda;
+pub use weight::Weight;
 
 use serde::{Deserialize, Serialize};
 
@@ -26,6 +36,10 @@ use serde::{Deserialize, Serialize};
 pub enum Scope {
     /// The share is removed from each layer.
     Layer,
+    /// Each layer has a share of its own, by its dimensions alone: small layers lose less, the smallest
+    /// nothing, and all together come to the share (Evci et al. 2020, "Rigging the Lottery", where it is
+    /// called ERK).
+    Erk,
     /// The share is removed from all selected layers together, under one threshold: layers with
     /// small weights lose more.
     #[default]

@@ -8,7 +8,7 @@ use crate::format::{Mapping, Scheme};
 ///
 /// It begins at `2 mean|w| / sqrt(q)`, where `q` is the greatest code and the mean is over the weights
 /// that are not zero, so that removed weights do not count. From there
-/// [`Compression::step`](crate::attach::Compression::step) leaves it to the optimizer, whose gradient of
+/// [`Compression::step`](crate::compress::Compression::step) leaves it to the optimizer, whose gradient of
 /// the scale is `round(w/s) - w/s` summed over the weights in range, and the outermost code for each
 /// beyond; divided by the square root of `q` times the number of weights, so that one learning rate
 /// suits weights and scales. What the optimizer makes of it, its size is what counts: no step can turn

@@ -1,6 +1,6 @@
 use super::{Criterion, Ranges, Recipe, RecipeError};
 use crate::graph::Calibrator;
-use crate::prune::{AtLeast, Pattern};
+use crate::prune::AtLeast;
 use crate::report::Stage;
 
 impl Recipe {
@@ -10,7 +10,12 @@ impl Recipe {
         let levels = self.prune.as_ref().map_or(&[][..], |p| &p.levels);
         let bits = self.quantize.as_ref().map_or(&[][..], |q| &q.bits);
         let steers = self.prune.as_ref().is_some_and(|p| p.steer.is_some());
-        if levels.is_empty() && bits.is_empty() && !steers {
+        // A pattern that fixes the level needs none.
+        let fixed = self.prune.as_ref().is_some_and(|prune| {
+            let mut patterns = prune.patterns.iter();
+            patterns.any(|pattern| pattern.level().is_some())
+        });
+        if levels.is_empty() && bits.is_empty() && !steers && !fixed {
             return Err(RecipeError::Empty);
         }
         if let Some(&level) = levels.iter().find(|l| !(**l > 0.0 && **l < 1.0)) {
@@ -99,10 +104,7 @@ impl Recipe {
                 "give at least one",
             )?;
             for pattern in patterns {
-                if let Pattern::Block { channels } = *pattern {
-                    let channels = channels as f64;
-                    value("block.channels", channels, channels > 0.0, "give 1 or more")?;
-                }
+                pattern.check()?;
                 let equal = patterns.iter().filter(|other| *other == pattern).count();
                 value(
                     "number of equal patterns",
@@ -179,7 +181,7 @@ impl Recipe {
                 "give a share from 0 to below 0.5",
             )?;
         }
-        self.check_order(!levels.is_empty() || steers, !bits.is_empty())
+        self.check_order(!levels.is_empty() || steers || fixed, !bits.is_empty())
     }
 
     fn check_order(&self, prunes: bool, quantizes: bool) -> Result<(), RecipeError> {

@@ -1,4 +1,5 @@
 use crate::format::FormatError;
+use crate::prune::PatternError;
 use crate::report::Stage;
 
 /// A recipe that cannot be followed.
@@ -73,6 +74,9 @@ pub enum RecipeError {
         /// The method that takes it.
         method: &'static str,
     },
+    /// A pruning pattern whose numbers make none.
+    #[error(transparent)]
+    Pattern(#[from] PatternError),
     /// A scheme without codes, or a file that cannot be read or written.
     #[error(transparent)]
     Format(#[from] FormatError),

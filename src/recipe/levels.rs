@@ -1,7 +1,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::{Criterion, Ramp, Ranges};
-use crate::attach::Regrowth;
+use crate::compress::Regrowth;
 use crate::format::{Granularity, Mapping};
 use crate::graph::{Calibrator, Fallback};
 use crate::prune::{AtLeast, Pattern, Scope};
@@ -43,6 +43,7 @@ impl Default for Steer {
 /// let patterns = vec![Pattern::Unstructured, Pattern::Block { channels: 4 }];
 /// let prune = PruneLevels { patterns, ..PruneLevels::from([0.5, 0.9]) };
 /// assert_eq!(prune.levels, [0.5, 0.9]);
+/// assert_eq!(prune.levels_of(Pattern::NOfM { n: 1, m: 4 }), [0.75]);
 /// ```
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
@@ -52,7 +53,7 @@ pub struct PruneLevels {
     /// Which weights go first.
     pub criterion: Criterion,
     /// Which weights go together: each level, and the search, with each of these; at least one, each
-    /// once.
+    /// once. One that fixes its level, such as `2:4`, is studied at that one.
     pub patterns: Vec<Pattern>,
     /// In each layer, or in all together.
     pub scope: Scope,
@@ -89,6 +90,16 @@ impl Default for PruneLevels {
             keep_zeros: true,
             prune_frozen: false,
             steer: None,
+        }
+    }
+}
+
+impl PruneLevels {
+    /// The levels that are studied in a pattern: all, or the one that it fixes.
+    pub fn levels_of(&self, pattern: Pattern) -> Vec<f64> {
+        match pattern.level() {
+            Some(level) => vec![level],
+            None => self.levels.clone(),
         }
     }
 }

@@ -13,7 +13,7 @@ use std::path::Path;
 
 use serde::{Deserialize, Serialize};
 
-use crate::attach::Selection;
+use crate::compress::Selection;
 use crate::format::{FormatError, Granularity, Scheme, write_atomically};
 use crate::graph::Activations;
 use crate::report::Stage;

@@ -3,7 +3,7 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 
 use super::RecipeError;
-use crate::prune::{Magnitude, Pruner, Random};
+use crate::prune::{Magnitude, Pruner, Random, Taylor, Wanda};
 use crate::quantize::{LearnedStep, LeastSquares, MinMax, Percentile, Quantizer};
 use crate::schedule::Curve;
 
@@ -26,6 +26,13 @@ pub enum Criterion {
         /// Its seed.
         seed: u64,
     },
+    /// [`Taylor::Squared`]: the workload has to show gradients
+    /// ([`Workload::observe`](crate::train::Workload::observe)).
+    Taylor,
+    /// [`Taylor::Absolute`]: as well.
+    TaylorAbsolute,
+    /// [`Wanda`]: the workload has to show inputs.
+    Wanda,
     /// One of the application's own, by [`Pruner::name`].
     Custom(String),
 }
@@ -38,6 +45,9 @@ impl Criterion {
         match (self, custom) {
             (Self::Magnitude, _) => Ok(Arc::new(Magnitude)),
             (Self::Random { seed }, _) => Ok(Arc::new(Random { seed: *seed })),
+            (Self::Taylor, _) => Ok(Arc::new(Taylor::Squared)),
+            (Self::TaylorAbsolute, _) => Ok(Arc::new(Taylor::Absolute)),
+            (Self::Wanda, _) => Ok(Arc::new(Wanda)),
             (Self::Custom(name), Some(own)) if own.name() == name => Ok(own.clone()),
             (Self::Custom(name), _) => Err(RecipeError::Custom {
                 name: name.clone(),

@@ -1,6 +1,5 @@
 use super::units::{Unit, percent, percent1, significant, variant};
 use super::{Choice, Report, Stage, Summary, Timed};
-use crate::prune::Pattern;
 
 /// One column of the table: its heading, its unit, and a text for each cell.
 pub(super) struct Column {
@@ -37,10 +36,9 @@ impl Report {
                 Stage::Baseline | Stage::Quantize => "–".to_owned(),
             }),
         ];
-        if cells.iter().any(|c| c.pattern != Pattern::Unstructured) {
-            columns.push(text(column("Pattern", "", &|c| match c.pattern {
-                Pattern::Unstructured => "–".to_owned(),
-                pattern => pattern.to_string(),
+        if cells.iter().any(|c| c.pattern.shown().is_some()) {
+            columns.push(text(column("Pattern", "", &|c| {
+                c.pattern.shown().unwrap_or_else(|| "–".to_owned())
             })));
         }
         columns.extend([

@@ -1,6 +1,5 @@
 use super::units::{Digits, Unit, percent, significant, variant};
 use super::{Mode, Report, Stage, Summary};
-use crate::prune::Pattern;
 
 /// Size and run-time of a cell against the baseline, for people.
 pub(super) struct Gain {
@@ -73,9 +72,9 @@ fn sentence(cell: &Summary) -> String {
 
 fn sparse(cell: &Summary) -> String {
     let level = percent(cell.level);
-    match cell.pattern {
-        Pattern::Unstructured => format!("{level} % sparse"),
-        Pattern::Block { channels } => format!("{level} % sparse in blocks of {channels} channels"),
+    match cell.pattern.words() {
+        None => format!("{level} % sparse"),
+        Some(words) => format!("{level} % sparse {words}"),
     }
 }
 

@@ -120,9 +120,9 @@ pub(super) fn percent1(share: f64) -> String {
 
 /// The compression of a cell, such as `90 %, 8 bit` or `90 % block4`.
 pub(super) fn compression(stage: Stage, level: f64, pattern: Pattern, bits: u32) -> String {
-    let pruned = || match pattern {
-        Pattern::Unstructured => format!("{} %", percent(level)),
-        pattern => format!("{} % {pattern}", percent(level)),
+    let pruned = || match pattern.shown() {
+        None => format!("{} %", percent(level)),
+        Some(name) => format!("{} % {name}", percent(level)),
     };
     match stage {
         Stage::Baseline => "baseline".to_owned(),

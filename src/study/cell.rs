@@ -59,10 +59,10 @@ impl Cell {
                 }
             }
         };
-        let pattern = match self.pattern {
-            Pattern::Unstructured => String::new(),
-            pattern => format!("-{pattern}"),
-        };
+        // A colon is no part of a file's name everywhere.
+        let pattern = self.pattern.shown();
+        let pattern =
+            pattern.map_or_else(String::new, |name| format!("-{}", name.replace(':', "of")));
         let activations = match self.activation_bits {
             32 => String::new(),
             bits => format!("-{bits}bit-activations"),
@@ -77,7 +77,7 @@ impl Cell {
             refined: false,
             steered: false,
             level: 0.0,
-            pattern: Pattern::Unstructured,
+            pattern: Pattern::default(),
             bits: 32,
             activation_bits: 32,
             seed,
@@ -112,11 +112,14 @@ pub(super) fn extent(recipe: &Recipe) -> (usize, usize) {
     let aware = usize::from(trains);
     let refines = usize::from(trains && recipe.refine_epochs > 0);
     let prune = recipe.prune.as_ref();
-    let patterns = prune.map_or(0, |prune| prune.patterns.len());
-    let levels = patterns * prune.map_or(0, |prune| prune.levels.len());
+    let patterns = || prune.into_iter().flat_map(|prune| &prune.patterns);
+    let levels = |pattern: &Pattern| prune.map_or(0, |prune| prune.levels_of(*pattern).len());
+    let levels: usize = patterns().map(levels).sum();
+    let free = patterns().filter(|pattern| pattern.level().is_none());
+    let free = free.count();
     let bits = recipe.quantize.as_ref().map_or(0, |q| q.bits.len());
     let steer = prune.and_then(|prune| prune.steer.as_ref());
-    let (rounds, steered) = steer.map_or((0, 0), |steer| (steer.rounds, patterns * aware));
+    let (rounds, steered) = steer.map_or((0, 0), |steer| (steer.rounds, free * aware));
     // There is something to combine where both parts have cells.
     let combines = recipe.order.contains(&Stage::Combined) && levels + steered > 0 && bits > 0;
     let (alone, both) = (levels + bits, usize::from(combines));

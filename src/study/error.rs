@@ -1,6 +1,6 @@
 use std::path::PathBuf;
 
-use crate::attach::AttachError;
+use crate::compress::CompressError;
 use crate::format::FormatError;
 use crate::graph::GraphError;
 use crate::network::NetworkError;
@@ -23,7 +23,7 @@ pub enum StudyError {
     Recipe(#[from] RecipeError),
     /// The model cannot be compressed so.
     #[error(transparent)]
-    Attach(#[from] AttachError),
+    Compress(#[from] CompressError),
     /// Training or scoring failed.
     #[error(transparent)]
     Train(#[from] TrainError),

@@ -7,8 +7,10 @@ use burn::module::Module;
 use super::timing::{self, Deployment, Times};
 use super::{Cell, StudyError};
 use crate::Warning;
-use crate::attach::{Compressed, Layer, LayerSummary, archive, weights};
+use crate::compress::{Compressed, Layer, LayerSummary, archive, weights};
+use crate::deploy::float_network;
 use crate::format::{Archive, Entry, Payload};
+use crate::network::Network;
 use crate::report::{LayerRow, Row};
 use crate::train::{Workload, checked_score};
 use crate::work::Work;
@@ -99,11 +101,16 @@ impl Yardstick {
         let module = &candidate.module;
         let score = checked_score(workload, module)?;
         let deployment = self.deployment.as_ref();
+        let network = match (&candidate.integers, deployment) {
+            (Some(bytes), _) => Some(Network::from_bytes(bytes)?),
+            (None, Some(deployment)) => Some(float_network(&deployment.graph, module, cell.bits)?),
+            (None, None) => None,
+        };
         let Times {
             timed,
             spread: [ms, fastest, slowest],
             warnings: of_program,
-        } = timing::time(deployment, candidate, workload, self.passes);
+        } = timing::time(deployment, network.as_ref(), module, workload, self.passes);
         let mut warnings = candidate.warnings.clone();
         warnings.extend(of_program);
         let left: HashMap<&str, u64> = candidate
@@ -141,10 +148,11 @@ impl Yardstick {
             in_float: candidate.in_float.clone(),
             score,
             drop: self.score.unwrap_or(score) - score,
-            bytes: match &candidate.integers {
-                Some(integers) => integers.len() as u64,
-                None => candidate.archive.to_bytes()?.len() as u64,
-            },
+            bytes: match (&candidate.integers, &network) {
+                (Some(integers), _) => integers.len(),
+                (None, Some(network)) => network.to_bytes()?.len(),
+                (None, None) => candidate.archive.to_bytes()?.len(),
+            } as u64,
             entropy_bytes: candidate.archive.entropy_bytes(),
             macs,
             bit_operations: (coded + rest) * u64::from(cell.activation_bits),

@@ -24,7 +24,7 @@ use std::sync::Arc;
 use burn::module::Module;
 use burn::tensor::Tensor;
 
-use crate::attach;
+use crate::compress::{self, Plan, Pruning};
 use crate::graph::{Activations, Fallback, Graph, GraphError};
 use crate::prune::Pruner;
 use crate::quantize::Quantizer;
@@ -32,7 +32,7 @@ use crate::recipe::{
     ActivationLevels, Criterion, PruneLevels, QuantizeLevels, Ranges, Recipe, RecipeError,
 };
 use crate::report::Report;
-use crate::train::{QuantizedWorkload, TrainError, Workload};
+use crate::train::{QuantizedWorkload, TrainError, Workload, observed};
 use crate::work::{self, Work};
 use measure::Yardstick;
 use progress::{Clock, OnProgress};
@@ -145,7 +145,7 @@ impl<'a> Study<'a> {
     }
 
     /// Compresses these parameters only.
-    pub fn select(mut self, selection: attach::Selection) -> Self {
+    pub fn select(mut self, selection: compress::Selection) -> Self {
         self.recipe.selection = selection;
         self
     }
@@ -200,10 +200,10 @@ impl<'a> Study<'a> {
     {
         self.of_weights_alone()?;
         let (graph, example) = captured(&model, workload, Fallback::Float);
-        let deployment = match graph {
-            Ok(graph) => Some(Deployment::new(graph.simplify(), example)?),
-            Err(_) => None,
-        };
+        let graph = graph.ok().map(Graph::simplify);
+        let graph = graph.filter(|graph| graph.to_float_model(&model.valid()).is_ok());
+        let deployment = graph.map(|graph| Deployment::new(graph, example));
+        let deployment = deployment.transpose()?;
         self.run_under(model, workload, &Weights, deployment)
     }
 
@@ -296,7 +296,7 @@ impl<'a> Study<'a> {
         let criterion = prune.criterion.build(self.criterion.as_ref())?;
         let quantizer = quantize.ranges.build(self.quantizer.as_ref())?;
         let module = model.valid();
-        let layers = recipe.selection.select(&attach::layers(&module)?)?;
+        let layers = recipe.selection.select(&compress::layers(&module)?)?;
         let mut notes = Vec::new();
         let work = work::measure(&module, |module, device| {
             Workload::<M>::forward(workload, module, Workload::<M>::example(workload, device))
@@ -305,7 +305,13 @@ impl<'a> Study<'a> {
             notes.push(format!("Multiply-adds are not counted: {error}."));
             Work::default()
         });
+        let graph = deployment
+            .as_ref()
+            .map(|deployment| deployment.graph.clone());
         let yardstick = Yardstick::new(&module, &layers, work, recipe.timed_passes, deployment)?;
+        let pruning = Pruning::to(0.0).by_shared(criterion.clone());
+        let seen = Plan::new().select(recipe.selection.clone()).prune(pruning);
+        let seen = observed::<M, W>(workload, &model, seen.observations(&module)?)?;
         let store = Store::open(self.folder, &recipe)?;
         let clock = Clock::new(self.on_progress, cell::extent(&recipe));
         let mut runner = Runner {
@@ -314,6 +320,7 @@ impl<'a> Study<'a> {
             quantizer,
             module,
             layers,
+            seen,
             workload,
             yardstick,
             store,
@@ -337,7 +344,7 @@ impl<'a> Study<'a> {
         for note in notes {
             report = report.with_note(note);
         }
-        Ok(Outcome::new(report, recipe, module, store))
+        Ok(Outcome::new(report, recipe, module, store, graph))
     }
 }
 

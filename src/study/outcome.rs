@@ -4,8 +4,10 @@ use burn::module::Module;
 
 use super::store::Store;
 use super::{Cell, StudyError};
-use crate::attach::unpack;
+use crate::compress::unpack;
+use crate::deploy::float_network;
 use crate::format::Archive;
+use crate::graph::Graph;
 use crate::network::Network;
 use crate::recipe::Recipe;
 use crate::report::{Report, Row, Warned};
@@ -27,15 +29,24 @@ pub struct Outcome<M> {
     recipe: Recipe,
     module: M,
     store: Store,
+    /// None of a forward pass that has none.
+    graph: Option<Graph>,
 }
 
 impl<M: Module> Outcome<M> {
-    pub(super) fn new(report: Report, recipe: Recipe, module: M, store: Store) -> Self {
+    pub(super) fn new(
+        report: Report,
+        recipe: Recipe,
+        module: M,
+        store: Store,
+        graph: Option<Graph>,
+    ) -> Self {
         Self {
             report,
             recipe,
             module,
             store,
+            graph,
         }
     }
 
@@ -66,6 +77,20 @@ impl<M: Module> Outcome<M> {
         self.store.integers(&Cell::of(self.row(row)?))
     }
 
+    /// The network of a row, by its index in the report: in whole numbers where its activations are
+    /// quantized, else with activations in floats. None where the forward pass has no graph
+    /// ([`Study::run_module`](crate::Study::run_module)).
+    pub fn network(&self, row: usize) -> Result<Option<Network>, StudyError> {
+        if let Some(integers) = self.integers(row)? {
+            return Ok(Some(integers));
+        }
+        let Some(graph) = &self.graph else {
+            return Ok(None);
+        };
+        let bits = self.row(row)?.weight_bits;
+        Ok(Some(float_network(graph, &self.model(row)?, bits)?))
+    }
+
     /// The model of a row, by its index in the report: plain, in validation mode. Its weights are
     /// compressed; quantized activations are in [`integers`](Self::integers) alone.
     pub fn model(&self, row: usize) -> Result<M, StudyError> {
@@ -77,11 +102,12 @@ impl<M: Module> Outcome<M> {
         self.model(self.best_row())
     }
 
-    /// Writes the best model, packed: in integer form where its activations are quantized, else as
-    /// [`attach::load`](crate::attach::load) reads it. Returns its size in bytes.
+    /// Writes the [network](Self::network) of the best model, as
+    /// [`Program::load`](crate::engine::Program::load) reads it; where the forward pass has no graph, its
+    /// packed weights, as [`load`](crate::compress::load) reads them. Returns its size in bytes.
     pub fn save_best(&self, path: impl AsRef<Path>) -> Result<u64, StudyError> {
-        match self.integers(self.best_row())? {
-            Some(integers) => Ok(integers.save(path)?),
+        match self.network(self.best_row())? {
+            Some(network) => Ok(network.save(path)?),
             None => Ok(self.archive(self.best_row())?.save(path)?),
         }
     }

@@ -8,7 +8,7 @@ use super::progress::Clock;
 use super::store::{Store, unfit};
 use super::treatment::{Treatment, Weights};
 use super::{Cell, StudyError};
-use crate::attach::{Compression, Layer, Plan, Pruning, Quantization, unpack};
+use crate::compress::{Compression, Layer, Observations, Plan, Pruning, Quantization, unpack};
 use crate::prune::Pruner;
 use crate::quantize::Quantizer;
 use crate::recipe::{PruneLevels, QuantizeLevels, Recipe};
@@ -23,6 +23,8 @@ pub(super) struct Runner<'a, M, W, T> {
     /// The model as it came, in validation mode.
     pub module: M,
     pub layers: Vec<Layer>,
+    /// What the criterion asks to see of the model as it came.
+    pub seen: Observations,
     pub workload: &'a mut W,
     pub yardstick: Yardstick,
     pub store: Store,
@@ -93,7 +95,7 @@ where
             return Ok(());
         };
         for &pattern in &prune.patterns {
-            for &level in &prune.levels {
+            for level in prune.levels_of(pattern) {
                 let cell = Cell {
                     stage: Stage::Prune,
                     level,
@@ -103,7 +105,7 @@ where
                 let module = self.module.valid();
                 self.level(&Weights, cell, false, &module, seed == first)?;
             }
-            if let Some(steer) = &prune.steer {
+            if let (Some(steer), None) = (&prune.steer, pattern.level()) {
                 self.steer(steer, pattern, seed)?;
             }
         }
@@ -210,7 +212,9 @@ where
             return Ok(());
         }
         let started = Instant::now();
-        let (module, compression) = self.plan(target, None)?.attach(module.valid())?;
+        let (module, compression) = self
+            .plan(target, None)?
+            .attach_with(module.valid(), &self.seen)?;
         let model = treatment.begin(module, &compression)?;
         self.finish(target.cell, treatment.end(model, compression)?, started)
     }
@@ -229,7 +233,9 @@ where
             return Ok(());
         }
         let started = Instant::now();
-        let (module, mut compression) = self.plan(target, None)?.attach(module.valid().train())?;
+        let (module, mut compression) = self
+            .plan(target, None)?
+            .attach_with(module.valid().train(), &self.seen)?;
         let model = treatment.begin(module, &compression)?;
         let model = self.train(treatment, cell, model, &mut compression)?;
         self.finish(cell, treatment.end(model, compression)?, started)
@@ -260,7 +266,7 @@ where
         };
         let steps = self.recipe.epochs * Workload::<M>::steps_per_epoch(self.workload);
         let plan = self.plan(target, Some(steps))?;
-        let (module, mut compression) = plan.attach(module.valid().train())?;
+        let (module, mut compression) = plan.attach_with(module.valid().train(), &self.seen)?;
         let mut model = treatment.begin(module, &compression)?;
         match state {
             // The cell is finished; its training goes on where it was.

@@ -5,7 +5,7 @@ use burn::module::Module;
 use super::run::{Runner, Target};
 use super::treatment::Treatment;
 use super::{Cell, StudyError};
-use crate::attach::Selection;
+use crate::compress::Selection;
 use crate::report::{Sensitivity, choose};
 use crate::train::{Workload, checked_score};
 
@@ -41,11 +41,12 @@ where
                 let plan = self.plan(target, None)?.select(Selection::only([&path]));
                 if cell.activation_bits < 32 {
                     // The layer's own input is quantized with it.
-                    let (module, compression) = plan.attach(self.module.valid())?;
+                    let (module, compression) =
+                        plan.attach_with(self.module.valid(), &self.seen)?;
                     let alone = self.treatment.begin(module, &compression)?;
                     return Ok(Some(base - checked_score(self.workload, &alone)?));
                 }
-                let compressed = plan.apply(self.module.valid())?;
+                let compressed = plan.apply_with(self.module.valid(), &self.seen)?;
                 Ok(Some(
                     base - checked_score(self.workload, &compressed.module)?,
                 ))

@@ -7,7 +7,7 @@ use burn::module::Module;
 use super::run::{Runner, Target};
 use super::treatment::Treatment;
 use super::{Cell, StudyError};
-use crate::attach::AttachError;
+use crate::compress::CompressError;
 use crate::prune::Pattern;
 use crate::recipe::Steer;
 use crate::report::{Mode, Stage};
@@ -41,7 +41,7 @@ where
         let started = Instant::now();
         let floor = self.yardstick.score.unwrap_or_default() - self.recipe.max_drop;
         let steered = Steered::new(steer.start, steer.increment, steer.resolution, floor);
-        let steered = steered.map_err(AttachError::from)?;
+        let steered = steered.map_err(CompressError::from)?;
         let steering = Steering {
             learning_rate: self.recipe.learning_rate,
             epochs,
@@ -53,7 +53,8 @@ where
             existing: false,
         };
         let plan = self.plan(target, None)?;
-        let (module, mut compression) = plan.attach(self.module.valid().train())?;
+        let (module, mut compression) =
+            plan.attach_with(self.module.valid().train(), &self.seen)?;
         let clock = &mut self.clock;
         let steps = Workload::<M>::steps_per_epoch(self.workload);
         let mut rounds = 0;

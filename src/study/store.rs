@@ -6,7 +6,7 @@ use burn::store::ModuleRecord;
 use burn::tensor::Bytes;
 
 use super::{Cell, StudyError};
-use crate::attach::{Compression, State};
+use crate::compress::{Compression, State};
 use crate::format::{Archive, Container, FormatError, Part, write_atomically};
 use crate::network::Network;
 use crate::recipe::Recipe;

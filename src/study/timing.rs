@@ -6,7 +6,6 @@ use burn::module::Module;
 use burn::tensor::Tensor;
 
 use super::StudyError;
-use super::measure::Candidate;
 use crate::Warning;
 use crate::engine::{Options, Program};
 use crate::graph::Graph;
@@ -17,7 +16,7 @@ use crate::train::{TrainError, Workload};
 /// What the engine needs to time models: the graph of their forward pass, simplified, and the example
 /// input on the host.
 pub(super) struct Deployment {
-    graph: Graph,
+    pub graph: Graph,
     input: Vec<f32>,
     batch: usize,
 }
@@ -38,12 +37,8 @@ impl Deployment {
     }
 
     // None where the engine cannot run the model.
-    fn time<M: Module>(&self, candidate: &Candidate<M>, passes: usize) -> Option<Times> {
-        let model = match &candidate.integers {
-            Some(bytes) => Network::from_bytes(bytes).ok()?,
-            None => self.graph.to_float_model(&candidate.module).ok()?,
-        };
-        let program = Program::compile(&model, Options::default()).ok()?;
+    fn time(&self, network: &Network, passes: usize) -> Option<Times> {
+        let program = Program::compile(network, Options::default()).ok()?;
         let mut output = program.run(&self.input, self.batch).ok()?;
         Some(Times {
             timed: Timed::Engine,
@@ -67,14 +62,16 @@ pub(super) struct Times {
 /// Times passes by the engine where it can run the model, else of the module on its device.
 pub(super) fn time<M: Module, W: Workload<M>>(
     deployment: Option<&Deployment>,
-    candidate: &Candidate<M>,
+    network: Option<&Network>,
+    module: &M,
     workload: &W,
     passes: usize,
 ) -> Times {
-    if let Some(times) = deployment.and_then(|deployment| deployment.time(candidate, passes)) {
+    let deployed = deployment.zip(network);
+    if let Some(times) = deployed.and_then(|(deployment, network)| deployment.time(network, passes))
+    {
         return times;
     }
-    let module = &candidate.module;
     let device = module.devices().into_iter().next().unwrap_or_default();
     let input = workload.example(&device);
     let times = spread(passes, || {

@@ -3,7 +3,7 @@ use burn::tensor::Tensor;
 
 use super::StudyError;
 use super::measure::Candidate;
-use crate::attach::Compression;
+use crate::compress::Compression;
 use crate::graph::{Activations, Calibration, Graph, Quantized};
 use crate::train::TrainError;
 

@@ -9,16 +9,17 @@ use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
 use super::TrainError;
-use crate::attach::{Compression, State};
+use crate::compress::{Compression, SavedSum, State};
 use crate::format::{Container, Part};
 
-/// A training run under compression, at one moment: weights, masks and scales, the optimizer's state,
-/// where the schedule is, and whatever else the run needs. Loaded back, the run goes on as if it had
+/// A training run under compression, at one moment: weights, masks and scales, what the criterion
+/// observed since masks moved, the optimizer's state, where the schedule is, and whatever else the run
+/// needs. Loaded back, the run goes on as if it had
 /// never stopped: bit for bit where the device computes so.
 ///
 /// ```
 /// use burn::{nn::LinearConfig, optim::{ModuleOptimizer, SgdConfig}, tensor::Device};
-/// use burn_compress::attach::{Plan, Pruning};
+/// use burn_compress::compress::{Plan, Pruning};
 /// use burn_compress::train::Checkpoint;
 ///
 /// let device = Device::default().autodiff();
@@ -48,6 +49,8 @@ pub struct Checkpoint {
 #[derive(Serialize, Deserialize)]
 struct Description {
     compression: State,
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    observed: Vec<SavedSum>,
     run: serde_json::Value,
 }
 
@@ -61,18 +64,23 @@ impl Checkpoint {
         compression: &Compression,
         run: &T,
     ) -> Result<Self, TrainError> {
+        let (observed, sums) = compression.seen().save()?;
         let description = Description {
             compression: compression.state().clone(),
+            observed,
             run: serde_json::to_value(run).map_err(unfit)?,
         };
         let description = serde_json::to_string(&description).map_err(unfit)?;
         // Not of a clone: the last batch's share of running statistics would be missing.
         let model = model.valid().into_record().into_bytes().map_err(record)?;
         let optimizer = optimizer.into_bytes().map_err(record)?;
-        let parts = vec![
+        let mut parts = vec![
             Part::bytes("model", model.to_vec()),
             Part::bytes("optimizer", optimizer.to_vec()),
         ];
+        if !sums.is_empty() {
+            parts.push(Part::bytes("observed", sums));
+        }
         Ok(Self {
             content: Container::new(KIND, description, parts),
         })
@@ -121,6 +129,13 @@ impl Checkpoint {
         let model = Compression::snapshot(&model);
         let model = model.try_load_record(weights).map_err(record)?;
         let optimizer = optimizer.from_bytes(bytes("optimizer")?).map_err(record)?;
+        let sums = match description.observed.is_empty() {
+            true => Vec::new(),
+            false => bytes("observed")?.to_vec(),
+        };
+        let device = model.devices().into_iter().next().unwrap_or_default();
+        let observations = compression.observations();
+        observations.restore(description.observed, &sums, &device.inner())?;
         compression.restore(description.compression)?;
         Ok((model, optimizer, compression, run))
     }

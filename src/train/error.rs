@@ -1,5 +1,5 @@
 use super::BoxError;
-use crate::{attach::AttachError, format::FormatError, schedule::ScheduleError};
+use crate::{compress::CompressError, format::FormatError, schedule::ScheduleError};
 
 /// What can go wrong while training under compression.
 ///
@@ -13,7 +13,7 @@ use crate::{attach::AttachError, format::FormatError, schedule::ScheduleError};
 pub enum TrainError {
     /// The model cannot be compressed so.
     #[error(transparent)]
-    Attach(#[from] AttachError),
+    Compress(#[from] CompressError),
     /// A file could not be read or written.
     #[error(transparent)]
     Format(#[from] FormatError),

@@ -3,14 +3,14 @@ use burn::optim::LearningRate;
 
 use super::workload::train_epoch;
 use super::{Epoch, TrainError, Workload};
-use crate::attach::Compression;
+use crate::compress::Compression;
 
 /// A stage of training under a compression: fine-tuning at the original learning rate, or refine-tune
 /// at a tenth of it.
 ///
 /// ```no_run
 /// # use burn::{module::Module, nn::Linear};
-/// # use burn_compress::{attach::{Plan, Pruning}, train::{FineTune, TrainError, Workload}};
+/// # use burn_compress::{compress::{Plan, Pruning}, train::{FineTune, TrainError, Workload}};
 /// # fn example(model: Linear, workload: &mut impl Workload<Linear>) -> Result<(), TrainError> {
 /// let (model, mut compression) = Plan::new().prune(Pruning::to(0.8)).attach(model.train())?;
 /// let stage = FineTune { learning_rate: 0.01, epochs: 5, seed: 0, refine: false };

@@ -4,10 +4,10 @@ use std::sync::{Arc, Mutex, PoisonError};
 use burn::module::{Devices, Module, ModuleDisplay, ModuleMapper, ModuleVisitor, Param};
 use burn::optim::lr_scheduler::module_lr_scheduler::ModuleLearningRate;
 use burn::optim::{GradientsParams, ModuleOptimizer, MultiGradientsParams};
-use burn::tensor::{Device, Int, Tensor};
+use burn::tensor::{Device, Int, Tensor, TensorData};
 use burn::train::{InferenceStep, TrainOutput, TrainStep};
 
-use crate::attach::{AttachError, Compressed, Compression, State};
+use crate::compress::{CompressError, Compressed, Compression, State};
 
 /// A model under compression for burn-train's learner: trains as the model itself does, and moves
 /// masks and scales after each step of the optimizer.
@@ -18,8 +18,8 @@ use crate::attach::{AttachError, Compressed, Compression, State};
 /// ```no_run
 /// # use burn::module::Module;
 /// # use burn::train::{TrainStep, InferenceStep};
-/// # use burn_compress::attach::{AttachError, Plan, Pruning};
-/// # fn example<M>(model: M) -> Result<(), AttachError>
+/// # use burn_compress::compress::{CompressError, Plan, Pruning};
+/// # fn example<M>(model: M) -> Result<(), CompressError>
 /// # where M: Module + TrainStep + InferenceStep + std::fmt::Display + 'static {
 /// use burn_compress::train::Aware;
 /// let (model, compression) = Plan::new().prune(Pruning::to(0.8)).attach(model)?;
@@ -34,23 +34,30 @@ use crate::attach::{AttachError, Compressed, Compression, State};
 pub struct Aware<M> {
     model: M,
     compression: Compression,
-    // The state in the module's record: [step, frozen]. A level set by hand does not occur here.
+    // The state in the module's record: [step, frozen], and the batches of each sum of gradients. A level
+    // set by hand does not occur here.
     state: Param<Tensor<1, Int>>,
+    // Sums of gradients in the module's record, where the criterion asks for them. Those of inputs come
+    // with `Plan::attach_with` again.
+    sums: Option<Param<Tensor<1>>>,
     // Whether the compression knows what the record says: reading it waits for the device, so that
     // it is done once after a record may have been loaded, not at each step.
     recalled: bool,
     // The learner's step cannot fail, so that the first error waits here for `finish`.
-    error: Arc<Mutex<Option<AttachError>>>,
+    error: Arc<Mutex<Option<CompressError>>>,
 }
 
 impl<M: Module> Aware<M> {
     /// A model and the compression that was attached to it.
     pub fn new(model: M, compression: Compression) -> Self {
         let device = model.devices().into_iter().next().unwrap_or_default();
-        let state = state_tensor(compression.state(), &device.inner());
+        let device = device.inner();
+        let state = state_tensor(&compression, &device);
+        let sums = compression.seen().gradient_sums(&device);
         Self {
             model,
             state: Param::initialized(Default::default(), state),
+            sums: sums.map(|sums| Param::initialized(Default::default(), sums)),
             compression,
             recalled: true,
             error: Arc::default(),
@@ -64,7 +71,7 @@ impl<M: Module> Aware<M> {
 
     /// Freezes, and gives the plain module together with its packed weights. Fails with the first
     /// error that occurred while training, if one did.
-    pub fn finish(mut self) -> Result<Compressed<M>, AttachError> {
+    pub fn finish(mut self) -> Result<Compressed<M>, CompressError> {
         if let Some(error) = lock(&self.error).take() {
             return Err(error);
         }
@@ -73,25 +80,43 @@ impl<M: Module> Aware<M> {
     }
 
     // After a checkpoint was loaded the record is ahead of the compression's own state.
-    fn recall(&mut self) -> Result<(), AttachError> {
+    fn recall(&mut self) -> Result<(), CompressError> {
         if self.recalled {
             return Ok(());
         }
         let values = self.state.val().try_into_vec_as::<i64>();
-        let values = values.map_err(|error| AttachError::Device {
+        let values = values.map_err(|error| CompressError::Device {
             layer: "compression.state".into(),
             reason: error.to_string(),
         })?;
-        if let [step, frozen] = values[..] {
+        if let [step, frozen, batches @ ..] = &values[..] {
+            if let Some(sums) = &self.sums {
+                let batches = batches.iter();
+                let batches = batches.map(|count| usize::try_from(*count).unwrap_or_default());
+                let batches: Vec<usize> = batches.collect();
+                let observations = self.compression.observations();
+                observations.restore_gradient_sums(&sums.val().without_autodiff(), &batches);
+            }
             self.compression.restore(State {
-                step: usize::try_from(step).unwrap_or_default(),
-                frozen: frozen != 0,
+                step: usize::try_from(*step).unwrap_or_default(),
+                frozen: *frozen != 0,
                 level: None,
                 ..self.compression.state().clone()
             })?;
         }
         self.recalled = true;
         Ok(())
+    }
+
+    // To be called before the step that takes these gradients.
+    fn observed(mut self, gradients: &[&GradientsParams]) -> Self {
+        let observed = self
+            .recall()
+            .and_then(|()| self.compression.observe_all(gradients, &self.model));
+        if let Err(error) = observed {
+            lock(&self.error).get_or_insert(error);
+        }
+        self
     }
 
     fn advance(mut self, step: impl FnOnce(M) -> M) -> Self {
@@ -106,10 +131,16 @@ impl<M: Module> Aware<M> {
                 self.model = model;
             }
         }
-        let state = self.compression.state().clone();
+        let compression = &self.compression;
         self.state = self
             .state
-            .map(|old| state_tensor(&state, &old.device().inner()));
+            .map(|old| state_tensor(compression, &old.device().inner()));
+        self.sums = self.sums.map(|sums| {
+            sums.map(|old| {
+                let sums = compression.seen().gradient_sums(&old.device().inner());
+                sums.unwrap_or(old)
+            })
+        });
         self
     }
 
@@ -125,8 +156,13 @@ fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-fn state_tensor(state: &State, device: &Device) -> Tensor<1, Int> {
-    Tensor::from_data([state.step as i64, i64::from(state.frozen)], device)
+fn state_tensor(compression: &Compression, device: &Device) -> Tensor<1, Int> {
+    let state = compression.state();
+    let mut numbers = vec![state.step as i64, i64::from(state.frozen)];
+    let batches = compression.seen().gradient_batches();
+    numbers.extend(batches.into_iter().map(|count| count as i64));
+    let length = numbers.len();
+    Tensor::from_data(TensorData::new(numbers, [length]), device)
 }
 
 impl<M: Module> Module for Aware<M> {
@@ -159,6 +195,11 @@ impl<M: Module> Module for Aware<M> {
         visitor.enter_module("compression_state", "Struct:Aware");
         visitor.visit_int(&self.state);
         visitor.exit_module("compression_state", "Struct:Aware");
+        if let Some(sums) = &self.sums {
+            visitor.enter_module("compression_sums", "Struct:Aware");
+            visitor.visit_float(sums);
+            visitor.exit_module("compression_sums", "Struct:Aware");
+        }
     }
 
     fn map<P: ModuleMapper>(self, mapper: &mut P) -> Self {
@@ -166,9 +207,16 @@ impl<M: Module> Module for Aware<M> {
         mapper.enter_module("compression_state", "Struct:Aware");
         let state = mapper.map_int(self.state);
         mapper.exit_module("compression_state", "Struct:Aware");
+        let sums = self.sums.map(|sums| {
+            mapper.enter_module("compression_sums", "Struct:Aware");
+            let sums = mapper.map_float(sums);
+            mapper.exit_module("compression_sums", "Struct:Aware");
+            sums
+        });
         Self {
             model,
             state,
+            sums,
             recalled: false,
             ..self
         }
@@ -195,7 +243,8 @@ impl<M: Module + ModuleDisplay + TrainStep> TrainStep for Aware<M> {
         lr_module: ModuleLearningRate,
         grads: GradientsParams,
     ) -> Self {
-        self.advance(|model| model.optimize(optim, lr_module, grads))
+        let observed = self.observed(&[&grads]);
+        observed.advance(|model| model.optimize(optim, lr_module, grads))
     }
 
     fn optimize_multi(
@@ -204,7 +253,9 @@ impl<M: Module + ModuleDisplay + TrainStep> TrainStep for Aware<M> {
         lr_module: ModuleLearningRate,
         grads: MultiGradientsParams,
     ) -> Self {
-        self.advance(|model| model.optimize_multi(optim, lr_module, grads))
+        let each: Vec<&GradientsParams> = grads.grads.iter().map(|(grads, _)| grads).collect();
+        let observed = self.observed(&each);
+        observed.advance(|model| model.optimize_multi(optim, lr_module, grads))
     }
 }
 

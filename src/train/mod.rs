@@ -23,5 +23,5 @@ pub use quantized::QuantizedWorkload;
 pub use refine::{REFINE_FACTOR, RefineTune, refine_rate};
 pub use seed::{seed, seed_at};
 pub use steer::{Round, Steering};
-pub(crate) use workload::checked_score;
 pub use workload::{BoxError, Epoch, Workload};
+pub(crate) use workload::{checked_score, observed};

@@ -3,7 +3,7 @@ use burn::optim::LearningRate;
 
 use super::workload::{checked_score, train_epoch};
 use super::{Epoch, TrainError, Workload};
-use crate::attach::Compression;
+use crate::compress::Compression;
 use crate::schedule::{Schedule, Steered, Verdict};
 
 /// One round of a steered threshold, for a callback.
@@ -32,7 +32,7 @@ pub struct Round {
 ///
 /// ```no_run
 /// # use burn::nn::Linear;
-/// # use burn_compress::{attach::{Plan, Pruning}, schedule::Steered, train::{Steering, TrainError, Workload}};
+/// # use burn_compress::{compress::{Plan, Pruning}, schedule::Steered, train::{Steering, TrainError, Workload}};
 /// # fn steer(model: Linear, workload: &mut impl Workload<Linear>) -> Result<(), TrainError> {
 /// let baseline = workload.score(&model).unwrap();
 /// let steered = Steered::new(0.5, 0.1, 0.01, baseline - 0.5)?;

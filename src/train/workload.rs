@@ -1,9 +1,9 @@
 use burn::module::Module;
-use burn::optim::LearningRate;
+use burn::optim::{GradientsParams, LearningRate};
 use burn::tensor::Device;
 
 use super::{TrainError, refine_rate, seed_at};
-use crate::attach::Compression;
+use crate::compress::{Compression, Observations};
 
 /// An error of the user's own.
 ///
@@ -44,6 +44,7 @@ pub type BoxError = Box<dyn std::error::Error + Send + Sync>;
 ///             let target = input.clone() * 2.0;
 ///             let loss = MseLoss::new().forward(model.forward(input), target, Reduction::Mean);
 ///             let gradients = GradientsParams::from_grads(loss.backward(), &model);
+///             epoch.observe(&gradients, &model)?; // for criteria that look at gradients
 ///             model = self.optimizer.step(epoch.learning_rate(), model, gradients);
 ///             model = epoch.step(model)?; // after each step of the optimizer
 ///         }
@@ -84,6 +85,44 @@ pub trait Workload<M: Module> {
     /// An input as the model will get it in use, on this device: run-time and multiply-adds are
     /// measured on it.
     fn example(&self, device: &Device) -> Self::Input;
+
+    /// Shows the model some batches, for criteria that look at more than weights:
+    /// [`Observations::gradients`] takes gradients, [`Graph::observe`](crate::graph::Graph::observe)
+    /// inputs. Called once in a study, with the model as it came, on an autodiff device. By default
+    /// nothing is shown, so that pruning by such a criterion fails.
+    ///
+    /// ```
+    /// # use burn::nn::Linear;
+    /// # use burn::optim::GradientsParams;
+    /// # use burn::tensor::{Device, Tensor};
+    /// # use burn_compress::train::{BoxError, Epoch, Workload};
+    /// use burn_compress::{compress::Observations, graph::Graph};
+    /// # struct Task { batches: Vec<Tensor<2>> }
+    /// # impl Workload<Linear> for Task {
+    /// #   type Input = Tensor<2>;
+    /// #   type Output = Tensor<2>;
+    /// #   fn steps_per_epoch(&self) -> usize { 1 }
+    /// #   fn train_epoch(&mut self, model: Linear, epoch: &mut Epoch<'_>) -> Result<Linear, BoxError> {
+    /// #       Ok(epoch.step(model)?)
+    /// #   }
+    /// #   fn score(&mut self, _model: &Linear) -> Result<f64, BoxError> { Ok(0.0) }
+    /// #   fn example(&self, device: &Device) -> Tensor<2> { Tensor::ones([1, 4], device) }
+    /// #   fn forward(&self, model: &Linear, input: Tensor<2>) -> Tensor<2> { model.forward(input) }
+    /// fn observe(&mut self, model: &Linear, seen: &mut Observations) -> Result<(), BoxError> {
+    ///     let graph = Graph::capture(model, [1, 4], |model, input| model.forward(input))?;
+    ///     for batch in &self.batches {
+    ///         graph.observe(model, batch.clone(), seen)?;
+    ///         let loss = model.forward(batch.clone()).abs().mean();
+    ///         let gradients = GradientsParams::from_grads(loss.backward(), model);
+    ///         seen.gradients(&gradients, model)?;
+    ///     }
+    ///     Ok(())
+    /// }
+    /// # }
+    /// ```
+    fn observe(&mut self, _model: &M, _seen: &mut Observations) -> Result<(), BoxError> {
+        Ok(())
+    }
 
     /// Runs the model once.
     fn forward(&self, model: &M, input: Self::Input) -> Self::Output;
@@ -182,6 +221,19 @@ impl<'a> Epoch<'a> {
         seed_at(self.seed, self.index as u64 * 2 + u64::from(self.refine))
     }
 
+    /// To be called before each step of the optimizer, for criteria that look at gradients; see
+    /// [`Compression::observe`].
+    pub fn observe<M: Module>(
+        &mut self,
+        gradients: &GradientsParams,
+        model: &M,
+    ) -> Result<(), TrainError> {
+        match &mut self.compression {
+            Some(compression) => Ok(compression.observe(gradients, model)?),
+            None => Ok(()),
+        }
+    }
+
     /// To be called after each step of the optimizer; see [`Compression::step`].
     pub fn step<M: Module>(&mut self, model: M) -> Result<M, TrainError> {
         self.steps += 1;
@@ -215,6 +267,24 @@ pub(crate) fn checked_score<M: Module, W: Workload<M>>(
         true => Ok(score),
         false => Err(TrainError::Score { score }),
     }
+}
+
+/// What a criterion asks to see of a model, shown by the workload; nothing where it asks for nothing.
+pub(crate) fn observed<M: Module, W: Workload<M>>(
+    workload: &mut W,
+    model: &M,
+    mut seen: Observations,
+) -> Result<Observations, TrainError> {
+    if seen.needs().is_empty() {
+        return Ok(seen);
+    }
+    let model = model.valid().train();
+    let shown = workload.observe(&model, &mut seen);
+    shown.map_err(|source| TrainError::Workload {
+        action: "showing the model batches",
+        source,
+    })?;
+    Ok(seen)
 }
 
 /// An epoch of training, its error put in words.

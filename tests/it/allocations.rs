@@ -5,7 +5,7 @@ use std::cell::Cell;
 
 use burn_compress::engine::{Choice, Options, Program};
 
-use super::engine::resnet;
+use super::backends::engine::resnet;
 use super::engine_split;
 use super::runs::images;
 
@@ -54,7 +54,7 @@ pub fn held<T>(make: impl FnOnce() -> T) -> (T, isize) {
 
 #[test]
 fn a_run_allocates_nothing() {
-    if super::device::leaves_out("a_run_allocates_nothing") {
+    if super::backends::device::leaves_out("a_run_allocates_nothing") {
         return;
     }
     assert!(allocations(|| drop(std::hint::black_box(vec![0u8; 100]))) > 0);

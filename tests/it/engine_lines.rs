@@ -14,9 +14,9 @@ use burn_compress::graph::Graph;
 use burn_compress::kernel::Kernels;
 use burn_compress::network::Network;
 
-use super::device::{device, leaves_out};
-use super::graph_models::randomized;
-use super::quantized::{How, input, quantized};
+use super::backends::device::{device, leaves_out};
+use super::backends::graph_models::randomized;
+use super::backends::quantized::{How, input, quantized};
 use super::runs::{images, isas, options};
 
 /// Rows and columns, of which tiles do not come out even.

@@ -11,10 +11,10 @@ use burn_compress::graph::Graph;
 use burn_compress::kernel::{Isa, Kernels};
 use burn_compress::network::Network;
 
-use super::device::{device, leaves_out};
-use super::graph_models::{assert_close, randomized};
-use super::models::values;
-use super::quantized::{How, input, quantized};
+use super::backends::device::{device, leaves_out};
+use super::backends::graph_models::{assert_close, randomized};
+use super::backends::models::values;
+use super::backends::quantized::{How, input, quantized};
 use super::runs::{assert_runs, images, isas, options};
 
 /// Convolutions of three rows and columns that keep the size: three channels to some, then as many to as

@@ -12,9 +12,9 @@ use burn_compress::kernel::{Cell, Kernels};
 use burn_compress::network::Network;
 use serde_json::json;
 
-use super::device::{device, leaves_out};
-use super::graph_models::randomized;
-use super::quantized::{How, input, quantized};
+use super::backends::device::{device, leaves_out};
+use super::backends::graph_models::randomized;
+use super::backends::quantized::{How, input, quantized};
 use super::runs::{images, isas, options};
 
 /// Rows and columns of images: of large ones, of which sixteen do not begin together, and of small ones.

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use burn_compress::engine::Program;
 use burn_compress::kernel::{Access, Cell, KernelError, Kernels, Steps, Team};
 
-use super::device::leaves_out;
+use super::backends::device::leaves_out;
 use super::kept_choices::Two;
 use super::runs::{images, options};
 

@@ -14,10 +14,10 @@ use burn_compress::network::Network;
 use proptest::prelude::*;
 use serde_json::{Value, json};
 
-use super::device::{device, leaves_out};
+use super::backends::device::{device, leaves_out};
+use super::backends::graph_models::randomized;
+use super::backends::quantized::{How, input, quantized};
 use super::engine_split;
-use super::graph_models::randomized;
-use super::quantized::{How, input, quantized};
 use super::runs::{images, options};
 
 const CHANNELS: usize = 16;

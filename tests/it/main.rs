@@ -1,18 +1,13 @@
 //! The tests of the public interface, one binary for fast builds.
 //!
-//! What cannot differ between Burn's backends (kernels, files, the engine, studies) is built with the
-//! default one alone.
+//! `BURN_COMPRESS_DEVICE=ndarray cargo test --features ndarray --test it backends` runs on another backend
+//! than flex what can differ there.
 
 #[cfg(feature = "flex")]
 mod allocations;
-mod attach;
-mod aware;
-mod blocks;
-mod calibration;
-mod constant;
-mod device;
-mod distill;
-mod engine;
+mod backends;
+#[cfg(feature = "flex")]
+mod criteria_study;
 #[cfg(feature = "flex")]
 mod engine_lines;
 #[cfg(feature = "flex")]
@@ -21,64 +16,37 @@ mod engine_plain;
 mod engine_split;
 #[cfg(feature = "flex")]
 mod engine_trunk;
-mod fallback;
-mod far;
-mod float_model;
-mod floor;
 #[cfg(all(unix, feature = "flex"))]
 mod fork;
 #[cfg(feature = "flex")]
 mod fuzz;
-mod graph_capture;
-mod graph_check;
-mod graph_models;
-mod graph_ops;
-mod graph_passes;
-mod grouped;
-mod integer_float;
-mod joined;
 #[cfg(feature = "flex")]
 mod kept_choices;
-mod learned;
-#[cfg(feature = "learner")]
-mod learner;
 #[cfg(feature = "flex")]
 mod messages;
-mod models;
 #[path = "../support/noise.rs"]
 mod noise;
-mod packed;
 #[cfg(feature = "flex")]
 mod pattern_study;
 #[cfg(feature = "flex")]
 mod progress;
-mod prune;
-mod quantize;
-mod quantized;
-mod quantized_aware;
-mod quantized_ops;
 #[cfg(feature = "flex")]
 mod quantized_study;
-mod quantized_training;
 #[cfg(feature = "flex")]
 mod recipe;
-mod refine;
-mod repair;
 #[cfg(feature = "flex")]
 mod report;
-mod resume;
 #[path = "../support/runs.rs"]
 mod runs;
 #[cfg(feature = "flex")]
 mod saved;
 #[cfg(feature = "flex")]
 mod schedule;
-mod steer;
 #[cfg(feature = "flex")]
 mod study;
 #[cfg(feature = "flex")]
 mod tied;
-mod transposed;
 #[cfg(feature = "flex")]
 mod warnings;
-mod work;
+#[cfg(feature = "flex")]
+mod warnings_of_pruning;

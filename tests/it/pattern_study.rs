@@ -8,9 +8,9 @@ use burn_compress::prune::{AtLeast, Pattern};
 use burn_compress::recipe::{PruneLevels, QuantizeLevels, Recipe, Steer};
 use burn_compress::report::Stage;
 
-use super::blocks::{TOTAL, assert_share, assert_whole, is_whole};
-use super::device::{device, is_exact};
-use super::models::{Net, Toy, seen, trained};
+use super::backends::blocks::{TOTAL, assert_share, assert_whole, is_whole};
+use super::backends::device::{device, is_exact};
+use super::backends::models::{Net, Toy, seen, trained};
 use super::study::timeless;
 
 const BLOCK: Pattern = Pattern::Block { channels: 4 };

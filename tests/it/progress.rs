@@ -9,8 +9,8 @@ use burn_compress::recipe::{PruneLevels, QuantizeLevels, Recipe, Steer};
 use burn_compress::report::{Mode, Row, Stage};
 use burn_compress::study::{Activity, Progress, StudyError};
 
-use super::device::device;
-use super::models::{Net, Seen, Toy, seen, trained};
+use super::backends::device::device;
+use super::backends::models::{Net, Seen, Toy, seen, trained};
 
 // Measuring a cell counts as this share of an epoch.
 const MEASURING: f64 = 0.1;

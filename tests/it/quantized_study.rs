@@ -11,9 +11,9 @@ use burn_compress::report::{Report, Row, Stage, Timed};
 use burn_compress::study::{Outcome, StudyError};
 use burn_compress::train::{BoxError, Epoch, QuantizedWorkload, TrainError, Workload};
 
-use super::device::{device, is_exact};
-use super::models::{BATCH, EpochSeen, Net, PowerCut, Toy, batch, trained, values};
-use super::refine::{rates, run_of};
+use super::backends::device::{device, is_exact};
+use super::backends::models::{BATCH, EpochSeen, Net, PowerCut, Toy, batch, trained, values};
+use super::backends::refine::{rates, run_of};
 use super::study::timeless;
 
 /// A network and its quantized graph alike.
@@ -254,11 +254,10 @@ fn each_quantized_cell_has_an_integer_form_that_answers_as_its_score_says() {
     let path = folder.path().join("best.bcm");
     outcome.save_best(&path).unwrap();
     let best = outcome.report().best().overall.as_ref().unwrap();
-    let integers = outcome.integers(best.index).unwrap();
-    let loaded = burn_compress::network::Network::load(&path);
-    match integers {
-        Some(integers) => assert_eq!(loaded.unwrap(), integers),
-        None => assert!(loaded.is_err()),
+    let loaded = burn_compress::network::Network::load(&path).unwrap();
+    assert_eq!(loaded, outcome.network(best.index).unwrap().unwrap());
+    if let Some(integers) = outcome.integers(best.index).unwrap() {
+        assert_eq!(loaded, integers);
     }
 }
 
@@ -431,11 +430,11 @@ fn cells_of_before_the_engine_are_taken_over_and_marked() {
 #[test]
 fn the_callers_model_stays_as_it_was() {
     let net = trained(10, &device());
-    let before = super::models::outputs(&net);
+    let before = super::backends::models::outputs(&net);
     let mut task = Task::new();
     let study = Study::of(recipe());
     study
         .run_quantized::<_, _, 4, 2>(net.clone(), &mut task)
         .unwrap();
-    super::models::assert_same(&super::models::outputs(&net), &before);
+    super::backends::models::assert_same(&super::backends::models::outputs(&net), &before);
 }

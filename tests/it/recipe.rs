@@ -1,6 +1,6 @@
 //! Studies as data: what is written is read, and what cannot be followed is refused by name.
 
-use burn_compress::attach::{Regrowth, Selection};
+use burn_compress::compress::{Regrowth, Selection};
 use burn_compress::format::{FormatError, Granularity, Mapping};
 use burn_compress::graph::Fallback;
 use burn_compress::prune::{AtLeast, Pattern, Scope};
@@ -240,17 +240,14 @@ fn unknown_names_are_refused_by_name() {
         ("order = ['prune', 'distil']", "distil"),
         ("[pruning]\nlevels = [0.5]", "pruning"),
         ("[prune]\nlevel = [0.5]", "level"),
-        ("[prune]\nlevels = [0.5]\ncriterion = 'taylor'", "taylor"),
+        ("[prune]\nlevels = [0.5]\ncriterion = 'tailor'", "tailor"),
         (
             "[prune]\nlevels = [0.5]\ncriterion = { random = { sed = 1 } }",
             "sed",
         ),
         ("[prune]\nlevels = [0.5]\nscope = 'block'", "block"),
         ("[prune]\nlevels = [0.5]\npatterns = ['row']", "row"),
-        (
-            "[prune]\nlevels = [0.5]\npatterns = [{ block = { rows = 4 } }]",
-            "rows",
-        ),
+        ("[prune]\nlevels = [0.5]\npatterns = ['rows4']", "rows4"),
         ("[prune]\nlevels = [0.5]\nramp = 'sine'", "sine"),
         ("[prune]\nlevels = [0.5]\nregrowth = 'always'", "always"),
         ("[prune.steer]\nfloor = 1", "floor"),
@@ -381,10 +378,6 @@ fn numbers_that_make_no_sense_are_refused_by_name() {
             "equal patterns",
             prune(|prune| prune.patterns = vec![Pattern::Unstructured; 2]),
         ),
-        (
-            "block.channels",
-            prune(|prune| prune.patterns = vec![Pattern::Block { channels: 0 }]),
-        ),
         ("steer.start", steer(|steer| steer.start = 1.0)),
         ("steer.start", steer(|steer| steer.start = -0.1)),
         ("steer.increment", steer(|steer| steer.increment = 0.0)),
@@ -412,6 +405,21 @@ fn numbers_that_make_no_sense_are_refused_by_name() {
             matches!(error, RecipeError::Value { .. }),
             "{name}: {error}"
         );
+        assert!(error.to_string().contains(name), "{name}: {error}");
+    }
+}
+
+#[test]
+fn a_pattern_whose_numbers_make_none_is_refused() {
+    for (pattern, name) in [
+        (Pattern::Block { channels: 0 }, "block0"),
+        (Pattern::NOfM { n: 0, m: 4 }, "0:4"),
+        (Pattern::NOfM { n: 4, m: 4 }, "4:4"),
+        (Pattern::NOfM { n: 5, m: 4 }, "5:4"),
+        (Pattern::NOfM { n: 0, m: 0 }, "0:0"),
+    ] {
+        let error = prune(|prune| prune.patterns = vec![pattern]);
+        assert!(matches!(error, RecipeError::Pattern(_)), "{name}: {error}");
         assert!(error.to_string().contains(name), "{name}: {error}");
     }
 }

@@ -4,8 +4,8 @@ use burn::module::{Module, Param};
 use burn::nn::{Linear, LinearConfig};
 use burn::store::ModuleRecord;
 use burn::tensor::TensorData;
-use burn_compress::attach::{
-    AttachError, Compression, Plan, Pruning, Quantization, Regrowth, Selection, archive, load,
+use burn_compress::compress::{
+    CompressError, Compression, Plan, Pruning, Quantization, Regrowth, Selection, archive, load,
     unpack,
 };
 use burn_compress::format::{Archive, FormatError, Granularity, Mapping, Scheme};
@@ -13,8 +13,10 @@ use burn_compress::quantize::LeastSquares;
 use burn_compress::schedule::Curve;
 use proptest::prelude::*;
 
-use super::device::{device, is_exact};
-use super::models::{Mlp, Net, assert_same, outputs, seen, spread, train_step, trained, values};
+use super::backends::device::{device, is_exact};
+use super::backends::models::{
+    Mlp, Net, assert_same, outputs, seen, spread, train_step, trained, values,
+};
 
 fn granularities() -> [(Granularity, Selection); 4] {
     let all = Selection::default;
@@ -216,12 +218,12 @@ fn a_cut_file_does_not_load() {
     for length in (0..bytes.len()).step_by(37).chain([bytes.len() - 1]) {
         std::fs::write(&path, &bytes[..length]).unwrap();
         let error = load(&path, net.clone()).unwrap_err();
-        assert!(matches!(error, AttachError::File(_)), "{error}");
+        assert!(matches!(error, CompressError::File(_)), "{error}");
     }
     assert_same(&outputs(&net), &before);
     std::fs::remove_file(&path).unwrap();
     let error = load(&path, net).unwrap_err();
-    assert!(matches!(error, AttachError::File(FormatError::Io { .. })));
+    assert!(matches!(error, CompressError::File(FormatError::Io { .. })));
 }
 
 proptest! {
@@ -246,7 +248,7 @@ fn a_file_of_another_network_does_not_load_and_changes_nothing() {
     let (_folder, path, _) = saved();
     let error = load(&path, Mlp::new(&device())).unwrap_err();
     assert!(
-        matches!(&error, AttachError::File(FormatError::Tensor { .. })),
+        matches!(&error, CompressError::File(FormatError::Tensor { .. })),
         "{error}"
     );
     // Another shape, in the last layer: the ones before fit.
@@ -254,7 +256,7 @@ fn a_file_of_another_network_does_not_load_and_changes_nothing() {
     net.head = LinearConfig::new(72, 5).init(&device().autodiff());
     let before = outputs(&net);
     let error = load(&path, net.clone()).unwrap_err();
-    let AttachError::File(FormatError::Tensor { path: tensor, what }) = &error else {
+    let CompressError::File(FormatError::Tensor { path: tensor, what }) = &error else {
         panic!("{error}");
     };
     assert_eq!(tensor, "head.weight");
@@ -289,11 +291,11 @@ fn loading_into_a_clone_leaves_the_original_as_it_was() {
 fn a_plain_module_is_archived_as_it_is() {
     let net = trained(2, &device());
     let archived = archive(&net.valid()).unwrap();
-    let loaded = burn_compress::attach::unpack(archived, Net::new(&device())).unwrap();
+    let loaded = burn_compress::compress::unpack(archived, Net::new(&device())).unwrap();
     assert_same(&outputs(&loaded), &outputs(&net));
     let mlp = Mlp::new(&device());
     let archived = archive(&mlp).unwrap();
-    let loaded = burn_compress::attach::unpack(archived, Mlp::new(&device())).unwrap();
+    let loaded = burn_compress::compress::unpack(archived, Mlp::new(&device())).unwrap();
     assert_same(
         &values(loaded.embedding.weight.val()),
         &values(mlp.embedding.weight.val()),
@@ -310,7 +312,7 @@ fn a_file_is_replaced_whole_or_not_at_all() {
     std::fs::create_dir(&taken).unwrap();
     std::fs::write(taken.join("file"), b"x").unwrap();
     let error = compressed.save(&taken).unwrap_err();
-    assert!(matches!(error, AttachError::File(FormatError::Io { .. })));
+    assert!(matches!(error, CompressError::File(FormatError::Io { .. })));
     assert_eq!(std::fs::read(&path).unwrap(), bytes);
     assert_eq!(
         std::fs::read_dir(folder.path()).unwrap().count(),

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use burn::module::Module;
 use burn::optim::AdamConfig;
 use burn::tensor::{Device, Tensor};
-use burn_compress::attach::Selection;
+use burn_compress::compress::Selection;
 use burn_compress::format::Scheme;
 use burn_compress::prune::{Scope, share_of};
 use burn_compress::quantize::{MinMax, Parameters, Quantizer};
@@ -15,8 +15,10 @@ use burn_compress::study::{Activity, Outcome, StudyError};
 use burn_compress::train::{BoxError, Epoch, TrainError, Workload};
 use burn_compress::{Study, Warning};
 
-use super::device::{device, is_exact};
-use super::models::{Net, PowerCut, Seen, Toy, WEIGHTS, assert_same, outputs, seen, trained};
+use super::backends::device::{device, is_exact};
+use super::backends::models::{
+    Net, PowerCut, Seen, Toy, WEIGHTS, assert_same, outputs, seen, trained,
+};
 
 const TOTAL: usize = 356;
 // Multiply-adds of an image: a weight is used at each of these places.
@@ -120,10 +122,8 @@ fn a_study_measures_what_was_asked_for() {
     let folder = tempfile::tempdir().unwrap();
     for (index, row) in rows.iter().enumerate() {
         let path = folder.path().join("row.bcm");
-        assert_eq!(
-            outcome.archive(index).unwrap().save(&path).unwrap(),
-            row.bytes
-        );
+        let network = outcome.network(index).unwrap().unwrap();
+        assert_eq!(network.save(&path).unwrap(), row.bytes);
         assert_eq!(std::fs::metadata(&path).unwrap().len(), row.bytes);
         assert!(row.entropy_bytes > 0);
         assert!((row.drop - (baseline.score - row.score)).abs() < 1e-12);
@@ -169,18 +169,16 @@ fn a_study_measures_what_was_asked_for() {
         assert!(row.sparsity >= share_of(row.level, TOTAL) as f64 / TOTAL as f64);
     }
     assert_eq!(outcome.report().sensitivity().len(), WEIGHTS.len());
-    let loaded = burn_compress::attach::load(
-        {
-            let path = folder.path().join("best.bcm");
-            outcome.save_best(&path).unwrap();
-            path
-        },
-        Net::new(&device()),
-    );
-    assert_same(
-        &outputs(&loaded.unwrap()),
-        &outputs(&outcome.best().unwrap()),
-    );
+    // The best model: packed weights for its module, and a network for the engine.
+    let best = outcome.report().best().overall.as_ref().unwrap().index;
+    let path = folder.path().join("weights.bcm");
+    outcome.archive(best).unwrap().save(&path).unwrap();
+    let loaded = burn_compress::compress::load(&path, Net::new(&device())).unwrap();
+    assert_same(&outputs(&loaded), &outputs(&outcome.best().unwrap()));
+    let path = folder.path().join("best.bcm");
+    outcome.save_best(&path).unwrap();
+    let saved = burn_compress::network::Network::load(&path).unwrap();
+    assert_eq!(saved, outcome.network(best).unwrap().unwrap());
 }
 
 #[test]
@@ -534,7 +532,7 @@ impl Workload<Net> for Silent {
     fn train_epoch(&mut self, net: Net, epoch: &mut Epoch<'_>) -> Result<Net, BoxError> {
         let mut optimizer = AdamConfig::new().init();
         let rate = epoch.learning_rate();
-        let mut net = super::models::train_step(net, &mut optimizer, rate, 0);
+        let mut net = super::backends::models::train_step(net, &mut optimizer, rate, 0);
         for _ in 0..self.1 {
             net = epoch.step(net)?;
         }

@@ -4,20 +4,20 @@ use burn::module::Module;
 use burn::nn::PaddingConfig2d;
 use burn::nn::conv::{Conv2d, Conv2dConfig};
 use burn::tensor::{Device, Tensor, activation::relu};
-use burn_compress::attach::{Plan, Pruning, Quantization, archive, load};
+use burn_compress::compress::{Plan, Pruning, Quantization, archive, load};
 use burn_compress::engine::{Choice, Options, Program};
 use burn_compress::format::{Container, FormatError, Granularity, Mapping, Payload, Scheme};
-use burn_compress::graph::{Graph, GraphError};
+use burn_compress::graph::Graph;
 use burn_compress::network::NetworkError;
 use burn_compress::network::Value;
 use burn_compress::network::{Codes, Grid, Network, Op, Rescale, Step, StepOp, Weights};
 use serde_json::{Value as Json, json};
 
 use super::allocations::held;
-use super::device::device;
-use super::models::values;
+use super::backends::device::device;
+use super::backends::models::values;
+use super::backends::quantized::{How, input, quantized};
 use super::noise::{Noise, per_image};
-use super::quantized::{How, input, quantized};
 use super::runs::images;
 
 const CHANNELS: usize = 16;
@@ -242,7 +242,7 @@ fn large_models_store_equal_tensors_once() {
 }
 
 fn description(bytes: &[u8]) -> (Json, Container) {
-    let container = Container::from_bytes("integer_model", bytes).unwrap();
+    let container = Container::from_bytes("network", bytes).unwrap();
     let description = serde_json::from_str(container.description()).unwrap();
     (description, container)
 }
@@ -256,7 +256,7 @@ fn tensors_that_are_equal_to_none_are_refused() {
     assert_eq!(good["shared"], json!([[2, 0], [3, 1]]));
     let load = |description: &Json| {
         let parts = container.clone().into_parts().into_values().collect();
-        let altered = Container::new("integer_model", description.to_string(), parts);
+        let altered = Container::new("network", description.to_string(), parts);
         Network::from_bytes(&altered.to_bytes().unwrap())
     };
     assert!(load(&good).is_ok());
@@ -308,7 +308,7 @@ fn few_bytes_do_not_stand_for_ever_more_weights() {
     integers.bytes.truncate(length);
     integers.shape = vec![length];
     let parts = parts.into_values().collect();
-    let altered = Container::new("integer_model", description.to_string(), parts);
+    let altered = Container::new("network", description.to_string(), parts);
     match Network::from_bytes(&altered.to_bytes().unwrap()) {
         Err(NetworkError::Format(FormatError::Corrupt { what })) => {
             assert!(what.contains("equal"), "{what}");
@@ -344,7 +344,7 @@ fn copies_of_codes_are_in_memory_once() {
 
 #[test]
 fn a_layer_called_twice_is_packed_once() {
-    if super::device::leaves_out("a_layer_called_twice_is_packed_once") {
+    if super::backends::device::leaves_out("a_layer_called_twice_is_packed_once") {
         return;
     }
     let options = Options {

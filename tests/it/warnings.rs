@@ -4,7 +4,7 @@ use burn::module::{Module, Param};
 use burn::nn::conv::{Conv2d, Conv2dConfig, ConvTranspose2d, ConvTranspose2dConfig};
 use burn::nn::{Linear, LinearConfig, PaddingConfig2d};
 use burn::tensor::{Tensor, TensorData, activation::relu};
-use burn_compress::attach::{Compressed, Plan, Pruning, Quantization, Selection};
+use burn_compress::compress::{Compressed, Plan, Pruning, Quantization, Selection};
 use burn_compress::engine::{Choice, Options, Program};
 use burn_compress::format::{Granularity, Mapping, Scheme};
 use burn_compress::graph::{Activations, Calibration, Calibrator, Fallback, Graph};
@@ -13,14 +13,14 @@ use burn_compress::recipe::{ActivationLevels, PruneLevels, QuantizeLevels, Range
 use burn_compress::report::{Report, Row};
 use burn_compress::{Study, Warning};
 
-use super::device::{device, leaves_out};
-use super::engine::resnet;
-use super::models::{Net, Toy, batch, spread, trained, values};
-use super::quantized::{How, calibrated, input, quantized};
+use super::backends::device::{device, leaves_out};
+use super::backends::engine::resnet;
+use super::backends::models::{Net, Toy, batch, spread, trained, values};
+use super::backends::quantized::{How, calibrated, input, quantized};
 use super::quantized_study::Task;
 use super::runs::images;
 
-fn linear(inputs: usize, weights: Vec<f32>) -> Linear {
+pub fn linear(inputs: usize, weights: Vec<f32>) -> Linear {
     let outputs = weights.len() / inputs;
     let layer = LinearConfig::new(inputs, outputs).init(&device());
     // Burn holds [in, out]; these are rows of outputs.
@@ -32,7 +32,7 @@ fn linear(inputs: usize, weights: Vec<f32>) -> Linear {
     }
 }
 
-fn noise(count: usize, salt: usize) -> Vec<f32> {
+pub fn noise(count: usize, salt: usize) -> Vec<f32> {
     (0..count).map(|i| spread(salt * 977 + i) - 0.5).collect()
 }
 
@@ -42,7 +42,7 @@ fn symmetric(bits: u32, granularity: Granularity) -> Plan {
 }
 
 #[track_caller]
-fn says(warning: &Warning, words: &[&str]) {
+pub fn says(warning: &Warning, words: &[&str]) {
     let text = warning.to_string();
     for word in words {
         assert!(text.contains(word), "no `{word}` in: {text}");

@@ -354,7 +354,7 @@ fn a_description_that_expands_without_end_is_refused() {
             ("checksum", &checksum),
         ];
         let metadata = metadata.map(|(key, value)| (key.to_string(), value.to_string()));
-        bytes = safetensors::serialize(views, Some(metadata.into())).unwrap();
+        bytes = safetensors::serialize(views, Some(metadata.into_iter().collect())).unwrap();
         Archive::from_bytes(&bytes)
     };
     let whole = small().to_bytes().unwrap();

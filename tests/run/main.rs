@@ -3,6 +3,7 @@
 mod archive;
 mod archive_forged;
 mod archive_sizes;
+mod dot;
 mod engine;
 mod format;
 mod kernel;

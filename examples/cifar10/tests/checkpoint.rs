@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use burn::tensor::{Device, Tensor};
-use burn_compress::attach::{Plan, Quantization};
+use burn_compress::compress::{Plan, Quantization};
 use burn_compress::engine::{Options, Program};
 use burn_compress::format::Scheme;
 use burn_compress::graph::{Activations, Calibration, Graph};
@@ -19,7 +19,7 @@ fn images(count: usize, device: &Device) -> Tensor<4> {
 }
 
 fn numbers<const D: usize>(tensor: Tensor<D>) -> Vec<f32> {
-    tensor.into_data().to_vec().unwrap()
+    tensor.into_data().try_to_vec().unwrap()
 }
 
 #[test]

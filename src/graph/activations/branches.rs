@@ -272,13 +272,7 @@ fn takes_factors(graph: &Graph, node: &Node, axis: usize, own: &[bool]) -> bool 
         return false;
     };
     let rank = graph.dims(node.inputs[0]).len();
-    let layout = graph.parameters[*weight].layout(&node.op);
-    // Where axis 0 holds the inputs of all groups, they are not one after the other.
-    let fits = layout.is_some_and(|layout| {
-        let apart = layout.output_axis() == 1 && layout.groups() > 1;
-        node.op.has_weights() && !apart
-    });
-    fits && node.op.channel_axis(rank) == axis && own[*weight]
+    node.op.has_weights() && node.op.channel_axis(rank) == axis && own[*weight]
 }
 
 // Whether each parameter is read once, by any name.

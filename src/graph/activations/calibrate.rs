@@ -10,7 +10,7 @@ use super::branches::Joined;
 use super::extremes::Extremes;
 use super::observe::Observations;
 use super::{Activations, Coding, Placement, Site};
-use crate::attach::{Attached, Compression};
+use crate::compress::{Attached, Compression};
 use crate::format::Granularity;
 use crate::network::{NetworkError, Value};
 
@@ -19,7 +19,7 @@ use crate::network::{NetworkError, Value};
 /// ```
 /// use burn::nn::{Linear, LinearConfig, Relu};
 /// use burn::tensor::{Device, Distribution, Tensor};
-/// use burn_compress::attach::{Plan, Quantization};
+/// use burn_compress::compress::{Plan, Quantization};
 /// use burn_compress::format::Scheme;
 /// use burn_compress::graph::{Activations, Calibration, Graph};
 ///

@@ -5,6 +5,7 @@ mod calibrate;
 mod coding;
 mod distribution;
 mod extremes;
+mod form;
 mod histogram;
 mod observe;
 mod offset;
@@ -13,6 +14,7 @@ mod plan;
 
 pub use calibrate::Calibration;
 pub use coding::Coding;
+pub use form::Form;
+pub use place::Site;
 pub(crate) use place::{Factors, Placement};
-pub use place::{Form, Site};
 pub use plan::{Activations, Calibrator};

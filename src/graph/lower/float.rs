@@ -3,7 +3,7 @@
 use burn::module::Module;
 
 use super::steps::{FloatEpilogue, Steps};
-use crate::attach::Attached;
+use crate::compress::Attached;
 use crate::format::WeightView;
 use crate::graph::simulate::{Reads, weights};
 use crate::graph::{Graph, GraphError, Node, Norm};

@@ -15,7 +15,7 @@ impl<M: Module> Quantized<M> {
     /// The model in whole numbers: what is deployed, and what defines its outputs. Reads all weights
     /// from the device.
     ///
-    /// Fails with [`GraphError::Activation`] where a sum could overflow 32 bits, and where the scale of
+    /// Fails with [`NetworkError::Activation`](crate::network::NetworkError::Activation) where a sum could overflow 32 bits, and where the scale of
     /// an activation is not finite, as training that diverged brings about.
     pub fn to_integer(&self) -> Result<Network, GraphError> {
         let weights = self.weights()?;

@@ -20,13 +20,13 @@ use crate::network::NetworkError;
 /// without weights, and nodes that stay in float, are left as they are. In training the correction plays
 /// no part while batch norms still follow the batch, and it is no parameter of the optimizer.
 ///
-/// Fails with [`GraphError::NoData`] without batches, with [`GraphError::Input`] for one of other
-/// dimensions than the graph takes, and with [`GraphError::Activation`] where a mean is not finite.
+/// Fails with [`GraphError::NoData`] without batches, with [`NetworkError::Input`](crate::network::NetworkError::Input) for one of other
+/// dimensions than the graph takes, and with [`NetworkError::Activation`](crate::network::NetworkError::Activation) where a mean is not finite.
 ///
 /// ```
 /// use burn::nn::LinearConfig;
 /// use burn::tensor::{Device, Tensor};
-/// use burn_compress::attach::{Plan, Quantization};
+/// use burn_compress::compress::{Plan, Quantization};
 /// use burn_compress::format::Scheme;
 /// use burn_compress::graph::{Activations, Calibration, Graph, repair::correct_bias};
 ///

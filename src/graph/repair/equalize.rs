@@ -7,7 +7,7 @@ use super::super::simulate::{Reads, weights};
 use super::super::{Graph, GraphError, Parameter};
 use super::pairs::{Found, find};
 use super::scaling::Values;
-use crate::attach::{Attached, Compression};
+use crate::compress::{Attached, Compression};
 
 /// Two products that were equalized.
 ///

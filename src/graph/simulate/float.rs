@@ -4,14 +4,14 @@ use burn::tensor::Tensor;
 use super::super::tensor::AnyTensor;
 use super::super::{Graph, GraphError};
 use super::{Pass, Reads, Setting, Weight, weights};
-use crate::attach::{Attached, Compression};
+use crate::compress::{Attached, Compression};
 use crate::network::NetworkError;
 
 impl Graph {
     /// Runs the graph in floats on the device of `module`, which gives the parameters, with gradients to
     /// them: the same output as the module's own forward pass, batch norms by their running statistics.
     ///
-    /// Fails with [`GraphError::Input`] for an input of other dimensions than the graph was captured
+    /// Fails with [`NetworkError::Input`](crate::network::NetworkError::Input) for an input of other dimensions than the graph was captured
     /// for, and with [`GraphError::Parameter`] where the module lacks what the graph uses.
     ///
     /// ```

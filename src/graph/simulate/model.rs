@@ -12,9 +12,9 @@ use super::pass::Pass;
 use super::reads::Reads;
 use super::site_table::{SiteRow, SiteTable};
 use super::weights::{Weight, weights};
-use crate::attach::Attached;
+use crate::compress::Attached;
 #[cfg(doc)]
-use crate::attach::Compression;
+use crate::compress::Compression;
 use crate::quantize::gradient_share;
 
 /// A module whose forward pass computes as the integers of its deployed form will: weights and
@@ -125,7 +125,7 @@ impl<M: Module> Quantized<M> {
         self
     }
 
-    /// Runs the model; see [`Quantized`]. Fails with [`GraphError::Input`] for an input of other
+    /// Runs the model; see [`Quantized`]. Fails with [`NetworkError::Input`](crate::network::NetworkError::Input) for an input of other
     /// dimensions than the graph was captured for, and with [`GraphError::Parameter`] where the module
     /// lacks what the graph uses.
     pub fn forward<const D: usize, const E: usize>(

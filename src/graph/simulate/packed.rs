@@ -6,7 +6,7 @@ use burn::tensor::{Device, Tensor};
 use super::super::{Graph, GraphError};
 use super::weights::packed_weights;
 use super::{Pass, Quantized, Reads, Setting, Weight, float};
-use crate::attach::{Attached, Compression};
+use crate::compress::{Attached, Compression};
 
 /// A model for inference on a Burn device whose quantized weights stay there in as many bits as their
 /// codes take, several to a word, and become numbers only while an operation reads them.
@@ -18,7 +18,7 @@ use crate::attach::{Attached, Compression};
 ///
 /// ```
 /// use burn::{nn::LinearConfig, tensor::{Device, Tensor}};
-/// use burn_compress::attach::{Plan, Quantization};
+/// use burn_compress::compress::{Plan, Quantization};
 /// use burn_compress::{format::Scheme, graph::Graph};
 /// let device = Device::default();
 /// let model = LinearConfig::new(64, 32).with_bias(false).init(&device);
@@ -46,7 +46,7 @@ pub struct Packed {
 impl Packed {
     /// The output for an input on the same device; without gradients.
     ///
-    /// Fails with [`GraphError::Input`] for an input of other dimensions than the graph was captured
+    /// Fails with [`NetworkError::Input`](crate::network::NetworkError::Input) for an input of other dimensions than the graph was captured
     /// for, with [`GraphError::Devices`] for one on another device, and with [`GraphError::Output`] where
     /// the output has another number of axes.
     pub fn forward<const D: usize, const E: usize>(

@@ -5,7 +5,7 @@ use burn::tensor::{DType, Device, Int, Tensor, TensorData};
 use super::super::tensor::{AnyTensor, map_rank};
 use super::super::{GraphError, Parameter};
 use super::weights::as_read;
-use crate::attach::scaled;
+use crate::compress::scaled;
 use crate::format::WeightView;
 
 /// The codes of a weight less their zero point, several to a word of 32 bits: the first words' lowest

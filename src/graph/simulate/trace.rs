@@ -18,8 +18,9 @@ impl<M: Module> Quantized<M> {
     ///
     /// ```
     /// use burn::{nn::LinearConfig, tensor::{Device, Tensor}};
-    /// use burn_compress::{attach::{Plan, Quantization}, format::Scheme};
-    /// use burn_compress::graph::{Activations, Calibration, Graph, integer::Elements};
+    /// use burn_compress::{compress::{Plan, Quantization}, format::Scheme};
+    /// use burn_compress::graph::{Activations, Calibration, Graph};
+    /// use burn_compress::network::Elements;
     ///
     /// let device = Device::default();
     /// let model = LinearConfig::new(2, 1).init(&device);

@@ -7,7 +7,7 @@ use super::super::tensor::{AnyTensor, map_rank};
 use super::super::{Graph, GraphError, Parameter};
 use super::packed_codes::PackedCodes;
 use super::reads::Reads;
-use crate::attach::{Attached, attached_part, effective, effective_codes};
+use crate::compress::{Attached, attached_part, effective, effective_codes};
 use crate::format::WeightView;
 use crate::network::Binary;
 use crate::quantize::{Parameters, step};

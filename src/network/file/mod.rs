@@ -3,6 +3,7 @@
 //! that adapt: smaller, and slow to read, which matters little where there is little. In both, tensors
 //! that are equal are stored once.
 
+mod constants;
 mod shared;
 mod small;
 mod threads;
@@ -20,9 +21,10 @@ use crate::network::NetworkError;
 use super::model::Unchecked;
 use super::step_op::Stored;
 use super::{Codes, Network};
+pub(super) use constants::{Packed, unpack};
 use shared::Pair;
 
-const KIND: &str = "integer_model";
+const KIND: &str = "network";
 const INTEGERS: &str = "integers";
 const FLOATS: &str = "floats";
 
@@ -88,6 +90,7 @@ impl Network {
 
     fn to_container(&self) -> Result<Container, FormatError> {
         let mut model = Unchecked::from(self.clone());
+        constants::pack(&mut model);
         if let Some(container) = small::write(&mut model)? {
             return Ok(container);
         }
@@ -235,5 +238,20 @@ fn tensors(model: &mut Unchecked) -> Vec<Tensor<'_>> {
         name: "constant",
         stored: Stored::Floats(&mut constant.values),
     }));
+    for (index, packed) in model.packed.iter_mut().enumerate() {
+        let path = |name: &str| format!("constant.{index}.{name}");
+        tensors.extend([
+            Tensor {
+                path: path("codes"),
+                name: "weight",
+                stored: Stored::Weights(&mut packed.codes),
+            },
+            Tensor {
+                path: path("floats"),
+                name: "constant",
+                stored: Stored::Floats(&mut packed.floats),
+            },
+        ]);
+    }
     tensors
 }

@@ -70,7 +70,8 @@ impl FloatOp {
         (length, inner): (usize, usize),
         kept: usize,
     ) -> Result<Vec<f32>, String> {
-        let join = |a: f32, b: f32| match self {
+        // Sums and products are of double precision: each result is rounded once.
+        let join = |a: f64, b: f64| match self {
             Self::Max { .. } | Self::CumulativeMax { .. } => a.max(b),
             Self::Min { .. } | Self::CumulativeMin { .. } => a.min(b),
             Self::Product { .. } | Self::CumulativeProduct { .. } => a * b,
@@ -81,17 +82,20 @@ impl FloatOp {
         let mut sorted = Vec::new();
         for block in 0..outer {
             for lane in 0..inner {
-                let value = |row: usize| input[(block * length + row) * inner + lane];
+                let own = |row: usize| input[(block * length + row) * inner + lane];
+                let value = |row: usize| f64::from(own(row));
                 let at = |row: usize| (block * kept + row) * inner + lane;
                 if let Self::LogSoftmax { .. } = self {
-                    let greatest = (0..length).map(value).fold(f32::NEG_INFINITY, f32::max);
-                    let sum: f32 = (0..length).map(|row| (value(row) - greatest).exp()).sum();
-                    (0..length).for_each(|row| result[at(row)] = value(row) - greatest - sum.ln());
+                    let greatest = (0..length).map(value).fold(f64::NEG_INFINITY, f64::max);
+                    let sum: f64 = (0..length).map(|row| (value(row) - greatest).exp()).sum();
+                    for row in 0..length {
+                        result[at(row)] = (value(row) - greatest - sum.ln()) as f32;
+                    }
                     continue;
                 }
                 if let Self::Sort { .. } | Self::SortDescending { .. } = self {
                     sorted.clear();
-                    sorted.extend((0..length).map(value));
+                    sorted.extend((0..length).map(own));
                     sorted.sort_unstable_by(f32::total_cmp);
                     if let Self::SortDescending { .. } = self {
                         sorted.reverse();
@@ -100,10 +104,10 @@ impl FloatOp {
                     continue;
                 }
                 let mut joined = value(0);
-                result[at(0)] = joined;
+                result[at(0)] = joined as f32;
                 for row in 1..length {
                     joined = join(joined, value(row));
-                    result[at(row.min(kept - 1))] = joined;
+                    result[at(row.min(kept - 1))] = joined as f32;
                 }
             }
         }

@@ -136,9 +136,9 @@ fn x_axis(stage: Stage, pattern: Pattern, cells: &[&Summary]) -> (String, Axis) 
             Axis::at("bits of a weight".to_owned(), ticks),
         ),
         _ => (
-            match pattern {
-                Pattern::Unstructured => "Score against pruning level".to_owned(),
-                pattern => format!("Score against pruning level, {pattern}"),
+            match pattern.shown() {
+                None => "Score against pruning level".to_owned(),
+                Some(name) => format!("Score against pruning level, {name}"),
             },
             Axis::at("weights pruned, %".to_owned(), ticks),
         ),

@@ -63,7 +63,7 @@ pub(super) fn figures(report: &Report) -> Result<Vec<Figure>, ReportError> {
         all.push(levels::figure(report, Stage::Prune, pattern)?);
     }
     all.extend([
-        levels::figure(report, Stage::Quantize, Pattern::Unstructured)?,
+        levels::figure(report, Stage::Quantize, Pattern::default())?,
         trade::size(report)?,
         trade::time(report)?,
         layers::figure(report)?,

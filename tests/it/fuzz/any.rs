@@ -2,7 +2,7 @@
 
 use burn::tensor::{Tensor, TensorData};
 
-use crate::device::device;
+use crate::backends::device::device;
 
 /// A tensor of two to four axes.
 #[derive(Debug, Clone)]

@@ -1,6 +1,6 @@
 //! A random network, the form it is brought into, and how that runs.
 
-use burn_compress::attach::{Plan, Pruning, Quantization};
+use burn_compress::compress::{Plan, Pruning, Quantization};
 use burn_compress::engine::{Choice, Options};
 use burn_compress::format::{Granularity, Mapping, Scheme};
 use burn_compress::graph::{Activations, Calibrator};

@@ -18,8 +18,8 @@ use super::any::{Any, map};
 use super::function::{Along, Function, Pair};
 use super::movement::Movement;
 use super::pool::Pool;
-use crate::device::device;
-use crate::models::spread;
+use crate::backends::device::device;
+use crate::backends::models::spread;
 
 /// Rows and columns; of a tensor with rows alone, the second.
 pub type Two = [usize; 2];
@@ -353,7 +353,8 @@ fn constant<const D: usize>(x: &Tensor<D>, axes: &[bool]) -> Tensor<D> {
     }
     let count: usize = dims.iter().product();
     let numbers: Vec<f32> = (0..count).map(|i| 2.0 * spread(i + 91) - 0.8).collect();
-    Tensor::<1>::from_data(numbers.as_slice(), &x.device()).reshape(dims)
+    let options = (&x.device(), x.dtype());
+    Tensor::<1>::from_data(numbers.as_slice(), options).reshape(dims)
 }
 
 // Weights as large as He et al. 2015 would have them, statistics and factors that a norm cannot ignore.

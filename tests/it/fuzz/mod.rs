@@ -8,6 +8,7 @@
 mod any;
 mod case;
 mod check;
+mod exact;
 mod function;
 mod generate;
 mod layer;
@@ -23,7 +24,7 @@ use std::time::Instant;
 use case::Case;
 use check::{Seen, check};
 
-use crate::device::leaves_out;
+use crate::backends::device::leaves_out;
 
 /// Networks of a run that names no number.
 const FEW: u64 = 80;

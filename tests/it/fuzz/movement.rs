@@ -68,7 +68,7 @@ impl Movement {
 fn zeros_like<const D: usize>(x: &Tensor<D>, channels: usize) -> Tensor<D> {
     let mut dims = x.dims();
     dims[1] = channels;
-    Tensor::zeros(dims, &x.device())
+    Tensor::zeros(dims, (&x.device(), x.dtype()))
 }
 
 fn upsample(x: Any, size: Two, mode: InterpolateMode, align: bool) -> Any {

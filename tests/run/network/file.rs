@@ -10,7 +10,7 @@ use proptest::prelude::*;
 use super::bad::steps;
 use crate::noise::{Noise, per_image};
 
-const KIND: &str = "integer_model";
+const KIND: &str = "network";
 
 /// With a table, constants and a float step.
 fn model() -> Network {

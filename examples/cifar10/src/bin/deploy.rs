@@ -10,7 +10,7 @@ use std::error::Error;
 use std::path::{Path, PathBuf};
 
 use burn::tensor::Tensor;
-use burn_compress::attach::{self, Plan, Pruning, Quantization};
+use burn_compress::compress::{self, Plan, Pruning, Quantization};
 use burn_compress::engine::{Options, Program};
 use burn_compress::format::{Granularity, Mapping, Scheme};
 use burn_compress::graph::repair::{correct_bias, equalize};
@@ -78,7 +78,7 @@ fn main() -> Result<(), Box<dyn Error>> {
         _ => {
             let model = match &arguments.model {
                 Some(path) => {
-                    let model = attach::load(path, ResNet::new(arguments.of.depth, &device)?)?;
+                    let model = compress::load(path, ResNet::new(arguments.of.depth, &device)?)?;
                     let score = accuracy(&test, &device, |images| model.forward(images));
                     println!("its weights compressed, in floats: {score:.2} %");
                     model

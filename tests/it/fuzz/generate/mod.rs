@@ -12,7 +12,7 @@ use super::function::{Along, Pair};
 use super::layer::Layer;
 use super::movement::Movement;
 use super::network::{Net, Network, Node};
-use crate::models::spread;
+use crate::backends::models::spread;
 
 /// How large a network may be.
 #[derive(Debug, Clone)]

@@ -1,0 +1,104 @@
+//! The way from a compressed module to a network, in one call.
+
+use burn::module::Module;
+use burn::tensor::Tensor;
+
+use crate::Error;
+use crate::compress::Compressed;
+use crate::graph::{Activations, Calibration, Graph, GraphError};
+use crate::network::Network;
+
+/// Bits of a weight that is a float.
+const FLOAT_BITS: u32 = 32;
+
+/// The network of a module whose weights have so many bits, and whose activations are floats.
+pub(crate) fn float_network<M: Module>(
+    graph: &Graph,
+    module: &M,
+    bits: u32,
+) -> Result<Network, GraphError> {
+    let network = graph.to_float_model(module)?;
+    Ok(match bits {
+        ..FLOAT_BITS => network.snapped((1 << bits) - 1)?,
+        _ => network,
+    })
+}
+
+impl<M: Module> Compressed<M> {
+    /// The network of the module: what [`Program`](crate::engine::Program) runs, and a file holds.
+    /// Weights are as they were compressed; activations are floats.
+    ///
+    /// `shape` is that of an input, with any batch size. `forward` is the module's forward pass; what it
+    /// computes must not depend on the values of tensors.
+    ///
+    /// ```
+    /// use burn::{nn::{Linear, LinearConfig}, tensor::{Device, Tensor}};
+    /// use burn_compress::compress::{Plan, Pruning};
+    /// use burn_compress::engine::{Options, Program};
+    /// let model = LinearConfig::new(64, 10).init(&Device::default());
+    /// let compressed = Plan::new().prune(Pruning::to(0.9)).apply(model)?;
+    /// let network = compressed.network([1, 64], |model: &Linear, x: Tensor<2>| model.forward(x))?;
+    /// let program = Program::compile(&network, Options::default())?;
+    /// let scores = program.run(&[0.5; 64], 1)?;
+    /// assert_eq!(scores.len(), 10);
+    /// # Ok::<(), burn_compress::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Graph`] where the forward pass cannot be captured; it names the layer and the operation.
+    pub fn network<const D: usize, const E: usize>(
+        &self,
+        shape: [usize; D],
+        forward: impl Fn(&M, Tensor<D>) -> Tensor<E>,
+    ) -> Result<Network, Error> {
+        let graph = Graph::capture(&self.module, shape, forward)?.simplify();
+        let bits = self.scheme().map_or(FLOAT_BITS, |scheme| scheme.bits());
+        Ok(float_network(&graph, &self.module, bits)?)
+    }
+
+    /// The network of the module with quantized activations: whole numbers, where the weights have codes
+    /// of a [`Scheme`](crate::format::Scheme). The ranges of activations are found on `batches` of
+    /// inputs without labels.
+    ///
+    /// The codes of the weights are those of this compression, to the last bit.
+    ///
+    /// ```
+    /// use burn::{nn::{Linear, LinearConfig}, tensor::{Device, Tensor}};
+    /// use burn_compress::compress::{Plan, Pruning, Quantization};
+    /// use burn_compress::engine::{Options, Program};
+    /// use burn_compress::format::Scheme;
+    /// use burn_compress::graph::Activations;
+    /// let model = LinearConfig::new(64, 10).init(&Device::default());
+    /// let plan = Plan::new()
+    ///     .prune(Pruning::existing()) // as it was pruned before
+    ///     .quantize(Quantization::to(Scheme::symmetric(8)?));
+    /// let batches = [Tensor::<2>::ones([16, 64], &Device::default())];
+    /// let forward = |model: &Linear, x: Tensor<2>| model.forward(x);
+    /// let activations = Activations::bits(8)?;
+    /// let network = plan.apply(model)?.quantized_network([1, 64], forward, activations, batches)?;
+    /// let program = Program::compile(&network, Options::default())?;
+    /// assert_eq!(program.run(&[0.5; 64], 1)?.len(), 10);
+    /// # Ok::<(), burn_compress::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Graph`] where the forward pass cannot be captured, a batch has other dimensions, or a
+    /// range is not finite. [`Error::Compress`] where the module is not the one that was compressed.
+    pub fn quantized_network<const D: usize, const E: usize>(
+        &self,
+        shape: [usize; D],
+        forward: impl Fn(&M, Tensor<D>) -> Tensor<E>,
+        activations: Activations,
+        batches: impl IntoIterator<Item = Tensor<D>>,
+    ) -> Result<Network, Error> {
+        let graph = Graph::capture(&self.module, shape, forward)?.simplify();
+        let (module, compression) = self.attached()?;
+        let mut calibration = Calibration::new(graph, &module, &compression, activations)?;
+        for batch in batches {
+            calibration.observe(&module, batch)?;
+        }
+        Ok(calibration.finish(module)?.to_integer()?)
+    }
+}

@@ -1,0 +1,45 @@
+//! What can differ between Burn's backends: run on each of them.
+
+use super::{noise, runs};
+
+pub mod aware;
+pub mod blocks;
+pub mod calibration;
+pub mod compress;
+pub mod constant;
+pub mod criteria;
+pub mod deploy;
+pub mod device;
+pub mod distill;
+pub mod engine;
+pub mod fallback;
+pub mod far;
+pub mod float_model;
+pub mod floor;
+pub mod graph_capture;
+pub mod graph_check;
+pub mod graph_models;
+pub mod graph_ops;
+pub mod graph_passes;
+pub mod grouped;
+pub mod integer_float;
+pub mod joined;
+pub mod learned;
+#[cfg(feature = "learner")]
+pub mod learner;
+pub mod models;
+pub mod n_of_m;
+pub mod packed;
+pub mod prune;
+pub mod quantize;
+pub mod quantized;
+pub mod quantized_aware;
+pub mod quantized_ops;
+pub mod quantized_training;
+pub mod refine;
+pub mod regrowth;
+pub mod repair;
+pub mod resume;
+pub mod steer;
+pub mod transposed;
+pub mod work;

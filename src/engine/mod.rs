@@ -8,44 +8,21 @@
 //!
 //! What cells cannot hold runs plainly, by the reference's own code, and [`Program::layers`] says so.
 
-mod arguments;
-mod build;
-mod by_line;
-mod choices;
-mod choose;
-mod demand;
 mod error;
-mod float;
 mod isa_name;
 mod layout;
-mod lines;
 mod lower;
-mod memory;
-mod operation;
 mod options;
-mod pack;
 mod plan;
-mod plans;
-mod prepare;
 mod program;
-mod rearrange;
-mod reorder;
-mod runner;
-mod same;
-mod sieve;
-mod sites;
-mod split;
-mod stage;
+mod run;
 mod table;
-mod tile;
-mod trial;
+mod tune;
 mod warn;
-mod winograd;
-mod workspace;
 
 pub use burn_compress_kernel::Isa;
-pub use choices::Choices;
 pub use error::EngineError;
 pub use options::{Choice, Options};
 pub use program::Program;
 pub use table::LayerRow;
+pub use tune::cache::Choices;

@@ -1,10 +1,10 @@
 use std::path::Path;
 use std::sync::{Arc, Mutex};
 
-use super::plans::Plans;
-use super::runner::Inner;
 use super::{Choice, Choices, EngineError, LayerRow, Options, warn};
 use crate::Warning;
+use crate::engine::plan::plans::Plans;
+use crate::engine::run::Inner;
 use crate::kernel::{Isa, Kernels, Team};
 use crate::network::Network;
 

@@ -1,0 +1,23 @@
+//! The part of a network that a plan runs.
+
+use super::Layout;
+use super::lanes::Sites;
+use crate::engine::lower::node::Stage;
+use crate::network::{Network, Value};
+
+/// What of a model a plan runs, and as what.
+#[derive(Clone, Copy)]
+pub(in crate::engine) struct Part<'a> {
+    pub model: &'a Network,
+    pub stages: &'a [Stage<'a>],
+    pub sites: Sites,
+    /// The tensor from which it goes on.
+    pub begin: Option<Begin>,
+}
+
+/// A tensor that another plan has made of each image, and how it lies there.
+#[derive(Debug, Clone, Copy)]
+pub(in crate::engine) struct Begin {
+    pub value: Value,
+    pub layout: Layout,
+}

@@ -1,0 +1,247 @@
+//! Layers in float: a product is joined with what follows it alone.
+
+use std::sync::Arc;
+
+use super::lowering::{Lowering, small, turned, whole};
+use super::node::{PerElement, Pool, Stage, StageWork, WeightValues, Weighted};
+use super::shape::{Kind, Shape};
+use crate::network::{Binary, Divide, Op, Unary, Value, Window};
+use crate::network::{Step, StepOp};
+
+const UNBOUNDED: (f32, f32) = (f32::NEG_INFINITY, f32::INFINITY);
+
+/// The stage of a float step; none where it runs plainly.
+pub(in crate::engine) fn stage<'m>(
+    lowering: &mut Lowering<'m>,
+    index: usize,
+    step: &'m Step,
+) -> Option<Stage<'m>> {
+    let StepOp::Float(op) = &step.op else {
+        return None;
+    };
+    let first = *step.inputs.first()?;
+    let floats = |value: Value| {
+        let shape = Shape::of(lowering.model, value);
+        shape.filter(|shape| shape.kind == Kind::Floats)
+    };
+    // A result that is quantized at once is the reference's.
+    if step.grid.is_some() {
+        return None;
+    }
+    let mut inputs = vec![first];
+    let work = match op {
+        Op::Convolution { window, groups, .. } => {
+            floats(first)?;
+            let weights = constant(lowering, step.inputs.get(1))?;
+            let (dims, values) = (&weights.dims, weights.values.clone());
+            let product = product(*window, *groups, dims[0], dims[1], values);
+            return Some(joined(lowering, index, first, product));
+        }
+        Op::Linear => {
+            let source = lowering.linear_source(first)?;
+            let shape = floats(source)?;
+            let weights = constant(lowering, step.inputs.get(1))?;
+            let outputs = *weights.dims.get(1)?;
+            let values = turned(&weights.values, outputs);
+            let product = product(whole(&shape), 1, outputs, shape.channels, values);
+            return Some(joined(lowering, index, source, product));
+        }
+        Op::Binary(Binary::Add) => {
+            let second = *step.inputs.get(1)?;
+            floats(first)?;
+            floats(second)?;
+            lowering.same(step)?;
+            inputs.push(second);
+            StageWork::Elementwise(PerElement::Add {
+                factors: (1.0, 1.0),
+                bounds: UNBOUNDED,
+            })
+        }
+        Op::Unary(unary) => {
+            floats(first)?;
+            let bounds = clamp(*unary)?;
+            StageWork::Elementwise(PerElement::Scale {
+                factor: 1.0,
+                bounds,
+            })
+        }
+        op => {
+            let (over, divide) = op.sums()?;
+            let shape = floats(first)?;
+            let window = lowering.window(first, over)?;
+            average(window, divide, &shape)?
+        }
+    };
+    Some(Stage {
+        work,
+        inputs,
+        output: index,
+        layer: step.layer.clone(),
+    })
+}
+
+// Each sum by one number, which padding must not change.
+fn average(window: Option<Window>, divide: Divide, shape: &Shape) -> Option<StageWork<'static>> {
+    let padded = window.is_some_and(|window| window.padding != [(0, 0); 2]);
+    let count = match divide {
+        Divide::None => return None,
+        Divide::Elements if padded => return None,
+        _ => window.map_or(shape.rows * shape.columns, |window| {
+            window.kernel[0] * window.kernel[1]
+        }),
+    };
+    Some(StageWork::Pool(Pool {
+        window,
+        sum: Some(1.0 / count.max(1) as f32),
+        bounds: UNBOUNDED,
+    }))
+}
+
+fn clamp(unary: Unary) -> Option<(f32, f32)> {
+    match unary {
+        Unary::Relu => Some((0.0, f32::INFINITY)),
+        Unary::Clamp { min, max } if min <= max => Some((min, max)),
+        _ => None,
+    }
+}
+
+fn product(
+    window: Window,
+    groups: usize,
+    filters: usize,
+    channels: usize,
+    weights: Vec<f32>,
+) -> Weighted<'static> {
+    Weighted {
+        window,
+        groups,
+        channels,
+        weights: WeightValues::Floats(weights),
+        filters: vec![(1.0, -0.0); filters],
+        filter_order: Vec::new(),
+        channel_order: Vec::new(),
+        residual: None,
+        bounds: UNBOUNDED,
+        found: Arc::default(),
+    }
+}
+
+fn constant<'a>(
+    lowering: &Lowering<'a>,
+    value: Option<&Value>,
+) -> Option<&'a crate::network::Constant> {
+    match value {
+        Some(Value::Constant(index)) => lowering.model.constants().get(*index),
+        _ => None,
+    }
+}
+
+// The product, and what follows it while nothing else needs what lies between: factors and terms of
+// each channel, then a residual, then bounds.
+fn joined<'m>(
+    lowering: &mut Lowering<'m>,
+    index: usize,
+    input: Value,
+    mut product: Weighted<'m>,
+) -> Stage<'m> {
+    let model = lowering.model;
+    let layer = model.steps()[index].layer.clone();
+    let filters = product.filters.len();
+    let (mut inputs, mut last) = (vec![input], index);
+    while lowering.uses[last] == 1 && product.bounds == UNBOUNDED {
+        let next = (last + 1..model.steps().len())
+            .find(|&next| model.steps()[next].inputs.contains(&Value::Node(last)));
+        let Some(next) = next.filter(|&next| !lowering.joined[next]) else {
+            break;
+        };
+        let step = &model.steps()[next];
+        let StepOp::Float(op) = &step.op else {
+            break;
+        };
+        if step.grid.is_some() || step.dims != model.steps()[last].dims {
+            break;
+        }
+        let done = match (op, &step.inputs[..]) {
+            (Op::Binary(how), [a, b]) => {
+                let other = if *a == Value::Node(last) { *b } else { *a };
+                match constant(lowering, Some(&other)) {
+                    Some(constant) => {
+                        let rank = step.dims.len();
+                        let values = by_channel(&constant.dims, &constant.values, rank, filters);
+                        product.residual.is_none()
+                            && values.is_some_and(|values| fold(&mut product, *how, &values))
+                    }
+                    None => {
+                        let fits = *how == Binary::Add
+                            && product.residual.is_none()
+                            && a != b
+                            && model.dims(other) == step.dims
+                            && Shape::of(model, other).is_some_and(|s| s.kind == Kind::Floats);
+                        if fits {
+                            product.residual = Some(1.0);
+                            inputs.push(other);
+                        }
+                        fits
+                    }
+                }
+            }
+            (Op::Unary(unary), [_]) => match clamp(*unary) {
+                Some(bounds) => {
+                    product.bounds = bounds;
+                    true
+                }
+                None => false,
+            },
+            _ => false,
+        };
+        if !done {
+            break;
+        }
+        lowering.joined[next] = true;
+        last = next;
+    }
+    Stage {
+        work: StageWork::Product(product),
+        inputs,
+        output: last,
+        layer,
+    }
+}
+
+// A number for each channel of a result of this rank.
+fn by_channel(dims: &[usize], values: &[f32], rank: usize, channels: usize) -> Option<Vec<f32>> {
+    let count: usize = dims.iter().product();
+    if count == 1 {
+        return Some(vec![*values.first()?; channels]);
+    }
+    let axis = dims.iter().position(|&length| length != 1)?;
+    let from_end = dims.len() - axis;
+    let fits = count == channels && dims[axis] == channels && from_end + 1 == rank.max(2);
+    fits.then(|| values.to_vec())
+}
+
+// Whether a factor or a term of each filter could be folded in.
+fn fold(product: &mut Weighted, how: Binary, values: &[f32]) -> bool {
+    let WeightValues::Floats(weights) = &mut product.weights else {
+        return false;
+    };
+    if values.iter().any(|&value| small(value).is_none()) {
+        return false;
+    }
+    let each = weights.len() / values.len().max(1);
+    match how {
+        Binary::Add => {
+            let terms = product.filters.iter_mut().zip(values);
+            terms.for_each(|((_, offset), value)| *offset += value);
+        }
+        Binary::Multiply => {
+            for (weights, factor) in weights.chunks_mut(each.max(1)).zip(values) {
+                weights.iter_mut().for_each(|weight| *weight *= factor);
+            }
+            let terms = product.filters.iter_mut().zip(values);
+            terms.for_each(|((_, offset), value)| *offset *= value);
+        }
+        _ => return false,
+    }
+    true
+}

@@ -1,0 +1,246 @@
+//! Steps in whole numbers: to stages on cells.
+
+use std::borrow::Cow;
+use std::sync::Arc;
+
+use super::float;
+use super::lowering::{Lowering, small, turned, whole};
+use super::node::{PerElement, Pool, Stage, StageWork, WeightValues, Weighted};
+use super::shape::{Kind, Shape, image};
+use crate::network::{Activation, Arithmetic, Codes, Divide, Rescale, Step};
+use crate::network::{Op, StepOp, Value, Weights, Window};
+
+/// What ends the sum of each filter, and the factor of a residual.
+type Ends = (Vec<(f32, f32)>, Option<f32>);
+
+impl<'m> Lowering<'m> {
+    /// The stage of a step in whole numbers, or of floats; none where it runs plainly.
+    pub fn hot(&mut self, index: usize, step: &'m Step) -> Option<Stage<'m>> {
+        Shape::of(self.model, Value::Node(index))?;
+        let stage = |work: StageWork<'m>, inputs: Vec<Value>, output: usize| Stage {
+            work,
+            inputs,
+            output,
+            layer: step.layer.clone(),
+        };
+        let first = *step.inputs.first()?;
+        let work = match &step.op {
+            StepOp::Quantize if first == Value::Input => {
+                image(self.model.input())?;
+                StageWork::Quantize
+            }
+            StepOp::Product {
+                op: Op::Convolution { window, groups, .. },
+                weights: Some(weights),
+                rescale,
+            } => {
+                self.codes(first)?;
+                let codes = narrow(weights)?;
+                let shape = [weights.dims[0], weights.dims[1]];
+                StageWork::Product(self.integers(
+                    step,
+                    *window,
+                    *groups,
+                    (shape, codes),
+                    rescale,
+                )?)
+            }
+            StepOp::Product {
+                op: Op::Linear,
+                weights: Some(weights),
+                rescale,
+            } => {
+                let source = self.linear_source(first)?;
+                self.codes(source)?;
+                let shape = Shape::of(self.model, source)?;
+                let [inputs, outputs] = weights.dims[..] else {
+                    return None;
+                };
+                let codes = Cow::Owned(turned(&narrow(weights)?, outputs));
+                let turned = ([outputs, inputs], codes);
+                let window = whole(&shape);
+                let mut product = self.integers(step, window, 1, turned, rescale)?;
+                product.channels = shape.channels;
+                let mut inputs = step.inputs.clone();
+                inputs[0] = source;
+                return Some(stage(StageWork::Product(product), inputs, index));
+            }
+            StepOp::Rescale(rescale) => StageWork::Product(self.rescale(step, rescale)?),
+            StepOp::Arithmetic {
+                how: Arithmetic::Add { left, right },
+                activation,
+            } => {
+                self.same(step)?;
+                let factors = (small(*left)?, small(*right)?);
+                let bounds = self.bounds(index, *activation);
+                StageWork::Elementwise(PerElement::Add { factors, bounds })
+            }
+            StepOp::Table(table) => {
+                self.same(step)?;
+                StageWork::Elementwise(PerElement::Table(table.clone()))
+            }
+            StepOp::Sum {
+                op,
+                divide: Divide::None,
+                multiplier,
+                activation,
+            } => {
+                let window = self.window(first, op.sums()?.0)?;
+                self.sum(index, first, window, *multiplier, *activation)?
+            }
+            StepOp::Move(op) => self.moved(index, step, op)?,
+            StepOp::Float(_) => return float::stage(self, index, step),
+            _ => return None,
+        };
+        Some(stage(work, step.inputs.clone(), index))
+    }
+
+    fn integers(
+        &self,
+        step: &Step,
+        window: Window,
+        groups: usize,
+        ([filters, channels], codes): ([usize; 2], Cow<'m, [i8]>),
+        rescale: &Rescale,
+    ) -> Option<Weighted<'m>> {
+        let (filters, residual) = self.ends(step, filters, rescale)?;
+        Some(Weighted {
+            window,
+            groups,
+            channels,
+            weights: WeightValues::Codes(codes),
+            filters,
+            filter_order: Vec::new(),
+            channel_order: Vec::new(),
+            residual,
+            bounds: bounds(step, rescale.activation),
+            found: Arc::default(),
+        })
+    }
+
+    fn ends(&self, step: &Step, filters: usize, rescale: &Rescale) -> Option<Ends> {
+        let of = |factors: &[f32], filter: usize| match factors {
+            [one] => Some(*one),
+            factors => factors.get(filter).copied(),
+        };
+        let ends = (0..filters).map(|filter| {
+            let multiplier = small(of(&rescale.multiplier, filter)?)?;
+            // Adding -0 changes nothing, not even the sign of a zero.
+            let offset = match &rescale.offset {
+                Some(offset) => small(of(offset, filter)?)?,
+                None => -0.0,
+            };
+            Some((multiplier, offset))
+        });
+        let ends = ends.collect::<Option<_>>()?;
+        if let Some(factor) = rescale.residual {
+            small(factor)?;
+            let last = *step.inputs.last()?;
+            self.codes(last)?;
+            if self.model.dims(last) != step.dims {
+                return None;
+            }
+            Kind::of(step.grid)?;
+            // Results in floats lie otherwise than codes.
+            step.grid?;
+        }
+        Some((ends, rescale.residual))
+    }
+
+    // Each channel by its own factor: a product of one weight of 1.
+    fn rescale(&self, step: &Step, rescale: &Rescale) -> Option<Weighted<'m>> {
+        let first = *step.inputs.first()?;
+        self.codes(first)?;
+        let shape = Shape::of(self.model, first)?;
+        if self.model.dims(first) != step.dims {
+            return None;
+        }
+        let (filters, residual) = self.ends(step, shape.channels, rescale)?;
+        Some(Weighted {
+            window: Window::default(),
+            groups: shape.channels,
+            channels: 1,
+            weights: WeightValues::Codes(vec![1; shape.channels].into()),
+            filters,
+            filter_order: Vec::new(),
+            channel_order: Vec::new(),
+            residual,
+            bounds: bounds(step, rescale.activation),
+            found: Arc::default(),
+        })
+    }
+
+    fn bounds(&self, index: usize, activation: Option<Activation>) -> (f32, f32) {
+        bounds(&self.model.steps()[index], activation)
+    }
+
+    fn sum(
+        &self,
+        index: usize,
+        first: Value,
+        window: Option<Window>,
+        multiplier: f32,
+        activation: Option<Activation>,
+    ) -> Option<StageWork<'m>> {
+        self.codes(first)?;
+        // Results in floats lie otherwise than codes.
+        self.model.steps()[index].grid?;
+        let dims = self.model.dims(first);
+        // A window of all rows and columns is none: its sum goes over all tiles at once.
+        let all = image(&dims).map(|[_, rows, columns]| [rows, columns]);
+        let part = |window: &Window| Some(window.kernel) != all || window.padding != [(0, 0); 2];
+        Some(StageWork::Pool(Pool {
+            window: window.filter(|window| dims.len() > 2 && part(window)),
+            sum: Some(small(multiplier)?),
+            bounds: self.bounds(index, activation),
+        }))
+    }
+
+    fn moved(&self, index: usize, step: &Step, op: &Op) -> Option<StageWork<'m>> {
+        if let Op::MaxPool {
+            window,
+            ceil: false,
+            ..
+        } = op
+        {
+            Shape::of(self.model, step.inputs[0])?;
+            return Some(StageWork::Pool(Pool {
+                window: Some(*window),
+                sum: None,
+                bounds: (f32::NEG_INFINITY, f32::INFINITY),
+            }));
+        }
+        let to = Shape::of(self.model, Value::Node(index))?;
+        let shapes = step
+            .inputs
+            .iter()
+            .map(|&value| Shape::of(self.model, value));
+        let from: Vec<Shape> = shapes.collect::<Option<_>>()?;
+        let rearranged = super::rearrange::of(op, &step.dims, to, &from)?;
+        Some(StageWork::Rearrange(rearranged))
+    }
+}
+
+/// Codes of a byte each; none where they take more, which kernels do not hold.
+fn narrow(weights: &Weights) -> Option<Cow<'_, [i8]>> {
+    match &weights.codes {
+        Codes::I8(codes) => Some(codes.as_slice().into()),
+        codes => {
+            let each = codes.widened();
+            each.iter().map(|&code| i8::try_from(code).ok()).collect()
+        }
+    }
+}
+
+// Rounding and the two clamps never lower a greater number below a less: together they are one clamp,
+// to what they make of the ends.
+fn bounds(step: &Step, activation: Option<Activation>) -> (f32, f32) {
+    let end = |t: f32| {
+        let t = activation.map_or(t, |activation| activation.apply(t));
+        match step.grid {
+            Some(grid) => grid.centred(t) as f32,
+            None => t,
+        }
+    };
+    (end(f32::NEG_INFINITY), end(f32::INFINITY))
+}

@@ -1,0 +1,106 @@
+//! What lowering knows of a network while it goes through its steps.
+
+use super::shape::{Kind, Shape, image};
+use crate::network::{Network, Op, Over, Step, StepOp, Value, Window};
+
+/// Numbers beyond these might end in NaN, which the kernels know nothing of.
+const LARGEST: f32 = 1e25;
+
+pub(in crate::engine) struct Lowering<'a> {
+    pub model: &'a Network,
+    /// How often each step's result is used, the model's output included.
+    pub uses: Vec<usize>,
+    /// Steps that were joined to one before them.
+    pub joined: Vec<bool>,
+}
+
+impl Lowering<'_> {
+    /// Whether cells hold the codes of a tensor.
+    pub fn codes(&self, value: Value) -> Option<()> {
+        match Shape::of(self.model, value)?.kind {
+            Kind::Codes { .. } => Some(()),
+            Kind::Floats => None,
+        }
+    }
+
+    /// Whether all operands have the dimensions of the result, and its kind.
+    pub fn same(&self, step: &Step) -> Option<()> {
+        let kind = Kind::of(step.grid)?;
+        let alike = step.inputs.iter().all(|&value| {
+            let shape = Shape::of(self.model, value);
+            self.model.dims(value) == step.dims
+                && shape.is_some_and(|shape| shape.kind.unit() == kind.unit())
+        });
+        alike.then_some(())
+    }
+
+    /// What a linear layer reads: through a reshaping that only flattens channels, rows and columns.
+    pub fn linear_source(&self, value: Value) -> Option<Value> {
+        if let Value::Node(index) = value {
+            let step = &self.model.steps()[index];
+            if let (StepOp::Move(Op::Reshape), Some([channels, rows, columns]), [source]) = (
+                &step.op,
+                image(&self.model.dims(step.inputs[0])),
+                &step.inputs[..],
+            ) {
+                let flat = image(&step.dims) == Some([channels * rows * columns, 1, 1]);
+                if flat && step.dims.len() == 2 {
+                    return Some(*source);
+                }
+            }
+        }
+        (self.model.dims(value).len() == 2).then_some(value)
+    }
+
+    /// The window of sums; none where each is over all rows and columns.
+    pub fn window(&self, value: Value, over: Over) -> Option<Option<Window>> {
+        match over {
+            Over::Windows {
+                window,
+                ceil: false,
+                ..
+            } => Some(Some(window)),
+            Over::Shares { output: [1, 1], .. } => Some(None),
+            Over::Axes(axes) => self.all_places(value, axes).map(|()| None),
+            _ => None,
+        }
+    }
+
+    /// Whether axes are all rows and columns of a tensor.
+    fn all_places(&self, value: Value, axes: &[usize]) -> Option<()> {
+        let rank = self.model.dims(value).len();
+        image(&self.model.dims(value))?;
+        (rank > 2 && axes.iter().copied().eq(2..rank)).then_some(())
+    }
+}
+
+/// A number that no sum of products makes infinite.
+pub(in crate::engine) fn small(value: f32) -> Option<f32> {
+    (value.abs() <= LARGEST).then_some(value)
+}
+
+/// All rows and columns of a tensor.
+pub(in crate::engine) fn whole(shape: &Shape) -> Window {
+    Window {
+        kernel: [shape.rows, shape.columns],
+        ..Window::default()
+    }
+}
+
+/// `[in, out]` as `[out, in]`.
+pub(in crate::engine) fn turned<T: Copy + Default>(weights: &[T], outputs: usize) -> Vec<T> {
+    // Rows at a time: a line of the cache that is read gives its next columns soon, and one that is
+    // written is written whole.
+    const ROWS: usize = 64;
+    let rows: Vec<&[T]> = weights.chunks_exact(outputs.max(1)).collect();
+    let mut turned = vec![T::default(); weights.len()];
+    for (block, from) in rows.chunks(ROWS).enumerate() {
+        for (column, to) in turned.chunks_exact_mut(rows.len()).enumerate() {
+            let to = &mut to[block * ROWS..][..from.len()];
+            to.iter_mut()
+                .zip(from)
+                .for_each(|(to, row)| *to = row[column]);
+        }
+    }
+    turned
+}

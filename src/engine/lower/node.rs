@@ -1,0 +1,142 @@
+//! A model as the engine sees it: what it runs on cells, and what it runs plainly.
+
+use std::borrow::Cow;
+use std::sync::{Arc, Mutex, OnceLock, Weak};
+
+use crate::kernel::{Cell, Records, lock};
+use crate::network::{Value, Window};
+
+/// One step, or several that were joined.
+#[derive(Debug, Clone)]
+pub(in crate::engine) struct Stage<'m> {
+    pub work: StageWork<'m>,
+    /// Operands on cells, or of the plain step.
+    pub inputs: Vec<Value>,
+    /// The step whose result it gives.
+    pub output: usize,
+    pub layer: String,
+}
+
+#[derive(Debug, Clone)]
+pub(in crate::engine) enum StageWork<'m> {
+    /// The model's input, to codes.
+    Quantize,
+    /// Sums of products; a residual comes last.
+    Product(Weighted<'m>),
+    /// The greatest or the sum of windows.
+    Pool(Pool),
+    /// A step on each element.
+    Elementwise(PerElement),
+    /// Channels, rows and columns at other places.
+    Rearrange(Rearrange),
+    /// The step of this number, as the reference has it.
+    Plain,
+}
+
+/// A convolution, or a linear layer as one.
+#[derive(Debug, Clone)]
+pub(in crate::engine) struct Weighted<'m> {
+    pub window: Window,
+    pub groups: usize,
+    /// Channels of the input in a group.
+    pub channels: usize,
+    pub weights: WeightValues<'m>,
+    /// Of each filter: the factor of its sum and what is added.
+    pub filters: Vec<(f32, f32)>,
+    /// Which of the weights' filters comes first, and so on; empty: as they are.
+    pub filter_order: Vec<usize>,
+    /// The same of channels.
+    pub channel_order: Vec<usize>,
+    /// The factor of the last operand, where that is a residual.
+    pub residual: Option<f32>,
+    /// Bounds in units of the result.
+    pub bounds: (f32, f32),
+    pub found: Arc<Found>,
+}
+
+/// What is found in weights once their order is known, for all plans that they are packed for, and for all
+/// stages that have the same.
+#[derive(Debug, Default)]
+pub(in crate::engine) struct Found {
+    /// Weights that are not zero.
+    pub kept: OnceLock<usize>,
+    /// Tiles of sixteen filters, which lie alike in every layout.
+    pub tiles: OnceLock<Arc<Vec<Cell>>>,
+    /// Taps transformed for two and for four results in a line, which do too.
+    pub taps: [OnceLock<Arc<Vec<f32>>>; 2],
+    /// Records by layout, as long as a kernel has them.
+    packed: Mutex<Vec<(Packing, Weak<Records>)>>,
+}
+
+/// What records depend on beside the weights.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(in crate::engine) struct Packing {
+    /// Whether four filters share their places.
+    pub shared: bool,
+    /// Channels of a cell.
+    pub unit: usize,
+    /// Cells from a plane of the input to the next, and from a line.
+    pub apart: [usize; 2],
+    pub by_line: bool,
+}
+
+impl Found {
+    /// The records of a packing: those of another kernel, or new ones.
+    pub fn records(&self, packing: Packing, pack: impl FnOnce() -> Records) -> Arc<Records> {
+        let find = |all: &[(Packing, Weak<Records>)]| {
+            let mut of = all.iter().filter(|(known, _)| *known == packing);
+            of.find_map(|(_, records)| records.upgrade())
+        };
+        if let Some(known) = find(&lock(&self.packed)) {
+            return known;
+        }
+        let made = Arc::new(pack());
+        let mut all = lock(&self.packed);
+        // Another thread may have been faster.
+        if let Some(known) = find(&all) {
+            return known;
+        }
+        all.retain(|(_, records)| records.strong_count() > 0);
+        all.push((packing, Arc::downgrade(&made)));
+        made
+    }
+}
+
+/// `[filter][channel][row][column]`.
+#[derive(Debug, Clone)]
+pub(in crate::engine) enum WeightValues<'m> {
+    Codes(Cow<'m, [i8]>),
+    Floats(Vec<f32>),
+}
+
+#[derive(Debug, Clone)]
+pub(in crate::engine) struct Pool {
+    /// None: all rows and columns.
+    pub window: Option<Window>,
+    /// The factor of the sum; none: the greatest.
+    pub sum: Option<f32>,
+    pub bounds: (f32, f32),
+}
+
+#[derive(Debug, Clone)]
+pub(in crate::engine) enum PerElement {
+    Add {
+        factors: (f32, f32),
+        bounds: (f32, f32),
+    },
+    Scale {
+        factor: f32,
+        bounds: (f32, f32),
+    },
+    /// Centred codes, the operand's least first.
+    Table(Vec<i32>),
+}
+
+/// Where elements of the result come from; where nowhere, they are zero.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(in crate::engine) struct Rearrange {
+    /// For each channel, the operand and its channel.
+    pub channels: Vec<Option<(usize, usize)>>,
+    pub rows: Vec<Option<usize>>,
+    pub columns: Vec<Option<usize>>,
+}

@@ -1,0 +1,297 @@
+//! A plan: the operations of a pass of several images, or of one, and the memory they share.
+
+pub(super) mod build;
+pub(super) mod interleaved;
+pub(super) mod memory;
+pub(super) mod operation;
+pub(super) mod plans;
+pub(super) mod stages;
+
+use std::ops::Range;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::time::{Duration, Instant};
+
+use crate::engine::EngineError;
+use crate::engine::layout::Layout;
+use crate::engine::layout::demand::Tensors;
+use crate::engine::layout::interleave;
+use crate::engine::layout::lanes::Sites;
+use crate::engine::layout::part::{Begin, Part};
+use crate::engine::table::LayerRow;
+use crate::engine::tune::cache::Kept;
+use crate::engine::tune::prepare::prepare;
+use crate::engine::tune::tuner::Chooser;
+use crate::kernel::{Access, Cell, Cells, KernelError, Kernels, Steps, Team};
+use crate::network::Network;
+use crate::network::Value;
+use build::Builder;
+use memory::Buffer;
+use operation::{Context, Operation};
+
+/// Steps, and the units of each operation for each thread.
+type Shared = (Steps, Vec<Vec<Range<usize>>>);
+
+#[derive(Debug)]
+pub(in crate::engine) struct Plan {
+    pub sites: Sites,
+    pub operations: Vec<Operation>,
+    /// Shared out to the threads, and on one alone.
+    shared: Shared,
+    alone: Shared,
+    pub cells: usize,
+    /// Where the output lies, as floats.
+    output: usize,
+    /// Whether a plain operation reads the input of a whole pass.
+    pub whole_input: bool,
+    pub layers: Vec<LayerRow>,
+    pub kept: Vec<Kept>,
+    /// How many operations there are after each stage.
+    pub ends: Vec<usize>,
+    pub owns: Vec<Own>,
+    /// Cells that another plan makes before.
+    made: usize,
+}
+
+/// A tensor as its stage makes it: how and where it lies.
+#[derive(Debug)]
+pub(in crate::engine) struct Own {
+    pub value: Value,
+    pub layout: Layout,
+    pub place: Range<usize>,
+    /// The operation that makes it there, and the last one that needs it. What a plain step gives is packed
+    /// into cells before its first reader only.
+    first: usize,
+    last: usize,
+}
+
+impl Own {
+    /// Whether it lies there after so many operations.
+    pub fn is_there(&self, operations: usize) -> bool {
+        (self.first + 1..=self.last).contains(&operations)
+    }
+}
+
+impl Plan {
+    pub fn new(
+        part: Part<'_>,
+        kernels: Kernels,
+        threads: usize,
+        chooser: Chooser<'_>,
+    ) -> Result<Self, EngineError> {
+        let Part { sites, begin, .. } = part;
+        let mut tensors = Tensors::of(part);
+        interleave::lay(&mut tensors, part, threads);
+        let prepared = prepare(part, &tensors, threads, &chooser)?;
+        let builder = Builder::new(part, kernels, chooser, tensors, prepared);
+        let built = builder.build(part.stages)?;
+        let count = built.operations.len();
+        let mut buffers: Vec<Buffer> = built
+            .buffers
+            .iter()
+            .map(|&cells| Buffer {
+                cells,
+                first: usize::MAX,
+                last: 0,
+            })
+            .collect();
+        for (index, operation) in built.operations.iter().enumerate() {
+            let write = &mut buffers[operation.write];
+            write.first = write.first.min(index);
+            write.last = write.last.max(index);
+            for &read in &operation.reads {
+                buffers[read].last = index;
+            }
+        }
+        buffers[built.output].last = count;
+        let (places, cells) = memory::place(&buffers);
+        let too_large = || EngineError::TooLarge {
+            layer: "the model".to_string(),
+            images: sites.images(),
+        };
+        if cells > (u32::MAX as usize) / Cell::BYTES {
+            return Err(too_large());
+        }
+        let steps = |threads: usize| -> Result<_, KernelError> {
+            let mut accesses = Vec::new();
+            let mut all = Vec::new();
+            for operation in &built.operations {
+                let start = places[operation.write].start;
+                let shares = operation.shares(threads);
+                let part = |units: &Range<usize>| {
+                    start + units.start * operation.unit..start + units.end * operation.unit
+                };
+                let mut reads = operation.reads.iter().map(|&of| places[of].clone());
+                let of_first = shares.iter().map(|units| operation.part(units));
+                let of_first: Option<Vec<_>> = of_first.collect();
+                let first = of_first.and_then(|parts| Some((parts, reads.next()?.start)));
+                let parts = first.map_or(Vec::new(), |(parts, first)| {
+                    let at = |part: Range<usize>| first + part.start..first + part.end;
+                    parts.into_iter().map(at).collect()
+                });
+                let between = operation.between(threads);
+                accesses.push(Access {
+                    parts,
+                    reads: reads.chain(between.as_ref().map(part)).collect(),
+                    writes: shares.iter().map(part).collect(),
+                });
+                all.push(shares);
+            }
+            Ok((Steps::new(accesses, cells, threads)?, all))
+        };
+        Ok(Self {
+            sites,
+            shared: steps(threads)?,
+            alone: steps(1)?,
+            cells,
+            output: places[built.output].start,
+            whole_input: built.whole_input,
+            layers: built.layers,
+            kept: built.kept,
+            ends: built.ends,
+            owns: (built.owns.into_iter())
+                .map(|(value, buffer, layout)| Own {
+                    value,
+                    layout,
+                    place: places[buffer].clone(),
+                    first: buffers[buffer].first,
+                    last: buffers[buffer].last,
+                })
+                .collect(),
+            made: begin.map_or(0, |Begin { layout, .. }| {
+                layout.cells() * (sites.images() / layout.sites.images())
+            }),
+            operations: built.operations,
+        })
+    }
+
+    /// Runs a pass on all threads of a team, or on this one alone; tells whether the input was finite.
+    pub fn run(
+        &self,
+        alone: bool,
+        team: &Team,
+        context: &Context<'_>,
+        memory: &mut [Cell],
+    ) -> Result<bool, EngineError> {
+        let (steps, shares) = if alone { &self.alone } else { &self.shared };
+        self.run_steps(steps, shares, team, context, memory)
+    }
+
+    /// Takes the time of each operation, where a kernel was tried.
+    pub fn measure_tried(&mut self, model: &Network, kernels: Kernels) -> Result<(), EngineError> {
+        match self.layers.iter().any(|row| row.tried.is_some()) {
+            true => self.measure(model, kernels),
+            false => Ok(()),
+        }
+    }
+
+    /// Takes the time of each operation in passes on one thread: one after the other they find other things
+    /// near than each kernel alone.
+    pub fn measure(&mut self, model: &Network, kernels: Kernels) -> Result<(), EngineError> {
+        const PASSES: usize = 3;
+        // After which no further pass is made.
+        const ENOUGH: Duration = Duration::from_millis(200);
+        let each: usize = model.input().iter().map(|dim| dim.at(1)).product();
+        let images = self.sites.images();
+        let input = vec![0.0; if self.made > 0 { 0 } else { each * images }];
+        let made = Cells::new(self.made);
+        let context = Context {
+            model,
+            kernels,
+            input: &input,
+            images,
+            made: &made,
+        };
+        let (steps, shares) = &self.alone;
+        // Written, so that the first pass finds memory there.
+        let mut memory = Cells::new(self.cells);
+        memory.fill(Cell::of_bytes(0));
+        let none = |_: &Operation| AtomicU64::new(u64::MAX);
+        let least: Vec<AtomicU64> = self.operations.iter().map(none).collect();
+        let work = |index: usize, _: usize, reads: &[&[Cell]], write: &mut [Cell]| {
+            let started = Instant::now();
+            self.operations[index].run_named(&context, shares[index][0].clone(), reads, write)?;
+            let time = started.elapsed().as_nanos() as u64;
+            least[index].fetch_min(time, Ordering::Relaxed);
+            Ok::<(), EngineError>(())
+        };
+        let team = Team::new(1);
+        let begun = Instant::now();
+        for pass in 0..PASSES {
+            if pass == 0 || begun.elapsed() < ENOUGH {
+                steps.run(&team, &mut memory, &work)?;
+            }
+        }
+        for (row, least) in self.layers.iter_mut().zip(least) {
+            row.microseconds = Some(least.into_inner() as f64 / 1e3);
+        }
+        Ok(())
+    }
+
+    /// Microseconds of the operations of some stages, where they were measured.
+    pub fn time(&self, stages: Range<usize>) -> f64 {
+        let end = |stages: usize| stages.checked_sub(1).map_or(0, |last| self.ends[last]);
+        let rows = &self.layers[end(stages.start)..end(stages.end)];
+        rows.iter().filter_map(|row| row.microseconds).sum()
+    }
+
+    /// The first operations of a pass, on one thread.
+    pub fn first(&self, operations: usize) -> Steps {
+        self.alone.0.first(operations)
+    }
+
+    /// Runs [`first`](Self::first) operations on this thread; tells whether the input was finite.
+    pub fn run_first(
+        &self,
+        first: &Steps,
+        team: &Team,
+        context: &Context<'_>,
+        memory: &mut [Cell],
+    ) -> Result<bool, EngineError> {
+        self.run_steps(first, &self.alone.1, team, context, memory)
+    }
+
+    fn run_steps(
+        &self,
+        steps: &Steps,
+        shares: &[Vec<Range<usize>>],
+        team: &Team,
+        context: &Context<'_>,
+        memory: &mut [Cell],
+    ) -> Result<bool, EngineError> {
+        let finite = AtomicBool::new(true);
+        let work = |index: usize, thread: usize, reads: &[&[Cell]], write: &mut [Cell]| {
+            let units = shares[index][thread].clone();
+            if !self.operations[index].run_named(context, units, reads, write)? {
+                finite.store(false, Ordering::Relaxed);
+            }
+            Ok::<(), EngineError>(())
+        };
+        steps.run(team, &mut memory[..self.cells], &work)?;
+        Ok(finite.into_inner())
+    }
+
+    /// The output of a pass.
+    pub fn output<'a>(&self, memory: &'a [Cell], numbers: usize) -> &'a [f32] {
+        &Cell::floats(&memory[self.output..])[..numbers]
+    }
+}
+
+impl Operation {
+    // An error names the layer.
+    fn run_named(
+        &self,
+        context: &Context<'_>,
+        units: Range<usize>,
+        reads: &[&[Cell]],
+        write: &mut [Cell],
+    ) -> Result<bool, EngineError> {
+        self.run(context, units, reads, write)
+            .map_err(|error| match error {
+                EngineError::Kernel { source, .. } => EngineError::Kernel {
+                    layer: self.layer.clone(),
+                    source,
+                },
+                error => error,
+            })
+    }
+}

@@ -1,0 +1,383 @@
+//! What a plan runs, one after the other.
+
+use std::ops::Range;
+
+use super::interleaved::{Halo, Lines, PoolByLine, ProductByLine};
+use crate::engine::EngineError;
+use crate::kernel::{
+    Cell, Edges, Element, Elementwise, Frame, Gather, InputGrid, Kernels, Product, Sink, Windows,
+};
+use crate::network::{Elements, Grid, Network, Operand, execute_alone};
+
+/// One operation: what it does, on what, and how it can be shared out.
+#[derive(Debug)]
+pub(in crate::engine) struct Operation {
+    pub work: OperationWork,
+    /// Buffers read, and the one written.
+    pub reads: Vec<usize>,
+    pub write: usize,
+    /// What makes written planes whole.
+    pub edges: Edges,
+    /// The cost of each unit of the output.
+    pub costs: Vec<usize>,
+    /// Cells of a unit.
+    pub unit: usize,
+    pub layer: String,
+}
+
+#[derive(Debug)]
+pub(in crate::engine) enum OperationWork {
+    /// The model's input; a frame for each number of images.
+    Load {
+        frames: Vec<Frame>,
+        grid: Option<InputGrid>,
+        /// Of the one plane, where units are lines, not planes.
+        lines: Option<Lines>,
+    },
+    /// Tensors that another plan has made, one after the other. Units are planes, or lines of all planes.
+    Regroup {
+        /// How a plane is made, or each of its lines.
+        gathers: Vec<Gather>,
+        by_line: bool,
+        /// Cells from a plane of them to the next, and of the result.
+        planes: [usize; 2],
+        fill: Cell,
+    },
+    Halo(Halo),
+    Product(Product),
+    ProductByLine(ProductByLine),
+    Pool(Windows),
+    PoolByLine(PoolByLine),
+    /// Row by row.
+    Elementwise {
+        step: Elementwise,
+        rows: Rows,
+    },
+    Rearrange {
+        /// By operand.
+        gathers: Vec<Gather>,
+        /// Operand and plane of each plane.
+        planes: Vec<Option<(usize, usize)>>,
+        /// Cells from a plane of each operand to the next.
+        sizes: Vec<usize>,
+        fill: Cell,
+    },
+    /// Cells to whole numbers or floats, `[N, C, H, W]`.
+    Unpack {
+        frame: Frame,
+        sink: Sink,
+        /// Codes become floats by this grid.
+        grid: Option<Grid>,
+    },
+    /// The way back.
+    Pack {
+        frame: Frame,
+        grid: Option<InputGrid>,
+    },
+    /// A step as the reference has it.
+    Plain {
+        step: usize,
+        operands: Vec<PlainOperand>,
+        images: usize,
+    },
+}
+
+/// Rows of planes: where the first begins in each operand and in the output, and how far apart they and
+/// planes are.
+#[derive(Debug)]
+pub(in crate::engine) struct Rows {
+    pub rows: usize,
+    pub columns: usize,
+    pub planes: Vec<usize>,
+    pub firsts: Vec<usize>,
+    pub pitches: Vec<usize>,
+}
+
+#[derive(Debug, Clone)]
+pub(in crate::engine) struct PlainOperand {
+    pub dims: Vec<usize>,
+    pub grid: Option<Grid>,
+    pub source: PlainSource,
+}
+
+#[derive(Debug, Clone, Copy)]
+pub(in crate::engine) enum PlainSource {
+    /// One of the buffers read, and its elements.
+    Read(usize, usize),
+    Constant(usize),
+    Input,
+}
+
+/// What a run gives to all operations.
+pub(in crate::engine) struct Context<'a> {
+    pub model: &'a Network,
+    pub kernels: Kernels,
+    /// The images of this pass.
+    pub input: &'a [f32],
+    pub images: usize,
+    /// What another plan has made of each image.
+    pub made: &'a [Cell],
+}
+
+impl Operation {
+    /// Units of the output.
+    pub fn units(&self) -> usize {
+        self.costs.len()
+    }
+
+    // The first unit after this one that another thread may begin with.
+    fn next(&self, unit: usize) -> usize {
+        match &self.work {
+            OperationWork::Product(product) => unit + product.records().together(),
+            OperationWork::ProductByLine(by_line) => by_line.next(unit),
+            _ => unit + 1,
+        }
+    }
+
+    /// The part of the first buffer that some units read, where they do not need all of it.
+    pub fn part(&self, units: &Range<usize>) -> Option<Range<usize>> {
+        match &self.work {
+            OperationWork::ProductByLine(by_line) => Some(by_line.reads(units)),
+            _ => None,
+        }
+    }
+
+    /// Units of the buffer written that are read and stay, where several threads lie around them.
+    pub fn between(&self, threads: usize) -> Option<Range<usize>> {
+        match &self.work {
+            OperationWork::Halo(halo) if threads > 1 => Some(halo.between.clone()),
+            _ => None,
+        }
+    }
+
+    /// The units of each of so many threads, of about the same cost. Those above units that stay are the
+    /// first thread's, as the first lines of what follows are, and those below the last one's.
+    pub fn shares(&self, threads: usize) -> Vec<Range<usize>> {
+        let Some(between) = self.between(threads) else {
+            return self.share(0..self.units(), threads);
+        };
+        let mut shares = vec![between.start..between.start; threads];
+        shares[0] = 0..between.start;
+        shares[threads - 1] = between.end..self.units();
+        shares
+    }
+
+    fn share(&self, units: Range<usize>, threads: usize) -> Vec<Range<usize>> {
+        let total: usize = self.costs[units.clone()].iter().sum();
+        let mut shares = Vec::with_capacity(threads);
+        let (mut start, mut spent) = (units.start, 0);
+        for thread in 1..=threads {
+            let goal = total * thread / threads;
+            let mut end = start;
+            while end < units.end {
+                let next = self.next(end).min(units.end);
+                let cost: usize = self.costs[end..next].iter().sum();
+                if thread < threads && spent + cost / 2 >= goal {
+                    break;
+                }
+                spent += cost;
+                end = next;
+            }
+            shares.push(start..end);
+            start = end;
+        }
+        shares
+    }
+
+    /// Makes some units of the output. Tells whether the input was finite, where it was read.
+    pub fn run(
+        &self,
+        context: &Context<'_>,
+        units: Range<usize>,
+        reads: &[&[Cell]],
+        write: &mut [Cell],
+    ) -> Result<bool, EngineError> {
+        if units.is_empty() {
+            return Ok(true);
+        }
+        let mut finite = true;
+        self.work(context, units, reads, write, &mut finite)?;
+        self.edges.run(context.kernels, write)?;
+        Ok(finite)
+    }
+
+    fn work(
+        &self,
+        context: &Context<'_>,
+        units: Range<usize>,
+        reads: &[&[Cell]],
+        write: &mut [Cell],
+        finite: &mut bool,
+    ) -> Result<(), EngineError> {
+        let kernels = context.kernels;
+        match &self.work {
+            OperationWork::Load {
+                frames,
+                grid,
+                lines,
+            } => {
+                let frame = &frames[context.images.clamp(1, frames.len()) - 1];
+                let (first, input) = (units.start, context.input);
+                match lines {
+                    Some(lines) => {
+                        *finite = frame.write_lines(kernels, input, *grid, units, write)?;
+                        lines.end(kernels, first, write, self.unit)?;
+                    }
+                    None => *finite = frame.write(kernels, input, *grid, units, write)?,
+                }
+            }
+            OperationWork::Regroup {
+                gathers,
+                by_line,
+                planes: [from, to],
+                fill,
+            } => {
+                for (unit, write) in units.zip(write.chunks_exact_mut(self.unit)) {
+                    let (line, first) = if *by_line { (unit, 0) } else { (0, unit) };
+                    for (plane, write) in (first..).zip(write.chunks_exact_mut(*to)) {
+                        let from = context.made.get(plane * from..).unwrap_or(&[]);
+                        gathers[line].run(kernels, from, write, fill)?;
+                    }
+                }
+            }
+            OperationWork::Halo(halo) => {
+                let read = reads.first().copied();
+                halo.run(kernels, units, read, (write, self.unit))?;
+            }
+            OperationWork::Product(product) => {
+                let residual = reads.get(1).copied().unwrap_or(&[]);
+                product.run(kernels, units, reads[0], residual, write)?;
+            }
+            OperationWork::ProductByLine(by_line) => {
+                by_line.run(kernels, units, reads, (write, self.unit))?;
+            }
+            OperationWork::Pool(windows) => {
+                // Their planes may lie line by line.
+                let first = units.start * windows.planes.0;
+                let part = (units.len(), 0..windows.positions.len());
+                windows.run_part(kernels, part, &reads[0][first..], (write, 0))?;
+            }
+            OperationWork::PoolByLine(by_line) => {
+                by_line.run(kernels, units, reads[0], (write, self.unit))?;
+            }
+            OperationWork::Elementwise { step, rows } => {
+                rows.run(kernels, step, units, reads, write)?;
+            }
+            OperationWork::Rearrange {
+                gathers,
+                planes,
+                sizes,
+                fill,
+            } => {
+                for (plane, write) in units.zip(write.chunks_exact_mut(self.unit)) {
+                    match planes[plane] {
+                        None => write.fill(*fill),
+                        Some((operand, plane)) => {
+                            let from = &reads[operand][plane * sizes[operand]..];
+                            gathers[operand].run(kernels, from, write, fill)?;
+                        }
+                    }
+                }
+            }
+            OperationWork::Unpack { frame, sink, grid } => match (sink, grid) {
+                (Sink::Codes { .. }, None) => {
+                    let to = Cell::integers_mut(write);
+                    frame.read(reads[0], *sink, |place, element| {
+                        if let Element::Code(code) = element {
+                            to[place] = code;
+                        }
+                    })?;
+                }
+                (_, grid) => {
+                    let to = Cell::floats_mut(write);
+                    frame.read(reads[0], *sink, |place, element| {
+                        to[place] = match element {
+                            Element::Code(code) => match grid {
+                                Some(grid) => grid.dequantize(code),
+                                None => code as f32,
+                            },
+                            Element::Float(value) => value,
+                        };
+                    })?;
+                }
+            },
+            OperationWork::Pack { frame, grid } => {
+                let planes = 0..write.len() / frame.plane.max(1);
+                match grid {
+                    None => {
+                        frame.write(kernels, Cell::floats(reads[0]), None, planes, write)?;
+                    }
+                    Some(grid) => {
+                        let codes = Cell::integers(reads[0]).iter().map(|&code| code as f32);
+                        let codes: Vec<f32> = codes.collect();
+                        frame.write(kernels, &codes, Some(*grid), planes, write)?;
+                    }
+                }
+            }
+            OperationWork::Plain {
+                step,
+                operands,
+                images,
+            } => {
+                let step = &context.model.steps()[*step];
+                let views = operands.iter().map(|operand| operand.view(context, reads));
+                let views: Vec<Operand<'_>> = views.collect();
+                let dims: Vec<usize> = step.dims.iter().map(|dim| dim.at(*images)).collect();
+                match execute_alone(step, &views, &dims)? {
+                    Elements::Codes(codes) => {
+                        Cell::integers_mut(write)[..codes.len()].copy_from_slice(&codes);
+                    }
+                    Elements::Values(values) => {
+                        Cell::floats_mut(write)[..values.len()].copy_from_slice(&values);
+                    }
+                }
+            }
+        }
+        Ok(())
+    }
+}
+
+impl Rows {
+    fn run(
+        &self,
+        kernels: Kernels,
+        step: &Elementwise,
+        units: Range<usize>,
+        reads: &[&[Cell]],
+        write: &mut [Cell],
+    ) -> Result<(), EngineError> {
+        let last = self.planes.len() - 1;
+        for (place, plane) in units.enumerate() {
+            for row in 0..self.rows {
+                let start = |of: usize, plane: usize| {
+                    plane * self.planes[of] + self.firsts[of] + row * self.pitches[of]
+                };
+                let mut operands: [&[Cell]; 2] = [&[]; 2];
+                for (index, operand) in operands.iter_mut().take(last).enumerate() {
+                    *operand = &reads[index][start(index, plane)..][..self.columns];
+                }
+                let to = &mut write[start(last, place)..][..self.columns];
+                step.run(kernels, &operands[..last], to)?;
+            }
+        }
+        Ok(())
+    }
+}
+
+impl PlainOperand {
+    fn view<'a>(&self, context: &Context<'a>, reads: &[&'a [Cell]]) -> Operand<'a> {
+        let dims = self.dims.clone();
+        match self.source {
+            PlainSource::Read(index, elements) => match self.grid {
+                Some(grid) => {
+                    Operand::of_codes(dims, grid, &Cell::integers(reads[index])[..elements])
+                }
+                None => Operand::of_values(dims, &Cell::floats(reads[index])[..elements]),
+            },
+            PlainSource::Constant(index) => {
+                Operand::of_values(dims, &context.model.constants()[index].values)
+            }
+            PlainSource::Input => Operand::of_values(dims, context.input),
+        }
+    }
+}

@@ -1,0 +1,74 @@
+//! The time that a product takes.
+
+use std::time::{Duration, Instant};
+
+use crate::engine::layout::Layout;
+use crate::engine::lower::shape::Kind;
+use crate::kernel::{Cell, Cells, KernelError, Kernels, Product};
+
+/// Times as long as the best so far that end the trial of a kernel.
+pub(in crate::engine) const FAR: f64 = 2.0;
+
+/// Memory to try products in.
+pub(in crate::engine) struct Scratch {
+    input: Cells,
+    residual: Cells,
+    output: Cells,
+}
+
+impl Scratch {
+    pub fn new(from: &Layout, to: &Layout, residual: Option<&Layout>) -> Self {
+        // Times do not depend on the numbers, but for those too small to be normal. They are written: all
+        // memory that was only read may be one page.
+        let cells = |layout: &Layout| {
+            let mut cells = Cells::new(layout.cells());
+            cells.fill(match layout.shape.kind {
+                Kind::Codes { .. } => Cell::of_bytes(1),
+                Kind::Floats => Cell::of_floats(1.0),
+            });
+            cells
+        };
+        Self {
+            input: cells(from),
+            residual: residual.map_or(Cells::new(0), cells),
+            output: cells(to),
+        }
+    }
+
+    /// Microseconds, the least of some runs; of few where that is more than `much`.
+    pub fn time(
+        &mut self,
+        product: &Product,
+        kernels: Kernels,
+        much: f64,
+    ) -> Result<f64, KernelError> {
+        const ENOUGH: Duration = Duration::from_micros(300);
+        // So long that one run tells: what it finds far away is a small part of it.
+        const LONG: Duration = Duration::from_millis(2);
+        // Microseconds that a unit takes at most until it is at work.
+        const WAKE: f64 = 200.0;
+        let quads = 0..product.records().quads();
+        let started = Instant::now();
+        let mut least = Duration::MAX;
+        let mut runs = 0;
+        while runs == 0 || (runs == 1 && least < LONG) || (started.elapsed() < ENOUGH && runs < 40)
+        {
+            let run = Instant::now();
+            product.run(
+                kernels,
+                quads.clone(),
+                &self.input,
+                &self.residual,
+                &mut self.output,
+            )?;
+            least = least.min(run.elapsed());
+            runs += 1;
+            // The first run finds nothing near, and may find a matrix unit at rest.
+            let microseconds = least.as_secs_f64() * 1e6;
+            if microseconds > much && (runs > 1 || microseconds > (FAR * much).max(WAKE)) {
+                break;
+            }
+        }
+        Ok(least.as_secs_f64() * 1e6)
+    }
+}

@@ -14,7 +14,7 @@ use std::time::Instant;
 use burn::module::{Module, ModuleMapper, Param};
 use burn::tensor::{Device, Distribution, Tensor};
 use burn_compress::compress::{Plan, Pruning, Quantization};
-use burn_compress::engine::{Choices, Options, Program};
+use burn_compress::engine::{Options, Program, TuningCache};
 use burn_compress::format::Scheme;
 use burn_compress::graph::{Activations, Calibration, Graph};
 use burn_compress::kernel::Isa;
@@ -116,17 +116,20 @@ fn main() -> Result<(), Box<dyn Error>> {
     let program = Program::load(&path, options)?;
     let first = start.elapsed().as_secs_f64() * 1e3;
     println!("from the file until it is ready, kernels tried: {first:.0} ms");
-    let kept = serde_json::to_string(program.choices())?;
-    let choices: Choices = serde_json::from_str(&kept)?;
+    let kept = serde_json::to_string(program.tuning_cache())?;
+    let choices: TuningCache = serde_json::from_str(&kept)?;
     let again = time("the same with kernels kept", rounds, || {
-        Program::load_as(&path, options, &choices)
+        Program::load_with(&path, options, &choices)
     })?;
     let image = vec![0.5; IMAGES.iter().product()];
     assert!(
         again.run(&image, 1)? == program.run(&image, 1)?,
         "another program"
     );
-    println!("({threads} threads; the choices take {} bytes)", kept.len());
+    println!(
+        "({threads} threads; the tuning cache takes {} bytes)",
+        kept.len()
+    );
     Ok(())
 }
 

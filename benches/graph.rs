@@ -229,7 +229,10 @@ fn calibration(device: &Device, arguments: &Arguments) -> Result<(), Box<dyn Err
         let start = Instant::now();
         calibration.parameters()?;
         let elapsed = start.elapsed().as_secs_f64();
-        println!("    scales of all sites found in {:.1} ms", elapsed * 1e3);
+        println!(
+            "    scales of all quantizers found in {:.1} ms",
+            elapsed * 1e3
+        );
     }
     Ok(())
 }

@@ -16,8 +16,8 @@ use std::path::{Path, PathBuf};
 
 use burn::module::Module;
 use burn::tensor::{Device, Tensor};
-use burn_compress::engine::{LayerRow, Options, Program};
-use burn_compress::kernel::{Cell, Isa, Kernels};
+use burn_compress::engine::{LayerProfile, Options, Program};
+use burn_compress::kernel::{Isa, Kernels, VectorBlock};
 use clap::{Parser, ValueEnum};
 use plotters::prelude::*;
 
@@ -70,7 +70,7 @@ enum Network {
 struct Series {
     name: &'static str,
     color: RGBColor,
-    rows: Vec<LayerRow>,
+    rows: Vec<LayerProfile>,
 }
 
 const COLORS: [RGBColor; 3] = [
@@ -99,7 +99,7 @@ fn main() -> Result<(), Box<dyn Error>> {
         None => Kernels::detect(),
     };
     let roofs = roofs.map(|(name, bytes)| {
-        let cells = vec![Cell::of_floats(1.0); bytes / Cell::BYTES];
+        let cells = vec![VectorBlock::of_floats(1.0); bytes / VectorBlock::BYTES];
         (name, kernels.bandwidth(&cells))
     });
     for (name, speed) in roofs {
@@ -176,35 +176,35 @@ fn measured<M: Module>(
 }
 
 /// Billions of multiply-adds a second of a layer.
-fn speed(row: &LayerRow) -> f64 {
+fn speed(row: &LayerProfile) -> f64 {
     let time = row.microseconds.unwrap_or(f64::INFINITY);
     row.multiply_adds as f64 / time / 1e3
 }
 
 /// Share of the limit by multiply-adds.
-fn share(row: &LayerRow) -> f64 {
+fn share(row: &LayerProfile) -> f64 {
     row.limit.unwrap_or(0.0) / row.microseconds.unwrap_or(f64::INFINITY)
 }
 
 // Of an image: a pass of later layers may be of several.
-fn of_image(row: &LayerRow, of_pass: f64) -> f64 {
-    of_pass / row.images as f64
+fn of_image(row: &LayerProfile, of_pass: f64) -> f64 {
+    of_pass / row.samples as f64
 }
 
 // The larger half of the layers, by multiply-adds, and all of them.
 fn print(title: &str, series: &[Series]) {
     println!("{title}");
     for Series { name, rows, .. } in series {
-        let mut rows: Vec<&LayerRow> = rows.iter().collect();
-        let work = |row: &LayerRow| of_image(row, row.multiply_adds as f64);
+        let mut rows: Vec<&LayerProfile> = rows.iter().collect();
+        let work = |row: &LayerProfile| of_image(row, row.multiply_adds as f64);
         rows.sort_by(|a, b| work(b).total_cmp(&work(a)));
-        let total = |rows: &[&LayerRow], of: fn(&LayerRow) -> f64| -> f64 {
+        let total = |rows: &[&LayerProfile], of: fn(&LayerProfile) -> f64| -> f64 {
             rows.iter().map(|row| of(row)).sum()
         };
-        let limit = |row: &LayerRow| of_image(row, row.limit.unwrap_or(0.0));
-        let time = |row: &LayerRow| of_image(row, row.microseconds.unwrap_or(0.0));
+        let limit = |row: &LayerProfile| of_image(row, row.limit.unwrap_or(0.0));
+        let time = |row: &LayerProfile| of_image(row, row.microseconds.unwrap_or(0.0));
         let large = &rows[..rows.len().div_ceil(2)];
-        let of = |rows: &[&LayerRow]| 100.0 * total(rows, limit) / total(rows, time);
+        let of = |rows: &[&LayerProfile]| 100.0 * total(rows, limit) / total(rows, time);
         let best = rows.iter().map(|row| share(row)).fold(0.0, f64::max);
         println!(
             "  {name:<13} {:3.0} % of the limit, {:3.0} % in the larger half of the layers, {:3.0} % in the best",

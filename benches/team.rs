@@ -9,7 +9,7 @@ use std::error::Error;
 use std::process::{Child, Command};
 use std::time::Instant;
 
-use burn_compress::kernel::{Access, Cell, KernelError, Steps, Team};
+use burn_compress::kernel::{Access, KernelError, Steps, Team, VectorBlock};
 use clap::Parser;
 
 /// Times runs of a team of two threads, and the same work on one.
@@ -64,11 +64,11 @@ fn main() -> Result<(), Box<dyn Error>> {
     for work in WORK {
         for threads in [1, 2] {
             let steps = steps(threads)?;
-            let mut cells = vec![Cell::default(); steps.cells()];
+            let mut blocks = vec![VectorBlock::default(); steps.blocks()];
             let work = work / threads as f64;
             let name = format!("{STEPS} steps of {work} on {threads}");
             report(&name, arguments.runs / 4, || {
-                steps.run::<KernelError>(&team, &mut cells, &|_, _, _, _| {
+                steps.run::<KernelError>(&team, &mut blocks, &|_, _, _, _| {
                     rounds.spend(work);
                     Ok(())
                 })
@@ -85,7 +85,7 @@ fn steps(threads: usize) -> Result<Steps, KernelError> {
         Access {
             parts: vec![],
             reads: std::iter::once(from..from + threads).collect(),
-            writes: (to..to + threads).map(|cell| cell..cell + 1).collect(),
+            writes: (to..to + threads).map(|block| block..block + 1).collect(),
         }
     };
     Steps::new((0..STEPS).map(access).collect(), 2 * threads, threads)

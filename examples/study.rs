@@ -43,7 +43,7 @@ struct Arguments {
     /// Recipe in TOML or JSON
     #[arg(long)]
     recipe: Option<PathBuf>,
-    /// Starts over: forgets the finished cells of an earlier study in the same place
+    /// Starts over: forgets the finished trials of an earlier study in the same place
     #[arg(long)]
     fresh: bool,
     /// Epochs of training of the baseline

@@ -1,7 +1,7 @@
 #[cfg(feature = "compress")]
 use crate::{
-    compress::CompressError, graph::GraphError, recipe::RecipeError, report::ReportError,
-    schedule::ScheduleError, study::StudyError, train::TrainError, work::WorkError,
+    compress::CompressError, graph::GraphError, macs::MacError, recipe::RecipeError,
+    report::ReportError, schedule::ScheduleError, study::StudyError, train::TrainError,
 };
 use crate::{engine::EngineError, format::FormatError, network::NetworkError};
 
@@ -60,7 +60,7 @@ pub enum Error {
     /// The recording of a forward pass.
     #[cfg(feature = "compress")]
     #[error(transparent)]
-    Work(#[from] WorkError),
+    Macs(#[from] MacError),
     /// A network as data.
     #[error(transparent)]
     Network(#[from] NetworkError),

@@ -56,6 +56,8 @@ mod error;
 pub mod format;
 #[cfg(feature = "compress")]
 pub mod graph;
+#[cfg(feature = "compress")]
+pub mod macs;
 pub mod network;
 #[cfg(feature = "compress")]
 pub mod prune;
@@ -74,8 +76,6 @@ pub mod study;
 #[cfg(feature = "compress")]
 pub mod train;
 mod warning;
-#[cfg(feature = "compress")]
-pub mod work;
 
 #[doc(hidden)]
 pub use burn_compress_kernel as kernel;

@@ -24,7 +24,7 @@ pub trait Dataset {
     fn batch(&self, indices: &[usize], device: &Device) -> (Tensor<4>, Tensor<1, Int>);
 }
 
-/// Removes the finished cells of a study, and nothing else, from its folder.
+/// Removes the finished trials of a study, and nothing else, from its folder.
 pub fn forget(folder: &Path) -> io::Result<()> {
     for file in ["recipe.json", "sensitivity.json"] {
         let path = folder.join(file);
@@ -32,9 +32,9 @@ pub fn forget(folder: &Path) -> io::Result<()> {
             fs::remove_file(path)?;
         }
     }
-    let cells = folder.join("cells");
-    match cells.exists() {
-        true => fs::remove_dir_all(cells),
+    let trials = folder.join("trials");
+    match trials.exists() {
+        true => fs::remove_dir_all(trials),
         false => Ok(()),
     }
 }

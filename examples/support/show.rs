@@ -6,7 +6,7 @@ use std::path::Path;
 use burn::module::Module;
 use burn_compress::prune::Pattern;
 use burn_compress::report::{Mode, Stage};
-use burn_compress::study::{Activity, Cell, Outcome, Progress};
+use burn_compress::study::{Activity, Outcome, Progress, Trial};
 use indicatif::HumanDuration;
 
 use super::bars::Bars;
@@ -17,8 +17,8 @@ const TICKS: f64 = 1000.0;
 pub fn progress() -> impl FnMut(&Progress) {
     let bars = Bars::new(TICKS as u64);
     move |progress| {
-        let what = describe(&progress.cell);
-        let (done, cells) = progress.cells;
+        let what = describe(&progress.trial);
+        let (done, trials) = progress.trials;
         let text = match progress.activity {
             Activity::Train {
                 epoch,
@@ -32,9 +32,9 @@ pub fn progress() -> impl FnMut(&Progress) {
         let left = progress.left.map_or(String::new(), |left| {
             format!(", {} left", HumanDuration(left))
         });
-        bars.message(format!("[{done}/{cells}{left}] {text}"));
+        bars.message(format!("[{done}/{trials}{left}] {text}"));
         bars.at((progress.share * TICKS) as u64);
-        if progress.activity == Activity::Done && done == cells {
+        if progress.activity == Activity::Done && done == trials {
             bars.finish();
         }
     }
@@ -52,28 +52,28 @@ pub fn outcome<M: Module>(outcome: &Outcome<M>, folder: &Path) -> Result<(), Box
     Ok(())
 }
 
-fn describe(cell: &Cell) -> String {
-    let pattern = match cell.pattern {
+fn describe(trial: &Trial) -> String {
+    let pattern = match trial.pattern {
         Pattern::Unstructured => String::new(),
         pattern => format!(" {pattern}"),
     };
-    let level = match cell.stage {
+    let level = match trial.stage {
         Stage::Baseline => return "baseline".into(),
-        Stage::Prune if cell.steered => format!("steered pruning{pattern}"),
-        Stage::Prune => format!("{:.0} % pruned{pattern}", cell.level * 100.0),
-        Stage::Quantize => format!("{} bits", cell.bits),
+        Stage::Prune if trial.steered => format!("steered pruning{pattern}"),
+        Stage::Prune => format!("{:.0} % pruned{pattern}", trial.level * 100.0),
+        Stage::Quantize => format!("{} bits", trial.bits),
         Stage::Combined => format!(
             "{:.0} % pruned{pattern}, {} bits",
-            cell.level * 100.0,
-            cell.bits
+            trial.level * 100.0,
+            trial.bits
         ),
     };
-    let mode = match cell.mode {
+    let mode = match trial.mode {
         Mode::Aware => "aware",
         _ => "post-training",
     };
-    let refined = if cell.refined { ", refine-tune" } else { "" };
-    let activations = match cell.activation_bits {
+    let refined = if trial.refined { ", refine-tune" } else { "" };
+    let activations = match trial.activation_bits {
         32 => String::new(),
         bits => format!(", activations of {bits}"),
     };

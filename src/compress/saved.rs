@@ -10,7 +10,9 @@ use super::load::Apply;
 use super::weights::host;
 use super::{CompressError, Compression, Layer, LayerSummary, Unfinished, warn};
 use crate::Warning;
-use crate::format::{Archive, Dense, Entry, FormatError, Payload, Quantized, Scheme, WeightView};
+use crate::format::{
+    Archive, Dense, Entry, FormatError, Payload, QuantizedWeight, Scheme, WeightView,
+};
 
 /// A module with its compressed weights in place, and the same weights packed.
 ///
@@ -156,7 +158,7 @@ impl Packed {
                 let points = host(layer, parameters.zero_point)?;
                 let points: Vec<i32> = points.into_iter().map(|p| p as i32).collect();
                 let codes = codes(&scheme, &values, &scales, &points);
-                let packed = Quantized::new(scheme, &layer.view, scales, points, codes);
+                let packed = QuantizedWeight::new(scheme, &layer.view, scales, points, codes);
                 Some(packed.map_err(|source| CompressError::Format {
                     layer: layer.path.clone(),
                     source,

@@ -2,7 +2,7 @@
 
 use super::{Layer, LayerSummary};
 use crate::Warning;
-use crate::format::Quantized;
+use crate::format::QuantizedWeight;
 
 /// Codes that must be possible before few of them are worth a warning.
 const FEW: usize = 8;
@@ -16,7 +16,7 @@ pub(super) fn weights(
     layer: &Layer,
     summary: &LayerSummary,
     values: &[f32],
-    quantized: Option<&Quantized>,
+    quantized: Option<&QuantizedWeight>,
     pruned: bool,
 ) -> Vec<Warning> {
     let path = || layer.path.clone();
@@ -68,7 +68,7 @@ pub(super) fn weights(
 
 // How many codes occur, where that is a small part of those that the weights left could take, and most
 // of these are coarse for it.
-fn few_codes(weight: &Quantized, removed: usize, codes: usize) -> Option<usize> {
+fn few_codes(weight: &QuantizedWeight, removed: usize, codes: usize) -> Option<usize> {
     let kept = weight.codes().len() - removed;
     let possible = codes.min(kept);
     if possible < FEW {

@@ -75,13 +75,13 @@ pub enum EngineError {
     },
     /// Too large for places of 32 bits.
     #[error(
-        "{layer}: its tensors of {images} samples take more than 4 GiB: give it smaller samples"
+        "{layer}: its tensors of {samples} samples take more than 4 GiB: give it smaller samples"
     )]
     TooLarge {
         /// Path of the layer.
         layer: String,
         /// Samples of a pass.
-        images: usize,
+        samples: usize,
     },
 }
 

@@ -5,24 +5,24 @@ use crate::kernel::Isa;
 /// How each layer's kernel is chosen.
 ///
 /// ```
-/// use burn_compress::engine::Choice;
-/// assert_eq!(Choice::default(), Choice::Measured);
+/// use burn_compress::engine::Tuning;
+/// assert_eq!(Tuning::default(), Tuning::Measured);
 /// ```
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
-pub enum Choice {
+pub enum Tuning {
     /// By running the candidates on this machine.
     #[default]
     Measured,
-    /// By counting their records: the same on every machine, and at once.
+    /// By counting their sparse entries: the same on every machine, and at once.
     Estimated,
 }
 
 /// How a model is compiled.
 ///
 /// ```
-/// use burn_compress::engine::{Choice, Options};
-/// let options = Options { threads: Some(2), choice: Choice::Estimated, ..Options::default() };
+/// use burn_compress::engine::{Tuning, Options};
+/// let options = Options { threads: Some(2), tuning: Tuning::Estimated, ..Options::default() };
 /// # let _ = options;
 /// ```
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -34,5 +34,5 @@ pub struct Options {
     #[serde(with = "super::isa_name::option")]
     pub isa: Option<Isa>,
     /// How kernels are chosen.
-    pub choice: Choice,
+    pub tuning: Tuning,
 }

@@ -1,7 +1,7 @@
 use std::path::Path;
 use std::sync::{Arc, Mutex};
 
-use super::{Choice, Choices, EngineError, LayerRow, Options, warn};
+use super::{EngineError, LayerProfile, Options, Tuning, TuningCache, warn};
 use crate::Warning;
 use crate::engine::plan::plans::Plans;
 use crate::engine::run::Inner;
@@ -42,8 +42,8 @@ use crate::network::Network;
 /// let model = Network::new(input, vec![], vec![quantize, linear], Value::Node(1))?;
 ///
 /// let program = Program::compile(&model, Options::default())?;
-/// let images = [1.0, -0.25, 3.2];
-/// assert_eq!(program.run(&images, 1)?, model.run(&images, 1)?.0);
+/// let samples = [1.0, -0.25, 3.2];
+/// assert_eq!(program.run(&samples, 1)?, model.run(&samples, 1)?.0);
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 #[derive(Debug, Clone)]
@@ -57,49 +57,49 @@ impl Program {
     /// Fails with [`EngineError::Threads`] and [`EngineError::Isa`] for options that the machine cannot
     /// meet.
     pub fn compile(model: &Network, options: Options) -> Result<Self, EngineError> {
-        Self::compile_with(model.clone(), options, None)
+        Self::build(model.clone(), options, None)
     }
 
     /// The same with kernels that were chosen before. Whatever of it does not fit is chosen as the options
     /// say: all of it on another instruction set; else the kernel of a layer that has changed, or one that
-    /// this version does not know, how images go together in another model, and whether one image runs alone
+    /// this version does not know, how samples go together in another model, and whether one sample runs alone
     /// with other threads.
-    pub fn compile_as(
+    pub fn compile_with(
         model: &Network,
         options: Options,
-        choices: &Choices,
+        cache: &TuningCache,
     ) -> Result<Self, EngineError> {
-        Self::compile_with(model.clone(), options, Some(choices))
+        Self::build(model.clone(), options, Some(cache))
     }
 
     /// Reads a file of an [`Network`], and compiles it. Fails as [`Network::load`] and
     /// [`compile`](Self::compile) do.
     pub fn load(path: impl AsRef<Path>, options: Options) -> Result<Self, EngineError> {
-        Self::compile_with(Network::load(path)?, options, None)
+        Self::build(Network::load(path)?, options, None)
     }
 
     /// The same from a file's bytes, which may be mapped memory.
     pub fn from_bytes(bytes: &[u8], options: Options) -> Result<Self, EngineError> {
-        Self::compile_with(Network::from_bytes(bytes)?, options, None)
+        Self::build(Network::from_bytes(bytes)?, options, None)
     }
 
     /// [`load`](Self::load) with kernels that were chosen before, as
-    /// [`compile_as`](Self::compile_as): nothing is timed.
+    /// [`compile_with`](Self::compile_with): nothing is timed.
     ///
     /// ```
-    /// # use burn_compress::engine::{Choices, Options, Program};
-    /// # fn again(choices: &str) -> Result<(), Box<dyn std::error::Error>> {
-    /// let choices: Choices = serde_json::from_str(choices)?;
-    /// let program = Program::load_as("model.bcm", Options::default(), &choices)?;
+    /// # use burn_compress::engine::{TuningCache, Options, Program};
+    /// # fn again(cache: &str) -> Result<(), Box<dyn std::error::Error>> {
+    /// let cache: TuningCache = serde_json::from_str(cache)?;
+    /// let program = Program::load_with("model.bcm", Options::default(), &cache)?;
     /// # Ok(())
     /// # }
     /// ```
-    pub fn load_as(
+    pub fn load_with(
         path: impl AsRef<Path>,
         options: Options,
-        choices: &Choices,
+        cache: &TuningCache,
     ) -> Result<Self, EngineError> {
-        Self::compile_with(Network::load(path)?, options, Some(choices))
+        Self::build(Network::load(path)?, options, Some(cache))
     }
 
     /// Writes the model's file, which any machine can compile; returns its size in bytes. Fails as
@@ -108,10 +108,10 @@ impl Program {
         Ok(self.inner.model.save(path)?)
     }
 
-    fn compile_with(
+    fn build(
         model: Network,
         options: Options,
-        known: Option<&Choices>,
+        known: Option<&TuningCache>,
     ) -> Result<Self, EngineError> {
         let kernels = match options.isa {
             None => Kernels::detect(),
@@ -123,17 +123,17 @@ impl Program {
             return Err(EngineError::Threads);
         }
         let team = Team::new(threads);
-        let plans = match model.keeps_images_apart() {
-            true => Plans::new(&model, kernels, team.threads(), options.choice, known)?,
+        let plans = match model.keeps_samples_apart() {
+            true => Plans::new(&model, kernels, team.threads(), options.tuning, known)?,
             false => None,
         };
         let plans_of = plans.as_ref();
-        let choices = Choices {
+        let cache = TuningCache {
             isa: kernels.isa(),
             threads: team.threads(),
             alone: false,
-            one: plans_of.map_or(Vec::new(), |plans| plans.one.kept.clone()),
-            many: plans_of.map_or(Vec::new(), Plans::together),
+            one: plans_of.map_or(Vec::new(), |plans| plans.one.tuned.clone()),
+            many: plans_of.map_or(Vec::new(), Plans::tuned_stages),
             orders: plans_of.map_or(Vec::new(), |plans| plans.orders.clone()),
         };
         let count = |dims: &[crate::network::Dim]| dims.iter().map(|dim| dim.at(1)).product();
@@ -143,14 +143,14 @@ impl Program {
             kernels,
             team,
             plans,
-            choices,
+            cache,
             free: Mutex::new(Vec::new()),
             each,
         };
-        inner.choices.alone = match (known, options.choice) {
-            (Some(known), _) if known.fits(&inner.choices) => known.alone,
-            (_, Choice::Measured) => inner.is_faster_alone()?,
-            (_, Choice::Estimated) => false,
+        inner.cache.alone = match (known, options.tuning) {
+            (Some(known), _) if known.fits(&inner.cache) => known.alone,
+            (_, Tuning::Measured) => inner.is_faster_alone()?,
+            (_, Tuning::Estimated) => false,
         };
         let workspace = inner.workspace();
         inner.give_back(workspace);
@@ -165,8 +165,8 @@ impl Program {
     }
 
     /// The kernels that were chosen.
-    pub fn choices(&self) -> &Choices {
-        &self.inner.choices
+    pub fn tuning_cache(&self) -> &TuningCache {
+        &self.inner.cache
     }
 
     /// The instruction set it runs on.
@@ -179,8 +179,8 @@ impl Program {
         self.inner.team.threads()
     }
 
-    /// What runs each layer of a pass of one image, or of several where the batch has as many.
-    pub fn layers(&self, batch: usize) -> &[LayerRow] {
+    /// What runs each layer of a pass of one sample, or of several where the batch has as many.
+    pub fn layers(&self, batch: usize) -> &[LayerProfile] {
         match &self.inner.plans {
             Some(plans) => plans.layers(batch),
             None => &[],
@@ -212,7 +212,7 @@ impl Program {
         }
     }
 
-    /// The output for a batch of images, each after the other, the last axis fastest.
+    /// The output for a batch of samples, each after the other, the last axis fastest.
     ///
     /// Fails with [`EngineError::EmptyBatch`] for no sample, with [`EngineError::Input`] for another
     /// number of elements and with [`EngineError::NotFinite`] for NaN or an infinite number.
@@ -228,7 +228,7 @@ impl Program {
         Ok(output)
     }
 
-    /// The same, into the caller's memory: a run of layers on cells allocates nothing. Fails also with
+    /// The same, into the caller's memory: a run of layers on vector blocks allocates nothing. Fails also with
     /// [`EngineError::Output`] for room of another size.
     pub fn run_into(
         &self,

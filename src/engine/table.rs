@@ -2,27 +2,27 @@
 use comfy_table::{CellAlignment, Table, presets};
 use serde::{Deserialize, Serialize};
 
-/// The kernels of a product: each filter with its own records, four that share them, sixteen in tiles, and
-/// windows that are transformed.
+/// The kernels of a product: each filter with its own sparse entries, four that share them, sixteen in tiles,
+/// and windows that are transformed.
 pub(super) const SPARSE: &str = "sparse";
 pub(super) const DENSE: &str = "dense";
 pub(super) const TILED: &str = "tiled";
 /// What the name of an operation follows that the reference's own code runs.
 pub(super) const PLAIN: &str = "plain ";
-/// Tensors of fewer images become one of more.
-pub(super) const REGROUP: &str = "regroup";
+/// Tensors of fewer samples become one of more.
+pub(super) const LAYOUT_CONVERSION: &str = "layout conversion";
 /// With their results in a line of a window.
 pub(super) const WINOGRAD: [(&str, usize); 2] = [("winograd 2x2", 2), ("winograd 4x4", 4)];
 
-/// What was chosen for a layer, and what it costs, for one pass: of several images, or one.
+/// What was chosen for a layer, and what it costs, for one pass: of several samples, or one.
 ///
 /// ```
-/// use burn_compress::engine::LayerRow;
-/// let row = LayerRow {
+/// use burn_compress::engine::LayerProfile;
+/// let row = LayerProfile {
 ///     layer: "conv1".into(),
 ///     kernel: "sparse".into(),
 ///     in_float: false,
-///     images: 1,
+///     samples: 1,
 ///     multiply_adds: 1000,
 ///     bytes: 400,
 ///     kept_share: 0.1,
@@ -34,21 +34,21 @@ pub(super) const WINOGRAD: [(&str, usize); 2] = [("winograd 2x2", 2), ("winograd
 /// assert_eq!(row.gain(), Some(2.5));
 /// ```
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub struct LayerRow {
+pub struct LayerProfile {
     /// Path of the layer.
     pub layer: String,
     /// What runs it: `sparse` (each filter its own places), `dense` (four filters share them), `tiled`
     /// (sixteen, in a matrix unit), `winograd 2x2` and `winograd 4x4` (windows and filters of floats
-    /// transformed, for so many results each), the name of an operation on cells, or `plain NAME` for the
-    /// reference's own code.
+    /// transformed, for so many results each), the name of an operation on vector blocks, or `plain NAME` for
+    /// the reference's own code.
     pub kernel: String,
     /// Whether it computes in floats.
     pub in_float: bool,
-    /// Images of the pass: of large ones the first layers may run one by one, later ones several together.
-    pub images: usize,
+    /// Samples of the pass: of large ones the first layers may run one by one, later ones several together.
+    pub samples: usize,
     /// Multiply-adds of a pass with weights that are not zero; 0 for other operations.
     pub multiply_adds: u64,
-    /// Bytes of its records, operands and result in a pass; 0 for other operations.
+    /// Bytes of its sparse entries, operands and result in a pass; 0 for other operations.
     pub bytes: u64,
     /// Share of the weights that are not zero; 1 for other operations.
     pub kept_share: f64,
@@ -64,14 +64,14 @@ pub struct LayerRow {
     pub others: Vec<(String, f64)>,
 }
 
-impl LayerRow {
+impl LayerProfile {
     // An operation without weights.
     pub(super) fn named(layer: &str, kernel: &str) -> Self {
         Self {
             layer: layer.to_string(),
             kernel: kernel.to_string(),
             in_float: false,
-            images: 1,
+            samples: 1,
             multiply_adds: 0,
             bytes: 0,
             kept_share: 1.0,
@@ -87,10 +87,10 @@ impl LayerRow {
         self.kernel.strip_prefix(PLAIN)
     }
 
-    // Its time for one image, where it was taken.
+    // Its time for one sample, where it was taken.
     pub(super) fn of_one(&self) -> Option<f64> {
-        let images = self.images.max(1) as f64;
-        self.microseconds.map(|time| time / images)
+        let samples = self.samples.max(1) as f64;
+        self.microseconds.map(|time| time / samples)
     }
 
     /// How many times faster it is than the fastest of its kernels that take all weights (`dense`, `tiled`,
@@ -112,13 +112,13 @@ impl LayerRow {
 
 /// Rows as text, one line each.
 #[cfg(feature = "compress")]
-pub(super) fn table(rows: &[LayerRow]) -> String {
+pub(super) fn table(rows: &[LayerProfile]) -> String {
     let mut table = Table::new();
     table.load_preset(presets::NOTHING);
     table.set_header([
         "layer",
         "runs as",
-        "images",
+        "samples",
         "kept, %",
         "us",
         "GMAC/s",
@@ -144,7 +144,7 @@ pub(super) fn table(rows: &[LayerRow]) -> String {
         table.add_row([
             row.layer.clone(),
             row.kernel.clone(),
-            row.images.to_string(),
+            row.samples.to_string(),
             number(kept, 1),
             number(row.microseconds, 1),
             number(speed, 1),

@@ -1,6 +1,6 @@
 //! What the owner of a program should know of its layers.
 
-use super::LayerRow;
+use super::LayerProfile;
 use crate::Warning;
 use crate::network::{Network, StepOp};
 
@@ -8,10 +8,10 @@ use crate::network::{Network, StepOp};
 const SMALL: f64 = 0.01;
 
 /// Of the layers of a pass: those that run plainly, and those in floats of a model in whole numbers.
-pub(super) fn layers(model: &Network, rows: &[LayerRow]) -> Vec<Warning> {
+pub(super) fn layers(model: &Network, rows: &[LayerProfile]) -> Vec<Warning> {
     let mut steps = model.steps().iter();
     let whole_numbers = steps.any(|step| matches!(step.op, StepOp::Product { .. }));
-    let all: f64 = rows.iter().filter_map(LayerRow::of_one).sum();
+    let all: f64 = rows.iter().filter_map(LayerProfile::of_one).sum();
     let mut warnings: Vec<Warning> = Vec::new();
     for row in rows {
         let share = row.of_one().filter(|_| all > 0.0).map(|time| time / all);

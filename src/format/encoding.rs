@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 use super::elements::{dtype, element, from_le_bytes, to_le_bytes};
 use super::opened::Pieces;
 use super::view::{is_one, one};
-use super::{Dense, Entry, FormatError, Part, Payload, Quantized, Scheme, WeightView, coded};
+use super::{Dense, Entry, FormatError, Part, Payload, QuantizedWeight, Scheme, WeightView, coded};
 
 /// What a file's description says of an entry.
 #[derive(Serialize, Deserialize)]
@@ -193,8 +193,8 @@ impl<'a> Parameters<'a> {
         })
     }
 
-    fn weight(self, path: &str, codes: Vec<i32>) -> Result<Quantized, FormatError> {
-        let weight = Quantized::new(self.scheme, self.view, self.scales, self.points, codes)
+    fn weight(self, path: &str, codes: Vec<i32>) -> Result<QuantizedWeight, FormatError> {
+        let weight = QuantizedWeight::new(self.scheme, self.view, self.scales, self.points, codes)
             .map_err(|error| FormatError::tensor(path, error.to_string()))?;
         match self.stored_points && !weight.has_zero_points() {
             true => Err(FormatError::tensor(path, "zero points that are all zero")),

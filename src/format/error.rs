@@ -135,7 +135,7 @@ const KINDS: [(&str, &str, &str, &str); 4] = [
         "`Checkpoint::load` reads it",
     ),
     (
-        "cell",
+        "trial",
         "the state of a study",
         "`Study::run`",
         "a study with this folder reads it",

@@ -6,9 +6,9 @@ const MAX_BITS: u32 = 16;
 /// that is more than fits.
 ///
 /// ```
-/// assert_eq!(burn_compress::format::packed_len(1000, 3), 375);
+/// assert_eq!(burn_compress::format::packed_bytes(1000, 3), 375);
 /// ```
-pub fn packed_len(count: usize, bits: u32) -> usize {
+pub fn packed_bytes(count: usize, bits: u32) -> usize {
     let bytes = (count as u128 * u128::from(bits)).div_ceil(8);
     usize::try_from(bytes).unwrap_or(usize::MAX)
 }
@@ -20,16 +20,16 @@ pub fn packed_len(count: usize, bits: u32) -> usize {
 /// a code that does not fit in them.
 ///
 /// ```
-/// use burn_compress::format::{pack, unpack};
-/// let bytes = pack(&[1, 2, 3], 3)?;
+/// use burn_compress::format::{pack_bits, unpack_bits};
+/// let bytes = pack_bits(&[1, 2, 3], 3)?;
 /// assert_eq!(bytes, [0b11_010_001, 0b0]);
-/// assert_eq!(unpack(&bytes, 3, 3)?, [1, 2, 3]);
-/// assert!(pack(&[8], 3).is_err());
+/// assert_eq!(unpack_bits(&bytes, 3, 3)?, [1, 2, 3]);
+/// assert!(pack_bits(&[8], 3).is_err());
 /// # Ok::<(), burn_compress::format::FormatError>(())
 /// ```
-pub fn pack(codes: &[u32], bits: u32) -> Result<Vec<u8>, FormatError> {
+pub fn pack_bits(codes: &[u32], bits: u32) -> Result<Vec<u8>, FormatError> {
     check(bits)?;
-    let mut bytes = Vec::with_capacity(packed_len(codes.len(), bits));
+    let mut bytes = Vec::with_capacity(packed_bytes(codes.len(), bits));
     let (mut window, mut filled) = (0u32, 0);
     for &code in codes {
         if code >> bits != 0 {
@@ -49,21 +49,21 @@ pub fn pack(codes: &[u32], bits: u32) -> Result<Vec<u8>, FormatError> {
     Ok(bytes)
 }
 
-/// Reads `count` codes of 1 to 16 bits back: the bytes that [`pack`] gives, and no others.
+/// Reads `count` codes of 1 to 16 bits back: the bytes that [`pack_bits`] gives, and no others.
 ///
 /// Fails with [`FormatError::Packing`] at another number of bits, and with [`FormatError::Corrupt`]
-/// where the bytes are not exactly as many as [`packed_len`] says, or the padding of the last is not
+/// where the bytes are not exactly as many as [`packed_bytes`] says, or the padding of the last is not
 /// zero. Memory is taken after these checks: four bytes a code.
 ///
 /// ```
-/// use burn_compress::format::unpack;
-/// assert_eq!(unpack(&[0b1010_0001], 4, 2)?, [1, 10]);
-/// assert!(unpack(&[0], 3, 3).is_err()); // nine bits are two bytes
+/// use burn_compress::format::unpack_bits;
+/// assert_eq!(unpack_bits(&[0b1010_0001], 4, 2)?, [1, 10]);
+/// assert!(unpack_bits(&[0], 3, 3).is_err()); // nine bits are two bytes
 /// # Ok::<(), burn_compress::format::FormatError>(())
 /// ```
-pub fn unpack(bytes: &[u8], bits: u32, count: usize) -> Result<Vec<u32>, FormatError> {
+pub fn unpack_bits(bytes: &[u8], bits: u32, count: usize) -> Result<Vec<u32>, FormatError> {
     check(bits)?;
-    if packed_len(count, bits) != bytes.len() {
+    if packed_bytes(count, bits) != bytes.len() {
         return Err(FormatError::corrupt(format!(
             "{} bytes cannot be {count} codes of {bits} bits",
             bytes.len()

@@ -56,24 +56,24 @@ pub struct Dense {
 /// A weight as codes under a scheme, in the row order of its [`WeightView`].
 ///
 /// ```
-/// use burn_compress::format::{Quantized, Scheme, WeightView};
+/// use burn_compress::format::{QuantizedWeight, Scheme, WeightView};
 /// let view = WeightView::new(vec![1, 3], 0)?;
 /// let scheme = Scheme::symmetric(4)?;
-/// let weight = Quantized::new(scheme, &view, vec![0.5], vec![0], vec![-7, 0, 3])?;
+/// let weight = QuantizedWeight::new(scheme, &view, vec![0.5], vec![0], vec![-7, 0, 3])?;
 /// assert_eq!(weight.values(&view)?, [-3.5, 0.0, 1.5]);
 /// assert_eq!((weight.scheme(), weight.codes()), (&scheme, &[-7, 0, 3][..]));
 /// assert_eq!((weight.scales(), weight.zero_points()), (&[0.5][..], &[0][..]));
 /// # Ok::<(), burn_compress::format::FormatError>(())
 /// ```
 #[derive(Debug, Clone, PartialEq)]
-pub struct Quantized {
+pub struct QuantizedWeight {
     scheme: Scheme,
     scales: Vec<f32>,
     zero_points: Vec<i32>,
     codes: Vec<i32>,
 }
 
-impl Quantized {
+impl QuantizedWeight {
     /// Codes in the view's row order, with a scale and a zero point for each group.
     ///
     /// Fails with [`FormatError::Group`] where the scheme's groups do not divide a row, and with
@@ -231,7 +231,7 @@ pub enum Payload {
     /// zero is stored as zero.
     Sparse(Vec<f32>),
     /// Codes, pruned or not.
-    Quantized(Quantized),
+    Quantized(QuantizedWeight),
     /// The content of the tensor at this path, which comes before it in the archive and has the same
     /// dimensions and output axis.
     SameAs(String),

@@ -16,8 +16,8 @@ mod resolve;
 mod simulate;
 mod tensor;
 
-pub use activations::{Activations, Calibration, Calibrator, Coding, Form, Site};
+pub use activations::{ActivationQuantizer, Activations, Calibration, Calibrator, Coding, Form};
 pub use capture::Fallback;
 pub use error::GraphError;
 pub use node::{Epilogue, Graph, Node, Norm, Parameter};
-pub use simulate::{Packed, Quantized, SiteRow, SiteTable};
+pub use simulate::{Packed, Quantized, QuantizerRow, QuantizerTable};

@@ -7,7 +7,7 @@ use burn::tensor::Tensor;
 use burn::tensor::module::unfold4d;
 use burn::tensor::ops::UnfoldOptions;
 
-use super::simulate::{Pass, Reads, Setting, any, weights};
+use super::simulate::{Pass, QuantizationConfig, Reads, any, weights};
 use super::tensor::{AnyTensor, with_rank};
 use super::{Graph, GraphError};
 use crate::compress::{Attached, Observations};
@@ -48,8 +48,8 @@ impl Graph {
         let module = module.valid().materialize();
         let attached = Attached::default();
         let weights = weights(self, &module, &attached, &Reads::default())?;
-        let setting = Setting::in_floats(self.clone(), attached);
-        let mut pass = Pass::new(&setting, &weights, Vec::new(), None, false);
+        let config = QuantizationConfig::in_floats(self.clone(), attached);
+        let mut pass = Pass::new(&config, &weights, Vec::new(), None, false);
         let asks = |need| observations.needs().contains(&need);
         let (norms, grams) = (asks(Need::InputNorms), asks(Need::InputGram));
         let mut seen = Vec::new();

@@ -1,5 +1,5 @@
-//! The matrix unit of x86-64, AMX, for bytes: tiles of sixteen filters by up to sixteen cells times
-//! tiles of up to sixteen cells by sixteen sites.
+//! The matrix unit of x86-64, AMX, for bytes: tiles of sixteen filters by up to sixteen vector blocks times
+//! tiles of up to sixteen vector blocks by sixteen lanes.
 //!
 //! Its intrinsics are not stable, so that it is written in assembly.
 
@@ -70,7 +70,7 @@ struct Config {
     rows: [u8; 16],
 }
 
-/// The unit, made ready for tiles of so many cells; its state is dropped with it.
+/// The unit, made ready for tiles of so many vector blocks; its state is dropped with it.
 pub(super) struct Unit(());
 
 impl Unit {
@@ -85,7 +85,7 @@ impl Unit {
             bytes: [0; 16],
             rows: [0; 16],
         };
-        // Four of sums, two of weights, two of cells.
+        // Four of sums, two of weights, two of vector blocks.
         config.bytes[..8].copy_from_slice(&[64, 64, 64, 64, 0, 0, 64, 64]);
         config.bytes[4..6].fill(4 * depth as u16);
         config.rows[..6].fill(16);
@@ -119,7 +119,7 @@ impl Multiply for Unit {
         // SAFETY: each `tileloadd` reads rows that the contract names, each `tilestored` writes one of
         // `sums`; tiles are registers that compiled code does not use.
         unsafe {
-            if run.cells.is_empty() {
+            if run.blocks.is_empty() {
                 // Only a product without weights has none.
                 return sums.write_bytes(0, F * P);
             }
@@ -176,7 +176,7 @@ unsafe fn two_by_two<const F: usize, const P: usize>(run: &TileRun<F, P>, sums: 
             "tilezero tmm2",
             "tilezero tmm3",
             "2:",
-            "mov {at:e}, dword ptr [{cells}]",
+            "mov {at:e}, dword ptr [{blocks}]",
             "shl {at}, 6",
             "tileloadd tmm4, [{w0} + {row}*1]",
             "lea {x}, [{x0} + {at}]",
@@ -190,7 +190,7 @@ unsafe fn two_by_two<const F: usize, const P: usize>(run: &TileRun<F, P>, sums: 
             "tdpbsud tmm3, tmm5, tmm7",
             "add {w0}, qword ptr [{rest} + 8]",
             "add {w1}, qword ptr [{rest} + 8]",
-            "add {cells}, 4",
+            "add {blocks}, 4",
             "dec {left}",
             "jnz 2b",
             "mov {x}, qword ptr [{rest}]",
@@ -201,8 +201,8 @@ unsafe fn two_by_two<const F: usize, const P: usize>(run: &TileRun<F, P>, sums: 
             "tilestored [{x} + {at}*1 + 3072], tmm3",
             at = out(reg) _,
             x = out(reg) _,
-            cells = inout(reg) run.cells.as_ptr() => _,
-            left = inout(reg) run.cells.len() => _,
+            blocks = inout(reg) run.blocks.as_ptr() => _,
+            left = inout(reg) run.blocks.len() => _,
             w0 = inout(reg) run.weights[0] => _,
             w1 = inout(reg) run.weights[F - 1] => _,
             x0 = in(reg) run.starts[0],
@@ -235,21 +235,21 @@ unsafe fn one_by_one<const F: usize, const P: usize>(
             "3:",
             "tilezero tmm0",
             "2:",
-            "mov {at:e}, dword ptr [{cells}]",
+            "mov {at:e}, dword ptr [{blocks}]",
             "shl {at}, 6",
             "add {at}, {x0}",
             "tileloadd tmm4, [{w0} + {row}*1]",
             "tileloadd tmm6, [{at} + {apart}*1]",
             "tdpbsud tmm0, tmm4, tmm6",
             "add {w0}, {tile}",
-            "add {cells}, 4",
+            "add {blocks}, 4",
             "dec {left}",
             "jnz 2b",
             "mov {at}, 64",
             "tilestored [{sums} + {at}*1], tmm0",
             at = out(reg) _,
-            cells = inout(reg) run.cells.as_ptr() => _,
-            left = inout(reg) run.cells.len() => _,
+            blocks = inout(reg) run.blocks.as_ptr() => _,
+            left = inout(reg) run.blocks.len() => _,
             w0 = inout(reg) run.weights[f] => _,
             x0 = in(reg) run.starts[p],
             row = in(reg) run.depth * 4,

@@ -10,7 +10,7 @@ pub(super) struct AvxVnni;
 #[derive(Clone, Copy)]
 pub(super) struct Avx2;
 
-// What both share: a cell is two vectors.
+// What both share: a vector block is two vectors.
 macro_rules! common {
     () => {
         type Floats = [__m256; 2];
@@ -33,8 +33,8 @@ macro_rules! common {
         }
 
         #[inline(always)]
-        unsafe fn load(cell: *const f32) -> [__m256; 2] {
-            unsafe { [_mm256_load_ps(cell), _mm256_load_ps(cell.add(8))] }
+        unsafe fn load(block: *const f32) -> [__m256; 2] {
+            unsafe { [_mm256_load_ps(block), _mm256_load_ps(block.add(8))] }
         }
 
         #[inline(always)]
@@ -58,10 +58,10 @@ macro_rules! common {
         }
 
         #[inline(always)]
-        unsafe fn store(cell: *mut f32, values: [__m256; 2]) {
+        unsafe fn store(block: *mut f32, values: [__m256; 2]) {
             unsafe {
-                _mm256_store_ps(cell, values[0]);
-                _mm256_store_ps(cell.add(8), values[1]);
+                _mm256_store_ps(block, values[0]);
+                _mm256_store_ps(block.add(8), values[1]);
             }
         }
 
@@ -111,17 +111,17 @@ macro_rules! common {
         }
 
         #[inline(always)]
-        unsafe fn load_integers(cell: *const i32) -> [__m256i; 2] {
-            let cell = cell.cast::<__m256i>();
-            unsafe { [_mm256_load_si256(cell), _mm256_load_si256(cell.add(1))] }
+        unsafe fn load_integers(block: *const i32) -> [__m256i; 2] {
+            let block = block.cast::<__m256i>();
+            unsafe { [_mm256_load_si256(block), _mm256_load_si256(block.add(1))] }
         }
 
         #[inline(always)]
-        unsafe fn store_integers(cell: *mut i32, values: [__m256i; 2]) {
-            let cell = cell.cast::<__m256i>();
+        unsafe fn store_integers(block: *mut i32, values: [__m256i; 2]) {
+            let block = block.cast::<__m256i>();
             unsafe {
-                _mm256_store_si256(cell, values[0]);
-                _mm256_store_si256(cell.add(1), values[1]);
+                _mm256_store_si256(block, values[0]);
+                _mm256_store_si256(block.add(1), values[1]);
             }
         }
 
@@ -141,10 +141,10 @@ macro_rules! common {
         }
 
         #[inline(always)]
-        unsafe fn quad(first: [__m256i; 2], second: [__m256i; 2], term: i16) -> [__m256i; 2] {
+        unsafe fn pack(first: [__m256i; 2], second: [__m256i; 2], term: i16) -> [__m256i; 2] {
             unsafe {
                 let term = _mm256_set1_epi16(term);
-                // In each 128 bits: four sites of one filter after another, to be turned.
+                // In each 128 bits: four lanes of one filter after another, to be turned.
                 let turn = _mm256_setr_epi8(
                     0, 4, 8, 12, 1, 5, 9, 13, 2, 6, 10, 14, 3, 7, 11, 15, 0, 4, 8, 12, 1, 5, 9, 13,
                     2, 6, 10, 14, 3, 7, 11, 15,
@@ -197,7 +197,7 @@ macro_rules! common {
     };
 }
 
-// SAFETY: intrinsics need what `dispatch` has detected; pointers are to a whole aligned cell.
+// SAFETY: intrinsics need what `dispatch` has detected; pointers are to a whole aligned vector block.
 impl Lanes for AvxVnni {
     common!();
 
@@ -215,9 +215,9 @@ impl Lanes for AvxVnni {
     }
 
     #[inline(always)]
-    unsafe fn bytes(cell: *const u8) -> [__m256i; 2] {
-        let cell = cell.cast::<__m256i>();
-        unsafe { [_mm256_load_si256(cell), _mm256_load_si256(cell.add(1))] }
+    unsafe fn bytes(block: *const u8) -> [__m256i; 2] {
+        let block = block.cast::<__m256i>();
+        unsafe { [_mm256_load_si256(block), _mm256_load_si256(block.add(1))] }
     }
 
     #[inline(always)]
@@ -251,7 +251,7 @@ impl Lanes for AvxVnni {
 impl Lanes for Avx2 {
     common!();
 
-    // The sums of channels 0 and 1, and of 2 and 3, of four sites each.
+    // The sums of channels 0 and 1, and of 2 and 3, of four lanes each.
     type Sums = [__m256i; 4];
     // As 16 bits: a product of bytes, and the sum of two, fits 32 bits and not always 16.
     type Bytes = [__m256i; 4];
@@ -263,15 +263,15 @@ impl Lanes for Avx2 {
 
     #[inline(always)]
     unsafe fn sums(start: i32) -> [__m256i; 4] {
-        // In the first lane of each site's two.
+        // In the first lane of each lane's two.
         unsafe { [_mm256_set1_epi64x(i64::from(start as u32)); 4] }
     }
 
     #[inline(always)]
-    unsafe fn bytes(cell: *const u8) -> [__m256i; 4] {
+    unsafe fn bytes(block: *const u8) -> [__m256i; 4] {
         unsafe {
             let quarter =
-                |place: usize| _mm256_cvtepu8_epi16(_mm_load_si128(cell.add(place * 16).cast()));
+                |place: usize| _mm256_cvtepu8_epi16(_mm_load_si128(block.add(place * 16).cast()));
             [quarter(0), quarter(1), quarter(2), quarter(3)]
         }
     }
@@ -294,7 +294,7 @@ impl Lanes for Avx2 {
     #[inline(always)]
     unsafe fn total(sums: [__m256i; 4]) -> [__m256i; 2] {
         unsafe {
-            // Pairs of sites of each half, in the order 0 1 4 5 2 3 6 7; then in order.
+            // Pairs of lanes of each half, in the order 0 1 4 5 2 3 6 7; then in order.
             let pair = |a: __m256i, b: __m256i| {
                 _mm256_permute4x64_epi64::<0b11_01_10_00>(_mm256_hadd_epi32(a, b))
             };

@@ -13,7 +13,7 @@ pub(super) struct Avx512;
 
 #[inline]
 #[target_feature(enable = "avx512f")]
-fn made(mut a: __m512i) -> __m512i {
+fn barrier(mut a: __m512i) -> __m512i {
     // SAFETY: it does nothing.
     unsafe { asm!("/* {0} */", inout(zmm_reg) a, options(nomem, nostack, preserves_flags)) };
     a
@@ -43,8 +43,8 @@ macro_rules! common {
         }
 
         #[inline(always)]
-        unsafe fn load(cell: *const f32) -> __m512 {
-            unsafe { _mm512_load_ps(cell) }
+        unsafe fn load(block: *const f32) -> __m512 {
+            unsafe { _mm512_load_ps(block) }
         }
 
         #[inline(always)]
@@ -63,8 +63,8 @@ macro_rules! common {
         }
 
         #[inline(always)]
-        unsafe fn store(cell: *mut f32, values: __m512) {
-            unsafe { _mm512_store_ps(cell, values) }
+        unsafe fn store(block: *mut f32, values: __m512) {
+            unsafe { _mm512_store_ps(block, values) }
         }
 
         #[inline(always)]
@@ -124,13 +124,13 @@ macro_rules! common {
         }
 
         #[inline(always)]
-        unsafe fn load_integers(cell: *const i32) -> __m512i {
-            unsafe { _mm512_load_si512(cell.cast()) }
+        unsafe fn load_integers(block: *const i32) -> __m512i {
+            unsafe { _mm512_load_si512(block.cast()) }
         }
 
         #[inline(always)]
-        unsafe fn store_integers(cell: *mut i32, values: __m512i) {
-            unsafe { _mm512_store_si512(cell.cast(), values) }
+        unsafe fn store_integers(block: *mut i32, values: __m512i) {
+            unsafe { _mm512_store_si512(block.cast(), values) }
         }
 
         #[inline(always)]
@@ -144,22 +144,22 @@ macro_rules! common {
         }
 
         #[inline(always)]
-        unsafe fn made(a: __m512i) -> __m512i {
-            unsafe { made(a) }
+        unsafe fn optimization_barrier(a: __m512i) -> __m512i {
+            unsafe { barrier(a) }
         }
 
         #[inline(always)]
-        unsafe fn made_pair(a: __m512i) -> __m512i {
-            unsafe { made(a) }
+        unsafe fn optimization_barrier_pair(a: __m512i) -> __m512i {
+            unsafe { barrier(a) }
         }
 
         #[inline(always)]
-        unsafe fn quad(first: __m512i, second: __m512i, term: i16) -> __m512i {
+        unsafe fn pack(first: __m512i, second: __m512i, term: i16) -> __m512i {
             unsafe {
                 let term = _mm512_set1_epi16(term);
                 let first = _mm512_adds_epi16(first, term);
                 let second = _mm512_adds_epi16(second, term);
-                // In each 128 bits: four sites of one filter after another, to be turned.
+                // In each 128 bits: four lanes of one filter after another, to be turned.
                 let turn = _mm512_set4_epi32(0x0f0b_0703, 0x0e0a_0602, 0x0d09_0501, 0x0c08_0400);
                 _mm512_shuffle_epi8(_mm512_packus_epi16(first, second), turn)
             }
@@ -201,7 +201,7 @@ macro_rules! common {
     };
 }
 
-// SAFETY: intrinsics need what `dispatch` has detected; pointers are to a whole aligned cell.
+// SAFETY: intrinsics need what `dispatch` has detected; pointers are to a whole aligned vector block.
 impl Lanes for Avx512Vnni {
     common!();
 
@@ -219,8 +219,8 @@ impl Lanes for Avx512Vnni {
     }
 
     #[inline(always)]
-    unsafe fn bytes(cell: *const u8) -> __m512i {
-        unsafe { _mm512_load_si512(cell.cast()) }
+    unsafe fn bytes(block: *const u8) -> __m512i {
+        unsafe { _mm512_load_si512(block.cast()) }
     }
 
     #[inline(always)]
@@ -249,7 +249,7 @@ impl Lanes for Avx512Vnni {
 impl Lanes for Avx512 {
     common!();
 
-    // The sums of channels 0 and 1, and of 2 and 3, of eight sites each.
+    // The sums of channels 0 and 1, and of 2 and 3, of eight lanes each.
     type Sums = [__m512i; 2];
     // As 16 bits: a product of bytes, and the sum of two, fits 32 bits and not always 16.
     type Bytes = [__m512i; 2];
@@ -261,15 +261,16 @@ impl Lanes for Avx512 {
 
     #[inline(always)]
     unsafe fn sums(start: i32) -> [__m512i; 2] {
-        // In the first lane of each site's two.
+        // In the first lane of each lane's two.
         unsafe { [_mm512_set1_epi64(i64::from(start as u32)); 2] }
     }
 
     #[inline(always)]
-    unsafe fn bytes(cell: *const u8) -> [__m512i; 2] {
+    unsafe fn bytes(block: *const u8) -> [__m512i; 2] {
         unsafe {
-            let half =
-                |place: usize| _mm512_cvtepu8_epi16(_mm256_load_si256(cell.add(place * 32).cast()));
+            let half = |place: usize| {
+                _mm512_cvtepu8_epi16(_mm256_load_si256(block.add(place * 32).cast()))
+            };
             [half(0), half(1)]
         }
     }

@@ -2,22 +2,22 @@
 
 use super::lanes::Lanes;
 use super::windows::code;
-use super::{Cell, KernelError, Kernels, Sink, Work};
+use super::{KernelError, Kernels, Sink, VectorBlock, Work};
 
 /// A step on each element.
 ///
 /// ```
-/// use burn_compress_kernel::{Cell, Elementwise, Kernels, Sink};
+/// use burn_compress_kernel::{VectorBlock, Elementwise, Kernels, Sink};
 /// let add = Elementwise::Add {
 ///     factors: (1.0, 2.0),
 ///     lows: (0, 0),
 ///     bounds: (f32::NEG_INFINITY, f32::INFINITY),
 ///     sink: Sink::Floats,
 /// };
-/// let (a, b) = ([Cell::of_floats(1.0)], [Cell::of_floats(3.0)]);
-/// let mut output = [Cell::default()];
+/// let (a, b) = ([VectorBlock::of_floats(1.0)], [VectorBlock::of_floats(3.0)]);
+/// let mut output = [VectorBlock::default()];
 /// add.run(Kernels::detect(), &[&a, &b], &mut output)?;
-/// assert_eq!(output[0], Cell::of_floats(7.0));
+/// assert_eq!(output[0], VectorBlock::of_floats(7.0));
 /// # Ok::<(), burn_compress_kernel::KernelError>(())
 /// ```
 #[derive(Debug, Clone, PartialEq)]
@@ -66,10 +66,10 @@ impl Elementwise {
     pub fn run(
         &self,
         kernels: Kernels,
-        operands: &[&[Cell]],
-        output: &mut [Cell],
+        operands: &[&[VectorBlock]],
+        output: &mut [VectorBlock],
     ) -> Result<(), KernelError> {
-        let long = operands.iter().all(|cells| cells.len() >= output.len());
+        let long = operands.iter().all(|blocks| blocks.len() >= output.len());
         if operands.len() != self.operands() || !long {
             return Err(KernelError::Memory);
         }
@@ -96,8 +96,8 @@ impl Elementwise {
 
 struct Run<'a> {
     step: &'a Elementwise,
-    operands: &'a [&'a [Cell]],
-    output: &'a mut [Cell],
+    operands: &'a [&'a [VectorBlock]],
+    output: &'a mut [VectorBlock],
 }
 
 impl Work for Run<'_> {
@@ -111,9 +111,9 @@ impl Work for Run<'_> {
                 bounds,
                 sink: Sink::Codes { low },
             } => {
-                let [a, b] = [self.operands[0], self.operands[1]].map(Cell::bytes);
+                let [a, b] = [self.operands[0], self.operands[1]].map(VectorBlock::bytes);
                 let pairs = a.iter().zip(b);
-                for (to, (&a, &b)) in Cell::bytes_mut(output).iter_mut().zip(pairs) {
+                for (to, (&a, &b)) in VectorBlock::bytes_mut(output).iter_mut().zip(pairs) {
                     let t = i32::from(a).wrapping_add(lows.0) as f32 * factors.0;
                     let other = i32::from(b).wrapping_add(lows.1) as f32 * factors.1;
                     *to = code(t + other, *bounds, *low);
@@ -125,9 +125,9 @@ impl Work for Run<'_> {
                 sink: Sink::Floats,
                 ..
             } => {
-                let [a, b] = [self.operands[0], self.operands[1]].map(Cell::floats);
+                let [a, b] = [self.operands[0], self.operands[1]].map(VectorBlock::floats);
                 let pairs = a.iter().zip(b);
-                for (to, (&a, &b)) in Cell::floats_mut(output).iter_mut().zip(pairs) {
+                for (to, (&a, &b)) in VectorBlock::floats_mut(output).iter_mut().zip(pairs) {
                     let t = a * factors.0 + b * factors.1;
                     *to = t.max(bounds.0).min(bounds.1);
                 }
@@ -138,8 +138,8 @@ impl Work for Run<'_> {
                 bounds,
                 sink: Sink::Codes { low },
             } => {
-                let bytes = Cell::bytes(self.operands[0]);
-                for (to, &a) in Cell::bytes_mut(output).iter_mut().zip(bytes) {
+                let bytes = VectorBlock::bytes(self.operands[0]);
+                for (to, &a) in VectorBlock::bytes_mut(output).iter_mut().zip(bytes) {
                     let t = i32::from(a).wrapping_add(*from) as f32 * factor;
                     *to = code(t, *bounds, *low);
                 }
@@ -150,14 +150,14 @@ impl Work for Run<'_> {
                 sink: Sink::Floats,
                 ..
             } => {
-                let floats = Cell::floats(self.operands[0]);
-                for (to, &a) in Cell::floats_mut(output).iter_mut().zip(floats) {
+                let floats = VectorBlock::floats(self.operands[0]);
+                for (to, &a) in VectorBlock::floats_mut(output).iter_mut().zip(floats) {
                     *to = (a * factor).max(bounds.0).min(bounds.1);
                 }
             }
             Elementwise::Table(table) => {
-                let bytes = Cell::bytes(self.operands[0]);
-                let each = Cell::bytes_mut(output).iter_mut().zip(bytes);
+                let bytes = VectorBlock::bytes(self.operands[0]);
+                let each = VectorBlock::bytes_mut(output).iter_mut().zip(bytes);
                 each.for_each(|(to, &a)| *to = table[usize::from(a)]);
             }
         }

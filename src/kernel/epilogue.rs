@@ -16,8 +16,8 @@ pub struct Filter {
     pub offset: f32,
 }
 
-/// The tensor that is added, of the input's kind: of codes a plane for each quad, of floats one for each
-/// filter.
+/// The tensor that is added, of the input's kind: of codes a plane for each block of filters, of floats one
+/// for each filter.
 ///
 /// ```
 /// use burn_compress_kernel::Residual;
@@ -30,7 +30,7 @@ pub struct Residual {
     pub factor: f32,
     /// The centred code of byte 0.
     pub low: i32,
-    /// Cells from a plane to the next.
+    /// Vector blocks from a plane to the next.
     pub plane: usize,
 }
 
@@ -43,7 +43,7 @@ pub struct Residual {
 /// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Sink {
-    /// Rounded half to even, less the least centred code, as bytes: a plane for each quad.
+    /// Rounded half to even, less the least centred code, as bytes: a plane for each block of filters.
     Codes {
         /// The centred code of byte 0.
         low: i32,
@@ -80,7 +80,7 @@ impl Sink {
 /// ```
 #[derive(Debug, Clone, PartialEq)]
 pub struct Epilogue {
-    /// By filter, four for each quad.
+    /// By filter, four for each block of filters.
     pub filters: Vec<Filter>,
     /// What is added.
     pub residual: Option<Residual>,

@@ -2,13 +2,13 @@
 
 use super::lanes::Lanes;
 use super::sums::Task;
-use super::{Position, QUAD, Record, SharedRecord};
+use super::{FILTER_BLOCK, Position, SharedEntry, SparseEntry};
 
 impl Task<'_> {
     #[cfg_attr(not(debug_assertions), inline(always))]
     pub(super) unsafe fn floats_by_filter<S: Lanes, const P: usize>(
         &self,
-        records: [&[Record]; QUAD],
+        entries: [&[SparseEntry]; FILTER_BLOCK],
         chunk: &[Position],
     ) {
         // SAFETY: by `Work::run`.
@@ -17,7 +17,7 @@ impl Task<'_> {
             macro_rules! filter {
                 ($f:literal) => {
                     let mut sums = self.start_floats::<S, P>($f);
-                    add_floats::<S, P>(records[$f], &starts, &mut sums);
+                    add_floats::<S, P>(entries[$f], &starts, &mut sums);
                     self.finish_floats::<S, $f, P>(sums, chunk);
                 };
             }
@@ -31,7 +31,7 @@ impl Task<'_> {
     #[cfg_attr(not(debug_assertions), inline(always))]
     pub(super) unsafe fn floats_shared<S: Lanes, const F: usize, const P: usize>(
         &self,
-        records: &[SharedRecord],
+        entries: &[SharedEntry],
         chunk: &[Position],
     ) {
         // SAFETY: by `Work::run`.
@@ -40,29 +40,30 @@ impl Task<'_> {
             macro_rules! filters {
                 ($first:literal) => {
                     let mut sums: [[S::Floats; P]; F] = std::array::from_fn(|f| {
-                        [S::splat((&*self.filters)[($first + f) % QUAD].filter.offset); P]
+                        [S::splat((&*self.filters)[($first + f) % FILTER_BLOCK].filter.offset); P]
                     });
-                    for record in records {
+                    for entry in entries {
                         for (i, start) in starts.iter().enumerate() {
-                            let x = S::load(start.add(record.offset as usize).cast());
+                            let x = S::load(start.add(entry.offset as usize).cast());
                             for (f, sums) in sums.iter_mut().enumerate() {
-                                let weight =
-                                    S::splat(f32::from_bits(record.bits[($first + f) % QUAD]));
+                                let weight = S::splat(f32::from_bits(
+                                    entry.bits[($first + f) % FILTER_BLOCK],
+                                ));
                                 sums[i] = S::multiply_add(x, weight, sums[i]);
                             }
                         }
                     }
-                    macro_rules! end {
+                    macro_rules! finish {
                         ($f:literal) => {
                             if $f >= $first && $f < $first + F {
                                 self.finish_floats::<S, $f, P>(sums[($f - $first) % F], chunk);
                             }
                         };
                     }
-                    end!(0);
-                    end!(1);
-                    end!(2);
-                    end!(3);
+                    finish!(0);
+                    finish!(1);
+                    finish!(2);
+                    finish!(3);
                 };
             }
             filters!(0usize);
@@ -97,9 +98,9 @@ impl Task<'_> {
                 let t = match self.epilogue.residual {
                     Some(residual) => {
                         let from = position.residual as usize;
-                        let cell = self.residual.add(F * residual.plane + from);
+                        let block = self.residual.add(F * residual.plane + from);
                         let factor = S::splat(residual.factor);
-                        S::multiply_add(S::load(cell.cast()), factor, sum)
+                        S::multiply_add(S::load(block.cast()), factor, sum)
                     }
                     None => sum,
                 };
@@ -113,17 +114,17 @@ impl Task<'_> {
 // Adds to the sums of one filter.
 #[inline(always)]
 pub(super) unsafe fn add_floats<S: Lanes, const P: usize>(
-    records: &[Record],
+    entries: &[SparseEntry],
     starts: &[*const u8; P],
     sums: &mut [S::Floats; P],
 ) {
     let mut now = *sums;
     // SAFETY: by the callers.
     unsafe {
-        for record in records {
-            let weight = S::splat(f32::from_bits(record.bits));
+        for entry in entries {
+            let weight = S::splat(f32::from_bits(entry.bits));
             for (sum, start) in now.iter_mut().zip(starts) {
-                let x = S::load(start.add(record.offset as usize).cast());
+                let x = S::load(start.add(entry.offset as usize).cast());
                 *sum = S::multiply_add(x, weight, *sum);
             }
         }

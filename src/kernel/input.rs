@@ -1,60 +1,60 @@
-//! From images to cells and back.
+//! From samples to vector blocks and back.
 
 use super::lanes::Lanes;
-use super::{Cell, KernelError, Kernels, Sink, Work};
+use super::{KernelError, Kernels, Sink, VectorBlock, Work};
 
-/// Where the sites of cells lie in images, `[image][channel][row][column]`.
+/// Where the lanes of vector blocks lie in samples, `[sample][channel][row][column]`.
 ///
 /// ```
 /// use burn_compress_kernel::Frame;
 /// let frame = Frame {
 ///     channels: 3,
-///     image: 3 * 32 * 32,
+///     sample: 3 * 32 * 32,
 ///     channel: 32 * 32,
 ///     row: 32,
-///     sites: (0..16).map(|image| Some((image * 3 * 32 * 32, (32, 32)))).collect(),
+///     lanes: (0..16).map(|sample| Some((sample * 3 * 32 * 32, (32, 32)))).collect(),
 ///     rows: 32,
 ///     columns: 32,
 ///     pitch: 34,
 ///     first: 35,
 ///     plane: 34 * 34,
 /// };
-/// assert_eq!(frame.sites.len(), 16);
+/// assert_eq!(frame.lanes.len(), 16);
 /// ```
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Frame {
-    /// Channels of an image.
+    /// Channels of a sample.
     pub channels: usize,
-    /// Elements of an image.
-    pub image: usize,
+    /// Elements of a sample.
+    pub sample: usize,
     /// Elements of a channel.
     pub channel: usize,
     /// Elements of a row.
     pub row: usize,
-    /// For each site, its first element, and how many of its rows and columns lie in the image; none:
-    /// it has no image.
-    pub sites: Vec<Option<(usize, (usize, usize))>>,
+    /// For each lane, its first element, and how many of its rows and columns lie in the sample; none:
+    /// it has no sample.
+    pub lanes: Vec<Option<(usize, (usize, usize))>>,
     /// Rows of a tile.
     pub rows: usize,
     /// Columns of a tile.
     pub columns: usize,
-    /// Cells from a row to the next.
+    /// Vector blocks from a row to the next.
     pub pitch: usize,
-    /// The cell of the first row and column in a plane.
+    /// The vector block of the first row and column in a plane.
     pub first: usize,
-    /// Cells of a plane.
+    /// Vector blocks of a plane.
     pub plane: usize,
 }
 
 impl Frame {
-    // Elements that it needs, and whether its cells lie in a plane.
+    // Elements that it needs, and whether its vector blocks lie in a plane.
     fn fits(&self) -> Option<usize> {
         let after = |count: usize, step: usize| count.saturating_sub(1).checked_mul(step);
         let last = after(self.rows, self.pitch)?
             .checked_add(self.first)?
             .checked_add(self.columns)?;
         let mut needed = 0;
-        for &(start, (rows, columns)) in self.sites.iter().flatten() {
+        for &(start, (rows, columns)) in self.lanes.iter().flatten() {
             if rows > self.rows || columns > self.columns {
                 return None;
             }
@@ -66,27 +66,27 @@ impl Frame {
                 needed = needed.max(end);
             }
         }
-        (last <= self.plane && self.sites.len() == Cell::SITES).then_some(needed)
+        (last <= self.plane && self.lanes.len() == VectorBlock::LANES).then_some(needed)
     }
 
-    /// Writes the inner cells of the planes of some images, in floats or in codes of a scale; sites
-    /// without an image are of the fill. Tells whether all elements were finite.
+    /// Writes the inner vector blocks of the planes of some samples, in floats or in codes of a scale; lanes
+    /// without a sample are of the fill. Tells whether all elements were finite.
     ///
-    /// `groups`: planes that `cells` holds, of four channels each in codes, of one in floats.
+    /// `groups`: planes that `blocks` holds, of four channels each in codes, of one in floats.
     ///
-    /// Fails with [`KernelError::Memory`] where the images or the cells are too few, and with
+    /// Fails with [`KernelError::Memory`] where the samples or the vector blocks are too few, and with
     /// [`KernelError::Epilogue`] where bytes do not hold the grid.
     pub fn write(
         &self,
         kernels: Kernels,
-        images: &[f32],
+        samples: &[f32],
         grid: Option<InputGrid>,
         groups: std::ops::Range<usize>,
-        cells: &mut [Cell],
+        blocks: &mut [VectorBlock],
     ) -> Result<bool, KernelError> {
         let needed = self.fits().ok_or(KernelError::Memory)?;
         let written = groups.len().checked_mul(self.plane);
-        if images.len() < needed || written.is_none_or(|written| cells.len() < written) {
+        if samples.len() < needed || written.is_none_or(|written| blocks.len() < written) {
             return Err(KernelError::Memory);
         }
         let part = Part {
@@ -94,21 +94,21 @@ impl Frame {
             rows: 0..self.rows,
             skipped: 0,
         };
-        self.write_part(kernels, images, grid, part, cells)
+        self.write_part(kernels, samples, grid, part, blocks)
     }
 
-    /// The same for some lines of the first plane alone, which are as many cells as the pitch each, those
-    /// before the first row included: `cells` holds these lines.
+    /// The same for some lines of the first plane alone, which are as many vector blocks as the pitch each,
+    /// those before the first row included: `blocks` holds these lines.
     ///
     /// Fails as [`write`](Self::write), and with [`KernelError::Memory`] where a row does not lie in one
     /// line.
     pub fn write_lines(
         &self,
         kernels: Kernels,
-        images: &[f32],
+        samples: &[f32],
         grid: Option<InputGrid>,
         lines: std::ops::Range<usize>,
-        cells: &mut [Cell],
+        blocks: &mut [VectorBlock],
     ) -> Result<bool, KernelError> {
         let needed = self.fits().ok_or(KernelError::Memory)?;
         let pitch = self.pitch.max(1);
@@ -118,7 +118,7 @@ impl Frame {
         let (Some(skipped), Some(written)) = (skipped, written) else {
             return Err(KernelError::Memory);
         };
-        if images.len() < needed || cells.len() < written || before + self.columns > pitch {
+        if samples.len() < needed || blocks.len() < written || before + self.columns > pitch {
             return Err(KernelError::Memory);
         }
         let row = |line: usize| line.saturating_sub(above).min(self.rows);
@@ -127,16 +127,16 @@ impl Frame {
             rows: row(lines.start)..row(lines.end),
             skipped,
         };
-        self.write_part(kernels, images, grid, part, cells)
+        self.write_part(kernels, samples, grid, part, blocks)
     }
 
     fn write_part(
         &self,
         kernels: Kernels,
-        images: &[f32],
+        samples: &[f32],
         grid: Option<InputGrid>,
         part: Part,
-        cells: &mut [Cell],
+        blocks: &mut [VectorBlock],
     ) -> Result<bool, KernelError> {
         if grid.is_some_and(|grid| !grid.fits()) {
             return Err(KernelError::Epilogue);
@@ -145,23 +145,23 @@ impl Frame {
         if self.columns > 0 {
             kernels.dispatch(WriteFrame {
                 frame: self,
-                images,
+                samples,
                 grid,
                 part,
-                cells,
+                blocks,
                 finite: &mut finite,
             });
         }
         Ok(finite)
     }
 
-    /// Reads the inner cells into images: floats as they are, codes times a scale (as whole numbers
+    /// Reads the inner vector blocks into samples: floats as they are, codes times a scale (as whole numbers
     /// where there is none), which `emit` gets with the element's place.
     ///
-    /// Fails with [`KernelError::Memory`] where cells are too few.
+    /// Fails with [`KernelError::Memory`] where vector blocks are too few.
     pub fn read(
         &self,
-        cells: &[Cell],
+        blocks: &[VectorBlock],
         sink: Sink,
         mut emit: impl FnMut(usize, Element),
     ) -> Result<(), KernelError> {
@@ -171,35 +171,35 @@ impl Frame {
         };
         self.fits().ok_or(KernelError::Memory)?;
         let read = self.channels.div_ceil(unit).checked_mul(self.plane);
-        if read.is_none_or(|read| cells.len() < read) {
+        if read.is_none_or(|read| blocks.len() < read) {
             return Err(KernelError::Memory);
         }
         if self.rows == 0 || self.columns == 0 {
             return Ok(());
         }
-        // The sites that hold something: of one number for each channel only the first.
-        let mut used = [(0, 0, (0, 0)); Cell::SITES];
+        // The lanes that hold something: of one number for each channel only the first.
+        let mut used = [(0, 0, (0, 0)); VectorBlock::LANES];
         let mut count = 0;
-        for (site, place) in self.sites.iter().enumerate() {
+        for (lane, place) in self.lanes.iter().enumerate() {
             let (start, (rows, columns)) = place.unwrap_or_default();
             if rows > 0 && columns > 0 {
-                used[count] = (site, start, (rows, columns));
+                used[count] = (lane, start, (rows, columns));
                 count += 1;
             }
         }
         for channel in 0..self.channels {
-            let plane = &cells[channel / unit * self.plane..][..self.plane];
-            for &(site, start, (rows, columns)) in &used[..count] {
+            let plane = &blocks[channel / unit * self.plane..][..self.plane];
+            for &(lane, start, (rows, columns)) in &used[..count] {
                 for y in 0..rows {
                     let row = &plane[self.first + y * self.pitch..][..columns];
                     let place = start + channel * self.channel + y * self.row;
                     for x in 0..columns {
                         let element = match sink {
                             Sink::Codes { low } => {
-                                let byte = Cell::bytes(row)[x * 64 + site * 4 + channel % 4];
+                                let byte = VectorBlock::bytes(row)[x * 64 + lane * 4 + channel % 4];
                                 Element::Code(i32::from(byte).wrapping_add(low))
                             }
-                            Sink::Floats => Element::Float(Cell::floats(row)[x * 16 + site]),
+                            Sink::Floats => Element::Float(VectorBlock::floats(row)[x * 16 + lane]),
                         };
                         emit(place + x, element);
                     }
@@ -251,7 +251,7 @@ impl InputGrid {
     }
 }
 
-// What is written: rows of planes, into cells of which so many at the start of a plane are left out.
+// What is written: rows of planes, into vector blocks of which so many at the start of a plane are left out.
 struct Part {
     groups: std::ops::Range<usize>,
     rows: std::ops::Range<usize>,
@@ -260,10 +260,10 @@ struct Part {
 
 struct WriteFrame<'a> {
     frame: &'a Frame,
-    images: &'a [f32],
+    samples: &'a [f32],
     grid: Option<InputGrid>,
     part: Part,
-    cells: &'a mut [Cell],
+    blocks: &'a mut [VectorBlock],
     finite: &'a mut bool,
 }
 
@@ -276,17 +276,17 @@ impl Work for WriteFrame<'_> {
         // SAFETY: by the contract of this method.
         let mut check = unsafe { S::splat(0.0) };
         for (place, group) in self.part.groups.enumerate() {
-            let plane = &mut self.cells[place * frame.plane..];
+            let plane = &mut self.blocks[place * frame.plane..];
             let channel = group.saturating_mul(unit);
             let channels = frame.channels.saturating_sub(channel).min(unit);
             for y in self.part.rows.clone() {
-                for x in (0..frame.columns).step_by(Cell::SITES) {
+                for x in (0..frame.columns).step_by(VectorBlock::LANES) {
                     // The last columns with those before them, where there are as many: they are made twice.
-                    let x = x.min(frame.columns.saturating_sub(Cell::SITES));
-                    let width = (frame.columns - x).min(Cell::SITES);
-                    let mut columns = [[Cell::default()]; Cell::SITES];
-                    for (site, to) in frame.sites.iter().zip(&mut columns) {
-                        let (start, (rows, inside)) = site.unwrap_or_default();
+                    let x = x.min(frame.columns.saturating_sub(VectorBlock::LANES));
+                    let width = (frame.columns - x).min(VectorBlock::LANES);
+                    let mut columns = [[VectorBlock::default()]; VectorBlock::LANES];
+                    for (lane, to) in frame.lanes.iter().zip(&mut columns) {
+                        let (start, (rows, inside)) = lane.unwrap_or_default();
                         let inside = inside.saturating_sub(x).min(width);
                         if y >= rows || inside == 0 {
                             // SAFETY: by the contract of this method.
@@ -303,29 +303,29 @@ impl Work for WriteFrame<'_> {
                                     let first = start + channel + y * frame.row + x;
                                     // More rows than a processor sees coming by itself.
                                     let below = first + frame.row;
-                                    S::prefetch(self.images.as_ptr().wrapping_add(below));
-                                    &self.images[first..first + inside]
+                                    S::prefetch(self.samples.as_ptr().wrapping_add(below));
+                                    &self.samples[first..first + inside]
                                 },
                                 channels,
                                 to,
                             );
                         }
                     }
-                    // From a cell for each site to a cell for each column.
+                    // From a vector block for each lane to a vector block for each column.
                     let first = frame.first + y * frame.pitch + x - self.part.skipped;
                     let to = &mut plane[first..][..width];
-                    let to = Cell::integers_mut(to);
-                    for (column, to) in to.chunks_exact_mut(Cell::SITES).enumerate() {
+                    let to = VectorBlock::integers_mut(to);
+                    for (column, to) in to.chunks_exact_mut(VectorBlock::LANES).enumerate() {
                         for (to, from) in to.iter_mut().zip(&columns) {
-                            *to = Cell::integers(from)[column];
+                            *to = VectorBlock::integers(from)[column];
                         }
                     }
                 }
             }
         }
-        let mut seen = [Cell::default()];
-        let seen = Cell::floats_mut(&mut seen);
-        // SAFETY: a cell is aligned.
+        let mut seen = [VectorBlock::default()];
+        let seen = VectorBlock::floats_mut(&mut seen);
+        // SAFETY: a vector block is aligned.
         unsafe { S::store(seen.as_mut_ptr(), check) };
         *self.finite = seen.iter().all(|&x| x == 0.0);
     }
@@ -333,22 +333,22 @@ impl Work for WriteFrame<'_> {
 
 impl WriteFrame<'_> {
     #[inline(always)]
-    unsafe fn fill<S: Lanes>(grid: Option<InputGrid>, to: &mut [Cell; 1]) {
+    unsafe fn fill<S: Lanes>(grid: Option<InputGrid>, to: &mut [VectorBlock; 1]) {
         if let Some(grid) = grid {
-            to[0] = Cell::of_bytes(grid.low.wrapping_neg() as u8);
+            to[0] = VectorBlock::of_bytes(grid.low.wrapping_neg() as u8);
         }
     }
 
-    // Up to sixteen columns of a row of one site, of up to four channels.
+    // Up to sixteen columns of a row of one lane, of up to four channels.
     #[inline(always)]
     unsafe fn columns<'a, S: Lanes>(
         check: &mut S::Floats,
         grid: Option<InputGrid>,
         row: impl Fn(usize) -> &'a [f32],
         channels: usize,
-        to: &mut [Cell; 1],
+        to: &mut [VectorBlock; 1],
     ) {
-        // SAFETY: cells are aligned, and a row of sixteen is loaded whole; the set is there by the
+        // SAFETY: vector blocks are aligned, and a row of sixteen is loaded whole; the set is there by the
         // contract of `Work`.
         unsafe {
             let zero = S::splat(0.0);
@@ -356,7 +356,7 @@ impl WriteFrame<'_> {
                 ($c:literal) => {{
                     let row = row($c);
                     let values = match row.len() {
-                        Cell::SITES => S::load_unaligned(row.as_ptr()),
+                        VectorBlock::LANES => S::load_unaligned(row.as_ptr()),
                         _ => S::load_first(row),
                     };
                     *check = S::multiply_add(values, zero, *check);
@@ -365,12 +365,12 @@ impl WriteFrame<'_> {
             }
             let Some(grid) = grid else {
                 if channels > 0 {
-                    S::store(Cell::floats_mut(to).as_mut_ptr(), values!(0).0);
+                    S::store(VectorBlock::floats_mut(to).as_mut_ptr(), values!(0).0);
                 }
                 return;
             };
             let (scale, inverse) = (S::splat(grid.scale), S::splat(1.0 / grid.scale));
-            let (offset, offsets) = (S::splat(grid.offset), [grid.offset; Cell::SITES]);
+            let (offset, offsets) = (S::splat(grid.offset), [grid.offset; VectorBlock::LANES]);
             let is_usual = (1e-30..1e30).contains(&grid.scale);
             let (low, high) = (S::splat(grid.low as f32), S::splat(grid.high as f32));
             macro_rules! channel {
@@ -379,7 +379,7 @@ impl WriteFrame<'_> {
                         let (values, length) = values!($c);
                         // Beyond the row is the centred code 0, whatever the offset.
                         let offset = match length {
-                            Cell::SITES => offset,
+                            VectorBlock::LANES => offset,
                             _ => S::load_first(&offsets[..length]),
                         };
                         let values = S::subtract(values, offset);
@@ -395,8 +395,8 @@ impl WriteFrame<'_> {
             }
             let first = S::pair(channel!(0), channel!(1));
             let second = S::pair(channel!(2), channel!(3));
-            let codes = S::quad(first, second, -grid.low as i16);
-            S::store_integers(Cell::integers_mut(to).as_mut_ptr(), codes);
+            let codes = S::pack(first, second, -grid.low as i16);
+            S::store_integers(VectorBlock::integers_mut(to).as_mut_ptr(), codes);
         }
     }
 }

@@ -113,7 +113,7 @@ impl Kernels {
         self.isa
     }
 
-    /// Whether it has a matrix unit for bytes, for which [`Records::Tiles`](super::Records) are.
+    /// Whether it has a matrix unit for bytes, for which [`PackedWeights::Tiles`](super::PackedWeights) are.
     ///
     /// ```
     /// use burn_compress_kernel::{Isa, Kernels};

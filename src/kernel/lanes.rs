@@ -1,13 +1,13 @@
-//! What a kernel needs of an instruction set, over the sixteen sites of a cell.
+//! What a kernel needs of an instruction set, over the sixteen lanes of a vector block.
 
-use super::Cell;
+use super::VectorBlock;
 
 /// Sixteen lanes. Kernels are written once over this trait and compiled for each set.
 ///
 /// # Safety
 ///
 /// All methods require that the machine has the instruction set: [`dispatch`](super::Kernels) is the
-/// only caller, and runs what was detected. Methods that take pointers require a whole cell there,
+/// only caller, and runs what was detected. Methods that take pointers require a whole vector block there,
 /// aligned to 64 bytes.
 pub(super) trait Lanes: Copy {
     /// Sixteen floats.
@@ -16,7 +16,7 @@ pub(super) trait Lanes: Copy {
     type Integers: Copy;
     /// Sixteen sums of products of bytes, maybe in parts.
     type Sums: Copy;
-    /// The bytes of a cell, ready to multiply.
+    /// The bytes of a vector block, ready to multiply.
     type Bytes: Copy;
     /// Four weights, ready to multiply.
     type Weights: Copy;
@@ -36,35 +36,35 @@ pub(super) trait Lanes: Copy {
     /// Positions of which the registers then hold the sums.
     const FLOAT_SHARED_POSITIONS: usize;
 
-    /// Whether registers hold the cells of a residual, too, while a quad's sums are made.
+    /// Whether registers hold the vector blocks of a residual, too, while a block's sums are made.
     const HOLDS_RESIDUAL: bool = false;
 
     /// Asks for what lies there, which need not be memory of the caller's.
     fn prefetch(_: *const f32) {}
 
     unsafe fn sums(start: i32) -> Self::Sums;
-    unsafe fn bytes(cell: *const u8) -> Self::Bytes;
+    unsafe fn bytes(block: *const u8) -> Self::Bytes;
     unsafe fn weights(four: u32) -> Self::Weights;
-    /// Adds to each site's sum its four bytes, unsigned, times the four weights, signed.
+    /// Adds to each lane's sum its four bytes, unsigned, times the four weights, signed.
     unsafe fn dot(sums: Self::Sums, bytes: Self::Bytes, weights: Self::Weights) -> Self::Sums;
     unsafe fn total(sums: Self::Sums) -> Self::Integers;
 
     unsafe fn splat(value: f32) -> Self::Floats;
-    unsafe fn load(cell: *const f32) -> Self::Floats;
+    unsafe fn load(block: *const f32) -> Self::Floats;
     /// Sixteen floats from anywhere.
     unsafe fn load_unaligned(values: *const f32) -> Self::Floats;
     /// The first floats of sixteen, as many as there are; zeros behind.
     #[inline(always)]
     unsafe fn load_first(values: &[f32]) -> Self::Floats {
-        let mut cell = [Cell::default()];
-        let first = values.iter().take(Cell::SITES);
-        for (to, value) in Cell::floats_mut(&mut cell).iter_mut().zip(first) {
+        let mut block = [VectorBlock::default()];
+        let first = values.iter().take(VectorBlock::LANES);
+        for (to, value) in VectorBlock::floats_mut(&mut block).iter_mut().zip(first) {
             *to = *value;
         }
-        // SAFETY: a cell is aligned; the machine has the set, by the caller.
-        unsafe { Self::load(Cell::floats(&cell).as_ptr()) }
+        // SAFETY: a vector block is aligned; the machine has the set, by the caller.
+        unsafe { Self::load(VectorBlock::floats(&block).as_ptr()) }
     }
-    unsafe fn store(cell: *mut f32, values: Self::Floats);
+    unsafe fn store(block: *mut f32, values: Self::Floats);
     unsafe fn add(a: Self::Floats, b: Self::Floats) -> Self::Floats;
     unsafe fn subtract(a: Self::Floats, b: Self::Floats) -> Self::Floats;
     unsafe fn multiply(a: Self::Floats, b: Self::Floats) -> Self::Floats;
@@ -84,34 +84,34 @@ pub(super) trait Lanes: Copy {
     unsafe fn min(a: Self::Floats, b: Self::Floats) -> Self::Floats;
 
     unsafe fn splat_integer(value: i32) -> Self::Integers;
-    unsafe fn load_integers(cell: *const i32) -> Self::Integers;
-    unsafe fn store_integers(cell: *mut i32, values: Self::Integers);
+    unsafe fn load_integers(block: *const i32) -> Self::Integers;
+    unsafe fn store_integers(block: *mut i32, values: Self::Integers);
     unsafe fn add_integers(a: Self::Integers, b: Self::Integers) -> Self::Integers;
     /// The byte of each lane at a place from 0 to 3, unsigned, and a term.
     unsafe fn byte<const PLACE: i32>(a: Self::Integers, term: Self::Integers) -> Self::Integers;
     unsafe fn pair(first: Self::Integers, second: Self::Integers) -> Self::Pairs;
-    /// The same, made by now: else a compiler may move down behind loops what is used only there, and
-    /// run out of registers.
+    /// An optimization barrier: the value is computed here. Else a compiler may move behind loops what is used
+    /// only there, and run out of registers.
     #[inline(always)]
-    unsafe fn made(a: Self::Integers) -> Self::Integers {
+    unsafe fn optimization_barrier(a: Self::Integers) -> Self::Integers {
         a
     }
-    /// The same of pairs.
+    /// An optimization barrier for pairs.
     #[inline(always)]
-    unsafe fn made_pair(a: Self::Pairs) -> Self::Pairs {
+    unsafe fn optimization_barrier_pair(a: Self::Pairs) -> Self::Pairs {
         a
     }
-    /// Four bytes for each site, of two pairs and a term; what does not fit becomes what is nearest.
-    unsafe fn quad(first: Self::Pairs, second: Self::Pairs, term: i16) -> Self::Integers;
+    /// Four bytes for each lane, of two pairs and a term; what does not fit becomes what is nearest.
+    unsafe fn pack(first: Self::Pairs, second: Self::Pairs, term: i16) -> Self::Integers;
     /// Each lane that `map` names; where it names none (a negative number), the fill.
     unsafe fn permute(a: Self::Integers, map: &[i32; 16], fill: Self::Integers) -> Self::Integers;
     /// Each lane from the number of that place, which must be there; where it is negative, the fill.
     #[inline(always)]
     unsafe fn gather(from: *const i32, places: &[i32; 16], fill: Self::Integers) -> Self::Integers {
-        let mut cell = [Cell::default()];
-        // SAFETY: a cell is aligned; what places name is there, by the caller.
+        let mut block = [VectorBlock::default()];
+        // SAFETY: a vector block is aligned; what places name is there, by the caller.
         unsafe {
-            let to = Cell::integers_mut(&mut cell);
+            let to = VectorBlock::integers_mut(&mut block);
             Self::store_integers(to.as_mut_ptr(), fill);
             for (to, &place) in to.iter_mut().zip(places) {
                 if place >= 0 {

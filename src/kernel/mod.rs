@@ -1,4 +1,4 @@
-//! Arithmetic on slices of [`Cell`]s: no Burn, no graph. The vector kernels of burn-compress, for that
+//! Arithmetic on slices of [`VectorBlock`]s: no Burn, no graph. The vector kernels of burn-compress, for that
 //! crate alone: nothing here is a stable interface.
 //!
 //! A kernel is written once over the lanes of an instruction set and compiled for each. [`Kernels`]
@@ -13,12 +13,12 @@ mod amx;
 mod avx2;
 #[cfg(target_arch = "x86_64")]
 mod avx512;
-mod cell;
-mod cells;
+mod block;
+mod blocks;
 mod chunks;
 mod dot;
 mod elementwise;
-mod ends;
+mod entries;
 mod epilogue;
 mod finish;
 mod float_sums;
@@ -31,9 +31,9 @@ mod peak;
 mod places;
 mod portable;
 mod product;
-mod records;
 mod sliced;
 mod slices;
+mod specialize;
 mod steps;
 mod sums;
 mod system;
@@ -45,17 +45,17 @@ mod winograd;
 
 use std::fmt;
 
-pub use cell::Cell;
-pub use cells::Cells;
+pub use block::VectorBlock;
+pub use blocks::VectorBlocks;
 pub use elementwise::Elementwise;
-pub use ends::SHIFT;
+pub use entries::{FILTER_BLOCK, PackedWeights, SharedEntry, SparseEntry, TILE};
 pub use epilogue::{Epilogue, Filter, Residual, Sink};
 pub use helpers::share_out;
 pub use input::{Element, Frame, InputGrid};
 pub use isa::{Isa, Kernels};
-pub use places::{Edges, Gather, Move, SiteMap};
+pub use places::{Edges, Gather, LaneMap, Move};
 pub use product::{Position, Product};
-pub use records::{QUAD, Record, Records, SharedRecord, TILE};
+pub use specialize::SHIFT;
 pub use steps::{Access, StepWork, Steps};
 pub use team::Team;
 pub use team::lock;
@@ -67,13 +67,13 @@ use lanes::Lanes;
 ///
 /// ```
 /// use burn_compress_kernel::KernelError;
-/// assert!(KernelError::Memory.to_string().contains("cells"));
+/// assert!(KernelError::Memory.to_string().contains("vector blocks"));
 /// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum KernelError {
-    /// Starts of records that do not rise to their number, tiles that do not fit their weights or are of
-    /// floats, or what lies in a cell from 2^26 on.
-    Records,
+    /// Starts of sparse entries that do not rise to their number, tiles that do not fit their weights or are of
+    /// floats, or what lies in a vector block from 2^26 on.
+    Weights,
     /// An epilogue that does not fit its layer.
     Epilogue,
     /// Slices that are too short.
@@ -88,12 +88,12 @@ pub enum KernelError {
 impl fmt::Display for KernelError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
-            Self::Records => {
-                "the starts of a layer's records do not rise to their number, tiles do not fit their \
-                 weights, or a record lies too far"
+            Self::Weights => {
+                "the starts of a layer's entries do not rise to their number, tiles do not fit their \
+                 weights, or a entry lies too far"
             }
             Self::Epilogue => "a layer's epilogue does not fit its filters or codes",
-            Self::Memory => "a kernel was given fewer cells than it works on",
+            Self::Memory => "a kernel was given fewer vector blocks than it works on",
             Self::Access => "a step writes what it reads, or what lies outside",
             Self::Team => "the threads are too few, or at work",
         })

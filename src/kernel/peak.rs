@@ -6,9 +6,9 @@ use std::time::Instant;
 #[cfg(target_arch = "x86_64")]
 use super::amx;
 use super::lanes::Lanes;
-use super::{Cell, Kernels, Work};
+use super::{Kernels, VectorBlock, Work};
 
-/// Cells that are read without waiting for each other.
+/// Vector blocks that are read without waiting for each other.
 const CELLS: usize = 8;
 const ROUNDS: usize = 4096;
 
@@ -45,7 +45,7 @@ impl Kernels {
             use super::TILE;
             // SAFETY: the unit is there.
             let unit = unsafe { amx::Unit::new(TILE) };
-            let each = TILE * TILE * Cell::BYTES;
+            let each = TILE * TILE * VectorBlock::BYTES;
             return Some((ROUNDS * each) as f64 / least(50, || unit.multiply(ROUNDS)));
         }
         None
@@ -54,23 +54,27 @@ impl Kernels {
     // With so many sums that do not wait for each other.
     fn speed<const APART: usize>(self, codes: bool) -> f64 {
         let least = least(50, || self.dispatch(Peak::<APART> { codes }));
-        let each = if codes { Cell::BYTES } else { Cell::SITES };
+        let each = if codes {
+            VectorBlock::BYTES
+        } else {
+            VectorBlock::LANES
+        };
         (APART * ROUNDS * each) as f64 / least
     }
 }
 
 impl Kernels {
-    /// Bytes a second that one thread reads from these cells, again and again for some milliseconds.
+    /// Bytes a second that one thread reads from these vector blocks, again and again for some milliseconds.
     ///
     /// ```
-    /// use burn_compress_kernel::{Cell, Kernels};
-    /// assert!(Kernels::detect().bandwidth(&vec![Cell::default(); 256]) > 1e6);
+    /// use burn_compress_kernel::{VectorBlock, Kernels};
+    /// assert!(Kernels::detect().bandwidth(&vec![VectorBlock::default(); 256]) > 1e6);
     /// ```
-    pub fn bandwidth(self, cells: &[Cell]) -> f64 {
+    pub fn bandwidth(self, blocks: &[VectorBlock]) -> f64 {
         const BYTES: usize = 8 << 20;
-        let bytes = size_of_val(cells);
+        let bytes = size_of_val(blocks);
         let rounds = BYTES.div_ceil(bytes.max(1)).min(BYTES);
-        let least = least(10, || self.dispatch(Read { cells, rounds }));
+        let least = least(10, || self.dispatch(Read { blocks, rounds }));
         (rounds * bytes) as f64 / least
     }
 }
@@ -86,22 +90,22 @@ fn least(times: usize, run: impl Fn()) -> f64 {
 }
 
 struct Read<'a> {
-    cells: &'a [Cell],
+    blocks: &'a [VectorBlock],
     rounds: usize,
 }
 
 impl Work for Read<'_> {
     #[inline(always)]
     unsafe fn run<S: Lanes>(self) {
-        // SAFETY: a cell is aligned; the set is there by the contract of `Work`.
+        // SAFETY: a vector block is aligned; the set is there by the contract of `Work`.
         unsafe {
             let mut sums = [S::splat_integer(0); CELLS];
             for _ in 0..self.rounds {
-                for cells in black_box(self.cells).chunks_exact(CELLS) {
-                    for (sum, cell) in sums.iter_mut().zip(cells) {
+                for blocks in black_box(self.blocks).chunks_exact(CELLS) {
+                    for (sum, block) in sums.iter_mut().zip(blocks) {
                         *sum = S::add_integers(
                             *sum,
-                            S::load_integers(std::ptr::from_ref(cell).cast()),
+                            S::load_integers(std::ptr::from_ref(block).cast()),
                         );
                     }
                 }
@@ -118,11 +122,11 @@ struct Peak<const APART: usize> {
 impl<const APART: usize> Work for Peak<APART> {
     #[inline(always)]
     unsafe fn run<S: Lanes>(self) {
-        let cell = black_box(Cell::of_bytes(1));
-        // SAFETY: a cell is aligned; the set is there by the contract of `Work`.
+        let block = black_box(VectorBlock::of_bytes(1));
+        // SAFETY: a vector block is aligned; the set is there by the contract of `Work`.
         unsafe {
             if self.codes {
-                let bytes = S::bytes(Cell::bytes(std::slice::from_ref(&cell)).as_ptr());
+                let bytes = S::bytes(VectorBlock::bytes(std::slice::from_ref(&block)).as_ptr());
                 let weights = S::weights(black_box(0x0101_0101));
                 let mut sums = [S::sums(0); APART];
                 for _ in 0..ROUNDS {
@@ -132,7 +136,7 @@ impl<const APART: usize> Work for Peak<APART> {
                 }
                 black_box(sums);
             } else {
-                let values = S::load(Cell::floats(std::slice::from_ref(&cell)).as_ptr());
+                let values = S::load(VectorBlock::floats(std::slice::from_ref(&block)).as_ptr());
                 let weight = S::splat(black_box(1.0));
                 let mut sums = [S::splat(0.0); APART];
                 for _ in 0..ROUNDS {

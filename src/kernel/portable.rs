@@ -1,8 +1,8 @@
 //! Fixed arrays, which compilers make vectors of, for any target; products of bytes are in `dot`.
 
 use super::dot;
-use super::ends::{SHIFT, SHIFTED};
 use super::lanes::Lanes;
+use super::specialize::{SHIFT, SHIFTED};
 
 #[derive(Clone, Copy)]
 pub(super) struct Portable;
@@ -22,7 +22,7 @@ fn each<A: Copy, B: Copy, C: Copy>(a: [A; 16], b: [B; 16], f: impl Fn(A, B) -> C
     lanes(|lane| f(a[lane], b[lane]))
 }
 
-// SAFETY: no instruction set is needed; pointers are to a whole aligned cell by the trait's contract.
+// SAFETY: no instruction set is needed; pointers are to a whole aligned vector block by the trait's contract.
 impl Lanes for Portable {
     type Floats = [f32; 16];
     type Integers = [i32; 16];
@@ -44,8 +44,8 @@ impl Lanes for Portable {
     }
 
     #[inline(always)]
-    unsafe fn bytes(cell: *const u8) -> dot::Bytes {
-        unsafe { dot::bytes_of(cell) }
+    unsafe fn bytes(block: *const u8) -> dot::Bytes {
+        unsafe { dot::bytes_of(block) }
     }
 
     #[inline(always)]
@@ -69,8 +69,8 @@ impl Lanes for Portable {
     }
 
     #[inline(always)]
-    unsafe fn load(cell: *const f32) -> [f32; 16] {
-        unsafe { cell.cast::<[f32; 16]>().read() }
+    unsafe fn load(block: *const f32) -> [f32; 16] {
+        unsafe { block.cast::<[f32; 16]>().read() }
     }
 
     #[inline(always)]
@@ -79,8 +79,8 @@ impl Lanes for Portable {
     }
 
     #[inline(always)]
-    unsafe fn store(cell: *mut f32, values: [f32; 16]) {
-        unsafe { cell.cast::<[f32; 16]>().write(values) }
+    unsafe fn store(block: *mut f32, values: [f32; 16]) {
+        unsafe { block.cast::<[f32; 16]>().write(values) }
     }
 
     #[inline(always)]
@@ -126,13 +126,13 @@ impl Lanes for Portable {
     }
 
     #[inline(always)]
-    unsafe fn load_integers(cell: *const i32) -> [i32; 16] {
-        unsafe { cell.cast::<[i32; 16]>().read() }
+    unsafe fn load_integers(block: *const i32) -> [i32; 16] {
+        unsafe { block.cast::<[i32; 16]>().read() }
     }
 
     #[inline(always)]
-    unsafe fn store_integers(cell: *mut i32, values: [i32; 16]) {
-        unsafe { cell.cast::<[i32; 16]>().write(values) }
+    unsafe fn store_integers(block: *mut i32, values: [i32; 16]) {
+        unsafe { block.cast::<[i32; 16]>().write(values) }
     }
 
     #[inline(always)]
@@ -155,14 +155,14 @@ impl Lanes for Portable {
     }
 
     #[inline(always)]
-    unsafe fn quad(first: [[i16; 16]; 2], second: [[i16; 16]; 2], term: i16) -> [i32; 16] {
+    unsafe fn pack(first: [[i16; 16]; 2], second: [[i16; 16]; 2], term: i16) -> [i32; 16] {
         let byte = |x: i16| x.saturating_add(term).clamp(0, 255) as u8;
-        lanes(|site| {
+        lanes(|lane| {
             let four = [
-                first[0][site],
-                first[1][site],
-                second[0][site],
-                second[1][site],
+                first[0][lane],
+                first[1][lane],
+                second[0][lane],
+                second[1][lane],
             ];
             let [a, b, c, d] = four;
             i32::from_le_bytes([byte(a), byte(b), byte(c), byte(d)])

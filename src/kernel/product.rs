@@ -1,20 +1,22 @@
-//! Convolutions and linear layers over cells: sums of products, then the epilogue, in one pass.
+//! Convolutions and linear layers over vector blocks: sums of products, then the epilogue, in one pass.
 //!
-//! Weights are lists of records, an offset into the input and what to multiply with: any kernel,
+//! Weights are lists of sparse entries, an offset into the input and what to multiply with: any kernel,
 //! stride, dilation, grouping and sparsity is the same loop.
 
 use std::ops::Range;
 use std::sync::Arc;
 
-use super::ends::Ends;
 use super::slices::Slices;
+use super::specialize::PreparedEpilogue;
 use super::sums::Run;
 use super::tiled::Tiled;
 use super::winograd::Transformed;
-use super::{Cell, Epilogue, Filter, KernelError, Kernels, QUAD, Records, Sink};
+use super::{
+    Epilogue, FILTER_BLOCK, Filter, KernelError, Kernels, PackedWeights, Sink, VectorBlock,
+};
 
-/// A place in the output of a product, in cells. Planes may lie one after the other, or in turns, line by
-/// line: then a place lies beyond the cells from its plane to the next.
+/// A place in the output of a product, in vector blocks. Planes may lie one after the other, or in turns,
+/// line by line: then a place lies beyond the vector blocks from its plane to the next.
 ///
 /// ```
 /// use burn_compress_kernel::Position;
@@ -25,9 +27,9 @@ use super::{Cell, Epilogue, Filter, KernelError, Kernels, QUAD, Records, Sink};
 pub struct Position {
     /// Where its window starts, from the start of the input.
     pub input: u32,
-    /// Where its result goes, from the first cell of an output plane.
+    /// Where its result goes, from the first vector block of an output plane.
     pub output: u32,
-    /// Where what is added to it lies, from the first cell of a residual's plane.
+    /// Where what is added to it lies, from the first vector block of a residual's plane.
     pub residual: u32,
 }
 
@@ -35,11 +37,11 @@ pub struct Position {
 ///
 /// ```
 /// use burn_compress_kernel::{
-///     Cell, Epilogue, Filter, Kernels, Position, Product, Record, Records, Sink,
+///     VectorBlock, Epilogue, Filter, Kernels, Position, Product, SparseEntry, PackedWeights, Sink,
 /// };
-/// // One filter of one weight, on floats; three empty ones fill the quad.
-/// let records = Records::Filter {
-///     records: vec![Record::of_float(0, 2.0)],
+/// // One filter of one weight, on floats; three empty ones fill the block of filters.
+/// let entries = PackedWeights::Filter {
+///     entries: vec![SparseEntry::of_float(0, 2.0)],
 ///     starts: vec![0, 1, 1, 1, 1],
 /// };
 /// let epilogue = Epilogue {
@@ -49,20 +51,20 @@ pub struct Position {
 ///     sink: Sink::Floats,
 /// };
 /// let positions = vec![Position { input: 0, output: 0, residual: 0 }];
-/// let product = Product::new(records, epilogue, positions, 1, false)?;
+/// let product = Product::new(entries, epilogue, positions, 1, false)?;
 ///
-/// let input = [Cell::of_floats(3.0)];
-/// let mut output = [Cell::default(); 4];
+/// let input = [VectorBlock::of_floats(3.0)];
+/// let mut output = [VectorBlock::default(); 4];
 /// product.run(Kernels::detect(), 0..1, &input, &[], &mut output)?;
-/// assert_eq!(output[0], Cell::of_floats(6.5));
+/// assert_eq!(output[0], VectorBlock::of_floats(6.5));
 /// # Ok::<(), burn_compress_kernel::KernelError>(())
 /// ```
 #[derive(Debug, Clone, PartialEq)]
 pub struct Product {
     // Of layers with the same weights, several may have them.
-    pub(super) records: Arc<Records>,
+    pub(super) entries: Arc<PackedWeights>,
     pub(super) epilogue: Epilogue,
-    pub(super) ends: Ends,
+    pub(super) prepared: PreparedEpilogue,
     pub(super) positions: Vec<Position>,
     pub(super) plane: usize,
     // Whether bounds must be kept by comparing, as writing bytes does not keep them.
@@ -70,58 +72,58 @@ pub struct Product {
     // Whether the input is codes.
     pub(super) codes: bool,
     // Positions that are worked on while the input they read stays near.
-    pub(super) block: usize,
-    // Where the records of each filter, or quad, are split.
+    pub(super) position_block: usize,
+    // Where the sparse entries of each filter, or block of filters, are split.
     pub(super) slices: Option<Slices>,
     // The first and last place of all outputs, and where all windows start.
     outputs: (usize, usize),
     windows: (usize, usize),
-    // Cells from the start of a window to its end.
+    // Vector blocks from the start of a window to its end.
     reach: usize,
-    // Cells that the residual must have from the first cell of its last plane on.
+    // Vector blocks that the residual must have from the first vector block of its last plane on.
     residual: usize,
 }
 
 impl Product {
-    /// A layer with `plane` cells from one output plane to the next; `codes`: whether the input is bytes.
-    /// What is made of floats is floats. Records in an [`Arc`] can be shared with other layers.
+    /// A layer with `plane` vector blocks from one output plane to the next; `codes`: whether the input is
+    /// bytes. What is made of floats is floats. Sparse entries in an [`Arc`] can be shared with other layers.
     ///
-    /// Fails with [`KernelError::Records`] where starts do not rise to the number of records, tiles or
+    /// Fails with [`KernelError::Weights`] where starts do not rise to the number of sparse entries, tiles or
     /// transformed taps do not fit their weights, tiles read floats or transformed taps codes, positions are
-    /// not as many as are made together, or a record lies too far, and with [`KernelError::Epilogue`] where
-    /// the filters are not four a quad, bounds of codes exceed what a byte holds, or codes are to be made
-    /// of floats.
+    /// not as many as are made together, or a sparse entry lies too far, and with [`KernelError::Epilogue`]
+    /// where the filters are not four a block of filters, bounds of codes exceed what a byte holds, or codes
+    /// are to be made of floats.
     pub fn new(
-        records: impl Into<Arc<Records>>,
+        entries: impl Into<Arc<PackedWeights>>,
         epilogue: Epilogue,
         positions: Vec<Position>,
         plane: usize,
         codes: bool,
     ) -> Result<Self, KernelError> {
-        let records = records.into();
-        let reach = records.reach()?;
-        let together = records.positions();
-        let fits = match *records {
-            Records::Tiles { .. } => codes,
-            Records::Winograd { .. } => !codes,
+        let entries = entries.into();
+        let reach = entries.reach()?;
+        let together = entries.positions();
+        let fits = match *entries {
+            PackedWeights::Tiles { .. } => codes,
+            PackedWeights::Winograd { .. } => !codes,
             _ => true,
         };
         if !fits || !positions.len().is_multiple_of(together) {
-            return Err(KernelError::Records);
+            return Err(KernelError::Weights);
         }
         let last = |of: fn(&Position) -> u32| positions.iter().map(of).max().unwrap_or(0) as usize;
         let within =
             epilogue.sink.holds(epilogue.bounds) && (codes || epilogue.sink == Sink::Floats);
         let residual = last(|position| position.residual).saturating_add(1);
-        if epilogue.filters.len() != records.quads() * QUAD || !within {
+        if epilogue.filters.len() != entries.filter_blocks() * FILTER_BLOCK || !within {
             return Err(KernelError::Epilogue);
         }
-        let clamps = clamps(&records, &epilogue, codes);
+        let clamps = clamps(&entries, &epilogue, codes);
         Ok(Self {
-            ends: Ends::new(&records, &epilogue, codes),
-            records,
+            prepared: PreparedEpilogue::new(&entries, &epilogue, codes),
+            entries,
             epilogue,
-            block: positions.len().max(1),
+            position_block: positions.len().max(1),
             slices: None,
             outputs: outputs(&positions),
             windows: windows(&positions, together),
@@ -136,18 +138,18 @@ impl Product {
 
     /// The same, worked through in blocks of so many positions (at least one) for all filters before
     /// the next block, so many at a time where registers hold more; no longer in slices.
-    pub fn in_blocks(mut self, positions: usize) -> Self {
-        self.block = positions.max(1);
+    pub fn in_position_blocks(mut self, positions: usize) -> Self {
+        self.position_block = positions.max(1);
         self.slices = None;
         self
     }
 
-    /// The same, with sums that are made of so many cells of the input after the other, in this order.
-    /// Tiles, floats that filters share, and records of a filter that do not rise by cell, are not split; nor
-    /// is anything into more slices than a filter has records.
-    pub fn in_slices(mut self, cells: usize) -> Self {
-        let splits = self.codes || matches!(*self.records, Records::Filter { .. });
-        let slices = splits.then(|| Slices::of(&self.records, cells.max(1)));
+    /// The same, with sums that are made of so many vector blocks of the input after the other, in this
+    /// order. Tiles, floats that filters share, and sparse entries of a filter that do not rise by vector
+    /// block, are not split; nor is anything into more slices than a filter has sparse entries.
+    pub fn in_slices(mut self, blocks: usize) -> Self {
+        let splits = self.codes || matches!(*self.entries, PackedWeights::Filter { .. });
+        let slices = splits.then(|| Slices::of(&self.entries, blocks.max(1)));
         self.slices = slices.flatten();
         self
     }
@@ -158,70 +160,78 @@ impl Product {
     }
 
     /// The weights.
-    pub fn records(&self) -> &Records {
-        &self.records
+    pub fn entries(&self) -> &PackedWeights {
+        &self.entries
     }
 
-    /// Planes of a quad's output.
+    /// Planes of a block's output.
     pub fn planes(&self) -> usize {
         match self.epilogue.sink {
             Sink::Codes { .. } => 1,
-            Sink::Floats => QUAD,
+            Sink::Floats => FILTER_BLOCK,
         }
     }
 
-    // Planes of a quad's residual, which is of the input's kind.
+    // Planes of a block's residual, which is of the input's kind.
     pub(super) fn residual_planes(&self) -> usize {
         match self.codes {
             true => 1,
-            false => QUAD,
+            false => FILTER_BLOCK,
         }
     }
 
-    /// Cells from one output plane to the next.
+    /// Vector blocks from one output plane to the next.
     pub fn plane(&self) -> usize {
         self.plane
     }
 
-    /// Makes the output of some quads: `output` holds their planes alone, `residual` those of all
-    /// quads.
+    /// Makes the output of some blocks of filters: `output` holds their planes alone, `residual` those of all
+    /// blocks of filters.
     ///
-    /// Fails with [`KernelError::Memory`] where there are no such quads, or input, residual or output
-    /// are too short.
+    /// Fails with [`KernelError::Memory`] where there are no such blocks of filters, or input, residual or
+    /// output are too short.
     pub fn run(
         &self,
         kernels: Kernels,
-        quads: Range<usize>,
-        input: &[Cell],
-        residual: &[Cell],
-        output: &mut [Cell],
+        filter_blocks: Range<usize>,
+        input: &[VectorBlock],
+        residual: &[VectorBlock],
+        output: &mut [VectorBlock],
     ) -> Result<(), KernelError> {
         let all = 0..self.positions.len();
-        self.run_part(kernels, (quads, all), (input, 0), residual, (output, 0))
+        self.run_part(
+            kernels,
+            (filter_blocks, all),
+            (input, 0),
+            residual,
+            (output, 0),
+        )
     }
 
-    /// The cells of the input that some positions read; none that all read where there are none.
+    /// The vector blocks of the input that some positions read; none that all read where there are none.
     pub fn reads(&self, positions: Range<usize>) -> Range<usize> {
         let part = self.positions.get(positions).unwrap_or(&[]);
-        let (first, last) = windows(part, self.records.positions());
+        let (first, last) = windows(part, self.entries.positions());
         match part.is_empty() {
             true => 0..0,
             false => first..last.saturating_add(self.reach),
         }
     }
 
-    /// Makes some positions of the output of some quads, the first of whose planes has `first` cells before
-    /// the first one of `output`; `input` lacks so many cells before what is [read](Self::reads).
+    /// Makes some positions of the output of some blocks of filters, the first of whose planes has `first`
+    /// vector blocks before the first one of `output`; `input` lacks so many vector blocks before what is
+    /// [read](Self::reads).
     ///
-    /// Fails with [`KernelError::Memory`] where there are no such quads or positions, these are a part of
-    /// those that are made together, one lies before the first cell, or input, residual or output are too short.
+    /// Fails with [`KernelError::Memory`] where there are no such blocks of filters or positions, these are a
+    /// part of those that are made together, one lies before the first vector block, or input, residual or
+    /// output are too short.
     ///
     /// ```
     /// use burn_compress_kernel::{
-    ///     Cell, Epilogue, Filter, Kernels, Position, Product, Record, Records, Sink,
+    ///     VectorBlock, Epilogue, Filter, Kernels, Position, Product, SparseEntry, PackedWeights, Sink,
     /// };
-    /// # let records = Records::Filter {
-    /// #     records: vec![Record::of_float(0, 2.0)],
+    /// # let entries = PackedWeights::Filter {
+    /// #     entries: vec![SparseEntry::of_float(0, 2.0)],
     /// #     starts: vec![0, 1, 1, 1, 1],
     /// # };
     /// # let epilogue = Epilogue {
@@ -230,38 +240,42 @@ impl Product {
     /// #     bounds: (f32::NEG_INFINITY, f32::INFINITY),
     /// #     sink: Sink::Floats,
     /// # };
-    /// // Two lines, each of four planes of one cell.
+    /// // Two lines, each of four planes of one vector block.
     /// let lines = [0, 1].map(|line| Position { input: line, output: 4 * line, residual: 0 });
-    /// let product = Product::new(records, epilogue, lines.to_vec(), 1, false)?;
-    /// let input = [1.0, 3.0].map(Cell::of_floats);
-    /// let mut second = [Cell::default(); 4];
+    /// let product = Product::new(entries, epilogue, lines.to_vec(), 1, false)?;
+    /// let input = [1.0, 3.0].map(VectorBlock::of_floats);
+    /// let mut second = [VectorBlock::default(); 4];
     /// product.run_part(Kernels::detect(), (0..1, 1..2), (&input, 0), &[], (&mut second, 4))?;
     /// assert_eq!(product.reads(1..2), 1..2);
     /// product.run_part(Kernels::detect(), (0..1, 1..2), (&input[1..], 1), &[], (&mut second, 4))?;
-    /// assert_eq!(second[0], Cell::of_floats(6.5));
+    /// assert_eq!(second[0], VectorBlock::of_floats(6.5));
     /// # Ok::<(), burn_compress_kernel::KernelError>(())
     /// ```
     pub fn run_part(
         &self,
         kernels: Kernels,
-        (quads, positions): (Range<usize>, Range<usize>),
-        (input, skipped): (&[Cell], usize),
-        residual: &[Cell],
-        (output, first): (&mut [Cell], usize),
+        (filter_blocks, positions): (Range<usize>, Range<usize>),
+        (input, skipped): (&[VectorBlock], usize),
+        residual: &[VectorBlock],
+        (output, first): (&mut [VectorBlock], usize),
     ) -> Result<(), KernelError> {
-        if quads.is_empty() || positions.is_empty() {
+        if filter_blocks.is_empty() || positions.is_empty() {
             return Ok(());
         }
-        let together = self.records.positions();
+        let together = self.entries.positions();
         let whole = [positions.start, positions.end]
             .iter()
             .all(|end| end.is_multiple_of(together));
         let positions = self.positions.get(positions).ok_or(KernelError::Memory)?;
-        if quads.end > self.records.quads() || !whole {
+        if filter_blocks.end > self.entries.filter_blocks() || !whole {
             return Err(KernelError::Memory);
         }
         let read = match self.epilogue.residual {
-            Some(of) => length(quads.end * self.residual_planes(), of.plane, self.residual),
+            Some(of) => length(
+                filter_blocks.end * self.residual_planes(),
+                of.plane,
+                self.residual,
+            ),
             None => Some(0),
         };
         // Looked for again only where it is a part.
@@ -271,7 +285,7 @@ impl Product {
                 false => (outputs(positions), windows(positions, together)),
             };
         let written = length(
-            quads.len() * self.planes(),
+            filter_blocks.len() * self.planes(),
             self.plane,
             last.saturating_add(1),
         );
@@ -285,7 +299,7 @@ impl Product {
         }
         let run = Run {
             product: self,
-            quads,
+            filter_blocks,
             positions,
             input,
             skipped,
@@ -293,19 +307,19 @@ impl Product {
             output: output.as_mut_ptr(),
             first,
         };
-        match &*self.records {
-            Records::Tiles { .. } => {
+        match &*self.entries {
+            PackedWeights::Tiles { .. } => {
                 let unit = kernels.has_matrix_unit();
                 kernels.dispatch(Tiled { run, unit });
             }
-            Records::Winograd { .. } => kernels.dispatch(Transformed(run)),
+            PackedWeights::Winograd { .. } => kernels.dispatch(Transformed(run)),
             _ => kernels.dispatch(run),
         }
         Ok(())
     }
 }
 
-// Cells of so many planes, at least one, of whose last one so many are touched; none where that is more
+// Vector blocks of so many planes, at least one, of whose last one so many are touched; none where that is more
 // than can be counted: a plane's size is whatever the caller said.
 pub(super) fn length(planes: usize, plane: usize, last: usize) -> Option<usize> {
     (planes - 1).checked_mul(plane)?.checked_add(last)
@@ -329,7 +343,7 @@ fn windows(positions: &[Position], together: usize) -> (usize, usize) {
 }
 
 // Bytes keep their own bounds, of numbers that a conversion to 32 bits holds.
-fn clamps(records: &Records, epilogue: &Epilogue, codes: bool) -> bool {
+fn clamps(entries: &PackedWeights, epilogue: &Epilogue, codes: bool) -> bool {
     let Sink::Codes { low } = epilogue.sink else {
         return epilogue.bounds != (f32::NEG_INFINITY, f32::INFINITY);
     };
@@ -347,9 +361,9 @@ fn clamps(records: &Records, epilogue: &Epilogue, codes: bool) -> bool {
             sum as f32 * filter.multiplier.abs() + filter.offset.abs() + residual
         };
         // If all weights were the greatest, which takes no look at them.
-        let greatest = (records.of_filter(index) * 4 * 128 * 255) as f64;
+        let greatest = (entries.of_filter(index) * 4 * 128 * 255) as f64;
         let most = || {
-            let (least, most) = records.span(index);
+            let (least, most) = entries.span(index);
             most.max(-least)
         };
         result(greatest) < 1e9 || result(most()) < 1e9

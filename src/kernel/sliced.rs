@@ -5,31 +5,31 @@ use std::mem::MaybeUninit;
 use std::ops::Range;
 
 use super::chunks::chunks;
-use super::ends::{Any, Case, by_case};
-use super::finish::{end_quad, pair};
+use super::finish::{finish_filter_block, pair};
 use super::float_sums::add_floats;
 use super::lanes::Lanes;
+use super::specialize::{General, Specialization, specialized};
 use super::sums::{Run, add, is_usual};
-use super::{Position, QUAD, Records, SharedRecord};
+use super::{FILTER_BLOCK, PackedWeights, Position, SharedEntry};
 
-/// Quads whose sums wait: more would read a slice less often, and fill a cache with sums.
+/// Blocks of filters whose sums wait: more would read a slice less often, and fill a cache with sums.
 const GROUP: usize = 32;
-/// Quads ahead of which records are asked for.
+/// Blocks of filters ahead of which sparse entries are asked for.
 const AHEAD: usize = 8;
 
-// The sums of a quad, by filter.
-type Waiting<T, const P: usize> = [[T; P]; QUAD];
+// The sums of a block of filters, by filter.
+type Waiting<T, const P: usize> = [[T; P]; FILTER_BLOCK];
 
-// Runs a loop over the slices, and the quads of a group, with the sums of a quad that wait. There are two
-// slices at least: the first writes the sums that wait, the others read them.
+// Runs a loop over the slices, and the blocks of filters of a group, with the sums of a block of filters that
+// wait. There are two slices at least: the first writes the sums that wait, the others read them.
 macro_rules! by_slice {
-    ($run:expr, $lanes:ident, $sums:ty, $slices:expr, $quads:expr,
-        ($slice:ident, $quad:ident, $task:ident, $waiting:ident) => $call:expr) => {{
+    ($run:expr, $lanes:ident, $sums:ty, $slices:expr, $filter_blocks:expr,
+        ($slice:ident, $filter_block:ident, $task:ident, $waiting:ident) => $call:expr) => {{
         let mut all: [MaybeUninit<$sums>; GROUP] = [const { MaybeUninit::uninit() }; GROUP];
         for $slice in 0..$slices.count {
-            for ($waiting, $quad) in all.iter_mut().zip($quads.clone()) {
-                $run.prefetch::<$lanes>($quad, $slice, &$quads);
-                let $task = $run.task($quad);
+            for ($waiting, $filter_block) in all.iter_mut().zip($filter_blocks.clone()) {
+                $run.prefetch::<$lanes>($filter_block, $slice, &$filter_blocks);
+                let $task = $run.task($filter_block);
                 $call
             }
         }
@@ -43,10 +43,10 @@ impl Run<'_> {
         let positions = self.positions;
         // SAFETY: by the contract.
         unsafe {
-            let task = self.task(self.quads.start);
+            let task = self.task(self.filter_blocks.start);
             macro_rules! by_filter {
                 ($p:literal, $part:expr) => {
-                    by_case!(task, is_usual::<S, $p>(), S, C =>
+                    specialized!(task, is_usual::<S, $p>(), S, C =>
                         for chunk in $part.chunks_exact($p) {
                             self.chunk::<S, C, $p, false>(chunk);
                         })
@@ -55,7 +55,7 @@ impl Run<'_> {
             macro_rules! shared {
                 ($p:literal, $part:expr) => {
                     for chunk in $part.chunks_exact($p) {
-                        self.chunk::<S, Any, $p, true>(chunk);
+                        self.chunk::<S, General, $p, true>(chunk);
                     }
                 };
             }
@@ -66,97 +66,101 @@ impl Run<'_> {
                     }
                 };
             }
-            match *self.product.records {
-                Records::Filter { .. } if !self.product.codes => {
+            match *self.product.entries {
+                PackedWeights::Filter { .. } if !self.product.codes => {
                     chunks!(positions, S::FLOAT_POSITIONS, S::FLOAT_POSITIONS, floats)
                 }
-                Records::Filter { .. } => chunks!(positions, S::POSITIONS, S::POSITIONS, by_filter),
-                Records::Shared { .. } => {
+                PackedWeights::Filter { .. } => {
+                    chunks!(positions, S::POSITIONS, S::POSITIONS, by_filter)
+                }
+                PackedWeights::Shared { .. } => {
                     chunks!(positions, S::SHARED_POSITIONS, S::SHARED_POSITIONS, shared)
                 }
-                Records::Tiles { .. } | Records::Winograd { .. } => {}
+                PackedWeights::Tiles { .. } | PackedWeights::Winograd { .. } => {}
             }
         }
     }
 
-    // Asks for the records that come a few quads after these, which lie in many places: no processor sees
-    // them coming.
+    // Asks for the sparse entries that come a few blocks of filters after these, which lie in many places: no
+    // processor sees them coming.
     #[inline(always)]
-    fn prefetch<S: Lanes>(&self, quad: usize, slice: usize, group: &Range<usize>) {
+    fn prefetch<S: Lanes>(&self, filter_block: usize, slice: usize, group: &Range<usize>) {
         let Some(slices) = &self.product.slices else {
             return;
         };
-        let (quad, slice) = match quad + AHEAD {
+        let (filter_block, slice) = match filter_block + AHEAD {
             next if next < group.end => (next, slice),
             next if slice + 1 < slices.count => (next - group.len(), slice + 1),
             next => (next, 0),
         };
-        if quad >= self.quads.end {
+        if filter_block >= self.filter_blocks.end {
             return;
         }
-        match &*self.product.records {
-            Records::Filter { records, .. } => {
-                for filter in quad * QUAD..(quad + 1) * QUAD {
-                    ask::<S, _>(records, slices.range(filter, slice));
+        match &*self.product.entries {
+            PackedWeights::Filter { entries, .. } => {
+                for filter in filter_block * FILTER_BLOCK..(filter_block + 1) * FILTER_BLOCK {
+                    ask::<S, _>(entries, slices.range(filter, slice));
                 }
             }
-            Records::Shared { records, .. } => ask::<S, _>(records, slices.range(quad, slice)),
-            Records::Tiles { .. } | Records::Winograd { .. } => {}
+            PackedWeights::Shared { entries, .. } => {
+                ask::<S, _>(entries, slices.range(filter_block, slice))
+            }
+            PackedWeights::Tiles { .. } | PackedWeights::Winograd { .. } => {}
         }
     }
 
     // Unoptimized, a frame of all of them inlined is 1.9 MB, about the stack of a thread.
     #[cfg_attr(not(debug_assertions), inline(always))]
-    unsafe fn chunk<S: Lanes, C: Case, const P: usize, const SHARED: bool>(
+    unsafe fn chunk<S: Lanes, C: Specialization, const P: usize, const SHARED: bool>(
         &self,
         chunk: &[Position],
     ) {
-        for quads in self.groups() {
+        for filter_blocks in self.groups() {
             // SAFETY: by the contract.
-            unsafe { self.group::<S, C, P, SHARED>(quads, chunk) };
+            unsafe { self.group::<S, C, P, SHARED>(filter_blocks, chunk) };
         }
     }
 
-    // Quads whose sums wait together.
+    // Blocks of filters whose sums wait together.
     fn groups(&self) -> impl Iterator<Item = Range<usize>> + use<> {
-        let end = self.quads.end;
-        let firsts = (self.quads.start..end).step_by(GROUP);
+        let end = self.filter_blocks.end;
+        let firsts = (self.filter_blocks.start..end).step_by(GROUP);
         firsts.map(move |first| first..(first + GROUP).min(end))
     }
 
-    // Compiled for one kind of records alone.
+    // Compiled for one kind of sparse entries alone.
     #[inline(always)]
-    unsafe fn group<S: Lanes, C: Case, const P: usize, const SHARED: bool>(
+    unsafe fn group<S: Lanes, C: Specialization, const P: usize, const SHARED: bool>(
         &self,
-        quads: Range<usize>,
+        filter_blocks: Range<usize>,
         chunk: &[Position],
     ) {
         let Some(slices) = &self.product.slices else {
             return;
         };
-        // SAFETY: quads, chunks and records are those that `Product::run` has checked; `slices` splits
-        // the records of each filter, or quad, within its own.
+        // SAFETY: blocks of filters, chunks and sparse entries are those that `Product::run` has checked;
+        // `slices` splits the sparse entries of each filter, or block of filters, within its own.
         unsafe {
-            let starts = self.task(quads.start).starts::<P>(chunk);
-            by_slice!(self, S, Waiting<S::Sums, P>, slices, quads, (slice, quad, task, waiting) => {
+            let starts = self.task(filter_blocks.start).starts::<P>(chunk);
+            by_slice!(self, S, Waiting<S::Sums, P>, slices, filter_blocks, (slice, filter_block, task, waiting) => {
                 let sums = waiting.as_mut_ptr().cast::<[S::Sums; P]>();
-                match &*self.product.records {
-                    Records::Filter { records, .. } if !SHARED => {
+                match &*self.product.entries {
+                    PackedWeights::Filter { entries, .. } if !SHARED => {
                         macro_rules! made {
                             ($f:expr, $from:expr) => {{
-                                let range = slices.range(quad * QUAD + $f, slice);
+                                let range = slices.range(filter_block * FILTER_BLOCK + $f, slice);
                                 let mut now = $from;
-                                add::<S, P>(records.get_unchecked(range), &starts, &mut now);
+                                add::<S, P>(entries.get_unchecked(range), &starts, &mut now);
                                 now
                             }};
                         }
                         if slice == 0 {
-                            for f in 0..QUAD {
+                            for f in 0..FILTER_BLOCK {
                                 let start = [S::sums(task.start::<S, C>(f)); P];
                                 sums.add(f).write(made!(f, start));
                             }
                         } else if slice + 1 < slices.count {
-                            for f in 0..QUAD {
+                            for f in 0..FILTER_BLOCK {
                                 let sums = sums.add(f);
                                 sums.write(made!(f, sums.read()));
                             }
@@ -166,21 +170,21 @@ impl Run<'_> {
                                     made!($f, sums.add($f).read())
                                 };
                             }
-                            end_quad!(task, S, C, P, chunk, last);
+                            finish_filter_block!(task, S, C, P, chunk, last);
                         }
                     }
-                    Records::Shared { records, .. } if SHARED => {
+                    PackedWeights::Shared { entries, .. } if SHARED => {
                         if slice == 0 {
-                            for f in 0..QUAD {
+                            for f in 0..FILTER_BLOCK {
                                 sums.add(f).write([S::sums(task.start::<S, C>(f)); P]);
                             }
                         }
                         let sums = waiting.assume_init_mut();
-                        let records = records.get_unchecked(slices.range(quad, slice));
+                        let entries = entries.get_unchecked(slices.range(filter_block, slice));
                         match S::FILTERS {
-                            4 => add_shared::<S, 4, P>(records, &starts, sums),
-                            2 => add_shared::<S, 2, P>(records, &starts, sums),
-                            _ => add_shared::<S, 1, P>(records, &starts, sums),
+                            4 => add_shared::<S, 4, P>(entries, &starts, sums),
+                            2 => add_shared::<S, 2, P>(entries, &starts, sums),
+                            _ => add_shared::<S, 1, P>(entries, &starts, sums),
                         }
                         if slice + 1 == slices.count {
                             macro_rules! last {
@@ -188,7 +192,7 @@ impl Run<'_> {
                                     sums[$f]
                                 };
                             }
-                            end_quad!(task, S, C, P, chunk, last);
+                            finish_filter_block!(task, S, C, P, chunk, last);
                         }
                     }
                     // Of the other kind, or without slices.
@@ -198,19 +202,19 @@ impl Run<'_> {
         }
     }
 
-    // SAFETY contract: as of `Work::run`, on floats, each filter with its own records.
+    // SAFETY contract: as of `Work::run`, on floats, each filter with its own sparse entries.
     #[cfg_attr(not(debug_assertions), inline(always))]
     unsafe fn floats<S: Lanes, const P: usize>(&self, chunk: &[Position]) {
-        let (Some(slices), Records::Filter { records, .. }) =
-            (&self.product.slices, &*self.product.records)
+        let (Some(slices), PackedWeights::Filter { entries, .. }) =
+            (&self.product.slices, &*self.product.entries)
         else {
             return;
         };
-        for quads in self.groups() {
+        for filter_blocks in self.groups() {
             // SAFETY: as in `group`.
             unsafe {
-                let starts = self.task(quads.start).starts::<P>(chunk);
-                by_slice!(self, S, Waiting<S::Floats, P>, slices, quads, (slice, quad, task, waiting) => {
+                let starts = self.task(filter_blocks.start).starts::<P>(chunk);
+                by_slice!(self, S, Waiting<S::Floats, P>, slices, filter_blocks, (slice, filter_block, task, waiting) => {
                     let sums = waiting.as_mut_ptr().cast::<[S::Floats; P]>();
                     macro_rules! filter {
                         ($f:literal) => {
@@ -218,9 +222,9 @@ impl Run<'_> {
                                 0 => task.start_floats::<S, P>($f),
                                 _ => sums.add($f).read(),
                             };
-                            let range = slices.range(quad * QUAD + $f, slice);
-                            let records = records.get_unchecked(range);
-                            add_floats::<S, P>(records, &starts, &mut now);
+                            let range = slices.range(filter_block * FILTER_BLOCK + $f, slice);
+                            let entries = entries.get_unchecked(range);
+                            add_floats::<S, P>(entries, &starts, &mut now);
                             match slice + 1 < slices.count {
                                 true => sums.add($f).write(now),
                                 false => task.finish_floats::<S, $f, P>(now, chunk),
@@ -238,31 +242,31 @@ impl Run<'_> {
 }
 
 #[inline(always)]
-fn ask<S: Lanes, R>(records: &[R], range: Range<usize>) {
+fn ask<S: Lanes, R>(entries: &[R], range: Range<usize>) {
     const LINE: usize = 64;
-    let records = records.get(range).unwrap_or(&[]);
-    let first = records.as_ptr().cast::<u8>();
-    for byte in (0..size_of_val(records)).step_by(LINE) {
+    let entries = entries.get(range).unwrap_or(&[]);
+    let first = entries.as_ptr().cast::<u8>();
+    for byte in (0..size_of_val(entries)).step_by(LINE) {
         S::prefetch(first.wrapping_add(byte).cast());
     }
 }
 
-// Adds to the sums of a quad, as many filters at a time as the registers hold.
+// Adds to the sums of a block of filters, as many filters at a time as the registers hold.
 #[inline(always)]
 unsafe fn add_shared<S: Lanes, const F: usize, const P: usize>(
-    records: &[SharedRecord],
+    entries: &[SharedEntry],
     starts: &[*const u8; P],
-    sums: &mut [[S::Sums; P]; QUAD],
+    sums: &mut [[S::Sums; P]; FILTER_BLOCK],
 ) {
     for (part, sums) in sums.chunks_exact_mut(F).enumerate() {
         // SAFETY: by the callers.
         unsafe {
             let mut now: [[S::Sums; P]; F] = std::array::from_fn(|f| sums[f]);
-            for record in records {
+            for entry in entries {
                 for (i, start) in starts.iter().enumerate() {
-                    let bytes = S::bytes(start.add(record.offset as usize));
+                    let bytes = S::bytes(start.add(entry.offset as usize));
                     for (f, sums) in now.iter_mut().enumerate() {
-                        let weights = S::weights(record.bits[(part * F + f) % QUAD]);
+                        let weights = S::weights(entry.bits[(part * F + f) % FILTER_BLOCK]);
                         sums[i] = S::dot(sums[i], bytes, weights);
                     }
                 }

@@ -1,8 +1,9 @@
-//! Records in parts, by what they read.
+//! Sparse entries in parts, by what they read.
 
-use super::Records;
+use super::PackedWeights;
 
-/// The records of each filter (or quad, where filters share them) in parts, by the cells they read.
+/// The sparse entries of each filter (or block of filters, where filters share them) in parts, by the vector
+/// blocks they read.
 #[derive(Debug, Clone, PartialEq)]
 pub(super) struct Slices {
     pub count: usize,
@@ -11,42 +12,42 @@ pub(super) struct Slices {
 }
 
 impl Slices {
-    // None where there is one part, or more than any list has records, or cells do not rise.
-    pub fn of(records: &Records, cells: usize) -> Option<Self> {
-        match records {
-            Records::Filter { records, starts } => {
-                Self::split(records, starts, cells, |r| r.cell())
+    // None where there is one part, or more than any list has sparse entries, or vector blocks do not rise.
+    pub fn of(entries: &PackedWeights, blocks: usize) -> Option<Self> {
+        match entries {
+            PackedWeights::Filter { entries, starts } => {
+                Self::split(entries, starts, blocks, |r| r.block())
             }
-            Records::Shared { records, starts } => {
-                Self::split(records, starts, cells, |r| r.cell())
+            PackedWeights::Shared { entries, starts } => {
+                Self::split(entries, starts, blocks, |r| r.block())
             }
-            Records::Tiles { .. } | Records::Winograd { .. } => None,
+            PackedWeights::Tiles { .. } | PackedWeights::Winograd { .. } => None,
         }
     }
 
     fn split<T>(
-        records: &[T],
+        entries: &[T],
         starts: &[u32],
-        cells: usize,
-        cell: impl Fn(&T) -> u32,
+        blocks: usize,
+        block: impl Fn(&T) -> u32,
     ) -> Option<Self> {
-        let count = records.iter().map(&cell).max()? as usize / cells + 1;
+        let count = entries.iter().map(&block).max()? as usize / blocks + 1;
         let lengths = starts.windows(2).map(|pair| pair[1] - pair[0]);
         if count > lengths.max()? as usize {
             return None;
         }
         let mut splits = Vec::with_capacity((starts.len() - 1) * count + 1);
         for pair in starts.windows(2) {
-            let of = &records[pair[0] as usize..pair[1] as usize];
-            if !of.is_sorted_by_key(&cell) {
+            let of = &entries[pair[0] as usize..pair[1] as usize];
+            if !of.is_sorted_by_key(&block) {
                 return None;
             }
             for slice in 0..count {
-                let before = of.partition_point(|record| (cell(record) as usize) < slice * cells);
+                let before = of.partition_point(|entry| (block(entry) as usize) < slice * blocks);
                 splits.push(pair[0] + before as u32);
             }
         }
-        splits.push(records.len() as u32);
+        splits.push(entries.len() as u32);
         (count > 1).then_some(Self { count, splits })
     }
 

@@ -6,9 +6,9 @@ use std::sync::{Mutex, PoisonError};
 
 use super::gate::Gate;
 use super::team::{Late, Team, lock};
-use super::{Cell, KernelError};
+use super::{KernelError, VectorBlock};
 
-/// What a step reads, and what each thread writes in it: ranges of cells.
+/// What a step reads, and what each thread writes in it: ranges of vector blocks.
 ///
 /// ```
 /// use burn_compress_kernel::Access;
@@ -55,16 +55,16 @@ fn overlap(a: &Range<usize>, b: &Range<usize>) -> bool {
 /// Steps on one memory, checked: while a thread writes, no other one reads or writes there.
 ///
 /// ```
-/// use burn_compress_kernel::{Access, Cell, KernelError, Steps, Team};
+/// use burn_compress_kernel::{Access, VectorBlock, KernelError, Steps, Team};
 /// let double = Access { parts: vec![], reads: vec![0..2], writes: vec![2..3, 3..4] };
 /// let steps = Steps::new(vec![double], 4, 2)?;
-/// let mut cells = vec![Cell::of_floats(1.0); 4];
-/// steps.run::<KernelError>(&Team::new(2), &mut cells, &|_, thread, reads, write| {
-///     let twice = Cell::floats(&reads[0][thread..]);
-///     Cell::floats_mut(write).iter_mut().zip(twice).for_each(|(to, x)| *to = x * 2.0);
+/// let mut blocks = vec![VectorBlock::of_floats(1.0); 4];
+/// steps.run::<KernelError>(&Team::new(2), &mut blocks, &|_, thread, reads, write| {
+///     let twice = VectorBlock::floats(&reads[0][thread..]);
+///     VectorBlock::floats_mut(write).iter_mut().zip(twice).for_each(|(to, x)| *to = x * 2.0);
 ///     Ok(())
 /// })?;
-/// assert_eq!(cells[3], Cell::of_floats(2.0));
+/// assert_eq!(blocks[3], VectorBlock::of_floats(2.0));
 ///
 /// let torn = Access { parts: vec![], reads: vec![0..3], writes: vec![2..3, 3..4] };
 /// assert!(Steps::new(vec![torn], 4, 2).is_err());
@@ -73,7 +73,7 @@ fn overlap(a: &Range<usize>, b: &Range<usize>) -> bool {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Steps {
     steps: Vec<Step>,
-    cells: usize,
+    blocks: usize,
     threads: usize,
 }
 
@@ -85,13 +85,13 @@ struct Step {
 }
 
 impl Steps {
-    /// Steps on so many cells, for so many threads.
+    /// Steps on so many vector blocks, for so many threads.
     ///
     /// Fails with [`KernelError::Access`] where ranges lie outside, a write overlaps another range of
     /// its step, or a step has not one write, and one part or none, for each thread.
-    pub fn new(accesses: Vec<Access>, cells: usize, threads: usize) -> Result<Self, KernelError> {
+    pub fn new(accesses: Vec<Access>, blocks: usize, threads: usize) -> Result<Self, KernelError> {
         let fits = accesses.iter().all(|access| {
-            let inside = |range: &Range<usize>| range.start <= range.end && range.end <= cells;
+            let inside = |range: &Range<usize>| range.start <= range.end && range.end <= blocks;
             let parts = usize::from(!access.parts.is_empty());
             let read = access.parts.iter().chain(&access.reads);
             access.writes.len() == threads
@@ -119,7 +119,7 @@ impl Steps {
         }
         Ok(Self {
             steps,
-            cells,
+            blocks,
             threads,
         })
     }
@@ -137,26 +137,26 @@ impl Steps {
         self.threads
     }
 
-    /// Cells it needs.
-    pub fn cells(&self) -> usize {
-        self.cells
+    /// Vector blocks it needs.
+    pub fn blocks(&self) -> usize {
+        self.blocks
     }
 
     /// Runs all steps: `work` gets the step, the thread, what it reads and what it writes. A step begins
     /// when all threads have ended those before it, where one reads or writes what another one has written,
     /// or writes what another one has read.
     ///
-    /// Fails with [`KernelError::Memory`] for other than [`cells`](Self::cells) cells, with
+    /// Fails with [`KernelError::Memory`] for other than [`blocks`](Self::blocks) vector blocks, with
     /// [`KernelError::Team`] where the team has fewer threads or is at work elsewhere, and with the first error
     /// of `work`, which ends all threads' runs. A panic of `work` does too, and goes on in the caller. What is
     /// one thread's by number may be done on another one, where that thread is late.
     pub fn run<E: From<KernelError> + Send>(
         &self,
         team: &Team,
-        memory: &mut [Cell],
+        memory: &mut [VectorBlock],
         work: &StepWork<'_, E>,
     ) -> Result<(), E> {
-        if memory.len() != self.cells {
+        if memory.len() != self.blocks {
             return Err(KernelError::Memory.into());
         }
         let shared = Memory(memory.as_mut_ptr());
@@ -274,7 +274,7 @@ impl<E> Pass<'_, E> {
 
 /// What a step does.
 pub type StepWork<'a, E> =
-    dyn Fn(usize, usize, &[&[Cell]], &mut [Cell]) -> Result<(), E> + Sync + 'a;
+    dyn Fn(usize, usize, &[&[VectorBlock]], &mut [VectorBlock]) -> Result<(), E> + Sync + 'a;
 
 struct Failing<'a, E>(&'a Pass<'a, E>);
 
@@ -285,7 +285,7 @@ impl<E> Drop for Failing<'_, E> {
     }
 }
 
-struct Memory(*mut Cell);
+struct Memory(*mut VectorBlock);
 
 // SAFETY: threads use it only through `step`, on ranges that do not overlap while written.
 unsafe impl Sync for Memory {}
@@ -300,7 +300,7 @@ impl Memory {
         access: &Access,
         work: &StepWork<'_, E>,
     ) -> Result<(), E> {
-        let mut reads: [&[Cell]; Access::MOST] = [&[]; Access::MOST];
+        let mut reads: [&[VectorBlock]; Access::MOST] = [&[]; Access::MOST];
         let mut count = 0;
         for (read, range) in reads.iter_mut().zip(access.read_by(thread)) {
             // SAFETY: by the contract.

@@ -1,21 +1,24 @@
 //! The loops of a product, over the lanes of an instruction set.
 
 use super::chunks::{chunks, even};
-use super::ends::{Any, Case, End, Ends, by_case};
-use super::finish::{end_quad, pair, totals};
+use super::finish::{finish_filter_block, pair, totals};
 use super::lanes::Lanes;
-use super::{Cell, Epilogue, Position, Product, QUAD, Record, Records, SharedRecord, Work};
+use super::specialize::{General, PreparedEpilogue, PreparedFilter, Specialization, specialized};
+use super::{
+    Epilogue, FILTER_BLOCK, PackedWeights, Position, Product, SharedEntry, SparseEntry,
+    VectorBlock, Work,
+};
 
 pub(super) struct Run<'a> {
     pub product: &'a Product,
-    pub quads: std::ops::Range<usize>,
+    pub filter_blocks: std::ops::Range<usize>,
     pub positions: &'a [Position],
-    // From this cell of the input on.
-    pub input: &'a [Cell],
+    // From this vector block of the input on.
+    pub input: &'a [VectorBlock],
     pub skipped: usize,
-    pub residual: &'a [Cell],
-    // Of a slice that is the run's alone: the output's cells from this one on.
-    pub output: *mut Cell,
+    pub residual: &'a [VectorBlock],
+    // Of a slice that is the run's alone: the output's vector blocks from this one on.
+    pub output: *mut VectorBlock,
     pub first: usize,
 }
 
@@ -23,15 +26,19 @@ impl Work for Run<'_> {
     #[inline(always)]
     unsafe fn run<S: Lanes>(self) {
         let product = self.product;
-        // SAFETY: `Product::run` has checked that the planes of these quads, every position in them and
-        // every record of every position lie within the slices.
+        // SAFETY: `Product::run` has checked that the planes of these blocks of filters, every position in
+        // them and every sparse entry of every position lie within the slices.
         unsafe {
             if product.slices.is_some() {
                 return self.sliced::<S>();
             }
-            for block in self.positions.chunks(self.block::<S>()) {
-                for quad in self.quads.clone() {
-                    self.task(quad).quad::<S>(product, quad, block);
+            for position_block in self.positions.chunks(self.position_block::<S>()) {
+                for filter_block in self.filter_blocks.clone() {
+                    self.task(filter_block).filter_block::<S>(
+                        product,
+                        filter_block,
+                        position_block,
+                    );
                 }
             }
         }
@@ -41,122 +48,149 @@ impl Work for Run<'_> {
 impl Run<'_> {
     // Positions of a block: those of whole chunks.
     #[inline(always)]
-    fn block<S: Lanes>(&self) -> usize {
-        let shared = matches!(*self.product.records, Records::Shared { .. });
+    fn position_block<S: Lanes>(&self) -> usize {
+        let shared = matches!(*self.product.entries, PackedWeights::Shared { .. });
         let most = match (shared, self.product.codes) {
             (false, true) => S::POSITIONS,
             (false, false) => S::FLOAT_POSITIONS,
             (true, true) => S::SHARED_POSITIONS,
             (true, false) => S::FLOAT_SHARED_POSITIONS,
         };
-        let most = most.min(self.product.block);
+        let most = most.min(self.product.position_block);
         let (each, longer) = even(self.positions.len(), most);
-        let chunks = self.product.block.div_ceil(most);
+        let chunks = self.product.position_block.div_ceil(most);
         chunks.saturating_mul(each + usize::from(longer > 0))
     }
 
-    // SAFETY contract: the quad is one of the run's.
+    // SAFETY contract: the block of filters is one of the run's.
     #[inline(always)]
-    pub(super) unsafe fn task(&self, quad: usize) -> Task<'_> {
+    pub(super) unsafe fn task(&self, filter_block: usize) -> Task<'_> {
         let product = self.product;
         let epilogue = product.epilogue();
-        let residual = product.ends.residual.plane * quad * product.residual_planes();
-        // SAFETY: `Product::run` has checked that the planes of its quads lie within the slices.
+        let residual = product.prepared.residual.plane * filter_block * product.residual_planes();
+        // SAFETY: `Product::run` has checked that the planes of its blocks of filters lie within the slices.
         unsafe {
             Task {
                 input: self.input.as_ptr().cast(),
                 skipped: self.skipped,
                 residual: self.residual.as_ptr().add(residual),
-                output: self
-                    .output
-                    .add((quad - self.quads.start) * product.planes() * product.plane),
+                output: self.output.add(
+                    (filter_block - self.filter_blocks.start) * product.planes() * product.plane,
+                ),
                 first: self.first,
                 epilogue,
                 plane: product.plane,
                 clamps: product.clamps,
-                ends: &product.ends,
-                filters: product.ends.filters.as_ptr().add(quad * QUAD).cast(),
+                prepared: &product.prepared,
+                filters: product
+                    .prepared
+                    .filters
+                    .as_ptr()
+                    .add(filter_block * FILTER_BLOCK)
+                    .cast(),
             }
         }
     }
 }
 
-// One quad over one block.
+// One block of filters over one block.
 #[derive(Clone, Copy)]
 pub(super) struct Task<'a> {
     pub(super) input: *const u8,
     skipped: usize,
-    pub(super) residual: *const Cell,
-    pub(super) output: *mut Cell,
+    pub(super) residual: *const VectorBlock,
+    pub(super) output: *mut VectorBlock,
     pub(super) first: usize,
     pub(super) epilogue: &'a Epilogue,
     pub(super) plane: usize,
     pub(super) clamps: bool,
-    pub(super) ends: &'a Ends,
-    pub(super) filters: *const [End; QUAD],
+    pub(super) prepared: &'a PreparedEpilogue,
+    pub(super) filters: *const [PreparedFilter; FILTER_BLOCK],
 }
 
 impl Task<'_> {
     #[inline(always)]
-    unsafe fn quad<S: Lanes>(self, product: &Product, quad: usize, block: &[Position]) {
+    unsafe fn filter_block<S: Lanes>(
+        self,
+        product: &Product,
+        filter_block: usize,
+        position_block: &[Position],
+    ) {
         // SAFETY: by `Work::run` above.
         unsafe {
-            match (&*product.records, product.codes) {
-                (Records::Filter { records, starts }, codes) => {
-                    let at = |place: usize| *starts.get_unchecked(quad * QUAD + place) as usize;
-                    let of = |f: usize| records.get_unchecked(at(f)..at(f + 1));
-                    let records: [&[Record]; QUAD] = [of(0), of(1), of(2), of(3)];
+            match (&*product.entries, product.codes) {
+                (PackedWeights::Filter { entries, starts }, codes) => {
+                    let at = |place: usize| {
+                        *starts.get_unchecked(filter_block * FILTER_BLOCK + place) as usize
+                    };
+                    let of = |f: usize| entries.get_unchecked(at(f)..at(f + 1));
+                    let entries: [&[SparseEntry]; FILTER_BLOCK] = [of(0), of(1), of(2), of(3)];
                     if codes {
                         macro_rules! call {
                             ($p:literal, $part:expr) => {
-                                by_case!(self, is_usual::<S, $p>(), S, C =>
+                                specialized!(self, is_usual::<S, $p>(), S, C =>
                                     for chunk in $part.chunks_exact($p) {
-                                        self.codes_by_filter::<S, C, $p>(records, chunk);
+                                        self.codes_by_filter::<S, C, $p>(entries, chunk);
                                     })
                             };
                         }
-                        chunks!(block, S::POSITIONS, product.block, call);
+                        chunks!(position_block, S::POSITIONS, product.position_block, call);
                     } else {
                         macro_rules! call {
                             ($p:literal, $part:expr) => {
                                 for chunk in $part.chunks_exact($p) {
-                                    self.floats_by_filter::<S, $p>(records, chunk);
+                                    self.floats_by_filter::<S, $p>(entries, chunk);
                                 }
                             };
                         }
-                        chunks!(block, S::FLOAT_POSITIONS, product.block, call);
+                        chunks!(
+                            position_block,
+                            S::FLOAT_POSITIONS,
+                            product.position_block,
+                            call
+                        );
                     }
                 }
                 // `Tiled` and `Transformed` run them.
-                (Records::Tiles { .. } | Records::Winograd { .. }, _) => {}
-                (Records::Shared { records, starts }, codes) => {
+                (PackedWeights::Tiles { .. } | PackedWeights::Winograd { .. }, _) => {}
+                (PackedWeights::Shared { entries, starts }, codes) => {
                     let at = |place: usize| *starts.get_unchecked(place) as usize;
-                    let records = records.get_unchecked(at(quad)..at(quad + 1));
+                    let entries = entries.get_unchecked(at(filter_block)..at(filter_block + 1));
                     if codes {
                         macro_rules! call {
                             ($p:literal, $part:expr) => {
                                 for chunk in $part.chunks_exact($p) {
                                     match S::FILTERS {
-                                        4 => self.codes_shared::<S, 4, $p>(records, chunk),
-                                        2 => self.codes_shared::<S, 2, $p>(records, chunk),
-                                        _ => self.codes_shared::<S, 1, $p>(records, chunk),
+                                        4 => self.codes_shared::<S, 4, $p>(entries, chunk),
+                                        2 => self.codes_shared::<S, 2, $p>(entries, chunk),
+                                        _ => self.codes_shared::<S, 1, $p>(entries, chunk),
                                     }
                                 }
                             };
                         }
-                        chunks!(block, S::SHARED_POSITIONS, product.block, call);
+                        chunks!(
+                            position_block,
+                            S::SHARED_POSITIONS,
+                            product.position_block,
+                            call
+                        );
                     } else {
                         macro_rules! call {
                             ($p:literal, $part:expr) => {
                                 for chunk in $part.chunks_exact($p) {
                                     match S::FLOAT_FILTERS {
-                                        4 => self.floats_shared::<S, 4, $p>(records, chunk),
-                                        _ => self.floats_shared::<S, 2, $p>(records, chunk),
+                                        4 => self.floats_shared::<S, 4, $p>(entries, chunk),
+                                        _ => self.floats_shared::<S, 2, $p>(entries, chunk),
                                     }
                                 }
                             };
                         }
-                        chunks!(block, S::FLOAT_SHARED_POSITIONS, product.block, call);
+                        chunks!(
+                            position_block,
+                            S::FLOAT_SHARED_POSITIONS,
+                            product.position_block,
+                            call
+                        );
                     }
                 }
             }
@@ -170,17 +204,17 @@ impl Task<'_> {
             std::array::from_fn(|i| {
                 // Each alone: of all in a vector, a compiler takes them apart again, which takes longer.
                 let input = (&raw const chunk.get_unchecked(i).input).read_volatile();
-                let cell = input as usize - self.skipped;
-                self.input.add(cell * Cell::BYTES)
+                let block = input as usize - self.skipped;
+                self.input.add(block * VectorBlock::BYTES)
             })
         }
     }
 
     // Unoptimized, a frame of all of them inlined is 1.9 MB, about the stack of a thread.
     #[cfg_attr(not(debug_assertions), inline(always))]
-    unsafe fn codes_by_filter<S: Lanes, C: Case, const P: usize>(
+    unsafe fn codes_by_filter<S: Lanes, C: Specialization, const P: usize>(
         &self,
-        records: [&[Record]; QUAD],
+        entries: [&[SparseEntry]; FILTER_BLOCK],
         chunk: &[Position],
     ) {
         // SAFETY: by `Work::run`.
@@ -189,34 +223,34 @@ impl Task<'_> {
             macro_rules! sums {
                 ($f:literal) => {{
                     let mut sums = [S::sums(self.start::<S, C>($f)); P];
-                    add::<S, P>(records[$f], &starts, &mut sums);
+                    add::<S, P>(entries[$f], &starts, &mut sums);
                     sums
                 }};
             }
-            end_quad!(self, S, C, P, chunk, sums);
+            finish_filter_block!(self, S, C, P, chunk, sums);
         }
     }
 
     #[cfg_attr(not(debug_assertions), inline(always))]
     unsafe fn codes_shared<S: Lanes, const F: usize, const P: usize>(
         &self,
-        records: &[SharedRecord],
+        entries: &[SharedEntry],
         chunk: &[Position],
     ) {
         // SAFETY: by `Work::run`.
         unsafe {
             let starts = self.starts::<P>(chunk);
-            let residual = self.residual_cells::<S, Any, P>(chunk);
+            let residual = self.residual_blocks::<S, General, P>(chunk);
             macro_rules! sums {
                 ($first:literal) => {{
                     let mut sums: [[S::Sums; P]; F] = std::array::from_fn(|f| {
-                        [S::sums(self.start::<S, Any>(($first + f) % QUAD)); P]
+                        [S::sums(self.start::<S, General>(($first + f) % FILTER_BLOCK)); P]
                     });
-                    for record in records {
+                    for entry in entries {
                         for (i, start) in starts.iter().enumerate() {
-                            let bytes = S::bytes(start.add(record.offset as usize));
+                            let bytes = S::bytes(start.add(entry.offset as usize));
                             for (f, sums) in sums.iter_mut().enumerate() {
-                                let weights = S::weights(record.bits[($first + f) % QUAD]);
+                                let weights = S::weights(entry.bits[($first + f) % FILTER_BLOCK]);
                                 sums[i] = S::dot(sums[i], bytes, weights);
                             }
                         }
@@ -224,27 +258,34 @@ impl Task<'_> {
                     sums
                 }};
             }
-            macro_rules! end {
+            macro_rules! finish {
                 ($f:literal, $sums:expr) => {
-                    self.finish::<S, Any, $f, P>(totals::<S, P>($sums[$f % F]), chunk, &residual)
+                    self.finish::<S, General, $f, P>(
+                        totals::<S, P>($sums[$f % F]),
+                        chunk,
+                        &residual,
+                    )
                 };
             }
             // As many filters at a time as the registers hold.
             let (first, second) = match F {
                 4 => {
                     let sums = sums!(0);
-                    let first = pair::<S, P>(end!(0, sums), end!(1, sums));
-                    (first, pair::<S, P>(end!(2, sums), end!(3, sums)))
+                    let first = pair::<S, P>(finish!(0, sums), finish!(1, sums));
+                    (first, pair::<S, P>(finish!(2, sums), finish!(3, sums)))
                 }
                 2 => {
                     let sums = sums!(0);
-                    let first = pair::<S, P>(end!(0, sums), end!(1, sums));
+                    let first = pair::<S, P>(finish!(0, sums), finish!(1, sums));
                     let sums = sums!(2);
-                    (first, pair::<S, P>(end!(2, sums), end!(3, sums)))
+                    (first, pair::<S, P>(finish!(2, sums), finish!(3, sums)))
                 }
                 _ => {
-                    let first = pair::<S, P>(end!(0, sums!(0)), end!(1, sums!(1)));
-                    (first, pair::<S, P>(end!(2, sums!(2)), end!(3, sums!(3))))
+                    let first = pair::<S, P>(finish!(0, sums!(0)), finish!(1, sums!(1)));
+                    (
+                        first,
+                        pair::<S, P>(finish!(2, sums!(2)), finish!(3, sums!(3))),
+                    )
                 }
             };
             self.write::<S, P>(first, second, chunk);
@@ -252,8 +293,8 @@ impl Task<'_> {
     }
 }
 
-// Whether chunks are of so many positions that loops are compiled for all cases of ends: as many as the
-// registers hold, one less, and half of them, as tiles of two by two have. There is code enough.
+// Whether chunks are of so many positions that loops are compiled for all specializations of epilogues: as
+// many as the registers hold, one less, and half of them, as tiles of two by two have. There is code enough.
 #[inline(always)]
 pub(super) fn is_usual<S: Lanes, const P: usize>() -> bool {
     [P, P + 1, 2 * P].contains(&S::POSITIONS)
@@ -262,17 +303,17 @@ pub(super) fn is_usual<S: Lanes, const P: usize>() -> bool {
 // Adds to the sums of one filter.
 #[inline(always)]
 pub(super) unsafe fn add<S: Lanes, const P: usize>(
-    records: &[Record],
+    entries: &[SparseEntry],
     starts: &[*const u8; P],
     sums: &mut [S::Sums; P],
 ) {
     let mut now = *sums;
     // SAFETY: by the callers.
     unsafe {
-        for record in records {
-            let weights = S::weights(record.bits);
+        for entry in entries {
+            let weights = S::weights(entry.bits);
             for (sum, start) in now.iter_mut().zip(starts) {
-                let bytes = S::bytes(start.add(record.offset as usize));
+                let bytes = S::bytes(start.add(entry.offset as usize));
                 *sum = S::dot(*sum, bytes, weights);
             }
         }

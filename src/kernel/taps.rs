@@ -2,29 +2,29 @@
 
 use std::sync::Arc;
 
-use super::{QUAD, Records, winograd};
+use super::{FILTER_BLOCK, PackedWeights, winograd};
 
-impl Records {
+impl PackedWeights {
     /// The most channels of filters that are transformed for two or four results in a line; of others, 0.
     ///
     /// ```
-    /// use burn_compress_kernel::Records;
-    /// assert_eq!(Records::winograd_channels(4), 64);
+    /// use burn_compress_kernel::PackedWeights;
+    /// assert_eq!(PackedWeights::winograd_channels(4), 64);
     /// ```
     pub const fn winograd_channels(side: usize) -> usize {
         winograd::channels(side)
     }
 
     /// Transforms filters for two or four results in a line: `taps` gives, for a filter and a channel, three
-    /// rows of three. Cells from a channel to the next are `apart`, from a tap to the one below it `below`,
-    /// and to the one beside it `beside`.
+    /// rows of three. Vector blocks from a channel to the next are `apart`, from a tap to the one below it
+    /// `below`, and to the one beside it `beside`.
     ///
     /// ```
     /// use burn_compress_kernel::{
-    ///     Cell, Epilogue, Filter, Kernels, Position, Product, Records, Sink,
+    ///     VectorBlock, Epilogue, Filter, Kernels, Position, Product, PackedWeights, Sink,
     /// };
-    /// // The sums of nine places; of the quad's other filters nothing.
-    /// let records = Records::winograd(2, [4, 1], [16, 4, 1], |filter, _| [[1.0, 0.0][filter.min(1)]; 9]);
+    /// // The sums of nine places; of the block's other filters nothing.
+    /// let entries = PackedWeights::winograd(2, [4, 1], [16, 4, 1], |filter, _| [[1.0, 0.0][filter.min(1)]; 9]);
     /// let epilogue = Epilogue {
     ///     filters: vec![Filter { start: 0, multiplier: 1.0, offset: 0.5 }; 4],
     ///     residual: None,
@@ -36,11 +36,11 @@ impl Records {
     ///     output,
     ///     residual: 0,
     /// });
-    /// let product = Product::new(records, epilogue, positions.to_vec(), 4, false)?;
-    /// let input = [Cell::of_floats(2.0); 16];
-    /// let mut output = [Cell::default(); 16];
+    /// let product = Product::new(entries, epilogue, positions.to_vec(), 4, false)?;
+    /// let input = [VectorBlock::of_floats(2.0); 16];
+    /// let mut output = [VectorBlock::default(); 16];
     /// product.run(Kernels::detect(), 0..1, &input, &[], &mut output)?;
-    /// assert_eq!(output[..4], [Cell::of_floats(18.5); 4]);
+    /// assert_eq!(output[..4], [VectorBlock::of_floats(18.5); 4]);
     /// # Ok::<(), burn_compress_kernel::KernelError>(())
     /// ```
     pub fn winograd(
@@ -50,7 +50,7 @@ impl Records {
         taps: impl Fn(usize, usize) -> [f32; 9],
     ) -> Self {
         Self::Winograd {
-            quads: filters.div_ceil(QUAD),
+            filter_blocks: filters.div_ceil(FILTER_BLOCK),
             side,
             channels,
             apart,
@@ -68,20 +68,20 @@ impl Records {
     ) -> Vec<f32> {
         // Another number makes no product.
         let places = winograd::places(if side == 2 { 2 } else { 4 });
-        let quads = filters.div_ceil(QUAD);
-        let mut weights = vec![0.0; quads * places * channels * QUAD];
+        let filter_blocks = filters.div_ceil(FILTER_BLOCK);
+        let mut weights = vec![0.0; filter_blocks * places * channels * FILTER_BLOCK];
         for (filter, channel) in (0..filters).flat_map(|f| (0..channels).map(move |c| (f, c))) {
             let transformed = transform(taps(filter, channel), side);
             for (place, weight) in transformed.into_iter().enumerate() {
-                let at = (filter / QUAD * places + place) * channels + channel;
-                weights[at * QUAD + filter % QUAD] = weight;
+                let at = (filter / FILTER_BLOCK * places + place) * channels + channel;
+                weights[at * FILTER_BLOCK + filter % FILTER_BLOCK] = weight;
             }
         }
         weights
     }
 }
 
-// The taps of a filter's channel, `[row][column]`, as `Records::Winograd` holds them: `G g Gᵀ`.
+// The taps of a filter's channel, `[row][column]`, as `PackedWeights::Winograd` holds them: `G g Gᵀ`.
 fn transform(taps: [f32; 9], side: usize) -> Vec<f32> {
     let line = |[a, b, c]: [f64; 3]| -> Vec<f64> {
         match side {

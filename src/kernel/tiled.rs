@@ -7,37 +7,37 @@ use std::ops::Range;
 
 #[cfg(target_arch = "x86_64")]
 use super::amx;
-use super::ends::{Case, by_case};
 use super::finish::pair;
 use super::lanes::Lanes;
+use super::specialize::{Specialization, specialized};
 use super::sums::Run;
-use super::{Cell, Position, QUAD, Records, TILE, Work};
+use super::{FILTER_BLOCK, PackedWeights, Position, TILE, VectorBlock, Work};
 
-/// Quads of a tile.
-const QUADS: usize = TILE / QUAD;
-/// Cells and, of each filter, groups of four weights that are worked through for all positions before the
-/// next ones: with their operands they fill half of a first-level cache.
+/// Blocks of filters of a tile.
+const QUADS: usize = TILE / FILTER_BLOCK;
+/// Vector blocks and, of each filter, groups of four weights that are worked through for all positions before
+/// the next ones: with their operands they fill half of a first-level cache.
 const SLICE: usize = 144;
 /// Pairs of positions whose sums wait meanwhile.
 const WAITING: usize = 16;
-/// Positions whose sums end together: two pairs.
-const ENDS: usize = 4;
+/// Positions whose epilogues run together: two pairs.
+const TOGETHER: usize = 4;
 
-/// Of sixteen filters the sums of sixteen sites.
-pub(super) type Sums = [Cell; TILE];
+/// Of sixteen filters the sums of sixteen lanes.
+pub(super) type Sums = [VectorBlock; TILE];
 
 /// `F` times sixteen filters at `P` positions.
 ///
-/// Whoever makes one sees to it that, from every start and every one of `cells`, `depth` cells that may
-/// be read lie `apart` cells from each other, and that after each of `weights` there are `depth` cells
-/// for every one of `cells`; `depth` is 1 to 16.
+/// Whoever makes one sees to it that, from every start and every one of `blocks`, `depth` vector blocks that
+/// may be read lie `apart` vector blocks from each other, and that after each of `weights` there are `depth`
+/// vector blocks for every one of `blocks`; `depth` is 1 to 16.
 pub(super) struct TileRun<'a, const F: usize, const P: usize> {
-    pub cells: &'a [u32],
+    pub blocks: &'a [u32],
     /// Whether sums go on from what they are.
     pub more: bool,
     pub depth: usize,
     pub apart: usize,
-    pub weights: [*const Cell; F],
+    pub weights: [*const VectorBlock; F],
     pub starts: [*const u8; P],
 }
 
@@ -61,12 +61,12 @@ impl<S: Lanes> Multiply for InLanes<S> {
         // SAFETY: by the contract; the machine has the set, as it runs `Tiled` by it.
         unsafe {
             for (place, filter) in (0..F * P).flat_map(|of| (0..TILE).map(move |f| (of, f))) {
-                let to: *mut Cell = (&raw mut (*sums.add(place))[filter]).cast();
+                let to: *mut VectorBlock = (&raw mut (*sums.add(place))[filter]).cast();
                 let mut sum = S::sums(0);
-                for (tile, &cell) in run.cells.iter().enumerate() {
+                for (tile, &block) in run.blocks.iter().enumerate() {
                     for row in 0..run.depth {
-                        let cell = cell as usize + row * run.apart;
-                        let bytes = S::bytes(run.starts[place % P].add(cell * Cell::BYTES));
+                        let block = block as usize + row * run.apart;
+                        let bytes = S::bytes(run.starts[place % P].add(block * VectorBlock::BYTES));
                         let weights = run.weights[place / P].cast::<u32>();
                         let weights = weights.add((tile * TILE + filter) * run.depth + row);
                         sum = S::dot(sum, bytes, S::weights(u32::from_le(weights.read())));
@@ -95,7 +95,7 @@ impl Work for Tiled<'_> {
     unsafe fn run<S: Lanes>(self) {
         #[cfg(target_arch = "x86_64")]
         if self.unit
-            && let Records::Tiles { depth, .. } = *self.run.product.records
+            && let PackedWeights::Tiles { depth, .. } = *self.run.product.entries
         {
             // SAFETY: the unit is there, and `Product::new` has checked the depth.
             let unit = unsafe { amx::Unit::new(depth) };
@@ -125,38 +125,38 @@ impl Run<'_> {
     // SAFETY contract: as of `Work::run`, on codes; there are `P` positions, one or two.
     #[inline(always)]
     unsafe fn tiled<S: Lanes, M: Multiply, const P: usize>(&self, unit: &M) {
-        let Records::Tiles { depth, cells, .. } = &*self.product.records else {
+        let PackedWeights::Tiles { depth, blocks, .. } = &*self.product.entries else {
             return;
         };
         let positions = self.positions;
         // Of about the same length; none is empty where there are any tiles.
-        let slices = (cells.len() * depth).div_ceil(SLICE).max(1);
-        let slice = cells.len().div_ceil(slices).max(1);
-        let slices = cells.len().div_ceil(slice).max(1);
+        let slices = (blocks.len() * depth).div_ceil(SLICE).max(1);
+        let slice = blocks.len().div_ceil(slices).max(1);
+        let slices = blocks.len().div_ceil(slice).max(1);
         let mut sums = [const { [const { MaybeUninit::<[Sums; 2]>::uninit() }; P] }; WAITING];
-        let most = self.product.block.min(WAITING * P);
-        for block in (0..positions.len()).step_by(most) {
-            let end = (block + most).min(positions.len());
+        let most = self.product.position_block.min(WAITING * P);
+        for position_block in (0..positions.len()).step_by(most) {
+            let end = (position_block + most).min(positions.len());
             // The last one again where they are odd.
-            let chunks = (block..end).step_by(P).map(|place| {
+            let chunks = (position_block..end).step_by(P).map(|place| {
                 let place = place.min(positions.len() - P);
                 &positions[place..place + P]
             });
-            let mut first = self.quads.start;
-            while first < self.quads.end {
+            let mut first = self.filter_blocks.start;
+            while first < self.filter_blocks.end {
                 // Sixteen filters, and the next sixteen with them; the first and the last may be cut.
                 let tile = |tiles: usize| (first / QUADS + tiles) * QUADS;
-                let quads = first..tile(2).min(self.quads.end);
+                let filter_blocks = first..tile(2).min(self.filter_blocks.end);
                 for part in 0..slices {
-                    let cells = part * slice..((part + 1) * slice).min(cells.len());
+                    let blocks = part * slice..((part + 1) * slice).min(blocks.len());
                     for (index, chunk) in chunks.clone().enumerate() {
                         // SAFETY: by the contract; a block has no more chunks than sums wait, and the first
                         // part writes all of these before any are read.
                         unsafe {
                             let to = sums.as_mut_ptr().add(index).cast();
-                            match quads.end > tile(1) {
-                                true => self.multiply::<M, 2, P>(unit, first, chunk, &cells, to),
-                                false => self.multiply::<M, 1, P>(unit, first, chunk, &cells, to),
+                            match filter_blocks.end > tile(1) {
+                                true => self.multiply::<M, 2, P>(unit, first, chunk, &blocks, to),
+                                false => self.multiply::<M, 1, P>(unit, first, chunk, &blocks, to),
                             }
                         }
                         if part + 1 < slices {
@@ -164,21 +164,29 @@ impl Run<'_> {
                         }
                         // Two pairs of positions end together.
                         let even = index & !1;
-                        let from = block + even * P;
-                        let both = P == 2 && from + ENDS <= end;
+                        let from = position_block + even * P;
+                        let both = P == 2 && from + TOGETHER <= end;
                         // SAFETY: the sums of these positions are complete.
                         unsafe {
                             let sums = |of: usize| sums.as_ptr().add(of).cast();
                             if !both {
-                                self.end::<S, P, P>(sums(index), quads.clone(), chunk);
+                                self.finish_tile::<S, P, P>(
+                                    sums(index),
+                                    filter_blocks.clone(),
+                                    chunk,
+                                );
                             } else if index > even {
-                                let both = &positions[from..from + ENDS];
-                                self.end::<S, P, ENDS>(sums(even), quads.clone(), both);
+                                let both = &positions[from..from + TOGETHER];
+                                self.finish_tile::<S, P, TOGETHER>(
+                                    sums(even),
+                                    filter_blocks.clone(),
+                                    both,
+                                );
                             }
                         }
                     }
                 }
-                first = quads.end;
+                first = filter_blocks.end;
             }
         }
     }
@@ -187,84 +195,87 @@ impl Run<'_> {
     unsafe fn multiply<M: Multiply, const F: usize, const P: usize>(
         &self,
         unit: &M,
-        quad: usize,
+        filter_block: usize,
         chunk: &[Position],
         part: &Range<usize>,
         sums: *mut Sums,
     ) {
-        let Records::Tiles {
+        let PackedWeights::Tiles {
             depth,
             apart,
-            cells,
+            blocks,
             weights,
             ..
-        } = &*self.product.records
+        } = &*self.product.entries
         else {
             return;
         };
-        // SAFETY: quads and positions are those that `Product::run` has checked, tiles are as long as
-        // `Product::new` has, and the part is one of them.
+        // SAFETY: blocks of filters and positions are those that `Product::run` has checked, tiles are as
+        // long as `Product::new` has, and the part is one of them.
         unsafe {
             let weights = |f: usize| {
-                let group = (quad / QUADS + f) * cells.len();
+                let group = (filter_block / QUADS + f) * blocks.len();
                 weights.as_ptr().add((group + part.start) * depth)
             };
             let run = TileRun::<F, P> {
-                cells: cells.get_unchecked(part.clone()),
+                blocks: blocks.get_unchecked(part.clone()),
                 more: part.start > 0,
                 depth: *depth,
                 apart: *apart as usize,
                 weights: std::array::from_fn(weights),
-                starts: self.task(quad).starts::<P>(chunk),
+                starts: self.task(filter_block).starts::<P>(chunk),
             };
             unit.sums(&run, sums);
         }
     }
 
     #[inline(always)]
-    unsafe fn end<S: Lanes, const P: usize, const N: usize>(
+    unsafe fn finish_tile<S: Lanes, const P: usize, const N: usize>(
         &self,
         sums: *const Sums,
-        quads: Range<usize>,
+        filter_blocks: Range<usize>,
         chunk: &[Position],
     ) {
         // SAFETY: by the contract of `tiled`.
         unsafe {
-            let task = self.task(quads.start);
-            by_case!(task, true, S, C => self.end_as::<S, C, P, N>(sums, quads, chunk))
+            let task = self.task(filter_blocks.start);
+            specialized!(task, true, S, C => self.finish_as::<S, C, P, N>(sums, filter_blocks, chunk))
         }
     }
 
     // Unoptimized, a frame of all of them inlined is 1.2 MB.
     #[cfg_attr(not(debug_assertions), inline(always))]
-    unsafe fn end_as<S: Lanes, C: Case, const P: usize, const N: usize>(
+    unsafe fn finish_as<S: Lanes, C: Specialization, const P: usize, const N: usize>(
         &self,
         sums: *const Sums,
-        quads: Range<usize>,
+        filter_blocks: Range<usize>,
         chunk: &[Position],
     ) {
-        let first = quads.start / QUADS;
-        for quad in quads {
+        let first = filter_blocks.start / QUADS;
+        for filter_block in filter_blocks {
             // SAFETY: by the contract of `tiled`.
             unsafe {
-                let task = self.task(quad);
-                let sums = sums.add((quad / QUADS - first) * P).cast::<Cell>();
+                let task = self.task(filter_block);
+                let sums = sums
+                    .add((filter_block / QUADS - first) * P)
+                    .cast::<VectorBlock>();
                 // Those of each pair of positions lie behind the pair's before, of two tiles.
-                let place = |n: usize| (n / P * 2 * P + n % P) * TILE + quad % QUADS * QUAD;
-                let residual = task.residual_cells::<S, C, N>(chunk);
-                macro_rules! end {
+                let place =
+                    |n: usize| (n / P * 2 * P + n % P) * TILE + filter_block % QUADS * FILTER_BLOCK;
+                let residual = task.residual_blocks::<S, C, N>(chunk);
+                macro_rules! finish {
                     ($f:literal) => {{
                         let start = S::splat_integer(task.start::<S, C>($f));
-                        let mut ends = [start; N];
-                        for (n, end) in ends.iter_mut().enumerate() {
+                        let mut totals = [start; N];
+                        for (n, total) in totals.iter_mut().enumerate() {
                             let sum = sums.add(place(n) + $f);
-                            *end = S::add_integers(S::load_integers(sum.cast()), start);
+                            *total = S::add_integers(S::load_integers(sum.cast()), start);
                         }
-                        task.finish::<S, C, $f, N>(ends, chunk, &residual)
+                        task.finish::<S, C, $f, N>(totals, chunk, &residual)
                     }};
                 }
-                let pairs = pair::<S, N>(end!(0), end!(1));
-                task.write::<S, N>(pairs, pair::<S, N>(end!(2), end!(3)), chunk);
+                let pairs = pair::<S, N>(finish!(0), finish!(1));
+                task.write::<S, N>(pairs, pair::<S, N>(finish!(2), finish!(3)), chunk);
             }
         }
     }

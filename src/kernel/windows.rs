@@ -1,11 +1,11 @@
-//! Poolings over cells: the greatest or the sum of each window.
+//! Poolings over vector blocks: the greatest or the sum of each window.
 
 use std::ops::Range;
 
-use super::ends::SHIFT;
 use super::lanes::Lanes;
 use super::product::{length, outputs};
-use super::{Cell, KernelError, Kernels, Position, Sink, Work};
+use super::specialize::SHIFT;
+use super::{KernelError, Kernels, Position, Sink, VectorBlock, Work};
 
 /// So many floats are summed before the sum joins those of others: a sum of thousands, one after the other,
 /// loses four digits where they are all alike.
@@ -27,15 +27,15 @@ pub enum Pooling {
         multiplier: f32,
         /// Of codes: what makes up for their zero point, in a sum of a window.
         start: i32,
-        /// So many neighbouring sites are parts of one image, whose sums are added: 1, 2, 4, 8 or 16.
+        /// So many neighbouring lanes are parts of one sample, whose sums are added: 1, 2, 4, 8 or 16.
         across: usize,
     },
 }
 
-/// Windows over planes of cells.
+/// Windows over planes of vector blocks.
 ///
 /// ```
-/// use burn_compress_kernel::{Cell, Kernels, Pooling, Position, Sink, Windows};
+/// use burn_compress_kernel::{VectorBlock, Kernels, Pooling, Position, Sink, Windows};
 /// let windows = Windows {
 ///     pooling: Pooling::Sum { multiplier: 0.5, start: 0, across: 1 },
 ///     taps: vec![0, 1],
@@ -44,21 +44,21 @@ pub enum Pooling {
 ///     bounds: (f32::NEG_INFINITY, f32::INFINITY),
 ///     sink: Sink::Floats,
 /// };
-/// let input = [Cell::of_floats(1.0), Cell::of_floats(3.0)];
-/// let mut output = [Cell::default()];
+/// let input = [VectorBlock::of_floats(1.0), VectorBlock::of_floats(3.0)];
+/// let mut output = [VectorBlock::default()];
 /// windows.run(Kernels::detect(), &input, &mut output)?;
-/// assert_eq!(output[0], Cell::of_floats(2.0));
+/// assert_eq!(output[0], VectorBlock::of_floats(2.0));
 /// # Ok::<(), burn_compress_kernel::KernelError>(())
 /// ```
 #[derive(Debug, Clone, PartialEq)]
 pub struct Windows {
     /// What becomes of them.
     pub pooling: Pooling,
-    /// Cells of a window, from its start.
+    /// Vector blocks of a window, from its start.
     pub taps: Vec<u32>,
     /// Where windows start and results go.
     pub positions: Vec<Position>,
-    /// Cells from a plane to the next, of the input and of the output.
+    /// Vector blocks from a plane to the next, of the input and of the output.
     pub planes: (usize, usize),
     /// Bounds of a sum; of codes, whole numbers that a byte of the sink holds.
     pub bounds: (f32, f32),
@@ -70,13 +70,13 @@ impl Windows {
     /// All planes of the input, as many as `output` has, one after the other.
     ///
     /// Fails with [`KernelError::Memory`] where a window or a result lies outside its plane, and with
-    /// [`KernelError::Epilogue`] where a bound of a sum is no number, or more than a byte holds, or images
-    /// have other numbers of sites.
+    /// [`KernelError::Epilogue`] where a bound of a sum is no number, or more than a byte holds, or samples
+    /// have other numbers of lanes.
     pub fn run(
         &self,
         kernels: Kernels,
-        input: &[Cell],
-        output: &mut [Cell],
+        input: &[VectorBlock],
+        output: &mut [VectorBlock],
     ) -> Result<(), KernelError> {
         let (_, last) = outputs(&self.positions);
         let fits = self.input(&self.positions) <= self.planes.0 && last < self.planes.1;
@@ -92,15 +92,15 @@ impl Windows {
         )
     }
 
-    /// Some positions of so many planes, the first of which has `first` cells before the first one of
+    /// Some positions of so many planes, the first of which has `first` vector blocks before the first one of
     /// `output`. Planes may lie in turns, line by line.
     ///
     /// Fails with [`KernelError::Memory`] where there are no such positions, or a window or a result lies
     /// outside, and with [`KernelError::Epilogue`] as [`run`](Self::run).
     ///
     /// ```
-    /// use burn_compress_kernel::{Cell, Kernels, Pooling, Position, Sink, Windows};
-    /// // Two lines, each of two planes of one cell.
+    /// use burn_compress_kernel::{VectorBlock, Kernels, Pooling, Position, Sink, Windows};
+    /// // Two lines, each of two planes of one vector block.
     /// let line = |line: u32| Position { input: 2 * line, output: 2 * line, residual: 0 };
     /// let windows = Windows {
     ///     pooling: Pooling::Max,
@@ -110,21 +110,21 @@ impl Windows {
     ///     bounds: (f32::NEG_INFINITY, f32::INFINITY),
     ///     sink: Sink::Floats,
     /// };
-    /// let input = [1.0, 2.0, 3.0, 4.0].map(Cell::of_floats);
-    /// let mut second = [Cell::default(); 2];
+    /// let input = [1.0, 2.0, 3.0, 4.0].map(VectorBlock::of_floats);
+    /// let mut second = [VectorBlock::default(); 2];
     /// windows.run_part(Kernels::detect(), (2, 1..2), &input, (&mut second, 2))?;
-    /// assert_eq!(second, [3.0, 4.0].map(Cell::of_floats));
+    /// assert_eq!(second, [3.0, 4.0].map(VectorBlock::of_floats));
     /// # Ok::<(), burn_compress_kernel::KernelError>(())
     /// ```
     pub fn run_part(
         &self,
         kernels: Kernels,
         (planes, positions): (usize, Range<usize>),
-        input: &[Cell],
-        (output, first): (&mut [Cell], usize),
+        input: &[VectorBlock],
+        (output, first): (&mut [VectorBlock], usize),
     ) -> Result<(), KernelError> {
         if let Pooling::Sum { across, .. } = self.pooling {
-            let divides = across.is_power_of_two() && across <= Cell::SITES;
+            let divides = across.is_power_of_two() && across <= VectorBlock::LANES;
             if !divides || !self.sink.holds(self.bounds) {
                 return Err(KernelError::Epilogue);
             }
@@ -153,7 +153,7 @@ impl Windows {
         Ok(())
     }
 
-    // Cells of a plane that windows at these positions need.
+    // Vector blocks of a plane that windows at these positions need.
     fn input(&self, positions: &[Position]) -> usize {
         let last = positions.iter().map(|position| position.input as usize);
         let reach = self.taps.iter().max().copied().unwrap_or(0) as usize;
@@ -166,8 +166,8 @@ struct Run<'a> {
     windows: &'a Windows,
     planes: usize,
     positions: &'a [Position],
-    input: &'a [Cell],
-    output: &'a mut [Cell],
+    input: &'a [VectorBlock],
+    output: &'a mut [VectorBlock],
     first: usize,
 }
 
@@ -193,31 +193,31 @@ impl Work for Run<'_> {
 }
 
 #[inline(always)]
-fn max_bytes(from: &[Cell], taps: &[u32], to: &mut [Cell]) {
-    let mut most = [0u8; Cell::BYTES];
+fn max_bytes(from: &[VectorBlock], taps: &[u32], to: &mut [VectorBlock]) {
+    let mut most = [0u8; VectorBlock::BYTES];
     for &tap in taps {
-        let bytes = Cell::bytes(&from[tap as usize..][..1]);
+        let bytes = VectorBlock::bytes(&from[tap as usize..][..1]);
         most.iter_mut()
             .zip(bytes)
             .for_each(|(most, &x)| *most = x.max(*most));
     }
-    Cell::bytes_mut(to).copy_from_slice(&most);
+    VectorBlock::bytes_mut(to).copy_from_slice(&most);
 }
 
 #[inline(always)]
-fn max_floats(from: &[Cell], taps: &[u32], to: &mut [Cell]) {
-    let mut most = [f32::NEG_INFINITY; Cell::SITES];
+fn max_floats(from: &[VectorBlock], taps: &[u32], to: &mut [VectorBlock]) {
+    let mut most = [f32::NEG_INFINITY; VectorBlock::LANES];
     for &tap in taps {
-        let floats = Cell::floats(&from[tap as usize..][..1]);
+        let floats = VectorBlock::floats(&from[tap as usize..][..1]);
         let each = most.iter_mut().zip(floats);
         each.for_each(|(most, &x)| *most = if x > *most { x } else { *most });
     }
-    Cell::floats_mut(to).copy_from_slice(&most);
+    VectorBlock::floats_mut(to).copy_from_slice(&most);
 }
 
 impl Windows {
     #[inline(always)]
-    fn codes(&self, low: i32, from: &[Cell], to: &mut [Cell]) {
+    fn codes(&self, low: i32, from: &[VectorBlock], to: &mut [VectorBlock]) {
         let Pooling::Sum {
             multiplier,
             start,
@@ -226,9 +226,9 @@ impl Windows {
         else {
             return;
         };
-        let mut sums = [0i32; Cell::BYTES];
+        let mut sums = [0i32; VectorBlock::BYTES];
         for &tap in &self.taps {
-            let bytes = Cell::bytes(&from[tap as usize..][..1]);
+            let bytes = VectorBlock::bytes(&from[tap as usize..][..1]);
             sums.iter_mut()
                 .zip(bytes)
                 .for_each(|(sum, &x)| *sum = sum.wrapping_add(i32::from(x)));
@@ -237,9 +237,9 @@ impl Windows {
             let t = sum.wrapping_add(start) as f32 * multiplier;
             code(t, self.bounds, low)
         };
-        let to = Cell::bytes_mut(to);
+        let to = VectorBlock::bytes_mut(to);
         for (to, sums) in to.chunks_mut(4 * across).zip(sums.chunks_mut(4 * across)) {
-            // Halves onto each other, until the four of a site are left.
+            // Halves onto each other, until the four of a lane are left.
             let mut length = sums.len();
             while length > 4 {
                 length /= 2;
@@ -254,18 +254,18 @@ impl Windows {
     }
 
     #[inline(always)]
-    fn floats(&self, from: &[Cell], to: &mut [Cell]) {
+    fn floats(&self, from: &[VectorBlock], to: &mut [VectorBlock]) {
         let Pooling::Sum {
             multiplier, across, ..
         } = self.pooling
         else {
             return;
         };
-        let mut sums = [0f32; Cell::SITES];
+        let mut sums = [0f32; VectorBlock::LANES];
         for taps in self.taps.chunks(PART) {
-            let mut part = [0f32; Cell::SITES];
+            let mut part = [0f32; VectorBlock::LANES];
             for &tap in taps {
-                let floats = Cell::floats(&from[tap as usize..][..1]);
+                let floats = VectorBlock::floats(&from[tap as usize..][..1]);
                 part.iter_mut().zip(floats).for_each(|(sum, &x)| *sum += x);
             }
             sums.iter_mut().zip(part).for_each(|(sum, x)| *sum += x);
@@ -274,7 +274,7 @@ impl Windows {
             sums.fill(sums.iter().sum());
         }
         let (least, most) = self.bounds;
-        for (to, sum) in Cell::floats_mut(to).iter_mut().zip(sums) {
+        for (to, sum) in VectorBlock::floats_mut(to).iter_mut().zip(sums) {
             *to = (sum * multiplier).max(least).min(most);
         }
     }

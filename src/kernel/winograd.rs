@@ -6,13 +6,13 @@ use std::mem::MaybeUninit;
 
 use super::lanes::Lanes;
 use super::sums::{Run, Task};
-use super::{Cell, Position, QUAD, Records, Work};
+use super::{FILTER_BLOCK, PackedWeights, Position, VectorBlock, Work};
 
-/// Transformed cells of all channels that lie ready on the stack, 144 KiB.
+/// Transformed vector blocks of all channels that lie ready on the stack, 144 KiB.
 const READY: usize = 2304;
 
 /// Sums that wait for all of their places, 36 KiB.
-const WAITING: usize = QUAD * places(4) * 4;
+const WAITING: usize = FILTER_BLOCK * places(4) * 4;
 
 /// Places of a window, and as many of a transformed one, for so many results in a line: two or four.
 pub(super) const fn places(side: usize) -> usize {
@@ -33,22 +33,22 @@ pub(super) struct Transformed<'a>(pub Run<'a>);
 impl Work for Transformed<'_> {
     #[inline(always)]
     unsafe fn run<S: Lanes>(self) {
-        let Records::Winograd { channels, side, .. } = *self.0.product.records else {
+        let PackedWeights::Winograd { channels, side, .. } = *self.0.product.entries else {
             return;
         };
         let windows = self.0.positions.len() / (side * side);
         let most = READY / places(side) / channels.max(1);
-        let most = most.min(WAITING / QUAD / places(side));
+        let most = most.min(WAITING / FILTER_BLOCK / places(side));
         let size = at_a_time(windows, most.min(S::FLOAT_SHARED_POSITIONS));
         // Here alone, as each of the loops would have its own.
-        let mut ready = [const { MaybeUninit::<Cell>::uninit() }; READY + places(4)];
-        let mut sums = [const { MaybeUninit::<Cell>::uninit() }; WAITING];
+        let mut ready = [const { MaybeUninit::<VectorBlock>::uninit() }; READY + places(4)];
+        let mut sums = [const { MaybeUninit::<VectorBlock>::uninit() }; WAITING];
         let ready = Ready {
-            cells: ready.as_mut_ptr().cast(),
+            blocks: ready.as_mut_ptr().cast(),
             sums: sums.as_mut_ptr().cast(),
         };
-        // SAFETY: by `Work::run`; so many windows of all channels, and their sums of a quad, fit (of two
-        // quads where it is one window), and there are as many windows.
+        // SAFETY: by `Work::run`; so many windows of all channels, and their sums of a block of filters, fit
+        // (of two blocks of filters where it is one window), and there are as many windows.
         unsafe {
             match (side, size) {
                 (2, 6) if S::FLOAT_SHARED_POSITIONS >= 6 => self.0.windows::<S, 6, 4, 2>(ready),
@@ -78,26 +78,26 @@ fn at_a_time(windows: usize, most: usize) -> usize {
 #[derive(Clone, Copy)]
 struct Ready {
     /// Transformed windows.
-    cells: *mut Cell,
+    blocks: *mut VectorBlock,
     /// Of a type of its own for every number of windows.
     sums: *mut u8,
 }
 
 /// By filter, row and column of a transformed window of side `N`, and window.
-type Sums<const P: usize, const N: usize> = [[[[MaybeUninit<Cell>; P]; N]; N]; QUAD];
+type Sums<const P: usize, const N: usize> = [[[[MaybeUninit<VectorBlock>; P]; N]; N]; FILTER_BLOCK];
 
 impl Run<'_> {
     // `P` windows at a time, whose side is `N` and that of their results `R`, two less.
     //
-    // SAFETY contract: as of `Work::run`; there are `P` windows, and `ready` leads to cells for all places
-    // of all channels of so many, and one for each place, and to aligned sums of a quad, which are nobody
-    // else's; of two quads where `P` is one.
+    // SAFETY contract: as of `Work::run`; there are `P` windows, and `ready` leads to vector blocks for all
+    // places of all channels of so many, and one for each place, and to aligned sums of a block of filters,
+    // which are nobody else's; of two blocks of filters where `P` is one.
     #[cfg_attr(not(debug_assertions), inline(always))]
     unsafe fn windows<S: Lanes, const P: usize, const N: usize, const R: usize>(
         &self,
         ready: Ready,
     ) {
-        let (ready, sums) = (ready.cells, ready.sums.cast::<Sums<P, N>>());
+        let (ready, sums) = (ready.blocks, ready.sums.cast::<Sums<P, N>>());
         let windows = self.positions.len() / (R * R);
         for first in (0..windows).step_by(P) {
             // The last ones with those before them.
@@ -106,21 +106,24 @@ impl Run<'_> {
             // SAFETY: by the contract.
             unsafe {
                 self.transform::<S, P, N, R>(chunk, ready);
-                let mut quad = self.quads.start;
-                while quad < self.quads.end {
+                let mut filter_block = self.filter_blocks.start;
+                while filter_block < self.filter_blocks.end {
                     // With one window, four filters load more than they multiply.
-                    let both = P == 1 && S::FLOAT_FILTERS == 4 && quad + 1 < self.quads.end;
+                    let both = P == 1
+                        && S::FLOAT_FILTERS == 4
+                        && filter_block + 1 < self.filter_blocks.end;
                     match S::FLOAT_FILTERS {
                         4 if both => {
                             let sums = [&mut *sums, &mut *sums.add(1)];
-                            self.sums::<S, 2, 4, P, N>(quad, ready, sums);
+                            self.sums::<S, 2, 4, P, N>(filter_block, ready, sums);
                         }
-                        4 => self.sums::<S, 1, 4, P, N>(quad, ready, [&mut *sums]),
-                        _ => self.sums::<S, 1, 2, P, N>(quad, ready, [&mut *sums]),
+                        4 => self.sums::<S, 1, 4, P, N>(filter_block, ready, [&mut *sums]),
+                        _ => self.sums::<S, 1, 2, P, N>(filter_block, ready, [&mut *sums]),
                     }
                     for of in 0..1 + usize::from(both) {
-                        self.task(quad).results::<S, P, N, R>(&*sums.add(of), chunk);
-                        quad += 1;
+                        self.task(filter_block)
+                            .results::<S, P, N, R>(&*sums.add(of), chunk);
+                        filter_block += 1;
                     }
                 }
             }
@@ -132,15 +135,15 @@ impl Run<'_> {
     unsafe fn transform<S: Lanes, const P: usize, const N: usize, const R: usize>(
         &self,
         chunk: &[Position],
-        ready: *mut Cell,
+        ready: *mut VectorBlock,
     ) {
-        let Records::Winograd {
+        let PackedWeights::Winograd {
             channels,
             apart,
             below,
             beside,
             ..
-        } = *self.product.records
+        } = *self.product.entries
         else {
             return;
         };
@@ -157,8 +160,8 @@ impl Run<'_> {
                     // No closures here: a compiler may leave them calls, of no instruction set.
                     for (column, to) in columns.iter_mut().enumerate() {
                         for (row, value) in to.iter_mut().enumerate() {
-                            let cell = from.add(row * below + column * beside);
-                            *value = S::load(cell.cast());
+                            let block = from.add(row * below + column * beside);
+                            *value = S::load(block.cast());
                         }
                         *to = windowed::<S, N>(*to);
                     }
@@ -178,17 +181,17 @@ impl Run<'_> {
         }
     }
 
-    // The sums of the filters of `Q` quads, `F` of each at a time.
+    // The sums of the filters of `Q` blocks of filters, `F` of each at a time.
     #[inline(always)]
     unsafe fn sums<S: Lanes, const Q: usize, const F: usize, const P: usize, const N: usize>(
         &self,
-        quad: usize,
-        ready: *const Cell,
+        filter_block: usize,
+        ready: *const VectorBlock,
         mut all: [&mut Sums<P, N>; Q],
     ) {
-        let Records::Winograd {
+        let PackedWeights::Winograd {
             channels, weights, ..
-        } = &*self.product.records
+        } = &*self.product.entries
         else {
             return;
         };
@@ -196,25 +199,25 @@ impl Run<'_> {
         // is read.
         unsafe {
             for place in 0..N * N {
-                for part in (0..QUAD).step_by(F) {
+                for part in (0..FILTER_BLOCK).step_by(F) {
                     let mut sums = [[[S::splat(0.0); P]; F]; Q];
                     // The one place that all results hold once.
                     if place == N + 1 {
                         for (q, sums) in sums.iter_mut().enumerate() {
-                            let filters = &*self.task(quad + q).filters;
+                            let filters = &*self.task(filter_block + q).filters;
                             for (f, sums) in sums.iter_mut().enumerate() {
-                                let offset = filters[(part + f) % QUAD].filter.offset;
+                                let offset = filters[(part + f) % FILTER_BLOCK].filter.offset;
                                 *sums = [S::splat(offset); P];
                             }
                         }
                     }
-                    let first = (quad * N * N + place) * channels * QUAD + part;
+                    let first = (filter_block * N * N + place) * channels * FILTER_BLOCK + part;
                     let weights = weights.as_ptr().add(first);
-                    let further = N * N * channels * QUAD;
+                    let further = N * N * channels * FILTER_BLOCK;
                     let ready = ready.add(place * stride::<P>(*channels));
                     for channel in 0..*channels {
                         let ready = ready.add(channel * P);
-                        let weights = weights.add(channel * QUAD);
+                        let weights = weights.add(channel * FILTER_BLOCK);
                         for window in 0..P {
                             let x = S::load(ready.add(window).cast());
                             for (q, sums) in sums.iter_mut().enumerate() {
@@ -238,8 +241,8 @@ impl Run<'_> {
     }
 }
 
-// Cells from a place of a transformed window to the next: an odd number, since planes a power of two apart
-// would share few sets of a cache.
+// Vector blocks from a place of a transformed window to the next: an odd number, since planes a power of two
+// apart would share few sets of a cache.
 fn stride<const P: usize>(channels: usize) -> usize {
     (channels * P) | 1
 }

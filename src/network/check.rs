@@ -330,7 +330,7 @@ fn heaviest_of<T: Copy>(codes: &[T], layout: &WeightView, absolute: impl Fn(T) -
 }
 
 /// Whether the axis of images comes first everywhere and no step mixes them.
-pub(super) fn keeps_images_apart(model: &Network) -> bool {
+pub(super) fn keeps_samples_apart(model: &Network) -> bool {
     let leads = |dims: &[Dim]| match dims {
         [Dim::Batch(_), rest @ ..] => rest.iter().all(|dim| matches!(dim, Dim::Fixed(_))),
         _ => false,

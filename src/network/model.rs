@@ -147,7 +147,7 @@ impl Network {
         };
         check::model(&model)?;
         model.share_codes();
-        model.apart = check::keeps_images_apart(&model);
+        model.apart = check::keeps_samples_apart(&model);
         model.released = model.last_uses();
         Ok(model)
     }
@@ -178,7 +178,7 @@ impl Network {
     }
 
     /// Whether no step mixes images.
-    pub(crate) fn keeps_images_apart(&self) -> bool {
+    pub(crate) fn keeps_samples_apart(&self) -> bool {
         self.apart
     }
 

@@ -1,4 +1,4 @@
-use super::{Criterion, Ranges, Recipe, RecipeError};
+use super::{Criterion, RangeMethod, Recipe, RecipeError};
 use crate::graph::Calibrator;
 use crate::prune::AtLeast;
 use crate::report::Stage;
@@ -162,7 +162,7 @@ impl Recipe {
                 let expected = "give a share from 0 to below its end (0.5 outside, 1 of momentum)";
                 value(name, share, range.contains(&share), expected)?;
             }
-            if let Ranges::Custom(name) = &quantize.ranges {
+            if let RangeMethod::Custom(name) = &quantize.ranges {
                 let expected = "name it";
                 value(
                     "length of the quantizer's name",
@@ -172,7 +172,8 @@ impl Recipe {
                 )?;
             }
         }
-        if let Some(Ranges::Percentile { outside }) = self.quantize.as_ref().map(|q| &q.ranges) {
+        if let Some(RangeMethod::Percentile { outside }) = self.quantize.as_ref().map(|q| &q.ranges)
+        {
             let fits = (0.0..0.5).contains(outside);
             value(
                 "outside",

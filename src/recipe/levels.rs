@@ -1,6 +1,6 @@
 use serde::{Deserialize, Serialize};
 
-use super::{Criterion, Ramp, Ranges};
+use super::{Criterion, Ramp, RangeMethod};
 use crate::compress::Regrowth;
 use crate::format::{Granularity, Mapping};
 use crate::graph::{Calibrator, Fallback};
@@ -130,7 +130,7 @@ pub struct QuantizeLevels {
     /// Which weights share a scale.
     pub granularity: Granularity,
     /// How ranges are picked.
-    pub ranges: Ranges,
+    pub ranges: RangeMethod,
     /// Scales follow the weights at every n-th step; at least 1.
     pub every: usize,
     /// Quantizes activations too.
@@ -183,7 +183,7 @@ impl Default for QuantizeLevels {
             bits: Vec::new(),
             mapping: Mapping::Symmetric,
             granularity: Granularity::Channel,
-            ranges: Ranges::default(),
+            ranges: RangeMethod::default(),
             every: 10,
             activations: None,
         }

@@ -7,7 +7,7 @@ mod names;
 
 pub use error::RecipeError;
 pub use levels::{ActivationLevels, PruneLevels, QuantizeLevels, Steer};
-pub use names::{Criterion, Ramp, Ranges};
+pub use names::{Criterion, Ramp, RangeMethod};
 
 use std::path::Path;
 

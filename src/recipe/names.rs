@@ -60,13 +60,13 @@ impl Criterion {
 /// A quantizer by name.
 ///
 /// ```
-/// use burn_compress::recipe::Ranges;
-/// assert_eq!(serde_json::to_string(&Ranges::LeastSquares)?, r#""least_squares""#);
+/// use burn_compress::recipe::RangeMethod;
+/// assert_eq!(serde_json::to_string(&RangeMethod::LeastSquares)?, r#""least_squares""#);
 /// # Ok::<(), serde_json::Error>(())
 /// ```
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case", deny_unknown_fields)]
-pub enum Ranges {
+pub enum RangeMethod {
     /// [`MinMax`].
     MinMax,
     /// [`Percentile`].
@@ -83,7 +83,7 @@ pub enum Ranges {
     Custom(String),
 }
 
-impl Ranges {
+impl RangeMethod {
     pub(crate) fn build(
         &self,
         custom: Option<&Arc<dyn Quantizer>>,

@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 /// Sums of floats such as 90.01 - 89.71 must not miss a budget of 0.3 by their rounding.
 const TOLERANCE: f64 = 1e-9;
 
-/// A chosen cell of the study. In JSON it is the copied row with the other fields beside its own.
+/// A chosen trial of the study. In JSON it is the copied row with the other fields beside its own.
 ///
 /// ```
 /// use burn_compress::report::{Row, choose};
@@ -36,7 +36,7 @@ pub struct Choice {
     pub row: Row,
 }
 
-/// The best cell of each stage.
+/// The best trial of each stage.
 ///
 /// ```
 /// use burn_compress::report::choose;
@@ -63,7 +63,7 @@ pub struct Best {
 
 /// Chooses the best pruning, quantization and combination.
 ///
-/// Cells are compared by their mean over the seeds. Post-training, aware and refined variants all
+/// Trials are compared by their mean over the seeds. Post-training, aware and refined variants all
 /// compete; of equally strong ones within the budget, the one with the smaller drop wins, and of
 /// equal drops the one that took less work. `budget` is the drop that the owner accepts, in points
 /// of the score, 0 or more.
@@ -85,8 +85,8 @@ pub struct Best {
 pub fn choose(rows: &[Row], budget: f64) -> Result<Best, ReportError> {
     check_budget(budget)?;
     check_rows(rows)?;
-    let cells = summaries(rows);
-    let of = |stage| -> Vec<&Summary> { cells.iter().filter(|c| c.stage == stage).collect() };
+    let trials = summaries(rows);
+    let of = |stage| -> Vec<&Summary> { trials.iter().filter(|c| c.stage == stage).collect() };
     let prune = pick_pattern(&of(Stage::Prune), budget);
     let quantize = pick(&of(Stage::Quantize), budget, |c| -f64::from(c.weight_bits));
     let combined = pick(&of(Stage::Combined), budget, |c| {
@@ -101,9 +101,9 @@ pub fn choose(rows: &[Row], budget: f64) -> Result<Best, ReportError> {
         ("combination", combined),
     ]
     .into_iter()
-    .filter_map(|(what, cell)| note(what, cell?, budget, digits))
+    .filter_map(|(what, trial)| note(what, trial?, budget, digits))
     .collect();
-    let choice = |cell: Option<&Summary>| cell.and_then(|cell| copy(cell, rows, budget));
+    let choice = |trial: Option<&Summary>| trial.and_then(|trial| copy(trial, rows, budget));
     Ok(Best {
         prune: choice(prune),
         quantize: choice(quantize),
@@ -113,63 +113,63 @@ pub fn choose(rows: &[Row], budget: f64) -> Result<Best, ReportError> {
     })
 }
 
-fn within(cell: &Summary, budget: f64) -> bool {
-    cell.mean_drop <= budget + TOLERANCE
+fn within(trial: &Summary, budget: f64) -> bool {
+    trial.mean_drop <= budget + TOLERANCE
 }
 
-/// The strongest cell within the budget, else the one that loses least. Cells come in table order,
+/// The strongest trial within the budget, else the one that loses least. Trials come in table order,
 /// so among equals the first took the least work.
 fn pick<'a>(
-    cells: &[&'a Summary],
+    trials: &[&'a Summary],
     budget: f64,
     strength: impl Fn(&Summary) -> f64,
 ) -> Option<&'a Summary> {
     let stronger = |a: &Summary, b: &Summary| strength(b).total_cmp(&strength(a));
     let loses_less = |a: &Summary, b: &Summary| a.mean_drop.total_cmp(&b.mean_drop);
-    let all = || cells.iter().copied();
+    let all = || trials.iter().copied();
     all()
-        .filter(|cell| within(cell, budget))
+        .filter(|trial| within(trial, budget))
         .min_by(|a, b| stronger(a, b).then(loses_less(a, b)))
         .or_else(|| all().min_by(|a, b| loses_less(a, b).then(stronger(a, b))))
 }
 
-/// The strongest cell, or that of another pattern which is faster: a share of weights in blocks is worth
+/// The strongest trial, or that of another pattern which is faster: a share of weights in blocks is worth
 /// more than the same share of single weights.
-fn pick_pattern<'a>(cells: &[&'a Summary], budget: f64) -> Option<&'a Summary> {
-    let strongest = |of: &[&'a Summary]| pick(of, budget, |cell| cell.level);
-    let overall = strongest(cells)?;
-    if !within(overall, budget) || cells.iter().any(|cell| cell.timed != Timed::Engine) {
+fn pick_pattern<'a>(trials: &[&'a Summary], budget: f64) -> Option<&'a Summary> {
+    let strongest = |of: &[&'a Summary]| pick(of, budget, |trial| trial.level);
+    let overall = strongest(trials)?;
+    if !within(overall, budget) || trials.iter().any(|trial| trial.timed != Timed::Engine) {
         return Some(overall);
     }
-    let own = cells.iter().filter_map(|cell| {
-        let same = cells.iter().filter(|other| other.pattern == cell.pattern);
+    let own = trials.iter().filter_map(|trial| {
+        let same = trials.iter().filter(|other| other.pattern == trial.pattern);
         strongest(&same.copied().collect::<Vec<_>>())
     });
     let fastest = own
-        .filter(|cell| within(cell, budget))
+        .filter(|trial| within(trial, budget))
         .min_by(|a, b| a.mean_ms.total_cmp(&b.mean_ms));
     fastest
         .filter(|fastest| fastest.mean_ms < overall.mean_ms)
         .or(Some(overall))
 }
 
-fn note(what: &str, cell: &Summary, budget: f64, digits: Digits) -> Option<String> {
-    if within(cell, budget) {
+fn note(what: &str, trial: &Summary, budget: f64, digits: Digits) -> Option<String> {
+    if within(trial, budget) {
         return None;
     }
     Some(format!(
         "No {what} stays within the budget of {budget} points; {} loses least: {} points.",
-        label(cell),
-        digits.show(cell.mean_drop),
+        label(trial),
+        digits.show(trial.mean_drop),
     ))
 }
 
-fn copy(cell: &Summary, rows: &[Row], budget: f64) -> Option<Choice> {
+fn copy(trial: &Summary, rows: &[Row], budget: f64) -> Option<Choice> {
     let away = |index: usize| -> Option<f64> {
         rows.get(index)
-            .map(|row| (row.score - cell.mean_score).abs())
+            .map(|row| (row.score - trial.mean_score).abs())
     };
-    let index = cell
+    let index = trial
         .rows
         .iter()
         .copied()
@@ -178,9 +178,9 @@ fn copy(cell: &Summary, rows: &[Row], budget: f64) -> Option<Choice> {
         .0;
     Some(Choice {
         index,
-        within_budget: within(cell, budget),
-        mean_drop: cell.mean_drop,
-        runs: cell.n,
+        within_budget: within(trial, budget),
+        mean_drop: trial.mean_drop,
+        runs: trial.n,
         row: rows.get(index)?.clone(),
     })
 }

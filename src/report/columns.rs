@@ -13,8 +13,8 @@ pub(super) struct Column {
 impl Report {
     /// The columns of the table, here and in the page. Those that were never measured are left out.
     pub(super) fn columns(&self) -> Vec<Column> {
-        let cells = self.summaries();
-        let largest = |of: fn(&Summary) -> f64| cells.iter().map(of).fold(0.0, f64::max);
+        let trials = self.summaries();
+        let largest = |of: fn(&Summary) -> f64| trials.iter().map(of).fold(0.0, f64::max);
         let digits = self.digits();
         let bytes = Unit::bytes(largest(|c| c.mean_bytes));
         let macs = Unit::count(largest(|c| c.mean_macs));
@@ -22,7 +22,7 @@ impl Report {
         let column = |name, unit: &str, show: &dyn Fn(&Summary) -> String| Column {
             name,
             unit: unit.to_owned(),
-            values: cells.iter().map(show).collect(),
+            values: trials.iter().map(show).collect(),
             text: false,
         };
         let text = |column| Column {
@@ -36,7 +36,7 @@ impl Report {
                 Stage::Baseline | Stage::Quantize => "–".to_owned(),
             }),
         ];
-        if cells.iter().any(|c| c.pattern.shown().is_some()) {
+        if trials.iter().any(|c| c.pattern.shown().is_some()) {
             columns.push(text(column("Pattern", "", &|c| {
                 c.pattern.shown().unwrap_or_else(|| "–".to_owned())
             })));
@@ -96,8 +96,8 @@ impl Report {
 
     /// What the columns mean, in one line; the interval only where there is one.
     pub(super) fn legend(&self) -> String {
-        let cells = self.summaries();
-        let count = |pick: fn(usize, usize) -> usize| cells.iter().map(|c| c.n).reduce(pick);
+        let trials = self.summaries();
+        let count = |pick: fn(usize, usize) -> usize| trials.iter().map(|c| c.n).reduce(pick);
         let (least, most) = (count(usize::min), count(usize::max));
         let mut text = format!(
             "Score: {}, more is better. Drop: baseline minus score; accepted up to {} points.",
@@ -113,7 +113,7 @@ impl Report {
                 " Means over {seeds} seeds; ± half the 95 % interval of the mean (Student t)."
             ));
         }
-        if cells.iter().any(|c| c.mean_entropy_bytes > 0.0) {
+        if trials.iter().any(|c| c.mean_entropy_bytes > 0.0) {
             text.push_str(" Bound: entropy of the weight codes.");
         }
         text.push_str(" MACs: multiply-adds that remain, per example.");
@@ -127,18 +127,18 @@ impl Report {
         text
     }
 
-    /// What all cells' times are of; none where they differ.
+    /// What all trials' times are of; none where they differ.
     fn timed(&self) -> Option<Timed> {
-        let mut all = self.summaries().iter().map(|cell| cell.timed);
+        let mut all = self.summaries().iter().map(|trial| trial.timed);
         let first = all.next()?;
         all.all(|timed| timed == first).then_some(first)
     }
 
-    /// The cells that are best in their stage, and whether each is the best of all.
-    pub(super) fn is_best(&self, cell: &Summary) -> Option<bool> {
+    /// The trials that are best in their stage, and whether each is the best of all.
+    pub(super) fn is_best(&self, trial: &Summary) -> Option<bool> {
         let same = |choice: &Option<Choice>| {
-            let chosen = self.cell_of(choice.as_ref());
-            chosen.is_some_and(|chosen| chosen.rows == cell.rows)
+            let chosen = self.trial_of(choice.as_ref());
+            chosen.is_some_and(|chosen| chosen.rows == trial.rows)
         };
         let best = &self.best;
         if same(&best.overall) {

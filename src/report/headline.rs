@@ -1,7 +1,7 @@
 use super::units::{Digits, Unit, percent, significant, variant};
 use super::{Mode, Report, Stage, Summary};
 
-/// Size and run-time of a cell against the baseline, for people.
+/// Size and run-time of a trial against the baseline, for people.
 pub(super) struct Gain {
     /// Such as `12.3 kB instead of 120 kB (9.8 times smaller)`.
     pub(super) size: String,
@@ -14,25 +14,30 @@ impl Report {
         Digits::of(&self.rows, self.budget)
     }
 
-    /// The overall best cell and whether it is within the budget.
-    pub(super) fn best_cell(&self) -> Option<(&Summary, bool)> {
+    /// The overall best trial and whether it is within the budget.
+    pub(super) fn best_trial(&self) -> Option<(&Summary, bool)> {
         let choice = self.best.overall.as_ref()?;
-        Some((self.cell_of(Some(choice))?, choice.within_budget))
+        Some((self.trial_of(Some(choice))?, choice.within_budget))
     }
 
     /// The result of the study in a sentence or two.
     pub(super) fn headline(&self) -> String {
-        let Some((cell, within)) = self.best_cell() else {
+        let Some((trial, within)) = self.best_trial() else {
             return "Only the baseline was measured: nothing was compressed.".to_owned();
         };
         let digits = self.digits();
         let score = format!(
             "{} ({})",
-            digits.show(cell.mean_score),
-            digits.change(-cell.mean_drop)
+            digits.show(trial.mean_score),
+            digits.change(-trial.mean_drop)
         );
-        let gain = gain(cell, self.baseline());
-        let result = format!("{}: {score}, {}, {}.", sentence(cell), gain.size, gain.time);
+        let gain = gain(trial, self.baseline());
+        let result = format!(
+            "{}: {score}, {}, {}.",
+            sentence(trial),
+            gain.size,
+            gain.time
+        );
         if within {
             capitalized(&result)
         } else {
@@ -52,39 +57,39 @@ fn capitalized(text: &str) -> String {
 }
 
 /// Such as `90 % sparse at 8 bits (aware, refined)`.
-fn sentence(cell: &Summary) -> String {
-    let what = match cell.stage {
+fn sentence(trial: &Summary) -> String {
+    let what = match trial.stage {
         Stage::Baseline => "the baseline".to_owned(),
-        Stage::Prune => sparse(cell),
-        Stage::Quantize if cell.activation_bits < 32 => format!(
+        Stage::Prune => sparse(trial),
+        Stage::Quantize if trial.activation_bits < 32 => format!(
             "weights of {} and activations of {} bits",
-            cell.weight_bits, cell.activation_bits
+            trial.weight_bits, trial.activation_bits
         ),
-        Stage::Quantize => format!("weights of {} bits", cell.weight_bits),
-        Stage::Combined => format!("{} at {} bits", sparse(cell), cell.weight_bits),
+        Stage::Quantize => format!("weights of {} bits", trial.weight_bits),
+        Stage::Combined => format!("{} at {} bits", sparse(trial), trial.weight_bits),
     };
-    if cell.mode == Mode::None && !cell.refined {
+    if trial.mode == Mode::None && !trial.refined {
         what
     } else {
-        format!("{what} ({})", variant(cell.mode, cell.refined))
+        format!("{what} ({})", variant(trial.mode, trial.refined))
     }
 }
 
-fn sparse(cell: &Summary) -> String {
-    let level = percent(cell.level);
-    match cell.pattern.words() {
+fn sparse(trial: &Summary) -> String {
+    let level = percent(trial.level);
+    match trial.pattern.words() {
         None => format!("{level} % sparse"),
         Some(words) => format!("{level} % sparse {words}"),
     }
 }
 
-pub(super) fn gain(cell: &Summary, baseline: Option<&Summary>) -> Gain {
-    let size = Unit::bytes(cell.mean_bytes).with_name(cell.mean_bytes);
-    let time = format!("{} ms", significant(cell.mean_ms));
+pub(super) fn gain(trial: &Summary, baseline: Option<&Summary>) -> Gain {
+    let size = Unit::bytes(trial.mean_bytes).with_name(trial.mean_bytes);
+    let time = format!("{} ms", significant(trial.mean_ms));
     let Some(base) = baseline else {
         return Gain { size, time };
     };
-    let factor = base.mean_bytes / cell.mean_bytes;
+    let factor = base.mean_bytes / trial.mean_bytes;
     let smaller = if factor.is_finite() && factor > 1.0 {
         format!(" ({} times smaller)", significant(factor))
     } else {
@@ -96,7 +101,7 @@ pub(super) fn gain(cell: &Summary, baseline: Option<&Summary>) -> Gain {
             Unit::bytes(base.mean_bytes).with_name(base.mean_bytes)
         ),
         // Times of an engine and of a module do not compare.
-        time: match cell.timed == base.timed {
+        time: match trial.timed == base.timed {
             true => format!("{time} instead of {} ms", significant(base.mean_ms)),
             false => time,
         },

@@ -92,8 +92,8 @@ fn tile(page: &mut String, title: &str, value: &str, detail: &str) {
 
 fn tiles(report: &Report, page: &mut String) {
     page.push_str("<div class=\"tiles\">\n");
-    if let Some((cell, within)) = report.best_cell() {
-        measures(report, cell, within, page);
+    if let Some((trial, within)) = report.best_trial() {
+        measures(report, trial, within, page);
     } else if let Some(base) = report.baseline() {
         let digits = report.digits();
         tile(
@@ -122,23 +122,23 @@ fn tiles(report: &Report, page: &mut String) {
 }
 
 /// The best model against the baseline.
-fn measures(report: &Report, cell: &Summary, within: bool, page: &mut String) {
+fn measures(report: &Report, trial: &Summary, within: bool, page: &mut String) {
     let digits = report.digits();
     let base = report.baseline();
     let verdict = if within { "within" } else { "beyond" };
     tile(
         page,
         report.score_name(),
-        &digits.show(cell.mean_score),
+        &digits.show(trial.mean_score),
         &format!(
             "{}, {verdict} the budget of {}",
-            digits.change(-cell.mean_drop),
+            digits.change(-trial.mean_drop),
             report.budget()
         ),
     );
     let against = |of: fn(&Summary) -> f64, show: &dyn Fn(f64) -> String| {
         base.map_or_else(String::new, |base| {
-            format!("{} of {}", share(of(cell), of(base)), show(of(base)))
+            format!("{} of {}", share(of(trial), of(base)), show(of(base)))
         })
     };
     let bytes = |v: f64| Unit::bytes(v).with_name(v);
@@ -147,20 +147,20 @@ fn measures(report: &Report, cell: &Summary, within: bool, page: &mut String) {
     tile(
         page,
         "Size of the file",
-        &bytes(cell.mean_bytes),
+        &bytes(trial.mean_bytes),
         &against(|c| c.mean_bytes, &bytes),
     );
     tile(
         page,
         "Multiply-adds per example",
-        &count(cell.mean_macs),
+        &count(trial.mean_macs),
         &against(|c| c.mean_macs, &count),
     );
     tile(
         page,
         "One forward pass",
-        &ms(cell.mean_ms),
-        &match base.is_some_and(|base| base.timed == cell.timed) {
+        &ms(trial.mean_ms),
+        &match base.is_some_and(|base| base.timed == trial.timed) {
             true => against(|c| c.mean_ms, &ms),
             false => String::new(),
         },
@@ -176,7 +176,7 @@ fn share(part: f64, whole: f64) -> String {
 }
 
 fn stage_tile(report: &Report, title: &str, choice: &Choice, page: &mut String) {
-    let Some(cell) = report.cell_of(Some(choice)) else {
+    let Some(trial) = report.trial_of(Some(choice)) else {
         return;
     };
     let verdict = if choice.within_budget {
@@ -187,11 +187,11 @@ fn stage_tile(report: &Report, title: &str, choice: &Choice, page: &mut String) 
     tile(
         page,
         title,
-        &compression(cell.stage, cell.level, cell.pattern, cell.weight_bits),
+        &compression(trial.stage, trial.level, trial.pattern, trial.weight_bits),
         &format!(
             "{}: {}{verdict}",
-            variant(cell.mode, cell.refined),
-            report.digits().change(-cell.mean_drop)
+            variant(trial.mode, trial.refined),
+            report.digits().change(-trial.mean_drop)
         ),
     );
 }
@@ -275,17 +275,17 @@ fn table(report: &Report, page: &mut String) {
     }
     page.push_str("<th></th></tr>\n</thead>\n<tbody>\n");
     let mut stage = None;
-    for (line, cell) in report.summaries().iter().enumerate() {
-        let (mut classes, mark) = match report.is_best(cell) {
+    for (line, trial) in report.summaries().iter().enumerate() {
+        let (mut classes, mark) = match report.is_best(trial) {
             Some(true) => (vec!["best"], "best"),
             Some(false) => (vec!["good"], "best of stage"),
-            None if cell.stage == Stage::Baseline => (vec!["base"], ""),
+            None if trial.stage == Stage::Baseline => (vec!["base"], ""),
             None => (Vec::new(), ""),
         };
-        if stage.is_some_and(|stage| stage != cell.stage) {
+        if stage.is_some_and(|stage| stage != trial.stage) {
             classes.push("split");
         }
-        stage = Some(cell.stage);
+        stage = Some(trial.stage);
         let _ = write!(page, "<tr class=\"{}\">", classes.join(" "));
         for column in &columns {
             let value = column.values.get(line).map_or("", String::as_str);

@@ -220,7 +220,7 @@ impl Report {
         &self.sensitivity
     }
 
-    /// Every run of every cell, in the order given.
+    /// Every run of every trial, in the order given.
     ///
     /// ```
     /// # use burn_compress::report::Report;
@@ -236,15 +236,15 @@ impl Report {
         &self.rows
     }
 
-    /// The means of each cell over its seeds, in table order; see [`summaries`].
+    /// The means of each trial over its seeds, in table order; see [`summaries`].
     ///
     /// ```
     /// # use burn_compress::report::Report;
     /// # let rows = serde_json::from_str(r#"[{"stage":"baseline","mode":"none","refined":false,
     /// #   "sparsity":0,"weight_bits":32,"score":98.2,"drop":0,"bytes":1,"macs":1,"ms":0.5,"seed":1}]"#)?;
     /// # let report = Report::new(rows, 0.5)?;
-    /// for cell in report.summaries() {
-    ///     println!("{} {}", cell.stage, cell.mean_score);
+    /// for trial in report.summaries() {
+    ///     println!("{} {}", trial.stage, trial.mean_score);
     /// }
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
@@ -253,7 +253,7 @@ impl Report {
         &self.summaries
     }
 
-    /// The best cell of each stage; see [`choose`].
+    /// The best trial of each stage; see [`choose`].
     ///
     /// ```
     /// # use burn_compress::report::Report;
@@ -375,13 +375,13 @@ impl Report {
         Self::try_from(serde_json::from_str::<Parts>(text)?)
     }
 
-    /// The cell of the model as its owner handed it over.
+    /// The trial of the model as its owner handed it over.
     fn baseline(&self) -> Option<&Summary> {
         self.summaries.iter().find(|c| c.stage == Stage::Baseline)
     }
 
-    /// The cell that a choice was made for.
-    fn cell_of(&self, choice: Option<&Choice>) -> Option<&Summary> {
+    /// The trial that a choice was made for.
+    fn trial_of(&self, choice: Option<&Choice>) -> Option<&Summary> {
         let index = choice?.index;
         self.summaries.iter().find(|c| c.rows.contains(&index))
     }

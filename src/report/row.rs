@@ -120,7 +120,7 @@ pub struct LayerRow {
     pub distortion: f64,
 }
 
-/// One run of one cell of the study: a model, how it was compressed, and what was measured on it.
+/// One run of one trial of the study: a model, how it was compressed, and what was measured on it.
 ///
 /// The keys from `stage` to `seed` that have no default are required in JSON; the others may be
 /// left out.

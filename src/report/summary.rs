@@ -3,7 +3,7 @@ use crate::prune::Pattern;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 
-/// One cell of the study: the runs of the same compression under several seeds, as means.
+/// One trial of the study: the runs of the same compression under several seeds, as means.
 ///
 /// ```
 /// use burn_compress::report::{Row, summaries};
@@ -13,8 +13,8 @@ use std::collections::BTreeMap;
 ///      "score":97.0,"drop":1.0,"bytes":14000,"macs":30000,"ms":0.2,"seed":1},
 ///     {"stage":"prune","mode":"post","refined":false,"sparsity":0.9,"weight_bits":32,
 ///      "score":98.0,"drop":0.0,"bytes":14000,"macs":30000,"ms":0.2,"seed":2}]"#)?;
-/// let cell = &summaries(&rows)[0];
-/// assert_eq!((cell.n, cell.mean_score, cell.mean_drop), (2, 97.5, 0.5));
+/// let trial = &summaries(&rows)[0];
+/// assert_eq!((trial.n, trial.mean_score, trial.mean_drop), (2, 97.5, 0.5));
 /// # Ok::<(), serde_json::Error>(())
 /// ```
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -67,10 +67,10 @@ pub struct Summary {
     pub rows: Vec<usize>,
 }
 
-/// What makes two rows runs of the same cell. Its order is that of the table: the variants of one
+/// What makes two rows runs of the same trial. Its order is that of the table: the variants of one
 /// level next to each other, the strongest compression last.
 #[derive(PartialEq, Eq, PartialOrd, Ord)]
-struct Cell {
+struct Key {
     stage: Stage,
     level: u64,
     pattern: Pattern,
@@ -90,7 +90,7 @@ pub(super) fn level_of(row: &Row) -> f64 {
     }
 }
 
-impl Cell {
+impl Key {
     fn of(row: &Row) -> Self {
         Self {
             stage: row.stage,
@@ -105,7 +105,7 @@ impl Cell {
     }
 }
 
-/// Gathers the runs of each cell (same stage, mode, refinement, level, pattern and bits), in table
+/// Gathers the runs of each trial (same stage, mode, refinement, level, pattern and bits), in table
 /// order: by stage, then by level, pattern and bits from weak to strong, then post before aware.
 ///
 /// ```
@@ -113,11 +113,11 @@ impl Cell {
 /// ```
 #[must_use]
 pub fn summaries(rows: &[Row]) -> Vec<Summary> {
-    let mut cells: BTreeMap<Cell, Vec<usize>> = BTreeMap::new();
+    let mut trials: BTreeMap<Key, Vec<usize>> = BTreeMap::new();
     for (index, row) in rows.iter().enumerate() {
-        cells.entry(Cell::of(row)).or_default().push(index);
+        trials.entry(Key::of(row)).or_default().push(index);
     }
-    cells
+    trials
         .into_values()
         .filter_map(|indices| {
             let runs: Vec<&Row> = indices.iter().filter_map(|&i| rows.get(i)).collect();

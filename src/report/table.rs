@@ -6,7 +6,7 @@ const WIDTH: usize = 120;
 
 impl Report {
     /// The report as a table for a terminal of 120 columns, with its result above and its notes
-    /// below, then the warnings of the model that was chosen. One line for each cell: the mean over the seeds.
+    /// below, then the warnings of the model that was chosen. One line for each trial: the mean over the seeds.
     ///
     /// ```
     /// # use burn_compress::report::Report;
@@ -30,8 +30,8 @@ impl Report {
                     format!("{}\n{}", column.name, column.unit)
                 }
             }));
-        for (line, cell) in self.summaries().iter().enumerate() {
-            let mark = match self.is_best(cell) {
+        for (line, trial) in self.summaries().iter().enumerate() {
+            let mark = match self.is_best(trial) {
                 Some(true) => "* ",
                 Some(false) => "+ ",
                 None => "  ",

@@ -1,4 +1,4 @@
-//! How numbers and cells are written for people, the same in the table, the page and the plots.
+//! How numbers and trials are written for people, the same in the table, the page and the plots.
 
 use super::summary::level_of;
 use super::{Mode, Row, Stage, Summary};
@@ -118,7 +118,7 @@ pub(super) fn percent1(share: f64) -> String {
     format!("{:.1}", share * 100.0)
 }
 
-/// The compression of a cell, such as `90 %, 8 bit` or `90 % block4`.
+/// The compression of a trial, such as `90 %, 8 bit` or `90 % block4`.
 pub(super) fn compression(stage: Stage, level: f64, pattern: Pattern, bits: u32) -> String {
     let pruned = || match pattern.shown() {
         None => format!("{} %", percent(level)),
@@ -132,7 +132,7 @@ pub(super) fn compression(stage: Stage, level: f64, pattern: Pattern, bits: u32)
     }
 }
 
-/// How a cell was compressed, such as `aware, refined`.
+/// How a trial was compressed, such as `aware, refined`.
 pub(super) fn variant(mode: Mode, refined: bool) -> String {
     match (mode, refined) {
         (Mode::None, false) => "–".to_owned(),
@@ -148,10 +148,10 @@ pub(super) fn describe(row: &Row) -> String {
     with_variant(what, row.mode, row.refined)
 }
 
-/// A cell in a few words, as [`describe`].
-pub(super) fn label(cell: &Summary) -> String {
-    let what = compression(cell.stage, cell.level, cell.pattern, cell.weight_bits);
-    with_variant(what, cell.mode, cell.refined)
+/// A trial in a few words, as [`describe`].
+pub(super) fn label(trial: &Summary) -> String {
+    let what = compression(trial.stage, trial.level, trial.pattern, trial.weight_bits);
+    with_variant(what, trial.mode, trial.refined)
 }
 
 fn with_variant(what: String, mode: Mode, refined: bool) -> String {

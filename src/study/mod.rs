@@ -1,22 +1,22 @@
 //! The whole method as one call: every level post-training and aware, refine-tuned, the best ones
 //! combined, and all of it measured.
 
-mod cell;
 mod error;
-mod measure;
+mod evaluator;
 mod outcome;
 mod progress;
 mod run;
 mod sensitivity;
 mod steer;
 mod store;
+mod strategy;
 mod timing;
-mod treatment;
+mod trial;
 
-pub use cell::Cell;
 pub use error::StudyError;
 pub use outcome::Outcome;
 pub use progress::{Activity, Progress};
+pub use trial::Trial;
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -26,20 +26,20 @@ use burn::tensor::Tensor;
 
 use crate::compress::{self, Plan, Pruning};
 use crate::graph::{Activations, Fallback, Graph, GraphError};
+use crate::macs::{self, MacCount};
 use crate::prune::Pruner;
 use crate::quantize::Quantizer;
 use crate::recipe::{
-    ActivationLevels, Criterion, PruneLevels, QuantizeLevels, Ranges, Recipe, RecipeError,
+    ActivationLevels, Criterion, PruneLevels, QuantizeLevels, RangeMethod, Recipe, RecipeError,
 };
 use crate::report::Report;
 use crate::train::{QuantizedWorkload, TrainError, Workload, observed};
-use crate::work::{self, Work};
-use measure::Yardstick;
+use evaluator::Evaluator;
 use progress::{Clock, OnProgress};
 use run::Runner;
 use store::Store;
+use strategy::{Integers, Strategy, Weights, samples};
 use timing::Deployment;
-use treatment::{Integers, Treatment, Weights, samples};
 
 /// Which compression does this model bear? Tries every level of a [`Recipe`] and measures what became
 /// of the model.
@@ -57,7 +57,7 @@ use treatment::{Integers, Treatment, Weights, samples};
 ///     .max_drop(0.5)
 ///     .epochs(5, 2)
 ///     .learning_rate(0.01)
-///     .folder("target/study") // finished cells are kept: an interrupted study goes on
+///     .folder("target/study") // finished trials are kept: an interrupted study goes on
 ///     .on_progress(|progress| println!("{:.0} %", progress.share * 100.0))
 ///     .run(model, workload)?;
 /// println!("{}", outcome.report());
@@ -114,7 +114,7 @@ impl<'a> Study<'a> {
     pub fn quantizer(mut self, quantizer: impl Quantizer + 'static) -> Self {
         let name = quantizer.name().to_string();
         let quantize = self.recipe.quantize.get_or_insert_default();
-        quantize.ranges = Ranges::Custom(name);
+        quantize.ranges = RangeMethod::Custom(name);
         self.quantizer = Some(Arc::new(quantizer));
         self
     }
@@ -150,7 +150,7 @@ impl<'a> Study<'a> {
         self
     }
 
-    /// Keeps each finished cell in this folder, and goes on with what is there.
+    /// Keeps each finished trial in this folder, and goes on with what is there.
     pub fn folder(mut self, folder: impl Into<PathBuf>) -> Self {
         self.folder = Some(folder.into());
         self
@@ -220,7 +220,7 @@ impl<'a> Study<'a> {
     }
 
     /// Runs the study on a trained model whose activations are quantized where its weights are, if the
-    /// recipe says so: such cells are trained and scored as [`Quantized`](crate::graph::Quantized)
+    /// recipe says so: such trials are trained and scored as [`Quantized`](crate::graph::Quantized)
     /// graphs, and saved in integer form too ([`Outcome::integers`]). Else as [`run`](Self::run).
     ///
     /// Run-times are those of the engine.
@@ -250,19 +250,19 @@ impl<'a> Study<'a> {
             source,
         })?;
         let deployment = Deployment::new(graph.clone(), example)?;
-        let macs = work::measure(&model.valid(), |module, device| {
+        let macs = macs::measure(&model.valid(), |module, device| {
             Workload::<M>::forward(workload, module, Workload::<M>::example(workload, device))
         });
-        let macs = macs.map_or(0, |work| work.total(|_| None));
+        let macs = macs.map_or(0, |macs| macs.total(|_| None));
         let samples = samples(&batches, macs)?;
-        let treatment = Integers {
+        let strategy = Integers {
             graph,
             activations,
             freeze_after: levels.map_or(0, |levels| levels.freeze_after),
             batches,
             samples,
         };
-        self.run_under(model, workload, &treatment, Some(deployment))
+        self.run_under(model, workload, &strategy, Some(deployment))
     }
 
     // None where the recipe leaves them in float.
@@ -282,12 +282,12 @@ impl<'a> Study<'a> {
         self,
         model: M,
         workload: &mut W,
-        treatment: &T,
+        strategy: &T,
         deployment: Option<Deployment>,
     ) -> Result<Outcome<M>, StudyError>
     where
         M: Module,
-        T: Treatment<M>,
+        T: Strategy<M>,
         W: Workload<M> + Workload<T::Model>,
     {
         let recipe = self.recipe;
@@ -298,22 +298,22 @@ impl<'a> Study<'a> {
         let module = model.valid();
         let layers = recipe.selection.select(&compress::layers(&module)?)?;
         let mut notes = Vec::new();
-        let work = work::measure(&module, |module, device| {
+        let macs = macs::measure(&module, |module, device| {
             Workload::<M>::forward(workload, module, Workload::<M>::example(workload, device))
         });
-        let work = work.unwrap_or_else(|error| {
+        let macs = macs.unwrap_or_else(|error| {
             notes.push(format!("Multiply-adds are not counted: {error}."));
-            Work::default()
+            MacCount::default()
         });
         let graph = deployment
             .as_ref()
             .map(|deployment| deployment.graph.clone());
-        let yardstick = Yardstick::new(&module, &layers, work, recipe.timed_passes, deployment)?;
+        let evaluator = Evaluator::new(&module, &layers, macs, recipe.timed_passes, deployment)?;
         let pruning = Pruning::to(0.0).by_shared(criterion.clone());
         let seen = Plan::new().select(recipe.selection.clone()).prune(pruning);
         let seen = observed::<M, W>(workload, &model, seen.observations(&module)?)?;
         let store = Store::open(self.folder, &recipe)?;
-        let clock = Clock::new(self.on_progress, cell::extent(&recipe));
+        let clock = Clock::new(self.on_progress, trial::extent(&recipe));
         let mut runner = Runner {
             recipe: &recipe,
             criterion,
@@ -322,11 +322,11 @@ impl<'a> Study<'a> {
             layers,
             seen,
             workload,
-            yardstick,
+            evaluator,
             store,
             clock,
             rows: Vec::new(),
-            treatment,
+            strategy,
         };
         runner.run()?;
         let sensitivity = match recipe.sensitivity {

@@ -3,7 +3,7 @@ use std::path::{Path, PathBuf};
 use burn::module::Module;
 
 use super::store::Store;
-use super::{Cell, StudyError};
+use super::{StudyError, Trial};
 use crate::compress::unpack;
 use crate::deploy::float_network;
 use crate::format::Archive;
@@ -68,13 +68,13 @@ impl<M: Module> Outcome<M> {
 
     /// The packed model of a row, by its index in the report.
     pub fn archive(&self, row: usize) -> Result<Archive, StudyError> {
-        self.store.archive(&Cell::of(self.row(row)?))
+        self.store.archive(&Trial::of(self.row(row)?))
     }
 
     /// The integer form of a row's model, by its index in the report; none where its activations are
     /// floats.
     pub fn integers(&self, row: usize) -> Result<Option<Network>, StudyError> {
-        self.store.integers(&Cell::of(self.row(row)?))
+        self.store.integers(&Trial::of(self.row(row)?))
     }
 
     /// The network of a row, by its index in the report: in whole numbers where its activations are

@@ -1,6 +1,6 @@
 use std::time::{Duration, Instant};
 
-use super::Cell;
+use super::Trial;
 
 /// Where a study stands, for a callback.
 ///
@@ -8,18 +8,18 @@ use super::Cell;
 /// use burn_compress::study::Progress;
 /// fn show(progress: &Progress) {
 ///     let left = progress.left.map_or("?".into(), |left| format!("{} s", left.as_secs()));
-///     println!("{} {:?}, {left} left", progress.cell.key(), progress.activity);
+///     println!("{} {:?}, {left} left", progress.trial.key(), progress.activity);
 /// }
 /// # let _ = show;
 /// ```
 #[derive(Debug, Clone, PartialEq)]
 pub struct Progress {
-    /// The cell at work.
-    pub cell: Cell,
+    /// The trial at work.
+    pub trial: Trial,
     /// What is being done to it.
     pub activity: Activity,
-    /// Cells finished, and cells in all.
-    pub cells: (usize, usize),
+    /// Trials finished, and trials in all.
+    pub trials: (usize, usize),
     /// Share of the whole study that is done, 0 to 1.
     pub share: f64,
     /// Time since the study was started, or gone on with.
@@ -28,7 +28,7 @@ pub struct Progress {
     pub left: Option<Duration>,
 }
 
-/// What is being done to a cell.
+/// What is being done to a trial.
 ///
 /// ```
 /// use burn_compress::study::Activity;
@@ -54,7 +54,7 @@ pub enum Activity {
     Done,
 }
 
-// Scoring and timing a cell weighs as much as this share of an epoch.
+// Scoring and timing a trial weighs as much as this share of an epoch.
 const MEASURING: f64 = 0.1;
 
 pub(super) type OnProgress<'a> = Box<dyn FnMut(&Progress) + 'a>;
@@ -66,31 +66,31 @@ pub(super) struct Clock<'a> {
     total: f64,
     found: f64,
     done: f64,
-    cells: (usize, usize),
-    // Whether the cell at work was trained.
+    trials: (usize, usize),
+    // Whether the trial at work was trained.
     training: bool,
 }
 
 impl<'a> Clock<'a> {
-    pub fn new(callback: Option<OnProgress<'a>>, (epochs, cells): (usize, usize)) -> Self {
+    pub fn new(callback: Option<OnProgress<'a>>, (epochs, trials): (usize, usize)) -> Self {
         Self {
             callback,
             start: Instant::now(),
-            total: epochs as f64 + cells as f64 * MEASURING,
+            total: epochs as f64 + trials as f64 * MEASURING,
             found: 0.0,
             done: 0.0,
-            cells: (0, cells),
+            trials: (0, trials),
             training: false,
         }
     }
 
-    pub fn found(&mut self, cell: Cell, epochs: usize) {
+    pub fn found(&mut self, trial: Trial, epochs: usize) {
         self.found += epochs as f64 + MEASURING;
-        self.cells.0 += 1;
-        self.tell(cell, Activity::Done, 0.0);
+        self.trials.0 += 1;
+        self.tell(trial, Activity::Done, 0.0);
     }
 
-    pub fn train(&mut self, cell: Cell, epoch: (usize, usize), step: (usize, usize)) {
+    pub fn train(&mut self, trial: Trial, epoch: (usize, usize), step: (usize, usize)) {
         if step.0 == 0 && epoch.0 > 0 {
             self.done += 1.0; // the epoch before
         }
@@ -101,11 +101,11 @@ impl<'a> Clock<'a> {
             steps: step.1,
         };
         self.training = epoch.1 > 0;
-        self.tell(cell, activity, step.0 as f64 / step.1.max(1) as f64);
+        self.tell(trial, activity, step.0 as f64 / step.1.max(1) as f64);
     }
 
     /// A round of steering is over, of so many epochs of so many steps.
-    pub fn round(&mut self, cell: Cell, round: (usize, usize), epochs: usize, steps: usize) {
+    pub fn round(&mut self, trial: Trial, round: (usize, usize), epochs: usize, steps: usize) {
         self.done += epochs as f64;
         let activity = Activity::Train {
             epoch: round.0,
@@ -113,7 +113,7 @@ impl<'a> Clock<'a> {
             step: steps,
             steps,
         };
-        self.tell(cell, activity, 0.0);
+        self.tell(trial, activity, 0.0);
     }
 
     /// So many epochs are not needed: a threshold settled before.
@@ -121,20 +121,20 @@ impl<'a> Clock<'a> {
         self.total -= epochs as f64;
     }
 
-    pub fn measure(&mut self, cell: Cell) {
+    pub fn measure(&mut self, trial: Trial) {
         if std::mem::take(&mut self.training) {
             self.done += 1.0; // its last epoch
         }
-        self.tell(cell, Activity::Measure, 0.0);
+        self.tell(trial, Activity::Measure, 0.0);
     }
 
-    pub fn measured(&mut self, cell: Cell) {
+    pub fn measured(&mut self, trial: Trial) {
         self.done += MEASURING;
-        self.cells.0 += 1;
-        self.tell(cell, Activity::Done, 0.0);
+        self.trials.0 += 1;
+        self.tell(trial, Activity::Done, 0.0);
     }
 
-    fn tell(&mut self, cell: Cell, activity: Activity, started: f64) {
+    fn tell(&mut self, trial: Trial, activity: Activity, started: f64) {
         let Some(callback) = &mut self.callback else {
             return;
         };
@@ -144,9 +144,9 @@ impl<'a> Clock<'a> {
         let ahead = (self.total - self.found - done).max(0.0);
         let left = (done > 0.0).then(|| elapsed.mul_f64(ahead / done));
         callback(&Progress {
-            cell,
+            trial,
             activity,
-            cells: (self.cells.0, self.cells.1.max(self.cells.0)),
+            trials: (self.trials.0, self.trials.1.max(self.trials.0)),
             share,
             elapsed,
             left,

@@ -5,8 +5,8 @@ use std::time::Instant;
 use burn::module::Module;
 
 use super::run::{Runner, Target};
-use super::treatment::Treatment;
-use super::{Cell, StudyError};
+use super::strategy::Strategy;
+use super::{StudyError, Trial};
 use crate::compress::CompressError;
 use crate::prune::Pattern;
 use crate::recipe::Steer;
@@ -17,7 +17,7 @@ use crate::train::{Round, Steering, Workload};
 impl<M, W, T> Runner<'_, M, W, T>
 where
     M: Module,
-    T: Treatment<M>,
+    T: Strategy<M>,
     W: Workload<M> + Workload<T::Model>,
 {
     /// The highest sparsity that keeps the budget, found by a steered threshold.
@@ -27,19 +27,19 @@ where
         pattern: Pattern,
         seed: u64,
     ) -> Result<(), StudyError> {
-        let mut cell = Cell {
+        let mut trial = Trial {
             stage: Stage::Prune,
             mode: Mode::Aware,
             steered: true,
             pattern,
-            ..Cell::baseline(seed)
+            ..Trial::baseline(seed)
         };
         let epochs = self.recipe.epochs;
-        if epochs == 0 || self.found(cell, steer.rounds * epochs) {
+        if epochs == 0 || self.found(trial, steer.rounds * epochs) {
             return Ok(());
         }
         let started = Instant::now();
-        let floor = self.yardstick.score.unwrap_or_default() - self.recipe.max_drop;
+        let floor = self.evaluator.score.unwrap_or_default() - self.recipe.max_drop;
         let steered = Steered::new(steer.start, steer.increment, steer.resolution, floor);
         let steered = steered.map_err(CompressError::from)?;
         let steering = Steering {
@@ -49,7 +49,7 @@ where
             seed,
         };
         let target = Target {
-            cell,
+            trial,
             existing: false,
         };
         let plan = self.plan(target, None)?;
@@ -60,12 +60,12 @@ where
         let mut rounds = 0;
         let on_round = |round: Round| {
             rounds = round.index + 1;
-            clock.round(cell, (round.index, steer.rounds), epochs, steps);
+            clock.round(trial, (round.index, steer.rounds), epochs, steps);
         };
         let (module, steered) =
             steering.run(module, &mut compression, self.workload, steered, on_round)?;
         self.clock.spared((steer.rounds - rounds) * epochs);
-        cell.level = steered.best().unwrap_or(0.0);
-        self.finish(cell, compression.finish(module)?.into(), started)
+        trial.level = steered.best().unwrap_or(0.0);
+        self.finish(trial, compression.finish(module)?.into(), started)
     }
 }

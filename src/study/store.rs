@@ -5,7 +5,7 @@ use burn::module::Module;
 use burn::store::ModuleRecord;
 use burn::tensor::Bytes;
 
-use super::{Cell, StudyError};
+use super::{StudyError, Trial};
 use crate::compress::{Compression, State};
 use crate::format::{Archive, Container, FormatError, Part, write_atomically};
 use crate::network::Network;
@@ -13,7 +13,7 @@ use crate::recipe::Recipe;
 use crate::report::{Row, Sensitivity};
 use crate::train::TrainError;
 
-/// Finished cells: in memory, and in a folder if one is given.
+/// Finished trials: in memory, and in a folder if one is given.
 pub(super) struct Store {
     folder: Option<PathBuf>,
     rows: HashMap<String, Row>,
@@ -22,7 +22,7 @@ pub(super) struct Store {
     integers: HashMap<String, Vec<u8>>,
 }
 
-const STATE: &str = "cell";
+const STATE: &str = "trial";
 const INTEGERS: &str = "integers.bcm";
 const SENSITIVITY: &str = "sensitivity.json";
 
@@ -42,7 +42,7 @@ impl Store {
                 true => {}
                 false => recipe.save(&path)?,
             }
-            for path in files(&folder.join("cells"))? {
+            for path in files(&folder.join("trials"))? {
                 if path
                     .extension()
                     .is_some_and(|extension| extension == "json")
@@ -50,7 +50,7 @@ impl Store {
                     let row: Row = serde_json::from_slice(&read(&path)?).map_err(|error| {
                         FormatError::corrupt(format!("{}: {error}", path.display()))
                     })?;
-                    rows.insert(Cell::of(&row).key(), row);
+                    rows.insert(Trial::of(&row).key(), row);
                 }
             }
         }
@@ -62,18 +62,18 @@ impl Store {
         })
     }
 
-    pub fn row(&self, cell: &Cell) -> Option<&Row> {
-        self.rows.get(&cell.key())
+    pub fn row(&self, trial: &Trial) -> Option<&Row> {
+        self.rows.get(&trial.key())
     }
 
-    /// Keeps a finished cell. The row is written last: where it is, the model is.
+    /// Keeps a finished trial. The row is written last: where it is, the model is.
     pub fn keep(
         &mut self,
         row: Row,
         archive: Archive,
         integers: Option<Vec<u8>>,
     ) -> Result<(), StudyError> {
-        let key = Cell::of(&row).key();
+        let key = Trial::of(&row).key();
         match &self.folder {
             Some(_) => {
                 archive.save(self.path(&key, "bcm"))?;
@@ -95,18 +95,18 @@ impl Store {
         Ok(())
     }
 
-    pub fn archive(&self, cell: &Cell) -> Result<Archive, StudyError> {
-        let key = cell.key();
+    pub fn archive(&self, trial: &Trial) -> Result<Archive, StudyError> {
+        let key = trial.key();
         match self.archives.get(&key) {
             Some(archive) => Ok(archive.clone()),
             None => Ok(Archive::load(self.path(&key, "bcm"))?),
         }
     }
 
-    /// Keeps what training needs to go on after a cell, until the next one is finished.
+    /// Keeps what training needs to go on after a trial, until the next one is finished.
     pub fn keep_state<M: Module>(
         &self,
-        cell: &Cell,
+        trial: &Trial,
         module: &M,
         compression: &Compression,
     ) -> Result<(), StudyError> {
@@ -117,13 +117,13 @@ impl Store {
         let record = module.valid().into_record().into_bytes().map_err(unfit)?;
         let state = serde_json::to_string(compression.state()).map_err(unfit)?;
         let part = Part::bytes("module", record.to_vec());
-        Container::new(STATE, state, vec![part]).save(self.path(&cell.key(), "state"))?;
+        Container::new(STATE, state, vec![part]).save(self.path(&trial.key(), "state"))?;
         Ok(())
     }
 
     /// What [`keep_state`](Self::keep_state) kept, if it is there.
-    pub fn state(&self, cell: &Cell) -> Result<Option<(ModuleRecord, State)>, StudyError> {
-        let path = self.path(&cell.key(), "state");
+    pub fn state(&self, trial: &Trial) -> Result<Option<(ModuleRecord, State)>, StudyError> {
+        let path = self.path(&trial.key(), "state");
         if self.folder.is_none() || !path.exists() {
             return Ok(None);
         }
@@ -136,10 +136,10 @@ impl Store {
         Ok(Some((record, state)))
     }
 
-    pub fn drop_state(&self, cell: &Cell) {
+    pub fn drop_state(&self, trial: &Trial) {
         if self.folder.is_some() {
             // A file left over costs space, nothing else.
-            let _ = std::fs::remove_file(self.path(&cell.key(), "state"));
+            let _ = std::fs::remove_file(self.path(&trial.key(), "state"));
         }
     }
 
@@ -164,12 +164,12 @@ impl Store {
         Ok(())
     }
 
-    /// The integer form of a finished cell; none of one whose activations are floats.
-    pub fn integers(&self, cell: &Cell) -> Result<Option<Network>, StudyError> {
-        if cell.activation_bits == 32 {
+    /// The integer form of a finished trial; none of one whose activations are floats.
+    pub fn integers(&self, trial: &Trial) -> Result<Option<Network>, StudyError> {
+        if trial.activation_bits == 32 {
             return Ok(None);
         }
-        let key = cell.key();
+        let key = trial.key();
         Ok(Some(match self.integers.get(&key) {
             Some(bytes) => Network::from_bytes(bytes)?,
             None => Network::load(self.path(&key, INTEGERS))?,
@@ -182,7 +182,7 @@ impl Store {
 
     fn path(&self, key: &str, extension: &str) -> PathBuf {
         let folder = self.folder.clone().unwrap_or_default();
-        folder.join("cells").join(format!("{key}.{extension}"))
+        folder.join("trials").join(format!("{key}.{extension}"))
     }
 }
 

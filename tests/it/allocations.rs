@@ -3,7 +3,7 @@
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::cell::Cell;
 
-use burn_compress::engine::{Choice, Options, Program};
+use burn_compress::engine::{Options, Program, Tuning};
 
 use super::backends::engine::resnet;
 use super::engine_split;
@@ -64,7 +64,7 @@ fn a_run_allocates_nothing() {
         for threads in [1, 2] {
             let options = Options {
                 threads: Some(threads),
-                choice: Choice::Estimated,
+                tuning: Tuning::Estimated,
                 ..Options::default()
             };
             let program = Program::compile(&model, options).unwrap();

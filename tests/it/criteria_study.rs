@@ -51,15 +51,15 @@ fn a_study_prunes_by_what_its_workload_shows() {
         Criterion::TaylorAbsolute,
         Criterion::Wanda,
     ] {
-        let mut cells = (0, 0);
+        let mut trials = (0, 0);
         let outcome = Study::of(recipe(criterion.clone()))
-            .on_progress(|progress| cells = progress.cells)
+            .on_progress(|progress| trials = progress.trials)
             .run_module(net(), &mut Toy::new(&device()))
             .unwrap();
         let rows = outcome.report().rows();
         // Two levels of single weights and one of 2:4, one width, and the combination, in four variants.
         assert_eq!(rows.len(), 1 + 4 * (3 + 1 + 1), "{criterion:?}");
-        assert_eq!(cells, (rows.len(), rows.len()));
+        assert_eq!(trials, (rows.len(), rows.len()));
         for (index, row) in rows.iter().enumerate() {
             if row.stage == Stage::Prune && row.pattern == (Pattern::NOfM { n: 2, m: 4 }) {
                 assert_eq!(row.level, 0.5);
@@ -70,7 +70,7 @@ fn a_study_prunes_by_what_its_workload_shows() {
         if criterion != Criterion::Taylor {
             continue;
         }
-        // The first cell is what the plan gives that the guide tells of.
+        // The first trial is what the plan gives that the guide tells of.
         let first = rows
             .iter()
             .position(|row| row.stage == Stage::Prune)
@@ -147,13 +147,13 @@ fn a_threshold_is_not_steered_where_the_level_is_fixed() {
         rounds: 2,
         ..Steer::default()
     });
-    let mut cells = (0, 0);
+    let mut trials = (0, 0);
     let outcome = Study::of(recipe)
-        .on_progress(|progress| cells = progress.cells)
+        .on_progress(|progress| trials = progress.trials)
         .run_module(net(), &mut Toy::new(&device()))
         .unwrap();
     let rows = outcome.report().rows();
-    assert_eq!(cells, (rows.len(), rows.len()));
+    assert_eq!(trials, (rows.len(), rows.len()));
     let steered = rows.iter().filter(|row| row.steered);
     let patterns: Vec<Pattern> = steered.map(|row| row.pattern).collect();
     assert_eq!(patterns, [Pattern::Unstructured]);

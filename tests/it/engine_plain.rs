@@ -1,4 +1,4 @@
-//! Steps that run plainly, and elements that are made of nothing, between layers on cells.
+//! Steps that run plainly, and elements that are made of nothing, between layers on vector blocks.
 
 use burn::module::Module;
 use burn::nn::PaddingConfig2d;
@@ -52,7 +52,7 @@ fn assert_split<M: Module>(
     let isa = Kernels::detect().isa();
     let [one, two] = [1, 2].map(|threads| {
         let program = Program::compile(&model, options(isa, threads)).unwrap();
-        let together = program.layers(16).iter().any(|row| row.images > 1);
+        let together = program.layers(16).iter().any(|row| row.samples > 1);
         assert!(together, "{}", program.table(16));
         for ((batch, x), expected) in batches.iter().zip(&inputs).zip(&expected) {
             let found = program.run(&values(x.clone()), *batch).unwrap();
@@ -106,7 +106,7 @@ fn plain_steps_before_codes_that_run_together() {
     for isa in isas() {
         let program = Program::compile(&model, options(isa, 2)).unwrap();
         let mut rows = program.layers(16).iter();
-        assert!(rows.any(|row| row.images > 1), "{}", program.table(16));
+        assert!(rows.any(|row| row.samples > 1), "{}", program.table(16));
         assert!(program.run(&images, 16).unwrap() == expected, "{isa:?}");
     }
 }

@@ -7,9 +7,9 @@ use burn::nn::pool::{AdaptiveAvgPool2d, AdaptiveAvgPool2dConfig, MaxPool2d, MaxP
 use burn::nn::{BatchNorm, BatchNormConfig, Linear, LinearConfig, PaddingConfig2d};
 use burn::tensor::activation::relu;
 use burn::tensor::{Device, Tensor};
-use burn_compress::engine::{Choice, Choices, EngineError, Options, Program};
+use burn_compress::engine::{EngineError, Options, Program, Tuning, TuningCache};
 use burn_compress::graph::Graph;
-use burn_compress::kernel::{Cell, Kernels};
+use burn_compress::kernel::{Kernels, VectorBlock};
 use burn_compress::network::Network;
 use serde_json::json;
 
@@ -75,51 +75,51 @@ pub fn integers() -> Network {
 }
 
 fn is_split(program: &Program) -> bool {
-    assert_eq!(regroups(program, 1), 0, "one image is not regrouped");
-    regroups(program, Cell::SITES) > 0
+    assert_eq!(conversions(program, 1), 0, "one image is not converted");
+    conversions(program, VectorBlock::LANES) > 0
 }
 
-fn regroups(program: &Program, batch: usize) -> usize {
+fn conversions(program: &Program, batch: usize) -> usize {
     let rows = program.layers(batch).iter();
-    rows.filter(|row| row.kernel == "regroup").count()
+    rows.filter(|row| row.kernel == "layout conversion").count()
 }
 
 // From the first layer on.
 fn images_of_passes(program: &Program) -> Vec<usize> {
-    let rows = program.layers(Cell::SITES).iter();
-    let mut images: Vec<usize> = rows.map(|row| row.images).collect();
+    let rows = program.layers(VectorBlock::LANES).iter();
+    let mut images: Vec<usize> = rows.map(|row| row.samples).collect();
     images.dedup();
     images
 }
 
 // The same, four images together instead of sixteen; and four first, then sixteen.
 fn by_fours(model: &Network, program: &Program, options: Options) -> [Program; 2] {
-    let mut choices = serde_json::to_value(program.choices()).unwrap();
+    let mut choices = serde_json::to_value(program.tuning_cache()).unwrap();
     let first = &mut choices["many"][0];
-    assert_eq!(first["images"], json!(16));
-    first["images"] = json!(4);
-    let cut = first["cut"].as_u64().unwrap();
-    let kept: Choices = serde_json::from_value(choices.clone()).unwrap();
-    let four = Program::compile_as(model, options, &kept).unwrap();
-    assert_eq!(four.choices(), &kept);
-    assert_eq!([3, 4, 16].map(|batch| regroups(&four, batch)), [0, 1, 1]);
+    assert_eq!(first["samples"], json!(16));
+    first["samples"] = json!(4);
+    let cut = first["boundary"].as_u64().unwrap();
+    let kept: TuningCache = serde_json::from_value(choices.clone()).unwrap();
+    let four = Program::compile_with(model, options, &kept).unwrap();
+    assert_eq!(four.tuning_cache(), &kept);
+    assert_eq!([3, 4, 16].map(|batch| conversions(&four, batch)), [0, 1, 1]);
     // Somewhere behind that, one tensor alone goes on.
     let later = (1..9).find_map(|further| {
         let mut choices = choices.clone();
-        let next = json!({ "images": 16, "cut": cut + further, "kernels": [] });
+        let next = json!({ "samples": 16, "boundary": cut + further, "kernels": [] });
         choices["many"].as_array_mut().unwrap().push(next);
-        let choices: Choices = serde_json::from_value(choices).unwrap();
-        let program = Program::compile_as(model, options, &choices).unwrap();
-        (regroups(&program, 16) == 2).then_some(program)
+        let choices: TuningCache = serde_json::from_value(choices).unwrap();
+        let program = Program::compile_with(model, options, &choices).unwrap();
+        (conversions(&program, 16) == 2).then_some(program)
     });
     let both = later.unwrap();
-    assert_eq!([3, 4, 15].map(|batch| regroups(&both, batch)), [0, 1, 1]);
+    assert_eq!([3, 4, 15].map(|batch| conversions(&both, batch)), [0, 1, 1]);
     assert_eq!(
         [images_of_passes(&four), images_of_passes(&both)],
         [vec![1, 4], vec![1, 4, 16]]
     );
-    let again = Program::compile_as(model, options, both.choices()).unwrap();
-    assert_eq!(again.choices(), both.choices());
+    let again = Program::compile_with(model, options, both.tuning_cache()).unwrap();
+    assert_eq!(again.tuning_cache(), both.tuning_cache());
     [four, both]
 }
 
@@ -173,15 +173,15 @@ fn measured_and_kept_cuts() {
     );
 
     let estimated = Options {
-        choice: Choice::Estimated,
+        tuning: Tuning::Estimated,
         ..Options::default()
     };
     for options in [Options::default(), estimated] {
         let program = Program::compile(&model, options).unwrap();
-        let kept = serde_json::to_string(program.choices()).unwrap();
-        let kept: Choices = serde_json::from_str(&kept).unwrap();
-        let again = Program::compile_as(&model, options, &kept).unwrap();
-        assert_eq!(again.choices(), program.choices());
+        let kept = serde_json::to_string(program.tuning_cache()).unwrap();
+        let kept: TuningCache = serde_json::from_str(&kept).unwrap();
+        let again = Program::compile_with(&model, options, &kept).unwrap();
+        assert_eq!(again.tuning_cache(), program.tuning_cache());
         assert_eq!(is_split(&again), is_split(&program));
         assert_eq!(again.run(&input, 16).unwrap(), expected);
     }

@@ -6,9 +6,9 @@ use burn::nn::pool::{AdaptiveAvgPool2d, AdaptiveAvgPool2dConfig, MaxPool2d, MaxP
 use burn::nn::{Linear, LinearConfig, PaddingConfig2d};
 use burn::tensor::activation::relu;
 use burn::tensor::{Device, Tensor};
-use burn_compress::engine::{Choices, Options, Program};
+use burn_compress::engine::{Options, Program, TuningCache};
 use burn_compress::graph::Graph;
-use burn_compress::kernel::{Cell, Kernels};
+use burn_compress::kernel::{Kernels, VectorBlock};
 use burn_compress::network::Network;
 use serde_json::json;
 
@@ -95,29 +95,29 @@ fn integers(side: usize) -> Network {
 // on alone: of few channels, of many.
 fn splits(model: &Network, options: Options) -> Vec<Program> {
     let program = Program::compile(model, options).unwrap();
-    let choices = serde_json::to_value(program.choices()).unwrap();
-    let cut = choices["many"][0]["cut"].as_u64().unwrap();
+    let choices = serde_json::to_value(program.tuning_cache()).unwrap();
+    let cut = choices["many"][0]["boundary"].as_u64().unwrap();
     let later = (1..7).map(|further| {
         let mut choices = choices.clone();
-        choices["many"][0] = json!({ "images": 16, "cut": cut + further, "kernels": [] });
-        let choices: Choices = serde_json::from_value(choices).unwrap();
-        Program::compile_as(model, options, &choices).unwrap()
+        choices["many"][0] = json!({ "samples": 16, "boundary": cut + further, "kernels": [] });
+        let choices: TuningCache = serde_json::from_value(choices).unwrap();
+        Program::compile_with(model, options, &choices).unwrap()
     });
     let splits: Vec<Program> = [program].into_iter().chain(later).collect();
-    let regrouped = |program: &&Program| {
-        let mut rows = program.layers(Cell::SITES).iter();
-        rows.any(|row| row.kernel == "regroup")
+    let converted = |program: &&Program| {
+        let mut rows = program.layers(VectorBlock::LANES).iter();
+        rows.any(|row| row.kernel == "layout conversion")
     };
-    assert!(splits.iter().filter(regrouped).count() > 2);
+    assert!(splits.iter().filter(converted).count() > 2);
     splits
 }
 
 // Lines of so many planes, each with a cell beside it, take more room than planes do.
 fn assert_by_line(program: &Program, layer: &str, planes: usize) {
     let lines = planes * TRUNK * (TRUNK + 1);
-    let mut rows = program.layers(Cell::SITES).iter();
+    let mut rows = program.layers(VectorBlock::LANES).iter();
     let row = rows.find(|row| row.layer == layer).unwrap();
-    assert!(row.bytes as usize > lines * Cell::BYTES, "{row:?}");
+    assert!(row.bytes as usize > lines * VectorBlock::BYTES, "{row:?}");
 }
 
 #[test]

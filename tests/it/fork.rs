@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use burn_compress::engine::Program;
-use burn_compress::kernel::{Access, Cell, KernelError, Kernels, Steps, Team};
+use burn_compress::kernel::{Access, KernelError, Kernels, Steps, Team, VectorBlock};
 
 use super::backends::device::leaves_out;
 use super::kept_choices::Two;
@@ -161,7 +161,7 @@ fn a_team_is_one_thread_in_a_child() {
                 writes: (0..threads).map(|thread| thread..thread + 1).collect(),
             };
             let steps = Steps::new(vec![access], threads, threads).unwrap();
-            let mut cells = vec![Cell::default(); threads];
+            let mut cells = vec![VectorBlock::default(); threads];
             steps.run::<KernelError>(&team, &mut cells, &|_, _, _, _| Ok(()))
         };
         let alone = steps(1) == Ok(()) && steps(2) == Err(KernelError::Team);

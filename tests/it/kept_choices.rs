@@ -1,4 +1,4 @@
-//! Kept choices that do not fit: a program chooses anew, and computes the same.
+//! Tuning caches that do not fit: a program chooses anew, and computes the same.
 
 use std::sync::OnceLock;
 
@@ -7,7 +7,7 @@ use burn::nn::PaddingConfig2d;
 use burn::nn::conv::{Conv2d, Conv2dConfig};
 use burn::tensor::Tensor;
 use burn::tensor::activation::relu;
-use burn_compress::engine::{Choice, Choices, Options, Program};
+use burn_compress::engine::{Options, Program, Tuning, TuningCache};
 use burn_compress::graph::Graph;
 use burn_compress::kernel::Kernels;
 use burn_compress::network::Network;
@@ -70,12 +70,12 @@ fn estimated(threads: usize) -> Options {
 
 fn measured(threads: usize) -> Options {
     Options {
-        choice: Choice::Measured,
+        tuning: Tuning::Measured,
         ..estimated(threads)
     }
 }
 
-fn altered(choices: &Choices, alter: impl FnOnce(&mut Value)) -> Choices {
+fn altered(choices: &TuningCache, alter: impl FnOnce(&mut Value)) -> TuningCache {
     let mut value = serde_json::to_value(choices).unwrap();
     alter(&mut value);
     serde_json::from_value(value).unwrap()
@@ -119,10 +119,10 @@ fn a_layer_that_changed_its_groups() {
         for options in [estimated(2), measured(1)] {
             let old = Program::compile(&old, options).unwrap();
             for kernel in ["sparse", "dense", "tiled", "winograd 2x2", "winograd 4x4"] {
-                let kept = altered(old.choices(), |value| {
+                let kept = altered(old.tuning_cache(), |value| {
                     kernels(value).for_each(|kept| kept["kernel"] = json!(kernel));
                 });
-                let again = Program::compile_as(&new, options, &kept).unwrap();
+                let again = Program::compile_with(&new, options, &kept).unwrap();
                 for batch in [1, 17] {
                     let [input, expected] =
                         [&input, &expected].map(|of| &of[..of.len() / 17 * batch]);
@@ -144,10 +144,10 @@ fn what_does_not_fit_is_chosen_as_without_it() {
     let model = Two::integers(1);
     let fresh = Program::compile(&model, estimated(2)).unwrap();
     let same = |alter: &dyn Fn(&mut Value)| {
-        let kept = altered(fresh.choices(), alter);
-        assert_ne!(&kept, fresh.choices());
-        let again = Program::compile_as(&model, estimated(2), &kept).unwrap();
-        assert_eq!(again.choices(), fresh.choices());
+        let kept = altered(fresh.tuning_cache(), alter);
+        assert_ne!(&kept, fresh.tuning_cache());
+        let again = Program::compile_with(&model, estimated(2), &kept).unwrap();
+        assert_eq!(again.tuning_cache(), fresh.tuning_cache());
     };
     for name in [
         "nonsense",
@@ -170,9 +170,9 @@ fn what_does_not_fit_is_chosen_as_without_it() {
         value["threads"] = json!(1);
         value["alone"] = json!(true);
     });
-    let alone = altered(fresh.choices(), |value| value["alone"] = json!(true));
-    let again = Program::compile_as(&model, estimated(2), &alone).unwrap();
-    assert_eq!(again.choices(), &alone);
+    let alone = altered(fresh.tuning_cache(), |value| value["alone"] = json!(true));
+    let again = Program::compile_with(&model, estimated(2), &alone).unwrap();
+    assert_eq!(again.tuning_cache(), &alone);
 }
 
 #[test]
@@ -182,29 +182,30 @@ fn levels_that_do_not_fit_are_chosen_as_without_them() {
     }
     let model = engine_split::integers();
     let fresh = Program::compile(&model, estimated(2)).unwrap();
-    let cut = serde_json::to_value(fresh.choices()).unwrap()["many"][0]["cut"].clone();
-    let level = |images: usize, cut: &Value| json!({ "images": images, "cut": cut, "kernels": [] });
-    let later = json!(cut.as_u64().unwrap() + 1);
+    let boundary =
+        serde_json::to_value(fresh.tuning_cache()).unwrap()["many"][0]["boundary"].clone();
+    let level = |images: usize, boundary: &Value| json!({ "samples": images, "boundary": boundary, "kernels": [] });
+    let later = json!(boundary.as_u64().unwrap() + 1);
     for many in [
         json!([level(16, &json!(0))]),
         json!([level(16, &json!(u64::MAX))]),
-        json!([level(1, &cut)]),
-        json!([level(0, &cut)]),
-        json!([level(5, &cut)]),
+        json!([level(1, &boundary)]),
+        json!([level(0, &boundary)]),
+        json!([level(5, &boundary)]),
         // Each level has more images than the one before it.
-        json!([level(16, &cut), level(4, &later)]),
-        json!([level(16, &cut), level(16, &later)]),
-        json!([level(4, &cut), level(16, &cut)]),
+        json!([level(16, &boundary), level(4, &later)]),
+        json!([level(16, &boundary), level(16, &later)]),
+        json!([level(4, &boundary), level(16, &boundary)]),
     ] {
-        let kept = altered(fresh.choices(), |value| value["many"] = many.clone());
-        let again = Program::compile_as(&model, estimated(2), &kept).unwrap();
-        assert_eq!(again.choices(), fresh.choices(), "{many}");
+        let kept = altered(fresh.tuning_cache(), |value| value["many"] = many.clone());
+        let again = Program::compile_with(&model, estimated(2), &kept).unwrap();
+        assert_eq!(again.tuning_cache(), fresh.tuning_cache(), "{many}");
     }
     // Measured: although the kernels of one image are known.
-    let kept = altered(fresh.choices(), |value| {
-        value["many"] = json!([level(3, &cut)])
+    let kept = altered(fresh.tuning_cache(), |value| {
+        value["many"] = json!([level(3, &boundary)])
     });
-    let again = Program::compile_as(&model, measured(2), &kept).unwrap();
+    let again = Program::compile_with(&model, measured(2), &kept).unwrap();
     assert!(
         again
             .layers(16)
@@ -229,7 +230,7 @@ impl Base {
         });
         let kept = [estimated(1), estimated(2), measured(2)].map(|options| {
             let program = Program::compile(&model, options).unwrap();
-            serde_json::to_value(program.choices()).unwrap()
+            serde_json::to_value(program.tuning_cache()).unwrap()
         });
         Self {
             batches: batches.collect(),
@@ -325,9 +326,9 @@ fn mutate(value: &mut Value, [place, what, which]: [usize; 3], other: &Value) {
         }
         Value::String(_) => *target = json!(WORDS[which % WORDS.len()]),
         Value::Bool(is) => *is = !*is,
-        // The way of a kernel.
+        // The blocking of a kernel.
         Value::Object(fields) if fields.len() == 1 => {
-            let name = ["blocks", "slices"][what % 2];
+            let name = ["positions", "channels"][what % 2];
             *target = json!({ name: NUMBERS[which % NUMBERS.len()] });
         }
         _ => {}
@@ -355,13 +356,13 @@ proptest! {
             let before = kept.clone();
             mutate(&mut kept, mutation, &other.kept[of]);
             // What does not parse is no choices.
-            if serde_json::from_value::<Choices>(kept.clone()).is_err() {
+            if serde_json::from_value::<TuningCache>(kept.clone()).is_err() {
                 kept = before;
             }
         }
-        let choices: Choices = serde_json::from_value(kept).unwrap();
+        let choices: TuningCache = serde_json::from_value(kept).unwrap();
         let options = if is_measured { measured(threads) } else { estimated(threads) };
-        let program = Program::compile_as(&base.model, options, &choices).unwrap();
+        let program = Program::compile_with(&base.model, options, &choices).unwrap();
         for (batch, input, expected) in &base.batches {
             let found = program.run(input, *batch).unwrap();
             prop_assert!(found == *expected, "batch {batch}: {choices:?}");

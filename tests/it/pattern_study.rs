@@ -62,15 +62,15 @@ fn prefers_blocks() -> Toy {
 
 #[test]
 fn each_level_is_studied_in_each_pattern() {
-    let mut cells = (0, 0);
+    let mut trials = (0, 0);
     let outcome = Study::of(recipe())
-        .on_progress(|progress| cells = progress.cells)
+        .on_progress(|progress| trials = progress.trials)
         .run(net(), &mut prefers_blocks())
         .unwrap();
     let rows = outcome.report().rows();
     // Two levels in two patterns, one width and the combination, each in four variants.
     assert_eq!(rows.len(), 1 + 4 * (2 * 2 + 1 + 1));
-    assert_eq!(cells, (rows.len(), rows.len()));
+    assert_eq!(trials, (rows.len(), rows.len()));
     let pruned = rows.iter().enumerate();
     let pruned = pruned.filter(|(_, row)| row.stage == Stage::Prune);
     for (index, row) in pruned {
@@ -119,9 +119,9 @@ fn a_study_of_patterns_goes_on_where_it_was() {
     let folder = tempfile::tempdir().unwrap();
     let mut whole = Toy::new(&device());
     let expected = run(&mut whole, folder.path()).unwrap();
-    let cells = folder.path().join("cells");
+    let trials = folder.path().join("trials");
     for name in ["80.00", "80.00-block4"] {
-        let row = cells.join(format!("prune-aware-refined-{name}-32bit-seed0.json"));
+        let row = trials.join(format!("prune-aware-refined-{name}-32bit-seed0.json"));
         assert!(row.exists(), "{}", row.display());
     }
     let stride = if is_exact() { 3 } else { 11 };
@@ -184,8 +184,8 @@ fn a_study_from_before_there_were_patterns_is_read() {
     let folder = tempfile::tempdir().unwrap();
     let run = |toy: &mut Toy| Study::of(recipe()).folder(folder.path()).run(net(), toy);
     let before = run(&mut Toy::new(&device())).unwrap();
-    let cells = std::fs::read_dir(folder.path().join("cells")).unwrap();
-    let mut files: Vec<_> = cells.map(|file| file.unwrap().path()).collect();
+    let trials = std::fs::read_dir(folder.path().join("trials")).unwrap();
+    let mut files: Vec<_> = trials.map(|file| file.unwrap().path()).collect();
     files.retain(|path| path.extension().is_some_and(|kind| kind == "json"));
     files.push(folder.path().join("recipe.json"));
     for path in files {

@@ -1,4 +1,4 @@
-//! What a study tells of its progress: every cell, epoch and step, and the share of all work.
+//! What a study tells of its progress: every trial, epoch and step, and the share of all work.
 
 use std::time::Duration;
 
@@ -12,7 +12,7 @@ use burn_compress::study::{Activity, Progress, StudyError};
 use super::backends::device::device;
 use super::backends::models::{Net, Seen, Toy, seen, trained};
 
-// Measuring a cell counts as this share of an epoch.
+// Measuring a trial counts as this share of an epoch.
 const MEASURING: f64 = 0.1;
 
 fn recipe(epochs: usize, refine_epochs: usize) -> Recipe {
@@ -76,15 +76,21 @@ fn progress_tells_every_step_and_ends_when_all_is_done() {
 
         let mut told = told.into_iter();
         let mut done = 0.0;
-        let mut expect = |activity, row: &Row, cells: usize, done: f64| {
+        let mut expect = |activity, row: &Row, trials: usize, done: f64| {
             let progress = told.next().unwrap();
-            let cell = progress.cell;
+            let trial = progress.trial;
             assert_eq!(progress.activity, activity);
             assert_eq!(
-                (cell.stage, cell.mode, cell.refined, cell.level, cell.seed),
+                (
+                    trial.stage,
+                    trial.mode,
+                    trial.refined,
+                    trial.level,
+                    trial.seed
+                ),
                 (row.stage, row.mode, row.refined, row.level, row.seed)
             );
-            assert_eq!(progress.cells, (cells, rows.len()));
+            assert_eq!(progress.trials, (trials, rows.len()));
             let share = done / total;
             assert!((progress.share - share).abs() < 1e-9, "{progress:?}");
             // By what was done so far, as long again for as much.
@@ -144,7 +150,7 @@ fn a_study_gone_on_with_counts_what_was_found() {
     for (index, progress) in told[..found].iter().enumerate() {
         let share = epochs(&rows[..=index]) / total;
         assert!((progress.share - share).abs() < 1e-9, "{progress:?}");
-        assert_eq!(progress.cells, (index + 1, rows.len()));
+        assert_eq!(progress.trials, (index + 1, rows.len()));
         assert_eq!(progress.left, None);
     }
     // Then time is counted by what is done now alone.
@@ -158,7 +164,7 @@ fn a_study_gone_on_with_counts_what_was_found() {
     let last = told.last().unwrap();
     assert!((last.share - 1.0).abs() < 1e-9);
     assert!(last.left.unwrap() < Duration::from_micros(1));
-    assert_eq!(last.cells, (rows.len(), rows.len()));
+    assert_eq!(last.trials, (rows.len(), rows.len()));
 }
 
 #[test]
@@ -211,7 +217,7 @@ fn a_steered_study_counts_its_rounds() {
             assert!((progress.share - done / total).abs() < 1e-9, "{progress:?}");
         }
         let last = told.last().unwrap();
-        assert_eq!(last.cells, (3, 3));
+        assert_eq!(last.trials, (3, 3));
         assert!((last.share - 1.0).abs() < 1e-9, "{last:?}");
         assert!((total - done).abs() < 1e-9);
         assert_eq!(toy.epochs_done as f64, (total - 3.0 * MEASURING).round());

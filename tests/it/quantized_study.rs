@@ -6,7 +6,7 @@ use burn::optim::{AdamConfig, GradientsParams, ModuleOptimizer};
 use burn::tensor::{Device, Tensor};
 use burn_compress::Study;
 use burn_compress::graph::{Calibrator, Fallback, GraphError, Quantized};
-use burn_compress::recipe::{ActivationLevels, PruneLevels, QuantizeLevels, Ranges, Recipe};
+use burn_compress::recipe::{ActivationLevels, PruneLevels, QuantizeLevels, RangeMethod, Recipe};
 use burn_compress::report::{Report, Row, Stage, Timed};
 use burn_compress::study::{Outcome, StudyError};
 use burn_compress::train::{BoxError, Epoch, QuantizedWorkload, TrainError, Workload};
@@ -159,7 +159,7 @@ fn recipe() -> Recipe {
         }),
         quantize: Some(QuantizeLevels {
             every: 1,
-            ranges: Ranges::MinMax,
+            ranges: RangeMethod::MinMax,
             activations: Some(activations),
             ..QuantizeLevels::from([6, 3])
         }),
@@ -207,7 +207,7 @@ fn operations_without_an_integer_form_are_refused_or_stay_in_float_as_the_recipe
 }
 
 #[test]
-fn each_quantized_cell_has_an_integer_form_that_answers_as_its_score_says() {
+fn each_quantized_trial_has_an_integer_form_that_answers_as_its_score_says() {
     let mut task = Task::new();
     let outcome = run(Study::of(recipe()), &mut task).unwrap();
     let rows = outcome.report().rows();
@@ -388,13 +388,13 @@ fn a_forward_pass_without_a_graph_is_timed_as_a_module() {
 }
 
 #[test]
-fn cells_of_before_the_engine_are_taken_over_and_marked() {
+fn trials_of_before_the_engine_are_taken_over_and_marked() {
     let folder = tempfile::tempdir().unwrap();
     let study = || Study::of(weights_alone()).folder(folder.path());
     run(study(), &mut Task::new()).unwrap();
-    let cells = std::fs::read_dir(folder.path().join("cells")).unwrap();
+    let trials = std::fs::read_dir(folder.path().join("trials")).unwrap();
     let mut older = 0;
-    for path in cells.map(|entry| entry.unwrap().path()) {
+    for path in trials.map(|entry| entry.unwrap().path()) {
         let name = path.file_name().unwrap().to_string_lossy().into_owned();
         if name.starts_with("baseline") && name.ends_with(".json") {
             let text = std::fs::read_to_string(&path).unwrap();

@@ -5,8 +5,8 @@ use burn_compress::format::{FormatError, Granularity, Mapping};
 use burn_compress::graph::Fallback;
 use burn_compress::prune::{AtLeast, Pattern, Scope};
 use burn_compress::recipe::{
-    ActivationLevels, Criterion, PruneLevels, QuantizeLevels, Ramp, Ranges, Recipe, RecipeError,
-    Steer,
+    ActivationLevels, Criterion, PruneLevels, QuantizeLevels, Ramp, RangeMethod, Recipe,
+    RecipeError, Steer,
 };
 use burn_compress::report::Stage;
 use burn_compress::schedule::{Curve, Schedule};
@@ -92,11 +92,11 @@ fn prunings() -> impl Strategy<Value = PruneLevels> {
 
 fn quantizations() -> impl Strategy<Value = QuantizeLevels> {
     let ranges = prop_oneof![
-        Just(Ranges::MinMax),
-        (0.0..0.499f64).prop_map(|outside| Ranges::Percentile { outside }),
-        Just(Ranges::LeastSquares),
-        Just(Ranges::LearnedStep),
-        "[a-zü]{1,9}".prop_map(Ranges::Custom),
+        Just(RangeMethod::MinMax),
+        (0.0..0.499f64).prop_map(|outside| RangeMethod::Percentile { outside }),
+        Just(RangeMethod::LeastSquares),
+        Just(RangeMethod::LearnedStep),
+        "[a-zü]{1,9}".prop_map(RangeMethod::Custom),
     ];
     let granularity = prop_oneof![
         Just(Granularity::Tensor),
@@ -390,15 +390,15 @@ fn numbers_that_make_no_sense_are_refused_by_name() {
         ("quantize.every", quantize(|quantize| quantize.every = 0)),
         (
             "quantizer",
-            quantize(|quantize| quantize.ranges = Ranges::Custom(String::new())),
+            quantize(|quantize| quantize.ranges = RangeMethod::Custom(String::new())),
         ),
         (
             "outside",
-            quantize(|quantize| quantize.ranges = Ranges::Percentile { outside: 0.5 }),
+            quantize(|quantize| quantize.ranges = RangeMethod::Percentile { outside: 0.5 }),
         ),
         (
             "outside",
-            quantize(|quantize| quantize.ranges = Ranges::Percentile { outside: -0.1 }),
+            quantize(|quantize| quantize.ranges = RangeMethod::Percentile { outside: -0.1 }),
         ),
     ] {
         assert!(

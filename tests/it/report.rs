@@ -188,14 +188,14 @@ fn seeds_become_means_with_a_student_interval() {
     for (seed, row) in rows.iter_mut().enumerate() {
         row.seed = seed as u64;
     }
-    let cells = summaries(&rows);
-    assert_eq!(cells.len(), 2);
-    let cell = &cells[0];
-    assert_eq!((cell.n, cell.mean_score, cell.mean_drop), (3, 88.0, 2.0));
-    assert_eq!(cell.rows, [0, 1, 2]);
+    let trials = summaries(&rows);
+    assert_eq!(trials.len(), 2);
+    let trial = &trials[0];
+    assert_eq!((trial.n, trial.mean_score, trial.mean_drop), (3, 88.0, 2.0));
+    assert_eq!(trial.rows, [0, 1, 2]);
     // Two degrees of freedom: t = 4.3027; deviation 1.
-    assert!((cell.half_width.unwrap() - 4.3027 / 3f64.sqrt()).abs() < 1e-4);
-    assert_eq!(cells[1].half_width, None);
+    assert!((trial.half_width.unwrap() - 4.3027 / 3f64.sqrt()).abs() < 1e-4);
+    assert_eq!(trials[1].half_width, None);
     assert!(report(rows).table().contains("88.00 ± 2.48"));
 }
 
@@ -220,12 +220,12 @@ fn the_interval_follows_the_t_table() {
 }
 
 #[test]
-fn patterns_are_cells_of_their_own() {
+fn patterns_are_trials_of_their_own() {
     let rows = with_blocks();
-    let cells = summaries(&rows);
-    assert_eq!(cells.len(), rows.len());
+    let trials = summaries(&rows);
+    assert_eq!(trials.len(), rows.len());
     // Side by side at each level.
-    let pruned = cells.iter().filter(|cell| cell.stage == Stage::Prune);
+    let pruned = trials.iter().filter(|trial| trial.stage == Stage::Prune);
     let pruned: Vec<_> = pruned.map(|c| (c.level, c.pattern.to_string())).collect();
     let expected = [0.5, 0.9, 0.95].map(|level| {
         let names = ["unstructured", "block4"].into_iter();
@@ -259,7 +259,7 @@ fn the_strongest_within_the_budget_is_chosen() {
 #[test]
 fn of_patterns_the_fastest_is_chosen_where_the_engine_timed_them() {
     let block = Pattern::Block { channels: 4 };
-    let cell = |level: f64, drop: f64, pattern: Pattern, ms: f64, timed: Timed| {
+    let trial = |level: f64, drop: f64, pattern: Pattern, ms: f64, timed: Timed| {
         let mut row = prune(level, drop);
         (row.pattern, row.ms, row.timed) = (pattern, ms, timed);
         row.ms_range = [ms, ms];
@@ -267,11 +267,11 @@ fn of_patterns_the_fastest_is_chosen_where_the_engine_timed_them() {
     };
     let rows = |timed: Timed| {
         [
-            cell(0.8, 0.1, Pattern::Unstructured, 0.30, timed),
-            cell(0.9, 0.3, Pattern::Unstructured, 0.20, timed),
-            cell(0.7, 0.2, block, 0.15, timed),
-            cell(0.8, 0.4, block, 0.10, timed),
-            cell(0.9, 1.5, block, 0.05, timed),
+            trial(0.8, 0.1, Pattern::Unstructured, 0.30, timed),
+            trial(0.9, 0.3, Pattern::Unstructured, 0.20, timed),
+            trial(0.7, 0.2, block, 0.15, timed),
+            trial(0.8, 0.4, block, 0.10, timed),
+            trial(0.9, 1.5, block, 0.05, timed),
         ]
     };
     let chosen = |rows: &[Row], budget: f64| {
@@ -364,7 +364,7 @@ fn means_are_chosen_not_lucky_seeds() {
     ];
     let best = choose(&rows, 0.5).unwrap();
     assert_eq!(best.prune.unwrap().row.level, 0.5);
-    // Of the seeds, the one nearest the mean stands for the cell.
+    // Of the seeds, the one nearest the mean stands for the trial.
     let choice = choose(&rows[..3], 0.5).unwrap().prune.unwrap();
     assert_eq!((choice.index, choice.runs), (2, 3));
 }
@@ -615,9 +615,9 @@ proptest! {
 
     #[test]
     fn any_study_has_a_report(
-        cells in prop::collection::vec((0usize..4, 0.0..=1.0f64, 1u32..=32, -10.0..100.0f64), 1..20)
+        trials in prop::collection::vec((0usize..4, 0.0..=1.0f64, 1u32..=32, -10.0..100.0f64), 1..20)
     ) {
-        let rows: Vec<Row> = cells
+        let rows: Vec<Row> = trials
             .iter()
             .map(|&(kind, level, bits, drop)| match kind {
                 0 => baseline(),

@@ -9,7 +9,7 @@ use burn_compress::compress::Selection;
 use burn_compress::format::Scheme;
 use burn_compress::prune::{Scope, share_of};
 use burn_compress::quantize::{MinMax, Parameters, Quantizer};
-use burn_compress::recipe::{PruneLevels, QuantizeLevels, Ranges, Recipe, Steer};
+use burn_compress::recipe::{PruneLevels, QuantizeLevels, RangeMethod, Recipe, Steer};
 use burn_compress::report::{Mode, Row, Stage, Timed};
 use burn_compress::study::{Activity, Outcome, StudyError};
 use burn_compress::train::{BoxError, Epoch, TrainError, Workload};
@@ -38,7 +38,7 @@ fn recipe() -> Recipe {
         }),
         quantize: Some(QuantizeLevels {
             every: 1,
-            ranges: Ranges::MinMax,
+            ranges: RangeMethod::MinMax,
             ..QuantizeLevels::from([8, 3])
         }),
         ..Recipe::default()
@@ -81,7 +81,7 @@ fn a_study_measures_what_was_asked_for() {
     let outcome = Study::of(recipe())
         .on_progress(|progress| {
             assert!((0.0..=1.0).contains(&progress.share));
-            assert!(progress.cells.0 <= progress.cells.1);
+            assert!(progress.trials.0 <= progress.trials.1);
             seen_activity.push((progress.activity, progress.share));
         })
         .run(net.clone(), &mut toy)
@@ -268,7 +268,7 @@ fn a_study_interrupted_at_any_epoch_goes_on_where_it_was() {
         }
         assert!(toy.epochs_done <= whole.epochs_done);
         // Nothing of the way is left.
-        let states = std::fs::read_dir(folder.path().join("cells")).unwrap();
+        let states = std::fs::read_dir(folder.path().join("trials")).unwrap();
         let states = states.filter(|file| {
             file.as_ref()
                 .unwrap()
@@ -380,21 +380,21 @@ fn a_folder_of_another_study_is_refused() {
 }
 
 #[test]
-fn a_damaged_cell_is_refused() {
+fn a_damaged_trial_is_refused() {
     let folder = tempfile::tempdir().unwrap();
     let study = || Study::of(small()).folder(folder.path());
     study().run(net(), &mut Toy::new(&device())).unwrap();
-    let cell = folder
+    let trial = folder
         .path()
-        .join("cells/prune-post-plain-60.00-32bit-seed3.json");
-    let text = std::fs::read(&cell).unwrap();
-    std::fs::write(&cell, &text[..text.len() / 2]).unwrap();
+        .join("trials/prune-post-plain-60.00-32bit-seed3.json");
+    let text = std::fs::read(&trial).unwrap();
+    std::fs::write(&trial, &text[..text.len() / 2]).unwrap();
     let error = study().run(net(), &mut Toy::new(&device())).err().unwrap();
     assert!(matches!(error, StudyError::Format(_)), "{error}");
 }
 
 #[test]
-fn each_seed_trains_its_own_cells() {
+fn each_seed_trains_its_own_trials() {
     let recipe = Recipe {
         seeds: vec![1, 2],
         refine_epochs: 0,
@@ -404,7 +404,7 @@ fn each_seed_trains_its_own_cells() {
     let outcome = run(recipe, &mut Toy::new(&device()));
     let rows = outcome.report().rows();
     let of = |seed| rows.iter().filter(move |row| row.seed == seed);
-    // Baseline and post-training cells do not depend on the seed, but for the combination's.
+    // Baseline and post-training trials do not depend on the seed, but for the combination's.
     assert_eq!(of(1).count(), 1 + 2 * 2 + 2);
     assert_eq!(of(2).count(), 2 + 2);
 }
@@ -467,7 +467,7 @@ fn a_steered_study_finds_the_highest_level() {
 }
 
 #[test]
-fn without_training_only_post_training_cells_are_measured() {
+fn without_training_only_post_training_trials_are_measured() {
     let recipe = Recipe {
         epochs: 0,
         ..recipe()
@@ -599,7 +599,7 @@ fn what_a_study_is_told_is_in_its_rows_and_its_files() {
     assert_eq!(report.score_name(), "points");
     assert_eq!(
         outcome.recipe().quantize.as_ref().unwrap().ranges,
-        Ranges::Custom("wide".into())
+        RangeMethod::Custom("wide".into())
     );
     assert_eq!(
         *report.recipe(),

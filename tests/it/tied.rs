@@ -5,7 +5,7 @@ use burn::nn::PaddingConfig2d;
 use burn::nn::conv::{Conv2d, Conv2dConfig};
 use burn::tensor::{Device, Tensor, activation::relu};
 use burn_compress::compress::{Plan, Pruning, Quantization, archive, load};
-use burn_compress::engine::{Choice, Options, Program};
+use burn_compress::engine::{Options, Program, Tuning};
 use burn_compress::format::{Container, FormatError, Granularity, Mapping, Payload, Scheme};
 use burn_compress::graph::Graph;
 use burn_compress::network::NetworkError;
@@ -349,7 +349,7 @@ fn a_layer_called_twice_is_packed_once() {
     }
     let options = Options {
         threads: Some(1),
-        choice: Choice::Estimated,
+        tuning: Tuning::Estimated,
         ..Options::default()
     };
     let forward = |pair: &Pair, x: Tensor<4>| pair.forward(x);

@@ -5,11 +5,11 @@ use burn::nn::conv::{Conv2d, Conv2dConfig, ConvTranspose2d, ConvTranspose2dConfi
 use burn::nn::{Linear, LinearConfig, PaddingConfig2d};
 use burn::tensor::{Tensor, TensorData, activation::relu};
 use burn_compress::compress::{Compressed, Plan, Pruning, Quantization, Selection};
-use burn_compress::engine::{Choice, Options, Program};
+use burn_compress::engine::{Options, Program, Tuning};
 use burn_compress::format::{Granularity, Mapping, Scheme};
 use burn_compress::graph::{Activations, Calibration, Calibrator, Fallback, Graph};
 use burn_compress::network::Network;
-use burn_compress::recipe::{ActivationLevels, PruneLevels, QuantizeLevels, Ranges, Recipe};
+use burn_compress::recipe::{ActivationLevels, PruneLevels, QuantizeLevels, RangeMethod, Recipe};
 use burn_compress::report::{Report, Row};
 use burn_compress::{Study, Warning};
 
@@ -292,12 +292,12 @@ fn steps_that_are_slow() {
         return;
     }
     let model = mixed();
-    let options = |choice| Options {
+    let options = |tuning| Options {
         threads: Some(1),
-        choice,
+        tuning,
         ..Options::default()
     };
-    let estimated = Program::compile(&model, options(Choice::Estimated)).unwrap();
+    let estimated = Program::compile(&model, options(Tuning::Estimated)).unwrap();
     for batch in [1, 16] {
         let found = estimated.warnings(batch);
         let plain = found
@@ -323,9 +323,9 @@ fn steps_that_are_slow() {
         );
     }
     // With its time, which is that of the table.
-    let measured = Program::compile(&model, options(Choice::Measured)).unwrap();
+    let measured = Program::compile(&model, options(Tuning::Measured)).unwrap();
     let rows = measured.layers(1);
-    let time = |row: &burn_compress::engine::LayerRow| row.microseconds.unwrap();
+    let time = |row: &burn_compress::engine::LayerProfile| row.microseconds.unwrap();
     let all: f64 = rows.iter().map(time).sum();
     let up = rows
         .iter()
@@ -348,7 +348,7 @@ fn steps_that_are_slow() {
     let module = Mixed::new();
     let graph = Graph::capture(&module, [1, 8, 12, 12], forward).unwrap();
     let floats = graph.simplify().to_float_model(&module).unwrap();
-    let program = Program::compile(&floats, options(Choice::Estimated)).unwrap();
+    let program = Program::compile(&floats, options(Tuning::Estimated)).unwrap();
     let found = program.warnings(1);
     // Its product and its bias.
     assert!(!found.is_empty());
@@ -400,7 +400,7 @@ fn recipe() -> Recipe {
         }),
         quantize: Some(QuantizeLevels {
             every: 1,
-            ranges: Ranges::MinMax,
+            ranges: RangeMethod::MinMax,
             activations: Some(ActivationLevels {
                 bits: 8,
                 ..ActivationLevels::default()

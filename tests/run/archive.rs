@@ -2,7 +2,7 @@
 
 use burn_compress::format::{
     Archive, Container, Dense, ElementType, Entry, FormatError, Granularity, Mapping, Part,
-    Payload, Quantized, Scheme, WeightView,
+    Payload, QuantizedWeight, Scheme, WeightView,
 };
 use proptest::prelude::*;
 use safetensors::{Dtype, SafeTensors};
@@ -37,7 +37,7 @@ pub fn entry(path: &str, dims: &[usize], payload: Payload) -> Entry {
 
 pub fn quantized(view: &WeightView, scheme: Scheme, points: Vec<i32>, codes: Vec<i32>) -> Payload {
     let scales = (1..=points.len()).map(|i| i as f32 * 0.25).collect();
-    Payload::Quantized(Quantized::new(scheme, view, scales, points, codes).unwrap())
+    Payload::Quantized(QuantizedWeight::new(scheme, view, scales, points, codes).unwrap())
 }
 
 // A little of everything, in some 900 bytes.

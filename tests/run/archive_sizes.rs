@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use burn_compress::format::{
     Archive, Container, Dense, ElementType, Granularity, Mapping, Payload, Scheme, WeightView,
-    packed_len,
+    packed_bytes,
 };
 
 use super::archive::{entry, quantized};
@@ -72,7 +72,7 @@ fn codes_take_their_entropy_or_their_true_bits() {
             };
             let dense = size(1.0);
             assert!(near(bits_of_code).contains(&dense), "{bits}: {dense}");
-            assert!(dense <= packed_len(20_000, bits) as f64 + 16.0);
+            assert!(dense <= packed_bytes(20_000, bits) as f64 + 16.0);
             // Nine tenths pruned: 0.469 bits for where, and the codes of a tenth.
             let sparse = size(0.1);
             let range = near(0.469 + 0.1 * bits_of_code);

@@ -1,6 +1,6 @@
 //! A compiled network gives what its reference does, bit for bit, on every instruction set.
 
-use burn_compress::engine::{EngineError, LayerRow, Options, Program};
+use burn_compress::engine::{EngineError, LayerProfile, Options, Program};
 use burn_compress::format::{Granularity, Mapping, Scheme};
 use burn_compress::kernel::{Isa, Kernels};
 use burn_compress::network::{
@@ -100,7 +100,7 @@ fn channels_that_are_read_go_together_wherever_they_are() {
         let model = reads_channels(read);
         let program = Program::compile(&model, options(Kernels::detect().isa(), 1)).unwrap();
         let rows = program.layers(1).iter();
-        let rows: Vec<&LayerRow> = rows.filter(|row| row.layer == "second").collect();
+        let rows: Vec<&LayerProfile> = rows.filter(|row| row.layer == "second").collect();
         assert_runs(&model, &[1, 3], &format!("{read:?}"));
         assert_eq!(rows.len(), 1);
         (rows[0].bytes, rows[0].kernel.clone())

@@ -3,8 +3,8 @@
 use std::collections::HashMap;
 
 use burn_compress::format::{
-    FormatError, Granularity, Mapping, Quantized, Scheme, WeightView, entropy_bits, pack,
-    packed_len, unpack, write_atomically,
+    FormatError, Granularity, Mapping, QuantizedWeight, Scheme, WeightView, entropy_bits,
+    pack_bits, packed_bytes, unpack_bits, write_atomically,
 };
 use proptest::prelude::*;
 
@@ -81,10 +81,10 @@ proptest! {
         codes in prop::collection::vec(any::<u32>(), 0..70),
     ) {
         let codes: Vec<u32> = codes.into_iter().map(|code| code & ((1 << bits) - 1)).collect();
-        let bytes = pack(&codes, bits).unwrap();
+        let bytes = pack_bits(&codes, bits).unwrap();
         prop_assert_eq!(bytes.len(), (codes.len() * bits as usize).div_ceil(8));
-        prop_assert_eq!(bytes.len(), packed_len(codes.len(), bits));
-        prop_assert_eq!(unpack(&bytes, bits, codes.len()).unwrap(), codes.clone());
+        prop_assert_eq!(bytes.len(), packed_bytes(codes.len(), bits));
+        prop_assert_eq!(unpack_bits(&bytes, bits, codes.len()).unwrap(), codes.clone());
         // Bit by bit, least significant first.
         for (i, code) in codes.iter().enumerate() {
             for bit in 0..bits as usize {
@@ -94,9 +94,9 @@ proptest! {
         }
         // One byte more or less is no packing of as many codes.
         let longer = [&bytes[..], &[0]].concat();
-        prop_assert!(unpack(&longer, bits, codes.len()).is_err());
+        prop_assert!(unpack_bits(&longer, bits, codes.len()).is_err());
         if let Some((_, shorter)) = bytes.split_last() {
-            prop_assert!(unpack(shorter, bits, codes.len()).is_err());
+            prop_assert!(unpack_bits(shorter, bits, codes.len()).is_err());
         }
     }
 
@@ -211,24 +211,24 @@ proptest! {
 fn what_cannot_be_packed_is_refused() {
     for bits in [0, 17, 32, 33, 64, u32::MAX] {
         assert!(
-            matches!(pack(&[0], bits), Err(FormatError::Packing { bits: found }) if found == bits)
+            matches!(pack_bits(&[0], bits), Err(FormatError::Packing { bits: found }) if found == bits)
         );
         assert!(
-            matches!(unpack(&[], bits, 0), Err(FormatError::Packing { bits: found }) if found == bits)
+            matches!(unpack_bits(&[], bits, 0), Err(FormatError::Packing { bits: found }) if found == bits)
         );
     }
     assert!(matches!(
-        pack(&[1, 8], 3),
+        pack_bits(&[1, 8], 3),
         Err(FormatError::Code { code: 8, bits: 3 })
     ));
     // A count that overflows, and one whose memory nobody has.
     for count in [usize::MAX, usize::MAX / 16, 1 << 40] {
-        assert!(unpack(&[0; 4], 16, count).is_err());
+        assert!(unpack_bits(&[0; 4], 16, count).is_err());
     }
-    assert_eq!(packed_len(usize::MAX, 16), usize::MAX);
+    assert_eq!(packed_bytes(usize::MAX, 16), usize::MAX);
     // Bits that belong to no code.
-    assert!(unpack(&[0b1000_0001], 3, 2).is_err());
-    assert!(unpack(&[0b0010_0001], 3, 2).is_ok());
+    assert!(unpack_bits(&[0b1000_0001], 3, 2).is_err());
+    assert!(unpack_bits(&[0b0010_0001], 3, 2).is_ok());
 }
 
 #[test]
@@ -343,7 +343,7 @@ fn codes_that_contradict_their_scheme_are_refused() {
     let symmetric = Scheme::symmetric(3).unwrap(); // -3 to 3
     let affine = Scheme::new(3, Mapping::Affine, Granularity::Channel).unwrap(); // 0 to 7
     let make = |scheme, scales: &[f32], points: &[i32], codes: &[i32]| {
-        Quantized::new(
+        QuantizedWeight::new(
             scheme,
             &view,
             scales.to_vec(),

@@ -2,7 +2,7 @@
 
 #![allow(dead_code, reason = "no binary uses all of them")]
 
-use burn_compress::engine::{Choice, Options, Program};
+use burn_compress::engine::{Options, Program, Tuning};
 use burn_compress::kernel::{Isa, Kernels};
 use burn_compress::network::{Network, StepOp};
 
@@ -17,7 +17,7 @@ pub fn options(isa: Isa, threads: usize) -> Options {
     Options {
         threads: Some(threads),
         isa: Some(isa),
-        choice: Choice::Estimated,
+        tuning: Tuning::Estimated,
     }
 }
 

@@ -1,7 +1,7 @@
 //! What kernels are given of layouts: places, taps, bounds and terms.
 
 use super::Layout;
-use super::lanes::Sites;
+use super::lanes::LaneMapping;
 use crate::engine::lower::node::{PerElement, Pool, Weighted};
 use crate::engine::lower::shape::{Kind, Shape};
 use crate::kernel::{Elementwise, Pooling, Position, Sink, Windows};
@@ -27,21 +27,26 @@ pub(in crate::engine) fn positions(
     let mut positions = Vec::with_capacity(to.tile[0] * to.tile[1]);
     for row in 0..to.tile[0] as isize {
         for column in 0..to.tile[1] as isize {
-            let input = from.cell(
+            let input = from.block(
                 row * row_step as isize - top as isize,
                 column * column_step as isize - left as isize,
             );
             positions.push(Position {
                 input: input as u32,
-                output: to.cell(row, column) as u32,
-                residual: residual.map_or(0, |layout| layout.cell(row, column) as u32),
+                output: to.block(row, column) as u32,
+                residual: residual.map_or(0, |layout| layout.block(row, column) as u32),
             });
         }
     }
     positions
 }
 
-pub(in crate::engine) fn windows(pool: &Pool, to: &Layout, from: &Layout, sites: Sites) -> Windows {
+pub(in crate::engine) fn windows(
+    pool: &Pool,
+    to: &Layout,
+    from: &Layout,
+    lanes: LaneMapping,
+) -> Windows {
     let (taps, positions): (Vec<u32>, Vec<Position>) = match &pool.window {
         Some(window) => {
             let [rows, columns] = window.kernel;
@@ -58,8 +63,8 @@ pub(in crate::engine) fn windows(pool: &Pool, to: &Layout, from: &Layout, sites:
                 (0..columns).map(move |column| (row + column) as u32)
             });
             let position = Position {
-                input: from.cell(0, 0) as u32,
-                output: to.cell(0, 0) as u32,
+                input: from.block(0, 0) as u32,
+                output: to.block(0, 0) as u32,
                 residual: 0,
             };
             (taps.collect(), vec![position])
@@ -67,7 +72,7 @@ pub(in crate::engine) fn windows(pool: &Pool, to: &Layout, from: &Layout, sites:
     };
     // All rows and columns are those of all tiles.
     let across = if pool.window.is_none() {
-        sites.tiles()
+        lanes.tiles()
     } else {
         1
     };

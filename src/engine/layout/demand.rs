@@ -1,14 +1,14 @@
-//! What each stage needs of its operands' layouts, and the tensors that follow from it.
+//! What each node needs of its operands' layouts, and the tensors that follow from it.
 
-use super::lanes::Sites;
+use super::lanes::LaneMapping;
 use super::part::Part;
 use super::{Fill, Halo, Layout};
-use crate::engine::lower::node::{Pool, Stage, StageWork, Weighted};
+use crate::engine::lower::node::{FusedNode, NodeWork, Pool, Weighted};
 use crate::engine::lower::shape::Shape;
 use crate::network::Network;
 use crate::network::{Value, Window};
 
-/// What a stage needs of an operand.
+/// What a node needs of an operand.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub(in crate::engine) struct Demand {
     pub tile: [usize; 2],
@@ -16,67 +16,67 @@ pub(in crate::engine) struct Demand {
     pub fill: Fill,
 }
 
-/// A tensor in cells: as its stage makes it, or a copy in other tiles.
+/// A tensor in vector blocks: as its node makes it, or a copy in other tiles.
 #[derive(Debug, Clone, Copy, PartialEq)]
-pub(in crate::engine) struct CellTensor {
+pub(in crate::engine) struct BlockTensor {
     pub value: Value,
     pub layout: Layout,
-    /// Whether its stage makes it.
+    /// Whether its node makes it.
     pub is_own: bool,
 }
 
-/// All tensors that stages have in cells, with halos that suffice for all who read them.
+/// All tensors that nodes have in vector blocks, with halos that suffice for all who read them.
 #[derive(Debug, Default)]
 pub(in crate::engine) struct Tensors {
-    pub all: Vec<CellTensor>,
+    pub all: Vec<BlockTensor>,
 }
 
 impl Tensors {
     pub fn of(part: Part<'_>) -> Self {
         let Part {
             model,
-            stages,
-            sites,
+            nodes,
+            lanes,
             ..
         } = part;
         let mut tensors = Self::default();
-        // A stage's own result first, so that copies are the exception.
-        let on_cells = stages.iter().filter(|stage| stage.is_on_cells());
-        for stage in on_cells.clone() {
-            tensors.own(model, Value::Node(stage.output), sites);
+        // A node's own result first, so that copies are the exception.
+        let on_blocks = nodes.iter().filter(|node| node.is_on_blocks());
+        for node in on_blocks.clone() {
+            tensors.own(model, Value::Node(node.output), lanes);
         }
-        for stage in on_cells {
-            for place in 0..stage.inputs.len() {
-                let demand = stage.demand(model, place, sites);
-                tensors.own(model, stage.inputs[place], sites);
-                tensors.meet(stage.inputs[place], demand);
+        for node in on_blocks {
+            for place in 0..node.inputs.len() {
+                let demand = node.demand(model, place, lanes);
+                tensors.own(model, node.inputs[place], lanes);
+                tensors.meet(node.inputs[place], demand);
             }
         }
         tensors
     }
 
-    /// The tensor as its stage makes it.
+    /// The tensor as its node makes it.
     pub fn find_own(&self, value: Value) -> Option<usize> {
-        let own = |tensor: &CellTensor| tensor.value == value && tensor.is_own;
+        let own = |tensor: &BlockTensor| tensor.value == value && tensor.is_own;
         self.all.iter().position(own)
     }
 
-    /// The same; it is added where it is not there, and cells can hold it.
-    pub fn own(&mut self, model: &Network, value: Value, sites: Sites) -> Option<usize> {
+    /// The same; it is added where it is not there, and vector blocks can hold it.
+    pub fn own(&mut self, model: &Network, value: Value, lanes: LaneMapping) -> Option<usize> {
         let known = self.find_own(value);
         if known.is_some() {
             return known;
         }
         let shape = Shape::of(model, value)?;
-        self.all.push(CellTensor {
+        self.all.push(BlockTensor {
             value,
             layout: Layout {
-                sites,
+                lanes,
                 shape,
-                tile: sites.tile([shape.rows, shape.columns]),
+                tile: lanes.tile([shape.rows, shape.columns]),
                 halo: Halo::default(),
                 fill: Fill::Any,
-                by_line: None,
+                interleaved: None,
             },
             is_own: true,
         });
@@ -101,7 +101,7 @@ impl Tensors {
             .find(|tensor| tensor.value == value)
             .copied();
         if let Some(own) = own {
-            self.all.push(CellTensor {
+            self.all.push(BlockTensor {
                 value,
                 layout: Layout {
                     tile: demand.tile,
@@ -124,29 +124,29 @@ impl Tensors {
     }
 }
 
-impl Stage<'_> {
-    pub fn is_on_cells(&self) -> bool {
-        !matches!(self.work, StageWork::Plain)
+impl FusedNode<'_> {
+    pub fn is_on_blocks(&self) -> bool {
+        !matches!(self.work, NodeWork::Plain)
     }
 
     /// What it needs of an operand.
-    pub fn demand(&self, model: &Network, place: usize, sites: Sites) -> Demand {
+    pub fn demand(&self, model: &Network, place: usize, lanes: LaneMapping) -> Demand {
         let size = |value: Value| {
             let shape = Shape::of(model, value);
             shape.map_or([1, 1], |shape| [shape.rows, shape.columns])
         };
         let input = size(self.inputs[place]);
-        let to = sites.tile(size(Value::Node(self.output)));
+        let to = lanes.tile(size(Value::Node(self.output)));
         let plain = |tile: [usize; 2]| Demand {
             tile,
             halo: Halo::default(),
             fill: Fill::Any,
         };
         match &self.work {
-            StageWork::Product(Weighted { window, .. }) if place == 0 => {
-                window_demand(window, input, to, sites, Fill::Zero)
+            NodeWork::Product(Weighted { window, .. }) if place == 0 => {
+                window_demand(window, input, to, lanes, Fill::Zero)
             }
-            StageWork::Pool(Pool {
+            NodeWork::Pool(Pool {
                 window: Some(window),
                 sum,
                 ..
@@ -156,16 +156,16 @@ impl Stage<'_> {
                 } else {
                     Fill::Least
                 };
-                window_demand(window, input, to, sites, fill)
+                window_demand(window, input, to, lanes, fill)
             }
-            // Sites beyond the image are added too.
-            StageWork::Pool(_) => Demand {
+            // Lanes beyond the sample are added too.
+            NodeWork::Pool(_) => Demand {
                 fill: Fill::Zero,
-                ..plain(sites.tile(input))
+                ..plain(lanes.tile(input))
             },
-            StageWork::Product(_) | StageWork::Elementwise(_) => plain(to),
-            StageWork::Quantize | StageWork::Rearrange(_) | StageWork::Plain => {
-                plain(sites.tile(input))
+            NodeWork::Product(_) | NodeWork::Elementwise(_) => plain(to),
+            NodeWork::Quantize | NodeWork::Rearrange(_) | NodeWork::Plain => {
+                plain(lanes.tile(input))
             }
         }
     }
@@ -175,13 +175,13 @@ fn window_demand(
     window: &Window,
     input: [usize; 2],
     to: [usize; 2],
-    sites: Sites,
+    lanes: LaneMapping,
     fill: Fill,
 ) -> Demand {
     let axis = |axis: usize| {
-        let tile = match sites {
-            Sites::Images => input[axis],
-            Sites::Quarters | Sites::Tiles => to[axis] * window.stride[axis],
+        let tile = match lanes {
+            LaneMapping::Samples => input[axis],
+            LaneMapping::Quarters | LaneMapping::Tiles => to[axis] * window.stride[axis],
         };
         let before = window.padding[axis].0;
         let extent = (to[axis].max(1) - 1) * window.stride[axis]

@@ -1,25 +1,25 @@
-//! What lies in the lanes: images, or tiles of them.
+//! What lies in the lanes: samples, or tiles of them.
 
-use crate::kernel::Cell;
+use crate::kernel::VectorBlock;
 
-/// What the sixteen sites of a pass are.
+/// What the sixteen lanes of a pass are.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(in crate::engine) enum Sites {
-    /// Sixteen images.
-    Images,
-    /// Four images, each in tiles, two by two.
+pub(in crate::engine) enum LaneMapping {
+    /// Sixteen samples.
+    Samples,
+    /// Four samples, each in tiles, two by two.
     Quarters,
-    /// Tiles of one image, four by four.
+    /// Tiles of one sample, four by four.
     Tiles,
 }
 
-impl Sites {
-    /// Images of a pass.
-    pub fn images(self) -> usize {
-        Cell::SITES / self.tiles()
+impl LaneMapping {
+    /// Samples of a pass.
+    pub fn samples(self) -> usize {
+        VectorBlock::LANES / self.tiles()
     }
 
-    /// Tiles of an image, in neighbouring sites.
+    /// Tiles of a sample, in neighbouring lanes.
     pub fn tiles(self) -> usize {
         self.side() * self.side()
     }
@@ -27,30 +27,30 @@ impl Sites {
     /// Tiles in a row, and in a column.
     fn side(self) -> usize {
         match self {
-            Self::Images => 1,
+            Self::Samples => 1,
             Self::Quarters => 2,
             Self::Tiles => 4,
         }
     }
 
-    /// Rows and columns of a tile of an image of this size.
+    /// Rows and columns of a tile of a sample of this size.
     pub fn tile(self, size: [usize; 2]) -> [usize; 2] {
         size.map(|length| length.div_ceil(self.side()))
     }
 
-    /// The first row and column of a site's tile.
-    pub fn origin(self, site: usize, tile: [usize; 2]) -> [usize; 2] {
-        let of = site % self.tiles();
+    /// The first row and column of a lane's tile.
+    pub fn origin(self, lane: usize, tile: [usize; 2]) -> [usize; 2] {
+        let of = lane % self.tiles();
         [of / self.side() * tile[0], of % self.side() * tile[1]]
     }
 
-    /// The image of a site.
-    pub fn image(self, site: usize) -> usize {
-        site / self.tiles()
+    /// The sample of a lane.
+    pub fn sample(self, lane: usize) -> usize {
+        lane / self.tiles()
     }
 
-    /// The site of an image's tile.
-    pub fn site(self, image: usize, [row, column]: [usize; 2]) -> usize {
-        image * self.tiles() + row * self.side() + column
+    /// The lane of a sample's tile.
+    pub fn lane(self, sample: usize, [row, column]: [usize; 2]) -> usize {
+        sample * self.tiles() + row * self.side() + column
     }
 }

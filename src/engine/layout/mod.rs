@@ -1,4 +1,4 @@
-//! How a tensor lies in cells.
+//! How a tensor lies in vector blocks.
 
 pub(super) mod arguments;
 pub(super) mod budget;
@@ -8,8 +8,8 @@ pub(super) mod lanes;
 pub(super) mod part;
 
 use crate::engine::lower::shape::{Kind, Shape};
-use crate::kernel::{Cell, Edges, Frame, Gather, Move, SiteMap};
-use lanes::Sites;
+use crate::kernel::{Edges, Frame, Gather, LaneMap, Move, VectorBlock};
+use lanes::LaneMapping;
 
 /// Rows before and after, columns before and after.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -29,7 +29,7 @@ impl Halo {
     }
 }
 
-/// What lies in the halo outside the image.
+/// What lies in the halo outside the sample.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub(in crate::engine) enum Fill {
     /// Nobody looks there.
@@ -49,19 +49,19 @@ impl Fill {
         }
     }
 
-    pub fn cell(self, kind: Kind) -> Cell {
+    pub fn block(self, kind: Kind) -> VectorBlock {
         match (self, kind) {
-            (Self::Least, Kind::Codes { .. }) => Cell::of_bytes(0),
-            (Self::Least, Kind::Floats) => Cell::of_floats(f32::NEG_INFINITY),
-            (_, Kind::Codes { low }) => Cell::of_bytes(low.wrapping_neg() as u8),
-            (_, Kind::Floats) => Cell::of_floats(0.0),
+            (Self::Least, Kind::Codes { .. }) => VectorBlock::of_bytes(0),
+            (Self::Least, Kind::Floats) => VectorBlock::of_floats(f32::NEG_INFINITY),
+            (_, Kind::Codes { low }) => VectorBlock::of_bytes(low.wrapping_neg() as u8),
+            (_, Kind::Floats) => VectorBlock::of_floats(0.0),
         }
     }
 }
 
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub(in crate::engine) struct Layout {
-    pub sites: Sites,
+    pub lanes: LaneMapping,
     pub shape: Shape,
     /// Rows and columns of a tile.
     pub tile: [usize; 2],
@@ -69,27 +69,27 @@ pub(in crate::engine) struct Layout {
     pub fill: Fill,
     /// Where the first lines of all planes come first, then the second ones, and so on: how many each
     /// thread makes, at least. Else plane comes after plane.
-    pub by_line: Option<usize>,
+    pub interleaved: Option<usize>,
 }
 
 impl Layout {
-    /// Cells of a line of one plane.
+    /// Vector blocks of a line of one plane.
     pub fn width(&self) -> usize {
         self.tile[1] + self.halo.columns[0] + self.halo.columns[1]
     }
 
-    /// Cells from a line of a plane to its next.
+    /// Vector blocks from a line of a plane to its next.
     pub fn pitch(&self) -> usize {
-        match self.by_line {
+        match self.interleaved {
             Some(_) => self.planes() * self.plane(),
             None => self.width(),
         }
     }
 
-    /// Cells from a plane to the next: an odd number, since planes a power of two apart would share few
+    /// Vector blocks from a plane to the next: an odd number, since planes a power of two apart would share few
     /// sets of a cache.
     pub fn plane(&self) -> usize {
-        match self.by_line {
+        match self.interleaved {
             Some(_) => self.width() | 1,
             None => (self.lines() * self.width()) | 1,
         }
@@ -100,7 +100,7 @@ impl Layout {
         self.tile[0] + self.halo.rows[0] + self.halo.rows[1]
     }
 
-    /// Planes; of floats, as many as whole quads have.
+    /// Planes; of floats, as many as whole blocks of filters have.
     pub fn planes(&self) -> usize {
         match self.shape.kind {
             Kind::Codes { .. } => self.shape.channels.div_ceil(4),
@@ -108,44 +108,44 @@ impl Layout {
         }
     }
 
-    pub fn cells(&self) -> usize {
-        match self.by_line {
+    pub fn blocks(&self) -> usize {
+        match self.interleaved {
             Some(_) => self.lines() * self.pitch(),
             None => self.planes() * self.plane(),
         }
     }
 
-    /// The cell of an inner row and column; they may lie in the halo.
-    pub fn cell(&self, row: isize, column: isize) -> usize {
+    /// The vector block of an inner row and column; they may lie in the halo.
+    pub fn block(&self, row: isize, column: isize) -> usize {
         let row = row + self.halo.rows[0] as isize;
         let column = column + self.halo.columns[0] as isize;
         row as usize * self.pitch() + column as usize
     }
 
-    pub fn fill_cell(&self) -> Cell {
-        self.fill.cell(self.shape.kind)
+    pub fn fill_block(&self) -> VectorBlock {
+        self.fill.block(self.shape.kind)
     }
 
     fn size(&self) -> [usize; 2] {
         [self.shape.rows, self.shape.columns]
     }
 
-    /// Where a cell of a site lies in the image: none outside.
-    pub fn place(&self, site: usize, row: isize, column: isize) -> Option<[usize; 2]> {
-        let [first_row, first_column] = self.sites.origin(site, self.tile);
+    /// Where a vector block of a lane lies in the sample: none outside.
+    pub fn place(&self, lane: usize, row: isize, column: isize) -> Option<[usize; 2]> {
+        let [first_row, first_column] = self.lanes.origin(lane, self.tile);
         let row = usize::try_from(first_row as isize + row).ok()?;
         let column = usize::try_from(first_column as isize + column).ok()?;
         (row < self.shape.rows && column < self.shape.columns).then_some([row, column])
     }
 
-    /// The site and cell that hold a place of an image, the site being one of those that `site` may
-    /// read: of its own image.
-    fn holder(&self, site: usize, [row, column]: [usize; 2]) -> (usize, usize) {
+    /// The lane and vector block that hold a place of a sample, the lane being one of those that `lane` may
+    /// read: of its own sample.
+    fn holder(&self, lane: usize, [row, column]: [usize; 2]) -> (usize, usize) {
         let [rows, columns] = self.tile.map(|length| length.max(1));
-        let image = self.sites.image(site);
-        let site = self.sites.site(image, [row / rows, column / columns]);
+        let sample = self.lanes.sample(lane);
+        let lane = self.lanes.lane(sample, [row / rows, column / columns]);
         let inner = [row % rows, column % columns].map(|at| at as isize);
-        (site, self.cell(inner[0], inner[1]))
+        (lane, self.block(inner[0], inner[1]))
     }
 
     /// All rows and columns of a plane, the halo included.
@@ -165,22 +165,22 @@ impl Layout {
         columns.map(move |column| (row, column))
     }
 
-    /// What makes a plane whole after its inner cells were written; not of one line by line.
+    /// What makes a plane whole after its inner vector blocks were written; not of one row-interleaved.
     pub fn edges(&self) -> Edges {
         self.edges_of(self.all(), self.plane(), 0)
     }
 
-    /// What makes a line of all planes whole, for each that is no halo, after its inner cells were
-    /// written; of one plane, or a layout line by line, as what follows.
+    /// What makes a line of all planes whole, for each that is no halo, after its inner vector blocks were
+    /// written; of one plane, or a layout row-interleaved, as what follows.
     pub fn line_edges(&self) -> Vec<Edges> {
         let rows = 0..self.tile[0] as isize;
-        let plane = if self.by_line.is_some() {
+        let plane = if self.interleaved.is_some() {
             self.plane()
         } else {
             self.width()
         };
         let edges = rows.map(|row| {
-            let first = self.cell(row, -(self.halo.columns[0] as isize));
+            let first = self.block(row, -(self.halo.columns[0] as isize));
             self.edges_of(self.line(row), plane, first)
         });
         edges.collect()
@@ -188,21 +188,21 @@ impl Layout {
 
     /// How each line of the halo, of all planes, is made of the lines between, which have none.
     pub fn halo_lines(&self) -> Vec<Option<Gather>> {
-        let first = self.cell(0, -(self.halo.columns[0] as isize));
+        let first = self.block(0, -(self.halo.columns[0] as isize));
         let lines = self.all_rows().map(|row| {
             let is_halo = !(0..self.tile[0] as isize).contains(&row);
             is_halo.then(|| {
                 let mut gather = Gather::default();
                 let line = self.line(row).enumerate();
                 let maps = line.map(|(column, (row, of))| {
-                    let map: SiteMap = std::array::from_fn(|site| {
-                        self.source(site, self.place(site, row, of), first)
+                    let map: LaneMap = std::array::from_fn(|lane| {
+                        self.source(lane, self.place(lane, row, of), first)
                     });
                     (column, map)
                 });
                 let maps: Vec<_> = maps.collect();
                 for start in (0..self.planes()).map(|plane| plane * self.plane()) {
-                    let further = (start * Cell::SITES) as i32;
+                    let further = (start * VectorBlock::LANES) as i32;
                     for (column, map) in &maps {
                         let map = map.map(|from| if from < 0 { from } else { from + further });
                         gather.push((start + column) as u32, map);
@@ -214,15 +214,15 @@ impl Layout {
         lines.collect()
     }
 
-    // Where the content of a place is taken from, as `Gather` has it: cells are counted from `first`.
-    fn source(&self, site: usize, place: Option<[usize; 2]>, first: usize) -> i32 {
+    // Where the content of a place is taken from, as `Gather` has it: vector blocks are counted from `first`.
+    fn source(&self, lane: usize, place: Option<[usize; 2]>, first: usize) -> i32 {
         place.map_or(-1, |place| {
-            let (site, cell) = self.holder(site, place);
-            ((cell - first) * Cell::SITES + site) as i32
+            let (lane, block) = self.holder(lane, place);
+            ((block - first) * VectorBlock::LANES + lane) as i32
         })
     }
 
-    // What makes these places of a plane whole; cells are counted from the first one.
+    // What makes these places of a plane whole; vector blocks are counted from the first one.
     fn edges_of(
         &self,
         places: impl Iterator<Item = (isize, isize)>,
@@ -234,31 +234,31 @@ impl Layout {
             moves: Vec::new(),
             maps: Vec::new(),
             fills: Vec::new(),
-            fill: self.fill_cell(),
+            fill: self.fill_block(),
         };
         let any = self.fill == Fill::Any && self.halo == Halo::default();
         if any {
             return edges;
         }
         for (row, column) in places {
-            let cell = (self.cell(row, column) - first) as u32;
+            let block = (self.block(row, column) - first) as u32;
             let inner = (0..self.tile[0] as isize).contains(&row)
                 && (0..self.tile[1] as isize).contains(&column);
             let mut from = None;
-            let map: SiteMap = std::array::from_fn(|site| {
-                let Some(place) = self.place(site, row, column) else {
+            let map: LaneMap = std::array::from_fn(|lane| {
+                let Some(place) = self.place(lane, row, column) else {
                     return -1;
                 };
-                let (site, cell) = self.holder(site, place);
-                from = Some((cell - first) as u32);
-                site as i32
+                let (lane, block) = self.holder(lane, place);
+                from = Some((block - first) as u32);
+                lane as i32
             });
             match from {
                 None => match edges.fills.last_mut() {
-                    Some(last) if last.end == cell => last.end += 1,
-                    _ => edges.fills.push(cell..cell + 1),
+                    Some(last) if last.end == block => last.end += 1,
+                    _ => edges.fills.push(block..block + 1),
                 },
-                Some(_) if inner && map.iter().all(|&site| site >= 0) => {}
+                Some(_) if inner && map.iter().all(|&lane| lane >= 0) => {}
                 Some(from) => {
                     let known = edges.maps.iter().position(|known| *known == map);
                     let map = known.unwrap_or_else(|| {
@@ -266,7 +266,7 @@ impl Layout {
                         edges.maps.len() - 1
                     });
                     edges.moves.push(Move {
-                        to: cell,
+                        to: block,
                         from,
                         map: map as u32,
                     });
@@ -277,35 +277,35 @@ impl Layout {
     }
 
     /// A plane of this layout made of one of another, whose rows and columns are given for each of
-    /// this one's; halo and sites beyond the image included.
+    /// this one's; halo and lanes beyond the sample included.
     pub fn gather(&self, from: &Self, rows: &[Option<usize>], columns: &[Option<usize>]) -> Gather {
-        self.made_of(self.all(), 0, |site, [row, column]| {
+        self.made_of(self.all(), 0, |lane, [row, column]| {
             let place = rows[row].zip(columns[column]);
-            from.source(site, place.map(|(row, column)| [row, column]), 0)
+            from.source(lane, place.map(|(row, column)| [row, column]), 0)
         })
     }
 
-    /// The same, of all images made of tensors of fewer each, which lie one after the other in another layout;
-    /// each line of a plane, where this lies line by line.
-    pub fn regroup(&self, from: &Self) -> Vec<Gather> {
-        let source = |site: usize, place| {
-            let image = self.sites.image(site);
-            let (tensor, image) = (image / from.sites.images(), image % from.sites.images());
-            let before = tensor * from.cells() * Cell::SITES;
-            before as i32 + from.source(image * from.sites.tiles(), Some(place), 0)
+    /// The same, of all samples made of tensors of fewer each, which lie one after the other in another layout;
+    /// each line of a plane, where this lies row-interleaved.
+    pub fn convert_layout(&self, from: &Self) -> Vec<Gather> {
+        let source = |lane: usize, place| {
+            let sample = self.lanes.sample(lane);
+            let (tensor, sample) = (sample / from.lanes.samples(), sample % from.lanes.samples());
+            let before = tensor * from.blocks() * VectorBlock::LANES;
+            before as i32 + from.source(sample * from.lanes.tiles(), Some(place), 0)
         };
-        if self.by_line.is_none() {
+        if self.interleaved.is_none() {
             return vec![self.made_of(self.all(), 0, source)];
         }
         let lines = self.all_rows().map(|row| {
-            let first = self.cell(row, -(self.halo.columns[0] as isize));
+            let first = self.block(row, -(self.halo.columns[0] as isize));
             self.made_of(self.line(row), first, source)
         });
         lines.collect()
     }
 
-    // Places of a plane, whose cells are counted from the first one; given is where a site takes a place of
-    // its image from.
+    // Places of a plane, whose vector blocks are counted from the first one; given is where a lane takes a
+    // place of its sample from.
     fn made_of(
         &self,
         places: impl Iterator<Item = (isize, isize)>,
@@ -314,42 +314,42 @@ impl Layout {
     ) -> Gather {
         let mut gather = Gather::default();
         for (row, column) in places {
-            let to = (self.cell(row, column) - first) as u32;
-            let map: SiteMap = std::array::from_fn(|site| {
-                let place = self.place(site, row, column);
-                place.map_or(-1, |place| source(site, place))
+            let to = (self.block(row, column) - first) as u32;
+            let map: LaneMap = std::array::from_fn(|lane| {
+                let place = self.place(lane, row, column);
+                place.map_or(-1, |place| source(lane, place))
             });
             gather.push(to, map);
         }
         gather
     }
 
-    /// Where the sites lie in images `[N, C, H, W]`, of which there may be fewer than sites.
-    pub fn frame(&self, images: usize) -> Frame {
+    /// Where the lanes lie in samples `[N, C, H, W]`, of which there may be fewer than lanes.
+    pub fn frame(&self, samples: usize) -> Frame {
         let [rows, columns] = self.size();
-        let image = self.shape.channels * rows * columns;
-        let sites = (0..Cell::SITES).map(|site| {
-            let [row, column] = self.sites.origin(site, self.tile);
+        let sample = self.shape.channels * rows * columns;
+        let lanes = (0..VectorBlock::LANES).map(|lane| {
+            let [row, column] = self.lanes.origin(lane, self.tile);
             let inside =
                 |length: usize, first: usize, tile: usize| length.saturating_sub(first).min(tile);
             let part = (
                 inside(rows, row, self.tile[0]),
                 inside(columns, column, self.tile[1]),
             );
-            let of = self.sites.image(site);
-            let first = of * image + row.min(rows) * columns + column.min(columns);
-            (of < images).then_some((first, part))
+            let of = self.lanes.sample(lane);
+            let first = of * sample + row.min(rows) * columns + column.min(columns);
+            (of < samples).then_some((first, part))
         });
         Frame {
             channels: self.shape.channels,
-            image,
+            sample,
             channel: rows * columns,
             row: columns,
-            sites: sites.collect(),
+            lanes: lanes.collect(),
             rows: self.tile[0],
             columns: self.tile[1],
             pitch: self.pitch(),
-            first: self.cell(0, 0),
+            first: self.block(0, 0),
             plane: self.plane(),
         }
     }

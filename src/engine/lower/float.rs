@@ -3,19 +3,19 @@
 use std::sync::Arc;
 
 use super::lowering::{Lowering, small, turned, whole};
-use super::node::{PerElement, Pool, Stage, StageWork, WeightValues, Weighted};
+use super::node::{FusedNode, NodeWork, PerElement, Pool, WeightValues, Weighted};
 use super::shape::{Kind, Shape};
 use crate::network::{Binary, Divide, Op, Unary, Value, Window};
 use crate::network::{Step, StepOp};
 
 const UNBOUNDED: (f32, f32) = (f32::NEG_INFINITY, f32::INFINITY);
 
-/// The stage of a float step; none where it runs plainly.
-pub(in crate::engine) fn stage<'m>(
+/// The node of a float step; none where it runs plainly.
+pub(in crate::engine) fn node<'m>(
     lowering: &mut Lowering<'m>,
     index: usize,
     step: &'m Step,
-) -> Option<Stage<'m>> {
+) -> Option<FusedNode<'m>> {
     let StepOp::Float(op) = &step.op else {
         return None;
     };
@@ -52,7 +52,7 @@ pub(in crate::engine) fn stage<'m>(
             floats(second)?;
             lowering.same(step)?;
             inputs.push(second);
-            StageWork::Elementwise(PerElement::Add {
+            NodeWork::Elementwise(PerElement::Add {
                 factors: (1.0, 1.0),
                 bounds: UNBOUNDED,
             })
@@ -60,7 +60,7 @@ pub(in crate::engine) fn stage<'m>(
         Op::Unary(unary) => {
             floats(first)?;
             let bounds = clamp(*unary)?;
-            StageWork::Elementwise(PerElement::Scale {
+            NodeWork::Elementwise(PerElement::Scale {
                 factor: 1.0,
                 bounds,
             })
@@ -72,7 +72,7 @@ pub(in crate::engine) fn stage<'m>(
             average(window, divide, &shape)?
         }
     };
-    Some(Stage {
+    Some(FusedNode {
         work,
         inputs,
         output: index,
@@ -81,7 +81,7 @@ pub(in crate::engine) fn stage<'m>(
 }
 
 // Each sum by one number, which padding must not change.
-fn average(window: Option<Window>, divide: Divide, shape: &Shape) -> Option<StageWork<'static>> {
+fn average(window: Option<Window>, divide: Divide, shape: &Shape) -> Option<NodeWork<'static>> {
     let padded = window.is_some_and(|window| window.padding != [(0, 0); 2]);
     let count = match divide {
         Divide::None => return None,
@@ -90,7 +90,7 @@ fn average(window: Option<Window>, divide: Divide, shape: &Shape) -> Option<Stag
             window.kernel[0] * window.kernel[1]
         }),
     };
-    Some(StageWork::Pool(Pool {
+    Some(NodeWork::Pool(Pool {
         window,
         sum: Some(1.0 / count.max(1) as f32),
         bounds: UNBOUNDED,
@@ -143,7 +143,7 @@ fn joined<'m>(
     index: usize,
     input: Value,
     mut product: Weighted<'m>,
-) -> Stage<'m> {
+) -> FusedNode<'m> {
     let model = lowering.model;
     let layer = model.steps()[index].layer.clone();
     let filters = product.filters.len();
@@ -200,8 +200,8 @@ fn joined<'m>(
         lowering.joined[next] = true;
         last = next;
     }
-    Stage {
-        work: StageWork::Product(product),
+    FusedNode {
+        work: NodeWork::Product(product),
         inputs,
         output: last,
         layer,

@@ -1,23 +1,23 @@
-//! Steps in whole numbers: to stages on cells.
+//! Steps in whole numbers: to nodes on vector blocks.
 
 use std::borrow::Cow;
 use std::sync::Arc;
 
 use super::float;
 use super::lowering::{Lowering, small, turned, whole};
-use super::node::{PerElement, Pool, Stage, StageWork, WeightValues, Weighted};
-use super::shape::{Kind, Shape, image};
+use super::node::{FusedNode, NodeWork, PerElement, Pool, WeightValues, Weighted};
+use super::shape::{Kind, Shape, spatial};
 use crate::network::{Activation, Arithmetic, Codes, Divide, Rescale, Step};
 use crate::network::{Op, StepOp, Value, Weights, Window};
 
-/// What ends the sum of each filter, and the factor of a residual.
-type Ends = (Vec<(f32, f32)>, Option<f32>);
+/// The epilogue of each filter, and the factor of a residual.
+type Epilogues = (Vec<(f32, f32)>, Option<f32>);
 
 impl<'m> Lowering<'m> {
-    /// The stage of a step in whole numbers, or of floats; none where it runs plainly.
-    pub fn hot(&mut self, index: usize, step: &'m Step) -> Option<Stage<'m>> {
+    /// The node of a step in whole numbers, or of floats; none where it runs plainly.
+    pub fn hot(&mut self, index: usize, step: &'m Step) -> Option<FusedNode<'m>> {
         Shape::of(self.model, Value::Node(index))?;
-        let stage = |work: StageWork<'m>, inputs: Vec<Value>, output: usize| Stage {
+        let node = |work: NodeWork<'m>, inputs: Vec<Value>, output: usize| FusedNode {
             work,
             inputs,
             output,
@@ -26,8 +26,8 @@ impl<'m> Lowering<'m> {
         let first = *step.inputs.first()?;
         let work = match &step.op {
             StepOp::Quantize if first == Value::Input => {
-                image(self.model.input())?;
-                StageWork::Quantize
+                spatial(self.model.input())?;
+                NodeWork::Quantize
             }
             StepOp::Product {
                 op: Op::Convolution { window, groups, .. },
@@ -37,13 +37,7 @@ impl<'m> Lowering<'m> {
                 self.codes(first)?;
                 let codes = narrow(weights)?;
                 let shape = [weights.dims[0], weights.dims[1]];
-                StageWork::Product(self.integers(
-                    step,
-                    *window,
-                    *groups,
-                    (shape, codes),
-                    rescale,
-                )?)
+                NodeWork::Product(self.integers(step, *window, *groups, (shape, codes), rescale)?)
             }
             StepOp::Product {
                 op: Op::Linear,
@@ -63,9 +57,9 @@ impl<'m> Lowering<'m> {
                 product.channels = shape.channels;
                 let mut inputs = step.inputs.clone();
                 inputs[0] = source;
-                return Some(stage(StageWork::Product(product), inputs, index));
+                return Some(node(NodeWork::Product(product), inputs, index));
             }
-            StepOp::Rescale(rescale) => StageWork::Product(self.rescale(step, rescale)?),
+            StepOp::Rescale(rescale) => NodeWork::Product(self.rescale(step, rescale)?),
             StepOp::Arithmetic {
                 how: Arithmetic::Add { left, right },
                 activation,
@@ -73,11 +67,11 @@ impl<'m> Lowering<'m> {
                 self.same(step)?;
                 let factors = (small(*left)?, small(*right)?);
                 let bounds = self.bounds(index, *activation);
-                StageWork::Elementwise(PerElement::Add { factors, bounds })
+                NodeWork::Elementwise(PerElement::Add { factors, bounds })
             }
             StepOp::Table(table) => {
                 self.same(step)?;
-                StageWork::Elementwise(PerElement::Table(table.clone()))
+                NodeWork::Elementwise(PerElement::Table(table.clone()))
             }
             StepOp::Sum {
                 op,
@@ -89,10 +83,10 @@ impl<'m> Lowering<'m> {
                 self.sum(index, first, window, *multiplier, *activation)?
             }
             StepOp::Move(op) => self.moved(index, step, op)?,
-            StepOp::Float(_) => return float::stage(self, index, step),
+            StepOp::Float(_) => return float::node(self, index, step),
             _ => return None,
         };
-        Some(stage(work, step.inputs.clone(), index))
+        Some(node(work, step.inputs.clone(), index))
     }
 
     fn integers(
@@ -103,7 +97,7 @@ impl<'m> Lowering<'m> {
         ([filters, channels], codes): ([usize; 2], Cow<'m, [i8]>),
         rescale: &Rescale,
     ) -> Option<Weighted<'m>> {
-        let (filters, residual) = self.ends(step, filters, rescale)?;
+        let (filters, residual) = self.epilogues(step, filters, rescale)?;
         Some(Weighted {
             window,
             groups,
@@ -118,12 +112,12 @@ impl<'m> Lowering<'m> {
         })
     }
 
-    fn ends(&self, step: &Step, filters: usize, rescale: &Rescale) -> Option<Ends> {
+    fn epilogues(&self, step: &Step, filters: usize, rescale: &Rescale) -> Option<Epilogues> {
         let of = |factors: &[f32], filter: usize| match factors {
             [one] => Some(*one),
             factors => factors.get(filter).copied(),
         };
-        let ends = (0..filters).map(|filter| {
+        let epilogues = (0..filters).map(|filter| {
             let multiplier = small(of(&rescale.multiplier, filter)?)?;
             // Adding -0 changes nothing, not even the sign of a zero.
             let offset = match &rescale.offset {
@@ -132,7 +126,7 @@ impl<'m> Lowering<'m> {
             };
             Some((multiplier, offset))
         });
-        let ends = ends.collect::<Option<_>>()?;
+        let epilogues = epilogues.collect::<Option<_>>()?;
         if let Some(factor) = rescale.residual {
             small(factor)?;
             let last = *step.inputs.last()?;
@@ -144,7 +138,7 @@ impl<'m> Lowering<'m> {
             // Results in floats lie otherwise than codes.
             step.grid?;
         }
-        Some((ends, rescale.residual))
+        Some((epilogues, rescale.residual))
     }
 
     // Each channel by its own factor: a product of one weight of 1.
@@ -155,7 +149,7 @@ impl<'m> Lowering<'m> {
         if self.model.dims(first) != step.dims {
             return None;
         }
-        let (filters, residual) = self.ends(step, shape.channels, rescale)?;
+        let (filters, residual) = self.epilogues(step, shape.channels, rescale)?;
         Some(Weighted {
             window: Window::default(),
             groups: shape.channels,
@@ -181,22 +175,22 @@ impl<'m> Lowering<'m> {
         window: Option<Window>,
         multiplier: f32,
         activation: Option<Activation>,
-    ) -> Option<StageWork<'m>> {
+    ) -> Option<NodeWork<'m>> {
         self.codes(first)?;
         // Results in floats lie otherwise than codes.
         self.model.steps()[index].grid?;
         let dims = self.model.dims(first);
         // A window of all rows and columns is none: its sum goes over all tiles at once.
-        let all = image(&dims).map(|[_, rows, columns]| [rows, columns]);
+        let all = spatial(&dims).map(|[_, rows, columns]| [rows, columns]);
         let part = |window: &Window| Some(window.kernel) != all || window.padding != [(0, 0); 2];
-        Some(StageWork::Pool(Pool {
+        Some(NodeWork::Pool(Pool {
             window: window.filter(|window| dims.len() > 2 && part(window)),
             sum: Some(small(multiplier)?),
             bounds: self.bounds(index, activation),
         }))
     }
 
-    fn moved(&self, index: usize, step: &Step, op: &Op) -> Option<StageWork<'m>> {
+    fn moved(&self, index: usize, step: &Step, op: &Op) -> Option<NodeWork<'m>> {
         if let Op::MaxPool {
             window,
             ceil: false,
@@ -204,7 +198,7 @@ impl<'m> Lowering<'m> {
         } = op
         {
             Shape::of(self.model, step.inputs[0])?;
-            return Some(StageWork::Pool(Pool {
+            return Some(NodeWork::Pool(Pool {
                 window: Some(*window),
                 sum: None,
                 bounds: (f32::NEG_INFINITY, f32::INFINITY),
@@ -217,7 +211,7 @@ impl<'m> Lowering<'m> {
             .map(|&value| Shape::of(self.model, value));
         let from: Vec<Shape> = shapes.collect::<Option<_>>()?;
         let rearranged = super::rearrange::of(op, &step.dims, to, &from)?;
-        Some(StageWork::Rearrange(rearranged))
+        Some(NodeWork::Rearrange(rearranged))
     }
 }
 

@@ -1,6 +1,6 @@
 //! What lowering knows of a network while it goes through its steps.
 
-use super::shape::{Kind, Shape, image};
+use super::shape::{Kind, Shape, spatial};
 use crate::network::{Network, Op, Over, Step, StepOp, Value, Window};
 
 /// Numbers beyond these might end in NaN, which the kernels know nothing of.
@@ -15,7 +15,7 @@ pub(in crate::engine) struct Lowering<'a> {
 }
 
 impl Lowering<'_> {
-    /// Whether cells hold the codes of a tensor.
+    /// Whether vector blocks hold the codes of a tensor.
     pub fn codes(&self, value: Value) -> Option<()> {
         match Shape::of(self.model, value)?.kind {
             Kind::Codes { .. } => Some(()),
@@ -40,10 +40,10 @@ impl Lowering<'_> {
             let step = &self.model.steps()[index];
             if let (StepOp::Move(Op::Reshape), Some([channels, rows, columns]), [source]) = (
                 &step.op,
-                image(&self.model.dims(step.inputs[0])),
+                spatial(&self.model.dims(step.inputs[0])),
                 &step.inputs[..],
             ) {
-                let flat = image(&step.dims) == Some([channels * rows * columns, 1, 1]);
+                let flat = spatial(&step.dims) == Some([channels * rows * columns, 1, 1]);
                 if flat && step.dims.len() == 2 {
                     return Some(*source);
                 }
@@ -69,7 +69,7 @@ impl Lowering<'_> {
     /// Whether axes are all rows and columns of a tensor.
     fn all_places(&self, value: Value, axes: &[usize]) -> Option<()> {
         let rank = self.model.dims(value).len();
-        image(&self.model.dims(value))?;
+        spatial(&self.model.dims(value))?;
         (rank > 2 && axes.iter().copied().eq(2..rank)).then_some(())
     }
 }

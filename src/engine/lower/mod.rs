@@ -1,4 +1,4 @@
-//! From the steps of a network to stages: what runs on cells, and what runs plainly.
+//! From the steps of a network to nodes: what runs on vector blocks, and what runs plainly.
 
 mod float;
 mod integer;
@@ -12,10 +12,10 @@ pub(in crate::engine) mod weighted;
 
 use crate::network::{Network, Value};
 use lowering::Lowering;
-use node::{Stage, StageWork};
+use node::{FusedNode, NodeWork};
 
-/// The stages of a model, in order.
-pub(in crate::engine) fn stages(model: &Network) -> Vec<Stage<'_>> {
+/// The nodes of a model, in order.
+pub(in crate::engine) fn nodes(model: &Network) -> Vec<FusedNode<'_>> {
     let mut uses = vec![0; model.steps().len()];
     let outputs = std::iter::once(model.output());
     let values = model
@@ -32,46 +32,46 @@ pub(in crate::engine) fn stages(model: &Network) -> Vec<Stage<'_>> {
         joined: vec![false; uses.len()],
         uses,
     };
-    let mut stages = Vec::new();
+    let mut nodes = Vec::new();
     for index in 0..model.steps().len() {
         if !lowering.joined[index] {
-            let stage = lowering.stage(index);
-            stages.push(stage);
+            let node = lowering.node(index);
+            nodes.push(node);
         }
     }
-    // A stage gives the result of the last step that was joined to it, and stands where that stood.
-    stages.sort_by_key(|stage| stage.output);
-    rearrange::join(&mut stages, model);
-    drop_unused(model, stages)
+    // A node gives the result of the last step that was joined to it, and stands where that stood.
+    nodes.sort_by_key(|node| node.output);
+    rearrange::join(&mut nodes, model);
+    drop_unused(model, nodes)
 }
 
 // A reshaping that a linear layer looked through may be needed no longer.
-fn drop_unused<'m>(model: &Network, stages: Vec<Stage<'m>>) -> Vec<Stage<'m>> {
+fn drop_unused<'m>(model: &Network, nodes: Vec<FusedNode<'m>>) -> Vec<FusedNode<'m>> {
     let mut needed: Vec<bool> = vec![false; model.steps().len()];
     if let Value::Node(index) = model.output() {
         needed[index] = true;
     }
     let mut kept = Vec::new();
-    for stage in stages.into_iter().rev() {
-        if !needed[stage.output] {
+    for node in nodes.into_iter().rev() {
+        if !needed[node.output] {
             continue;
         }
-        for input in &stage.inputs {
+        for input in &node.inputs {
             if let Value::Node(index) = input {
                 needed[*index] = true;
             }
         }
-        kept.push(stage);
+        kept.push(node);
     }
     kept.reverse();
     kept
 }
 
 impl<'m> Lowering<'m> {
-    fn stage(&mut self, index: usize) -> Stage<'m> {
+    fn node(&mut self, index: usize) -> FusedNode<'m> {
         let step = &self.model.steps()[index];
-        self.hot(index, step).unwrap_or_else(|| Stage {
-            work: StageWork::Plain,
+        self.hot(index, step).unwrap_or_else(|| FusedNode {
+            work: NodeWork::Plain,
             inputs: step.inputs.clone(),
             output: index,
             layer: step.layer.clone(),

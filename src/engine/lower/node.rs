@@ -1,16 +1,16 @@
-//! A model as the engine sees it: what it runs on cells, and what it runs plainly.
+//! A model as the engine sees it: what it runs on vector blocks, and what it runs plainly.
 
 use std::borrow::Cow;
 use std::sync::{Arc, Mutex, OnceLock, Weak};
 
-use crate::kernel::{Cell, Records, lock};
+use crate::kernel::{PackedWeights, VectorBlock, lock};
 use crate::network::{Value, Window};
 
 /// One step, or several that were joined.
 #[derive(Debug, Clone)]
-pub(in crate::engine) struct Stage<'m> {
-    pub work: StageWork<'m>,
-    /// Operands on cells, or of the plain step.
+pub(in crate::engine) struct FusedNode<'m> {
+    pub work: NodeWork<'m>,
+    /// Operands on vector blocks, or of the plain step.
     pub inputs: Vec<Value>,
     /// The step whose result it gives.
     pub output: usize,
@@ -18,7 +18,7 @@ pub(in crate::engine) struct Stage<'m> {
 }
 
 #[derive(Debug, Clone)]
-pub(in crate::engine) enum StageWork<'m> {
+pub(in crate::engine) enum NodeWork<'m> {
     /// The model's input, to codes.
     Quantize,
     /// Sums of products; a residual comes last.
@@ -55,37 +55,41 @@ pub(in crate::engine) struct Weighted<'m> {
 }
 
 /// What is found in weights once their order is known, for all plans that they are packed for, and for all
-/// stages that have the same.
+/// nodes that have the same.
 #[derive(Debug, Default)]
 pub(in crate::engine) struct Found {
     /// Weights that are not zero.
     pub kept: OnceLock<usize>,
     /// Tiles of sixteen filters, which lie alike in every layout.
-    pub tiles: OnceLock<Arc<Vec<Cell>>>,
+    pub tiles: OnceLock<Arc<Vec<VectorBlock>>>,
     /// Taps transformed for two and for four results in a line, which do too.
     pub taps: [OnceLock<Arc<Vec<f32>>>; 2],
-    /// Records by layout, as long as a kernel has them.
-    packed: Mutex<Vec<(Packing, Weak<Records>)>>,
+    /// Sparse entries by layout, as long as a kernel has them.
+    packed: Mutex<Vec<(Packing, Weak<PackedWeights>)>>,
 }
 
-/// What records depend on beside the weights.
+/// What sparse entries depend on beside the weights.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(in crate::engine) struct Packing {
     /// Whether four filters share their places.
     pub shared: bool,
-    /// Channels of a cell.
+    /// Channels of a vector block.
     pub unit: usize,
-    /// Cells from a plane of the input to the next, and from a line.
+    /// Vector blocks from a plane of the input to the next, and from a line.
     pub apart: [usize; 2],
-    pub by_line: bool,
+    pub interleaved: bool,
 }
 
 impl Found {
-    /// The records of a packing: those of another kernel, or new ones.
-    pub fn records(&self, packing: Packing, pack: impl FnOnce() -> Records) -> Arc<Records> {
-        let find = |all: &[(Packing, Weak<Records>)]| {
+    /// The sparse entries of a packing: those of another kernel, or new ones.
+    pub fn entries(
+        &self,
+        packing: Packing,
+        pack: impl FnOnce() -> PackedWeights,
+    ) -> Arc<PackedWeights> {
+        let find = |all: &[(Packing, Weak<PackedWeights>)]| {
             let mut of = all.iter().filter(|(known, _)| *known == packing);
-            of.find_map(|(_, records)| records.upgrade())
+            of.find_map(|(_, entries)| entries.upgrade())
         };
         if let Some(known) = find(&lock(&self.packed)) {
             return known;
@@ -96,7 +100,7 @@ impl Found {
         if let Some(known) = find(&all) {
             return known;
         }
-        all.retain(|(_, records)| records.strong_count() > 0);
+        all.retain(|(_, entries)| entries.strong_count() > 0);
         all.push((packing, Arc::downgrade(&made)));
         made
     }

@@ -1,6 +1,6 @@
 //! Movements of elements, as maps of channels, rows and columns.
 
-use super::node::{Rearrange, Stage, StageWork};
+use super::node::{FusedNode, NodeWork, Rearrange};
 use super::shape::Shape;
 use crate::network::Network;
 use crate::network::{Dim, Op, Value};
@@ -127,25 +127,25 @@ pub(in crate::engine) fn of(op: &Op, dims: &[Dim], to: Shape, from: &[Shape]) ->
 }
 
 /// Movements of movements become one each.
-pub(in crate::engine) fn join(stages: &mut [Stage], model: &Network) {
-    for index in 0..stages.len() {
-        let (before, rest) = stages.split_at_mut(index);
-        let stage = &mut rest[0];
-        let (StageWork::Rearrange(second), [input]) = (&stage.work, &stage.inputs[..]) else {
+pub(in crate::engine) fn join(nodes: &mut [FusedNode], model: &Network) {
+    for index in 0..nodes.len() {
+        let (before, rest) = nodes.split_at_mut(index);
+        let node = &mut rest[0];
+        let (NodeWork::Rearrange(second), [input]) = (&node.work, &node.inputs[..]) else {
             continue;
         };
         let source = before
             .iter()
             .find(|source| *input == Value::Node(source.output));
         let Some(source) = source else { continue };
-        let StageWork::Rearrange(first) = &source.work else {
+        let NodeWork::Rearrange(first) = &source.work else {
             continue;
         };
         let joined = second.after(first);
-        let shape = Shape::of(model, Value::Node(stage.output));
+        let shape = Shape::of(model, Value::Node(node.output));
         if shape.is_some_and(|shape| joined.keeps_planes(shape.kind.unit())) {
-            stage.work = StageWork::Rearrange(joined);
-            stage.inputs.clone_from(&source.inputs);
+            node.work = NodeWork::Rearrange(joined);
+            node.inputs.clone_from(&source.inputs);
         }
     }
 }

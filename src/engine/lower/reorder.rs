@@ -1,13 +1,13 @@
 //! Channels in an order that leaves fewer groups of four alive.
 //!
-//! A group of four input channels costs the same whether one of its weights is left or all four.
-//! Where a tensor lies between products alone, its channels may be in any order: the filters that make them are put in
-//! that order, and so are the weights that read them.
+//! A group of four input channels costs the same whether one of its weights is left or all four. Where a
+//! tensor lies between products alone, its channels may be in any order: the filters that make them are put
+//! in that order, and so are the weights that read them.
 
 use serde::{Deserialize, Serialize};
 
-use super::node::{Stage, StageWork, WeightValues, Weighted};
-use crate::kernel::QUAD;
+use super::node::{FusedNode, NodeWork, WeightValues, Weighted};
+use crate::kernel::FILTER_BLOCK;
 use crate::network::Value;
 
 /// The order of a tensor's channels: which comes first, and so on; empty where they stay as they are.
@@ -35,29 +35,29 @@ impl Order {
 /// Puts the channels of each tensor that lies between products in the order that leaves the fewest
 /// groups alive, where that is fewer than now; what is known from another time is not searched for. Gives
 /// the orders.
-pub(in crate::engine) fn reorder(stages: &mut [Stage], known: &[Order]) -> Vec<Order> {
+pub(in crate::engine) fn reorder(nodes: &mut [FusedNode], known: &[Order]) -> Vec<Order> {
     let mut orders = Vec::new();
-    for maker in 0..stages.len() {
-        let value = Value::Node(stages[maker].output);
-        let readers: Vec<usize> = (0..stages.len())
-            .filter(|&index| stages[index].inputs.contains(&value))
+    for maker in 0..nodes.len() {
+        let value = Value::Node(nodes[maker].output);
+        let readers: Vec<usize> = (0..nodes.len())
+            .filter(|&index| nodes[index].inputs.contains(&value))
             .collect();
-        let free = stages[maker].makes_freely()
+        let free = nodes[maker].makes_freely()
             && !readers.is_empty()
             && readers
                 .iter()
-                .all(|&index| stages[index].reads_freely(value));
+                .all(|&index| nodes[index].reads_freely(value));
         if !free {
             continue;
         }
         let order = {
-            let weights = readers.iter().filter_map(|&index| stages[index].weighted());
+            let weights = readers.iter().filter_map(|&index| nodes[index].weighted());
             let weights: Vec<_> = weights.collect();
-            let of = stages[maker]
+            let of = nodes[maker]
                 .weighted()
                 .into_iter()
                 .chain(weights.iter().copied());
-            let output = stages[maker].output;
+            let output = nodes[maker].output;
             let fits = |order: &&Order| {
                 let mut counts = of.clone().enumerate().map(|(place, weighted)| match place {
                     0 => weighted.filters(),
@@ -69,15 +69,15 @@ pub(in crate::engine) fn reorder(stages: &mut [Stage], known: &[Order]) -> Vec<O
             kept.unwrap_or_else(|| best_order(&weights).unwrap_or_default())
         };
         orders.push(Order {
-            step: stages[maker].output,
+            step: nodes[maker].output,
             channels: order.clone(),
         });
         if !order.is_empty() {
-            if let StageWork::Product(weighted) = &mut stages[maker].work {
+            if let NodeWork::Product(weighted) = &mut nodes[maker].work {
                 weighted.order_filters(&order);
             }
             for index in readers {
-                if let StageWork::Product(weighted) = &mut stages[index].work {
+                if let NodeWork::Product(weighted) = &mut nodes[index].work {
                     weighted.channel_order.clone_from(&order);
                 }
             }
@@ -86,10 +86,10 @@ pub(in crate::engine) fn reorder(stages: &mut [Stage], known: &[Order]) -> Vec<O
     orders
 }
 
-impl<'m> Stage<'m> {
+impl<'m> FusedNode<'m> {
     fn weighted(&self) -> Option<&Weighted<'m>> {
         match &self.work {
-            StageWork::Product(weighted) => Some(weighted),
+            NodeWork::Product(weighted) => Some(weighted),
             _ => None,
         }
     }
@@ -161,7 +161,7 @@ fn best_order(readers: &[&Weighted]) -> Option<Vec<usize>> {
     }
     let total = |order: &[usize]| -> u32 {
         order
-            .chunks(QUAD)
+            .chunks(FILTER_BLOCK)
             .map(|group| alive(&supports, group))
             .sum()
     };
@@ -173,7 +173,7 @@ fn best_order(readers: &[&Weighted]) -> Option<Vec<usize>> {
         let first = left.remove(0);
         let mut union = supports[first].clone();
         order.push(first);
-        for _ in 1..QUAD.min(left.len() + 1) {
+        for _ in 1..FILTER_BLOCK.min(left.len() + 1) {
             let added = |&channel: &usize| -> u32 {
                 let words = supports[channel].iter().zip(&union);
                 words.map(|(new, old)| (new & !old).count_ones()).sum()

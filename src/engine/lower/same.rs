@@ -1,17 +1,17 @@
-//! Stages with the same weights: a layer that is called again and again, or a parameter in two places.
+//! Nodes with the same weights: a layer that is called again and again, or a parameter in two places.
 
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use super::node::{Stage, StageWork, WeightValues, Weighted};
+use super::node::{FusedNode, NodeWork, WeightValues, Weighted};
 use crate::format::same_bits;
 
-/// Lets stages whose weights, read in the same order, are the same share what is packed of them.
-pub(in crate::engine) fn share_packed(stages: &mut [Stage]) {
+/// Lets nodes whose weights, read in the same order, are the same share what is packed of them.
+pub(in crate::engine) fn share_packed(nodes: &mut [FusedNode]) {
     let mut alike: HashMap<[usize; 3], Vec<usize>> = HashMap::new();
-    for index in 0..stages.len() {
-        let (before, rest) = stages.split_at_mut(index);
-        let StageWork::Product(weighted) = &mut rest[0].work else {
+    for index in 0..nodes.len() {
+        let (before, rest) = nodes.split_at_mut(index);
+        let NodeWork::Product(weighted) = &mut rest[0].work else {
             continue;
         };
         let size = [weighted.filters(), weighted.channels, weighted.taps()];
@@ -19,7 +19,7 @@ pub(in crate::engine) fn share_packed(stages: &mut [Stage]) {
         let mut found = firsts
             .iter()
             .filter_map(|&first| match &before[first].work {
-                StageWork::Product(first) if first.packs_like(weighted) => Some(&first.found),
+                NodeWork::Product(first) if first.packs_like(weighted) => Some(&first.found),
                 _ => None,
             });
         match found.next() {

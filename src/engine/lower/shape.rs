@@ -1,9 +1,9 @@
-//! What cells hold of a tensor.
+//! What vector blocks hold of a tensor.
 
 use crate::network::{Dim, Grid, Network, Value};
 
-/// Channels, rows and columns of a tensor that cells can hold: `[N, C]`, `[N, C, L]`, `[N, C, H, W]`.
-pub(in crate::engine) fn image(dims: &[Dim]) -> Option<[usize; 3]> {
+/// Channels, rows and columns of a tensor that vector blocks can hold: `[N, C]`, `[N, C, L]`, `[N, C, H, W]`.
+pub(in crate::engine) fn spatial(dims: &[Dim]) -> Option<[usize; 3]> {
     let fixed = |dim: &Dim| match dim {
         Dim::Fixed(length) => Some(*length),
         Dim::Batch(_) => None,
@@ -18,7 +18,7 @@ pub(in crate::engine) fn image(dims: &[Dim]) -> Option<[usize; 3]> {
     }
 }
 
-/// What cells hold of a tensor.
+/// What vector blocks hold of a tensor.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub(in crate::engine) enum Kind {
     /// Bytes, from this centred code on.
@@ -38,7 +38,7 @@ impl Kind {
         }
     }
 
-    /// Channels of a plane of cells.
+    /// Channels of a plane of vector blocks.
     pub fn unit(self) -> usize {
         match self {
             Self::Codes { .. } => 4,
@@ -47,7 +47,7 @@ impl Kind {
     }
 }
 
-/// What is known of a tensor that cells can hold.
+/// What is known of a tensor that vector blocks can hold.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub(in crate::engine) struct Shape {
     pub kind: Kind,
@@ -57,12 +57,12 @@ pub(in crate::engine) struct Shape {
 }
 
 impl Shape {
-    /// None of one that cells cannot hold.
+    /// None of one that vector blocks cannot hold.
     pub fn of(model: &Network, value: Value) -> Option<Self> {
         if !value.is_activation() {
             return None;
         }
-        let [channels, rows, columns] = image(&model.dims(value))?;
+        let [channels, rows, columns] = spatial(&model.dims(value))?;
         Some(Self {
             kind: Kind::of(model.grid(value))?,
             channels,

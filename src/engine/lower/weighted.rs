@@ -2,7 +2,7 @@
 
 use super::node::{WeightValues, Weighted};
 use crate::engine::table::WINOGRAD;
-use crate::kernel::Records;
+use crate::kernel::PackedWeights;
 
 impl Weighted<'_> {
     pub fn filters(&self) -> usize {
@@ -100,7 +100,7 @@ impl Weighted<'_> {
             && window.kernel == [3, 3]
             && window.stride == [1, 1]
             && self.groups == 1
-            && (1..=Records::winograd_channels(side)).contains(&self.channels)
+            && (1..=PackedWeights::winograd_channels(side)).contains(&self.channels)
             && fills(0)
             && fills(1)
     }

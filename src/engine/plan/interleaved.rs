@@ -1,21 +1,21 @@
-//! Operations whose output lies line by line: threads share out its lines.
+//! Operations whose output lies row-interleaved: threads share out its lines.
 
 use std::ops::Range;
 
 use crate::engine::EngineError;
-use crate::kernel::{Cell, Edges, Gather, Kernels, Product, Windows};
+use crate::kernel::{Edges, Gather, Kernels, Product, VectorBlock, Windows};
 
-/// A product whose output lies line by line. Units are the planes of a quad in a line, those of the halo
-/// included.
+/// A product whose output lies row-interleaved. Units are the planes of a block of filters in a line, those
+/// of the halo included.
 #[derive(Debug)]
-pub(in crate::engine) struct ProductByLine {
+pub(in crate::engine) struct InterleavedProduct {
     pub product: Product,
     pub lines: Lines,
     /// Lines whose positions are made together.
     pub together: usize,
 }
 
-/// The lines of a tensor that lies line by line.
+/// The lines of a tensor that lies row-interleaved.
 #[derive(Debug)]
 pub(in crate::engine) struct Lines {
     /// Those of the halo that come first.
@@ -26,39 +26,42 @@ pub(in crate::engine) struct Lines {
     pub edges: Vec<Edges>,
 }
 
-/// A pooling whose output lies line by line. Units are lines, those of the halo included.
+/// A pooling whose output lies row-interleaved. Units are lines, those of the halo included.
 #[derive(Debug)]
-pub(in crate::engine) struct PoolByLine {
+pub(in crate::engine) struct InterleavedPool {
     pub windows: Windows,
     pub planes: usize,
     pub lines: Lines,
 }
 
-/// The halo above and below a tensor that lies line by line. Units are lines, those between included.
+/// The halo above and below a tensor that lies row-interleaved. Units are lines, those between included.
 #[derive(Debug)]
 pub(in crate::engine) struct Halo {
     /// How each is made of those between; none of these.
     pub lines: Vec<Option<Gather>>,
     pub between: Range<usize>,
-    pub fill: Cell,
+    pub fill: VectorBlock,
 }
 
-impl ProductByLine {
-    /// The cells of the input that some units read.
+impl InterleavedProduct {
+    /// The vector blocks of the input that some units read.
     pub fn reads(&self, units: &Range<usize>) -> Range<usize> {
-        let quads = self.product.records().quads();
-        let lines = units.start / quads..units.end.div_ceil(quads);
+        let filter_blocks = self.product.entries().filter_blocks();
+        let lines = units.start / filter_blocks..units.end.div_ceil(filter_blocks);
         self.product.reads(self.lines.positions(lines))
     }
 
     /// The first unit after this one that another thread may begin with: windows of several lines stay
     /// whole.
     pub fn next(&self, unit: usize) -> usize {
-        let quads = self.product.records().quads();
+        let filter_blocks = self.product.entries().filter_blocks();
         if self.together == 1 {
             return unit + 1;
         }
-        let (first, units) = (self.lines.before * quads, self.together * quads);
+        let (first, units) = (
+            self.lines.before * filter_blocks,
+            self.together * filter_blocks,
+        );
         match unit.checked_sub(first) {
             None => first,
             Some(further) => first + (further / units + 1) * units,
@@ -70,50 +73,51 @@ impl ProductByLine {
         &self,
         kernels: Kernels,
         units: Range<usize>,
-        reads: &[&[Cell]],
-        (write, cells): (&mut [Cell], usize),
+        reads: &[&[VectorBlock]],
+        (write, blocks): (&mut [VectorBlock], usize),
     ) -> Result<(), EngineError> {
-        let quads = self.product.records().quads();
+        let filter_blocks = self.product.entries().filter_blocks();
         let residual = reads.get(1).copied().unwrap_or(&[]);
         let skipped = self.reads(&units).start;
         let mut start = units.start;
         while start < units.end {
             // Whole lines together; at both ends maybe a part of one.
-            let (line, quad) = (start / quads, start % quads);
+            let (line, filter_block) = (start / filter_blocks, start % filter_blocks);
             let left = units.end - start;
-            let (lines, of) = match quad == 0 && left >= quads {
-                true => (left / quads, 0..quads),
-                false => (1, quad..quads.min(quad + left)),
+            let (lines, of) = match filter_block == 0 && left >= filter_blocks {
+                true => (left / filter_blocks, 0..filter_blocks),
+                false => (1, filter_block..filter_blocks.min(filter_block + left)),
             };
-            let end = start + (lines - 1) * quads + of.len();
-            let write = &mut write[(start - units.start) * cells..(end - units.start) * cells];
+            let end = start + (lines - 1) * filter_blocks + of.len();
+            let write = &mut write[(start - units.start) * blocks..(end - units.start) * blocks];
             self.product.run_part(
                 kernels,
                 (of, self.lines.positions(line..line + lines)),
                 (reads[0], skipped),
                 residual,
-                (&mut *write, line * quads * cells),
+                (&mut *write, line * filter_blocks * blocks),
             )?;
-            self.lines.end(kernels, line, write, quads * cells)?;
+            self.lines
+                .end(kernels, line, write, filter_blocks * blocks)?;
             start = end;
         }
         Ok(())
     }
 }
 
-impl PoolByLine {
+impl InterleavedPool {
     pub fn run(
         &self,
         kernels: Kernels,
         units: Range<usize>,
-        read: &[Cell],
-        (write, cells): (&mut [Cell], usize),
+        read: &[VectorBlock],
+        (write, blocks): (&mut [VectorBlock], usize),
     ) -> Result<(), EngineError> {
         let first = units.start;
         let part = (self.planes, self.lines.positions(units));
-        let to = (&mut *write, first * cells);
+        let to = (&mut *write, first * blocks);
         self.windows.run_part(kernels, part, read, to)?;
-        self.lines.end(kernels, first, write, cells)
+        self.lines.end(kernels, first, write, blocks)
     }
 }
 
@@ -123,18 +127,18 @@ impl Halo {
         &self,
         kernels: Kernels,
         units: Range<usize>,
-        read: Option<&[Cell]>,
-        (write, cells): (&mut [Cell], usize),
+        read: Option<&[VectorBlock]>,
+        (write, blocks): (&mut [VectorBlock], usize),
     ) -> Result<(), EngineError> {
         let [start, end] =
             [self.between.start, self.between.end].map(|line| line.clamp(units.start, units.end));
-        let (before, rest) = write.split_at_mut((start - units.start) * cells);
-        let (between, after) = rest.split_at_mut((end - start) * cells);
+        let (before, rest) = write.split_at_mut((start - units.start) * blocks);
+        let (between, after) = rest.split_at_mut((end - start) * blocks);
         let read = read.unwrap_or(between);
         for (first, write) in [(units.start, before), (end, after)] {
             for (line, write) in self.lines[first..]
                 .iter()
-                .zip(write.chunks_exact_mut(cells))
+                .zip(write.chunks_exact_mut(blocks))
             {
                 if let Some(line) = line {
                     line.run(kernels, read, write, &self.fill)?;
@@ -152,15 +156,15 @@ impl Lines {
         row(lines.start) * self.columns..row(lines.end) * self.columns
     }
 
-    /// Makes lines of so many cells whole, but for the halo's, which others make.
+    /// Makes lines of so many vector blocks whole, but for the halo's, which others make.
     pub fn end(
         &self,
         kernels: Kernels,
         first: usize,
-        lines: &mut [Cell],
-        cells: usize,
+        lines: &mut [VectorBlock],
+        blocks: usize,
     ) -> Result<(), EngineError> {
-        for (line, write) in (first..).zip(lines.chunks_mut(cells)) {
+        for (line, write) in (first..).zip(lines.chunks_mut(blocks)) {
             let edges = line.checked_sub(self.before);
             if let Some(edges) = edges.and_then(|row| self.edges.get(row)) {
                 edges.run(kernels, write)?;

@@ -5,16 +5,16 @@ use std::ops::Range;
 /// A tensor's size, and the operations from which on and up to which it is needed.
 #[derive(Debug, Clone)]
 pub(in crate::engine) struct Buffer {
-    pub cells: usize,
+    pub blocks: usize,
     pub first: usize,
     pub last: usize,
 }
 
-/// Where each buffer lies, and how many cells that takes: the largest are placed first, each as low as
+/// Where each buffer lies, and how many vector blocks that takes: the largest are placed first, each as low as
 /// those it lives with allow.
 pub(in crate::engine) fn place(buffers: &[Buffer]) -> (Vec<Range<usize>>, usize) {
     let mut order: Vec<usize> = (0..buffers.len()).collect();
-    order.sort_by_key(|&index| (std::cmp::Reverse(buffers[index].cells), index));
+    order.sort_by_key(|&index| (std::cmp::Reverse(buffers[index].blocks), index));
     let mut places: Vec<Option<Range<usize>>> = vec![None; buffers.len()];
     for &index in &order {
         let buffer = &buffers[index];
@@ -29,14 +29,14 @@ pub(in crate::engine) fn place(buffers: &[Buffer]) -> (Vec<Range<usize>>, usize)
         taken.sort_by_key(|range| range.start);
         let mut start = 0;
         for range in taken {
-            if start + buffer.cells <= range.start {
+            if start + buffer.blocks <= range.start {
                 break;
             }
             start = start.max(range.end);
         }
-        places[index] = Some(start..start + buffer.cells);
+        places[index] = Some(start..start + buffer.blocks);
     }
     let places: Vec<Range<usize>> = places.into_iter().flatten().collect();
-    let cells = places.iter().map(|range| range.end).max().unwrap_or(0);
-    (places, cells)
+    let blocks = places.iter().map(|range| range.end).max().unwrap_or(0);
+    (places, blocks)
 }

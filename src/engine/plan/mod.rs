@@ -1,11 +1,11 @@
-//! A plan: the operations of a pass of several images, or of one, and the memory they share.
+//! A plan: the operations of a pass of several samples, or of one, and the memory they share.
 
+pub(super) mod batch;
 pub(super) mod build;
 pub(super) mod interleaved;
 pub(super) mod memory;
 pub(super) mod operation;
 pub(super) mod plans;
-pub(super) mod stages;
 
 use std::ops::Range;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -15,51 +15,51 @@ use crate::engine::EngineError;
 use crate::engine::layout::Layout;
 use crate::engine::layout::demand::Tensors;
 use crate::engine::layout::interleave;
-use crate::engine::layout::lanes::Sites;
+use crate::engine::layout::lanes::LaneMapping;
 use crate::engine::layout::part::{Begin, Part};
-use crate::engine::table::LayerRow;
-use crate::engine::tune::cache::Kept;
+use crate::engine::table::LayerProfile;
+use crate::engine::tune::cache::TunedKernel;
 use crate::engine::tune::prepare::prepare;
-use crate::engine::tune::tuner::Chooser;
-use crate::kernel::{Access, Cell, Cells, KernelError, Kernels, Steps, Team};
+use crate::engine::tune::tuner::Tuner;
+use crate::kernel::{Access, KernelError, Kernels, Steps, Team, VectorBlock, VectorBlocks};
 use crate::network::Network;
 use crate::network::Value;
 use build::Builder;
 use memory::Buffer;
-use operation::{Context, Operation};
+use operation::{Context, ScheduledOperation};
 
 /// Steps, and the units of each operation for each thread.
 type Shared = (Steps, Vec<Vec<Range<usize>>>);
 
 #[derive(Debug)]
 pub(in crate::engine) struct Plan {
-    pub sites: Sites,
-    pub operations: Vec<Operation>,
+    pub lanes: LaneMapping,
+    pub operations: Vec<ScheduledOperation>,
     /// Shared out to the threads, and on one alone.
     shared: Shared,
     alone: Shared,
-    pub cells: usize,
+    pub blocks: usize,
     /// Where the output lies, as floats.
     output: usize,
     /// Whether a plain operation reads the input of a whole pass.
     pub whole_input: bool,
-    pub layers: Vec<LayerRow>,
-    pub kept: Vec<Kept>,
-    /// How many operations there are after each stage.
+    pub layers: Vec<LayerProfile>,
+    pub tuned: Vec<TunedKernel>,
+    /// How many operations there are after each node.
     pub ends: Vec<usize>,
     pub owns: Vec<Own>,
-    /// Cells that another plan makes before.
+    /// Vector blocks that another plan makes before.
     made: usize,
 }
 
-/// A tensor as its stage makes it: how and where it lies.
+/// A tensor as its node makes it: how and where it lies.
 #[derive(Debug)]
 pub(in crate::engine) struct Own {
     pub value: Value,
     pub layout: Layout,
     pub place: Range<usize>,
     /// The operation that makes it there, and the last one that needs it. What a plain step gives is packed
-    /// into cells before its first reader only.
+    /// into vector blocks before its first reader only.
     first: usize,
     last: usize,
 }
@@ -76,20 +76,20 @@ impl Plan {
         part: Part<'_>,
         kernels: Kernels,
         threads: usize,
-        chooser: Chooser<'_>,
+        tuner: Tuner<'_>,
     ) -> Result<Self, EngineError> {
-        let Part { sites, begin, .. } = part;
+        let Part { lanes, begin, .. } = part;
         let mut tensors = Tensors::of(part);
         interleave::lay(&mut tensors, part, threads);
-        let prepared = prepare(part, &tensors, threads, &chooser)?;
-        let builder = Builder::new(part, kernels, chooser, tensors, prepared);
-        let built = builder.build(part.stages)?;
+        let prepared = prepare(part, &tensors, threads, &tuner)?;
+        let builder = Builder::new(part, kernels, tuner, tensors, prepared);
+        let built = builder.build(part.nodes)?;
         let count = built.operations.len();
         let mut buffers: Vec<Buffer> = built
             .buffers
             .iter()
-            .map(|&cells| Buffer {
-                cells,
+            .map(|&blocks| Buffer {
+                blocks,
                 first: usize::MAX,
                 last: 0,
             })
@@ -103,12 +103,12 @@ impl Plan {
             }
         }
         buffers[built.output].last = count;
-        let (places, cells) = memory::place(&buffers);
+        let (places, blocks) = memory::place(&buffers);
         let too_large = || EngineError::TooLarge {
             layer: "the model".to_string(),
-            images: sites.images(),
+            samples: lanes.samples(),
         };
-        if cells > (u32::MAX as usize) / Cell::BYTES {
+        if blocks > (u32::MAX as usize) / VectorBlock::BYTES {
             return Err(too_large());
         }
         let steps = |threads: usize| -> Result<_, KernelError> {
@@ -136,17 +136,17 @@ impl Plan {
                 });
                 all.push(shares);
             }
-            Ok((Steps::new(accesses, cells, threads)?, all))
+            Ok((Steps::new(accesses, blocks, threads)?, all))
         };
         Ok(Self {
-            sites,
+            lanes,
             shared: steps(threads)?,
             alone: steps(1)?,
-            cells,
+            blocks,
             output: places[built.output].start,
             whole_input: built.whole_input,
             layers: built.layers,
-            kept: built.kept,
+            tuned: built.tuned,
             ends: built.ends,
             owns: (built.owns.into_iter())
                 .map(|(value, buffer, layout)| Own {
@@ -158,7 +158,7 @@ impl Plan {
                 })
                 .collect(),
             made: begin.map_or(0, |Begin { layout, .. }| {
-                layout.cells() * (sites.images() / layout.sites.images())
+                layout.blocks() * (lanes.samples() / layout.lanes.samples())
             }),
             operations: built.operations,
         })
@@ -170,7 +170,7 @@ impl Plan {
         alone: bool,
         team: &Team,
         context: &Context<'_>,
-        memory: &mut [Cell],
+        memory: &mut [VectorBlock],
     ) -> Result<bool, EngineError> {
         let (steps, shares) = if alone { &self.alone } else { &self.shared };
         self.run_steps(steps, shares, team, context, memory)
@@ -191,23 +191,23 @@ impl Plan {
         // After which no further pass is made.
         const ENOUGH: Duration = Duration::from_millis(200);
         let each: usize = model.input().iter().map(|dim| dim.at(1)).product();
-        let images = self.sites.images();
-        let input = vec![0.0; if self.made > 0 { 0 } else { each * images }];
-        let made = Cells::new(self.made);
+        let samples = self.lanes.samples();
+        let input = vec![0.0; if self.made > 0 { 0 } else { each * samples }];
+        let made = VectorBlocks::new(self.made);
         let context = Context {
             model,
             kernels,
             input: &input,
-            images,
+            samples,
             made: &made,
         };
         let (steps, shares) = &self.alone;
         // Written, so that the first pass finds memory there.
-        let mut memory = Cells::new(self.cells);
-        memory.fill(Cell::of_bytes(0));
-        let none = |_: &Operation| AtomicU64::new(u64::MAX);
+        let mut memory = VectorBlocks::new(self.blocks);
+        memory.fill(VectorBlock::of_bytes(0));
+        let none = |_: &ScheduledOperation| AtomicU64::new(u64::MAX);
         let least: Vec<AtomicU64> = self.operations.iter().map(none).collect();
-        let work = |index: usize, _: usize, reads: &[&[Cell]], write: &mut [Cell]| {
+        let work = |index: usize, _: usize, reads: &[&[VectorBlock]], write: &mut [VectorBlock]| {
             let started = Instant::now();
             self.operations[index].run_named(&context, shares[index][0].clone(), reads, write)?;
             let time = started.elapsed().as_nanos() as u64;
@@ -227,10 +227,10 @@ impl Plan {
         Ok(())
     }
 
-    /// Microseconds of the operations of some stages, where they were measured.
-    pub fn time(&self, stages: Range<usize>) -> f64 {
-        let end = |stages: usize| stages.checked_sub(1).map_or(0, |last| self.ends[last]);
-        let rows = &self.layers[end(stages.start)..end(stages.end)];
+    /// Microseconds of the operations of some nodes, where they were measured.
+    pub fn time(&self, nodes: Range<usize>) -> f64 {
+        let end = |nodes: usize| nodes.checked_sub(1).map_or(0, |last| self.ends[last]);
+        let rows = &self.layers[end(nodes.start)..end(nodes.end)];
         rows.iter().filter_map(|row| row.microseconds).sum()
     }
 
@@ -245,7 +245,7 @@ impl Plan {
         first: &Steps,
         team: &Team,
         context: &Context<'_>,
-        memory: &mut [Cell],
+        memory: &mut [VectorBlock],
     ) -> Result<bool, EngineError> {
         self.run_steps(first, &self.alone.1, team, context, memory)
     }
@@ -256,34 +256,35 @@ impl Plan {
         shares: &[Vec<Range<usize>>],
         team: &Team,
         context: &Context<'_>,
-        memory: &mut [Cell],
+        memory: &mut [VectorBlock],
     ) -> Result<bool, EngineError> {
         let finite = AtomicBool::new(true);
-        let work = |index: usize, thread: usize, reads: &[&[Cell]], write: &mut [Cell]| {
-            let units = shares[index][thread].clone();
-            if !self.operations[index].run_named(context, units, reads, write)? {
-                finite.store(false, Ordering::Relaxed);
-            }
-            Ok::<(), EngineError>(())
-        };
-        steps.run(team, &mut memory[..self.cells], &work)?;
+        let work =
+            |index: usize, thread: usize, reads: &[&[VectorBlock]], write: &mut [VectorBlock]| {
+                let units = shares[index][thread].clone();
+                if !self.operations[index].run_named(context, units, reads, write)? {
+                    finite.store(false, Ordering::Relaxed);
+                }
+                Ok::<(), EngineError>(())
+            };
+        steps.run(team, &mut memory[..self.blocks], &work)?;
         Ok(finite.into_inner())
     }
 
     /// The output of a pass.
-    pub fn output<'a>(&self, memory: &'a [Cell], numbers: usize) -> &'a [f32] {
-        &Cell::floats(&memory[self.output..])[..numbers]
+    pub fn output<'a>(&self, memory: &'a [VectorBlock], numbers: usize) -> &'a [f32] {
+        &VectorBlock::floats(&memory[self.output..])[..numbers]
     }
 }
 
-impl Operation {
+impl ScheduledOperation {
     // An error names the layer.
     fn run_named(
         &self,
         context: &Context<'_>,
         units: Range<usize>,
-        reads: &[&[Cell]],
-        write: &mut [Cell],
+        reads: &[&[VectorBlock]],
+        write: &mut [VectorBlock],
     ) -> Result<bool, EngineError> {
         self.run(context, units, reads, write)
             .map_err(|error| match error {

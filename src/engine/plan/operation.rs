@@ -2,16 +2,17 @@
 
 use std::ops::Range;
 
-use super::interleaved::{Halo, Lines, PoolByLine, ProductByLine};
+use super::interleaved::{Halo, InterleavedPool, InterleavedProduct, Lines};
 use crate::engine::EngineError;
 use crate::kernel::{
-    Cell, Edges, Element, Elementwise, Frame, Gather, InputGrid, Kernels, Product, Sink, Windows,
+    Edges, Element, Elementwise, Frame, Gather, InputGrid, Kernels, Product, Sink, VectorBlock,
+    Windows,
 };
 use crate::network::{Elements, Grid, Network, Operand, execute_alone};
 
 /// One operation: what it does, on what, and how it can be shared out.
 #[derive(Debug)]
-pub(in crate::engine) struct Operation {
+pub(in crate::engine) struct ScheduledOperation {
     pub work: OperationWork,
     /// Buffers read, and the one written.
     pub reads: Vec<usize>,
@@ -20,14 +21,14 @@ pub(in crate::engine) struct Operation {
     pub edges: Edges,
     /// The cost of each unit of the output.
     pub costs: Vec<usize>,
-    /// Cells of a unit.
+    /// Vector blocks of a unit.
     pub unit: usize,
     pub layer: String,
 }
 
 #[derive(Debug)]
 pub(in crate::engine) enum OperationWork {
-    /// The model's input; a frame for each number of images.
+    /// The model's input; a frame for each number of samples.
     Load {
         frames: Vec<Frame>,
         grid: Option<InputGrid>,
@@ -35,19 +36,19 @@ pub(in crate::engine) enum OperationWork {
         lines: Option<Lines>,
     },
     /// Tensors that another plan has made, one after the other. Units are planes, or lines of all planes.
-    Regroup {
+    ConvertLayout {
         /// How a plane is made, or each of its lines.
         gathers: Vec<Gather>,
-        by_line: bool,
-        /// Cells from a plane of them to the next, and of the result.
+        interleaved: bool,
+        /// Vector blocks from a plane of them to the next, and of the result.
         planes: [usize; 2],
-        fill: Cell,
+        fill: VectorBlock,
     },
     Halo(Halo),
     Product(Product),
-    ProductByLine(ProductByLine),
+    InterleavedProduct(InterleavedProduct),
     Pool(Windows),
-    PoolByLine(PoolByLine),
+    InterleavedPool(InterleavedPool),
     /// Row by row.
     Elementwise {
         step: Elementwise,
@@ -58,11 +59,11 @@ pub(in crate::engine) enum OperationWork {
         gathers: Vec<Gather>,
         /// Operand and plane of each plane.
         planes: Vec<Option<(usize, usize)>>,
-        /// Cells from a plane of each operand to the next.
+        /// Vector blocks from a plane of each operand to the next.
         sizes: Vec<usize>,
-        fill: Cell,
+        fill: VectorBlock,
     },
-    /// Cells to whole numbers or floats, `[N, C, H, W]`.
+    /// Vector blocks to whole numbers or floats, `[N, C, H, W]`.
     Unpack {
         frame: Frame,
         sink: Sink,
@@ -78,7 +79,7 @@ pub(in crate::engine) enum OperationWork {
     Plain {
         step: usize,
         operands: Vec<PlainOperand>,
-        images: usize,
+        samples: usize,
     },
 }
 
@@ -112,14 +113,14 @@ pub(in crate::engine) enum PlainSource {
 pub(in crate::engine) struct Context<'a> {
     pub model: &'a Network,
     pub kernels: Kernels,
-    /// The images of this pass.
+    /// The samples of this pass.
     pub input: &'a [f32],
-    pub images: usize,
-    /// What another plan has made of each image.
-    pub made: &'a [Cell],
+    pub samples: usize,
+    /// What another plan has made of each sample.
+    pub made: &'a [VectorBlock],
 }
 
-impl Operation {
+impl ScheduledOperation {
     /// Units of the output.
     pub fn units(&self) -> usize {
         self.costs.len()
@@ -128,8 +129,8 @@ impl Operation {
     // The first unit after this one that another thread may begin with.
     fn next(&self, unit: usize) -> usize {
         match &self.work {
-            OperationWork::Product(product) => unit + product.records().together(),
-            OperationWork::ProductByLine(by_line) => by_line.next(unit),
+            OperationWork::Product(product) => unit + product.entries().together(),
+            OperationWork::InterleavedProduct(interleaved) => interleaved.next(unit),
             _ => unit + 1,
         }
     }
@@ -137,7 +138,7 @@ impl Operation {
     /// The part of the first buffer that some units read, where they do not need all of it.
     pub fn part(&self, units: &Range<usize>) -> Option<Range<usize>> {
         match &self.work {
-            OperationWork::ProductByLine(by_line) => Some(by_line.reads(units)),
+            OperationWork::InterleavedProduct(interleaved) => Some(interleaved.reads(units)),
             _ => None,
         }
     }
@@ -189,8 +190,8 @@ impl Operation {
         &self,
         context: &Context<'_>,
         units: Range<usize>,
-        reads: &[&[Cell]],
-        write: &mut [Cell],
+        reads: &[&[VectorBlock]],
+        write: &mut [VectorBlock],
     ) -> Result<bool, EngineError> {
         if units.is_empty() {
             return Ok(true);
@@ -205,8 +206,8 @@ impl Operation {
         &self,
         context: &Context<'_>,
         units: Range<usize>,
-        reads: &[&[Cell]],
-        write: &mut [Cell],
+        reads: &[&[VectorBlock]],
+        write: &mut [VectorBlock],
         finite: &mut bool,
     ) -> Result<(), EngineError> {
         let kernels = context.kernels;
@@ -216,7 +217,7 @@ impl Operation {
                 grid,
                 lines,
             } => {
-                let frame = &frames[context.images.clamp(1, frames.len()) - 1];
+                let frame = &frames[context.samples.clamp(1, frames.len()) - 1];
                 let (first, input) = (units.start, context.input);
                 match lines {
                     Some(lines) => {
@@ -226,14 +227,14 @@ impl Operation {
                     None => *finite = frame.write(kernels, input, *grid, units, write)?,
                 }
             }
-            OperationWork::Regroup {
+            OperationWork::ConvertLayout {
                 gathers,
-                by_line,
+                interleaved,
                 planes: [from, to],
                 fill,
             } => {
                 for (unit, write) in units.zip(write.chunks_exact_mut(self.unit)) {
-                    let (line, first) = if *by_line { (unit, 0) } else { (0, unit) };
+                    let (line, first) = if *interleaved { (unit, 0) } else { (0, unit) };
                     for (plane, write) in (first..).zip(write.chunks_exact_mut(*to)) {
                         let from = context.made.get(plane * from..).unwrap_or(&[]);
                         gathers[line].run(kernels, from, write, fill)?;
@@ -248,17 +249,17 @@ impl Operation {
                 let residual = reads.get(1).copied().unwrap_or(&[]);
                 product.run(kernels, units, reads[0], residual, write)?;
             }
-            OperationWork::ProductByLine(by_line) => {
-                by_line.run(kernels, units, reads, (write, self.unit))?;
+            OperationWork::InterleavedProduct(interleaved) => {
+                interleaved.run(kernels, units, reads, (write, self.unit))?;
             }
             OperationWork::Pool(windows) => {
-                // Their planes may lie line by line.
+                // Their planes may lie row-interleaved.
                 let first = units.start * windows.planes.0;
                 let part = (units.len(), 0..windows.positions.len());
                 windows.run_part(kernels, part, &reads[0][first..], (write, 0))?;
             }
-            OperationWork::PoolByLine(by_line) => {
-                by_line.run(kernels, units, reads[0], (write, self.unit))?;
+            OperationWork::InterleavedPool(interleaved) => {
+                interleaved.run(kernels, units, reads[0], (write, self.unit))?;
             }
             OperationWork::Elementwise { step, rows } => {
                 rows.run(kernels, step, units, reads, write)?;
@@ -281,7 +282,7 @@ impl Operation {
             }
             OperationWork::Unpack { frame, sink, grid } => match (sink, grid) {
                 (Sink::Codes { .. }, None) => {
-                    let to = Cell::integers_mut(write);
+                    let to = VectorBlock::integers_mut(write);
                     frame.read(reads[0], *sink, |place, element| {
                         if let Element::Code(code) = element {
                             to[place] = code;
@@ -289,7 +290,7 @@ impl Operation {
                     })?;
                 }
                 (_, grid) => {
-                    let to = Cell::floats_mut(write);
+                    let to = VectorBlock::floats_mut(write);
                     frame.read(reads[0], *sink, |place, element| {
                         to[place] = match element {
                             Element::Code(code) => match grid {
@@ -305,10 +306,12 @@ impl Operation {
                 let planes = 0..write.len() / frame.plane.max(1);
                 match grid {
                     None => {
-                        frame.write(kernels, Cell::floats(reads[0]), None, planes, write)?;
+                        frame.write(kernels, VectorBlock::floats(reads[0]), None, planes, write)?;
                     }
                     Some(grid) => {
-                        let codes = Cell::integers(reads[0]).iter().map(|&code| code as f32);
+                        let codes = VectorBlock::integers(reads[0])
+                            .iter()
+                            .map(|&code| code as f32);
                         let codes: Vec<f32> = codes.collect();
                         frame.write(kernels, &codes, Some(*grid), planes, write)?;
                     }
@@ -317,18 +320,18 @@ impl Operation {
             OperationWork::Plain {
                 step,
                 operands,
-                images,
+                samples,
             } => {
                 let step = &context.model.steps()[*step];
                 let views = operands.iter().map(|operand| operand.view(context, reads));
                 let views: Vec<Operand<'_>> = views.collect();
-                let dims: Vec<usize> = step.dims.iter().map(|dim| dim.at(*images)).collect();
+                let dims: Vec<usize> = step.dims.iter().map(|dim| dim.at(*samples)).collect();
                 match execute_alone(step, &views, &dims)? {
                     Elements::Codes(codes) => {
-                        Cell::integers_mut(write)[..codes.len()].copy_from_slice(&codes);
+                        VectorBlock::integers_mut(write)[..codes.len()].copy_from_slice(&codes);
                     }
                     Elements::Values(values) => {
-                        Cell::floats_mut(write)[..values.len()].copy_from_slice(&values);
+                        VectorBlock::floats_mut(write)[..values.len()].copy_from_slice(&values);
                     }
                 }
             }
@@ -343,8 +346,8 @@ impl Rows {
         kernels: Kernels,
         step: &Elementwise,
         units: Range<usize>,
-        reads: &[&[Cell]],
-        write: &mut [Cell],
+        reads: &[&[VectorBlock]],
+        write: &mut [VectorBlock],
     ) -> Result<(), EngineError> {
         let last = self.planes.len() - 1;
         for (place, plane) in units.enumerate() {
@@ -352,7 +355,7 @@ impl Rows {
                 let start = |of: usize, plane: usize| {
                     plane * self.planes[of] + self.firsts[of] + row * self.pitches[of]
                 };
-                let mut operands: [&[Cell]; 2] = [&[]; 2];
+                let mut operands: [&[VectorBlock]; 2] = [&[]; 2];
                 for (index, operand) in operands.iter_mut().take(last).enumerate() {
                     *operand = &reads[index][start(index, plane)..][..self.columns];
                 }
@@ -365,14 +368,14 @@ impl Rows {
 }
 
 impl PlainOperand {
-    fn view<'a>(&self, context: &Context<'a>, reads: &[&'a [Cell]]) -> Operand<'a> {
+    fn view<'a>(&self, context: &Context<'a>, reads: &[&'a [VectorBlock]]) -> Operand<'a> {
         let dims = self.dims.clone();
         match self.source {
             PlainSource::Read(index, elements) => match self.grid {
                 Some(grid) => {
-                    Operand::of_codes(dims, grid, &Cell::integers(reads[index])[..elements])
+                    Operand::of_codes(dims, grid, &VectorBlock::integers(reads[index])[..elements])
                 }
-                None => Operand::of_values(dims, &Cell::floats(reads[index])[..elements]),
+                None => Operand::of_values(dims, &VectorBlock::floats(reads[index])[..elements]),
             },
             PlainSource::Constant(index) => {
                 Operand::of_values(dims, &context.model.constants()[index].values)

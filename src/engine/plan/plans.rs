@@ -1,127 +1,130 @@
 //! The plans of a model.
 
 use super::Plan;
-use super::stages::{Setting, Split};
-use crate::engine::layout::lanes::Sites;
+use super::batch::{Setting, StagedBatch};
+use crate::engine::layout::lanes::LaneMapping;
 use crate::engine::layout::part::Part;
 use crate::engine::lower;
 use crate::engine::lower::reorder::{Order, reorder};
 use crate::engine::lower::same::share_packed;
-use crate::engine::tune::cache::Together;
-use crate::engine::tune::tuner::Chooser;
-use crate::engine::{Choice, Choices, EngineError, LayerRow};
-use crate::kernel::{Cell, Kernels};
+use crate::engine::tune::cache::TunedStage;
+use crate::engine::tune::tuner::Tuner;
+use crate::engine::{EngineError, LayerProfile, Tuning, TuningCache};
+use crate::kernel::{Kernels, VectorBlock};
 use crate::network::Network;
 
 #[derive(Debug)]
 pub(in crate::engine) struct Plans {
     pub one: Plan,
-    /// None where images run faster one by one.
+    /// None where samples run faster one by one.
     pub many: Option<Many>,
     pub orders: Vec<Order>,
 }
 
-/// How several images run together.
+/// How several samples run together.
 #[derive(Debug)]
 pub(in crate::engine) enum Many {
     /// Sixteen in the lanes from the first operation on.
     Whole(Box<Plan>),
     /// One by one as long as they are large.
-    Split(Split),
+    Staged(StagedBatch),
 }
 
-/// Bytes of sixteen images' tensors that live together: more, and each layer waits for memory.
-const NEAR: usize = 6 << 20;
+/// The budget of a batch: bytes of sixteen samples' tensors that live together: more, and each layer waits
+/// for memory.
+const BATCH_BUDGET: usize = 6 << 20;
 
 impl Plans {
     pub fn new(
         model: &Network,
         kernels: Kernels,
         threads: usize,
-        choice: Choice,
-        known: Option<&Choices>,
+        tuning: Tuning,
+        known: Option<&TuningCache>,
     ) -> Result<Option<Self>, EngineError> {
-        let mut stages = lower::stages(model);
-        let orders = reorder(&mut stages, known.map_or(&[], |known| &known.orders));
-        share_packed(&mut stages);
+        let mut nodes = lower::nodes(model);
+        let orders = reorder(&mut nodes, known.map_or(&[], |known| &known.orders));
+        share_packed(&mut nodes);
         let known = known.filter(|known| known.isa == kernels.isa());
-        let part = |sites| Part {
+        let part = |lanes| Part {
             model,
-            stages: &stages,
-            sites,
+            nodes: &nodes,
+            lanes,
             begin: None,
         };
-        let kept = known.map_or(&[][..], |known| &known.one);
-        let chooser = Chooser::new(choice, &stages, kept);
-        let mut one = match Plan::new(part(Sites::Tiles), kernels, threads, chooser) {
+        let tuned = known.map_or(&[][..], |known| &known.one);
+        let tuner = Tuner::new(tuning, &nodes, tuned);
+        let mut one = match Plan::new(part(LaneMapping::Tiles), kernels, threads, tuner) {
             Ok(one) => one,
             Err(EngineError::TooLarge { .. }) => return Ok(None),
             Err(error) => return Err(error),
         };
         one.measure_tried(model, kernels)?;
-        let each = one.cells * Cell::BYTES;
-        let many = match each.saturating_mul(Cell::SITES) <= NEAR {
+        let each = one.blocks * VectorBlock::BYTES;
+        let many = match each.saturating_mul(VectorBlock::LANES) <= BATCH_BUDGET {
             true => {
-                let kept = known.and_then(|known| known.many.first());
-                let chooser = Chooser::new(choice, &stages, kept.map_or(&[], |kept| &kept.kernels));
-                let mut plan = Plan::new(part(Sites::Images), kernels, threads, chooser)?;
+                let tuned = known.and_then(|known| known.many.first());
+                let tuner = Tuner::new(tuning, &nodes, tuned.map_or(&[], |tuned| &tuned.kernels));
+                let mut plan = Plan::new(part(LaneMapping::Samples), kernels, threads, tuner)?;
                 plan.measure_tried(model, kernels)?;
                 Some(Many::Whole(Box::new(plan)))
             }
             false => {
-                let options = (kernels, threads, choice);
+                let options = (kernels, threads, tuning);
                 let again = match known {
                     Some(known) => {
-                        let setting = Setting::new(part(Sites::Tiles), &one, options);
-                        Split::again(setting, &known.many)?
+                        let setting = Setting::new(part(LaneMapping::Tiles), &one, options);
+                        StagedBatch::again(setting, &known.many)?
                     }
                     None => None,
                 };
-                let split = match again {
-                    Some(split) => split,
+                let staged = match again {
+                    Some(staged) => staged,
                     None => {
                         // Where its kernels are known, its times are not.
                         let is_timed = one.layers.iter().all(|row| row.microseconds.is_some());
-                        if choice == Choice::Measured && !is_timed {
+                        if tuning == Tuning::Measured && !is_timed {
                             one.measure(model, kernels)?;
                         }
-                        Split::find(Setting::new(part(Sites::Tiles), &one, options))?
+                        StagedBatch::find(Setting::new(part(LaneMapping::Tiles), &one, options))?
                     }
                 };
-                (!split.levels.is_empty()).then_some(Many::Split(split))
+                (!staged.stages.is_empty()).then_some(Many::Staged(staged))
             }
         };
         Ok(Some(Self { one, many, orders }))
     }
 
     /// What runs the layers of a batch.
-    pub fn layers(&self, batch: usize) -> &[LayerRow] {
+    pub fn layers(&self, batch: usize) -> &[LayerProfile] {
         match &self.many {
-            Some(Many::Whole(plan)) if batch >= plan.sites.images() => &plan.layers,
-            Some(Many::Split(split)) => {
-                let levels = split.levels.iter().rev();
-                let mut levels = levels.filter(|level| batch >= level.back.sites.images());
-                levels
+            Some(Many::Whole(plan)) if batch >= plan.lanes.samples() => &plan.layers,
+            Some(Many::Staged(staged)) => {
+                let stages = staged.stages.iter().rev();
+                let mut stages = stages.filter(|stage| batch >= stage.back.lanes.samples());
+                stages
                     .next()
-                    .map_or(&self.one.layers, |level| &level.layers)
+                    .map_or(&self.one.layers, |stage| &stage.layers)
             }
             _ => &self.one.layers,
         }
     }
 
-    /// How images go together, to be kept.
-    pub fn together(&self) -> Vec<Together> {
-        let of = |plan: &Plan, cut| Together {
-            images: plan.sites.images(),
-            cut,
-            kernels: plan.kept.clone(),
+    /// The batch stages, for the tuning cache.
+    pub fn tuned_stages(&self) -> Vec<TunedStage> {
+        let of = |plan: &Plan, boundary| TunedStage {
+            samples: plan.lanes.samples(),
+            boundary,
+            kernels: plan.tuned.clone(),
         };
         match &self.many {
             None => Vec::new(),
             Some(Many::Whole(plan)) => vec![of(plan, 0)],
-            Some(Many::Split(split)) => {
-                let levels = split.levels.iter();
-                levels.map(|level| of(&level.back, level.cut)).collect()
+            Some(Many::Staged(staged)) => {
+                let stages = staged.stages.iter();
+                stages
+                    .map(|stage| of(&stage.back, stage.boundary))
+                    .collect()
             }
         }
     }

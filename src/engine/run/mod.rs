@@ -1,4 +1,4 @@
-//! Runs of a program: which images are a pass, and whose threads make it.
+//! Runs of a program: which samples are a pass, and whose threads make it.
 
 mod workspace;
 
@@ -7,11 +7,11 @@ use std::sync::{Mutex, MutexGuard, PoisonError, TryLockError};
 use std::time::{Duration, Instant};
 
 use crate::engine::plan::Plan;
+use crate::engine::plan::batch::BatchStage;
 use crate::engine::plan::operation::Context;
 use crate::engine::plan::plans::{Many, Plans};
-use crate::engine::plan::stages::Level;
-use crate::engine::{Choices, EngineError};
-use crate::kernel::{Cell, Cells, KernelError, Kernels, Team, lock};
+use crate::engine::{EngineError, TuningCache};
+use crate::kernel::{KernelError, Kernels, Team, VectorBlock, VectorBlocks, lock};
 use crate::network::Network;
 use crate::network::NetworkError;
 use workspace::{Memory, Workspace};
@@ -21,19 +21,19 @@ pub(in crate::engine) struct Inner {
     pub model: Network,
     pub kernels: Kernels,
     pub team: Team,
-    // None where images mix, or cells cannot hold the model.
+    // None where samples mix, or vector blocks cannot hold the model.
     pub plans: Option<Plans>,
-    pub choices: Choices,
+    pub cache: TuningCache,
     // Memory of runs that ended, for those to come.
     pub free: Mutex<Vec<Workspace>>,
     pub each: (usize, usize),
 }
 
-/// A pass on images and memory of its own; tells whether the images were finite.
+/// A pass on samples and memory of its own; tells whether the samples were finite.
 type Pass<'a> = dyn Fn(&[f32], &mut Memory) -> Result<bool, EngineError> + Sync + 'a;
 
-/// The plan of one image and the levels behind it, the last of which runs to the end.
-type Chain<'a> = (&'a Plan, &'a [Level]);
+/// The plan of one sample and the batch stages behind it, the last of which runs to the end.
+type Chain<'a> = (&'a Plan, &'a [BatchStage]);
 
 impl Inner {
     pub fn run(&self, input: &[f32], output: &mut [f32]) -> Result<(), EngineError> {
@@ -51,7 +51,7 @@ impl Inner {
             None => Ok((input, output)),
             Some(Many::Whole(plan)) => {
                 // Sixteen in one pass cost about as much as ten one by one.
-                let together = match batch % plan.sites.images() {
+                let together = match batch % plan.lanes.samples() {
                     rest if rest > 10 => batch,
                     rest => batch - rest,
                 };
@@ -60,9 +60,9 @@ impl Inner {
                 let many = self.passes(plan, false, memory, input, output);
                 many.map(|()| (few, of_few))
             }
-            Some(Many::Split(split)) => {
-                let levels = (1..=split.levels.len()).rev();
-                let chains = levels.map(|last| (&plans.one, &split.levels[..last]));
+            Some(Many::Staged(staged)) => {
+                let stages = (1..=staged.stages.len()).rev();
+                let chains = stages.map(|last| (&plans.one, &staged.stages[..last]));
                 chains
                     .into_iter()
                     .try_fold((input, output), |(input, output), chain| {
@@ -70,7 +70,7 @@ impl Inner {
                     })
             }
         };
-        let alone = self.choices.alone;
+        let alone = self.cache.alone;
         let result =
             few.and_then(|(input, output)| self.passes(&plans.one, alone, memory, input, output));
         self.give_back(workspace);
@@ -90,7 +90,7 @@ impl Inner {
         }
     }
 
-    // All images in passes of a plan: each thread one of its own while there are enough, then all
+    // All samples in passes of a plan: each thread one of its own while there are enough, then all
     // threads on one, or one alone.
     fn passes(
         &self,
@@ -101,17 +101,17 @@ impl Inner {
         mut output: &mut [f32],
     ) -> Result<(), EngineError> {
         let (each, made) = self.each;
-        let images = plan.sites.images();
+        let samples = plan.lanes.samples();
         if !plan.whole_input {
             let run = |input: &[f32], memory: &mut Memory| {
-                let context = self.context(input, images);
-                plan.run(true, &self.team, &context, &mut memory.cells)
+                let context = self.context(input, samples);
+                plan.run(true, &self.team, &context, &mut memory.blocks)
             };
             let memories = &mut workspace.memories;
             (input, output) = self.one_each(plan, memories, (input, output), &run)?;
         }
         while !input.is_empty() {
-            let now = (input.len() / each).min(images);
+            let now = (input.len() / each).min(samples);
             let (here, after) = input.split_at(now * each);
             let (to, later) = output.split_at_mut(now * made);
             let Workspace {
@@ -120,22 +120,22 @@ impl Inner {
             let memory = memories[0]
                 .get_mut()
                 .unwrap_or_else(PoisonError::into_inner);
-            let (here, now) = match plan.whole_input && now < images {
+            let (here, now) = match plan.whole_input && now < samples {
                 true => {
                     padded.clear();
                     padded.extend_from_slice(here);
-                    padded.resize(images * each, 0.0);
-                    (&padded[..], images)
+                    padded.resize(samples * each, 0.0);
+                    (&padded[..], samples)
                 }
                 false => (here, now),
             };
             let context = self.context(here, now);
-            let mut run = |alone| plan.run(alone, &self.team, &context, &mut memory.cells);
+            let mut run = |alone| plan.run(alone, &self.team, &context, &mut memory.blocks);
             finite(if alone { run(true) } else { or_alone(run) }?)?;
             if plan.whole_input {
                 finite(here.iter().all(|x| x.is_finite()))?;
             }
-            to.copy_from_slice(plan.output(&memory.cells, to.len()));
+            to.copy_from_slice(plan.output(&memory.blocks, to.len()));
             (input, output) = (after, later);
         }
         Ok(())
@@ -150,8 +150,8 @@ impl Inner {
         run: &Pass<'_>,
     ) -> Result<(&'a [f32], &'b mut [f32]), EngineError> {
         let threads = self.team.threads();
-        let images = plan.sites.images();
-        let (each, made) = (self.each.0 * images, self.each.1 * images);
+        let samples = plan.lanes.samples();
+        let (each, made) = (self.each.0 * samples, self.each.1 * samples);
         while threads > 1 && input.len() >= threads * each {
             let (now, after) = input.split_at(threads * each);
             let (to, later) = output.split_at_mut(threads * made);
@@ -171,14 +171,14 @@ impl Inner {
                     Some(result) => finite(result?)?,
                     None => continue,
                 }
-                to.copy_from_slice(plan.output(&memory.cells, to.len()));
+                to.copy_from_slice(plan.output(&memory.blocks, to.len()));
             }
             (input, output) = (after, later);
         }
         Ok((input, output))
     }
 
-    // Images in passes of the last of some levels, as many as that takes; what is left.
+    // Samples in passes of the last of some batch stages, as many as that takes; what is left.
     fn chain_passes<'a, 'b>(
         &self,
         chain: Chain<'_>,
@@ -186,39 +186,40 @@ impl Inner {
         input: &'a [f32],
         output: &'b mut [f32],
     ) -> Result<(&'a [f32], &'b mut [f32]), EngineError> {
-        let Some((level, before)) = chain.1.split_last() else {
+        let Some((stage, before)) = chain.1.split_last() else {
             return Ok((input, output));
         };
-        let images = level.back.sites.images();
-        let (each, one_made) = (self.each.0 * images, self.each.1 * images);
+        let samples = stage.back.lanes.samples();
+        let (each, one_made) = (self.each.0 * samples, self.each.1 * samples);
         let Workspace { memories, made, .. } = workspace;
         let run = |input: &[f32], memory: &mut Memory| {
-            let Memory { cells, made, .. } = memory;
+            let Memory { blocks, made, .. } = memory;
             let (earlier, made) = made.split_at_mut(before.len());
-            let finite = self.tensors(chain, input, cells, earlier, &mut made[0])?;
-            Ok(finite && self.back(level, true, &made[0], cells)?)
+            let finite = self.tensors(chain, input, blocks, earlier, &mut made[0])?;
+            Ok(finite && self.back(stage, true, &made[0], blocks)?)
         };
         let (mut input, mut output) =
-            self.one_each(&level.back, memories, (input, output), &run)?;
-        let tensors = &mut made[..level.cells()];
+            self.one_each(&stage.back, memories, (input, output), &run)?;
+        let tensors = &mut made[..stage.blocks()];
         while input.len() >= each {
             let (now, after) = input.split_at(each);
             let (to, later) = output.split_at_mut(one_made);
             let all_finite = AtomicBool::new(true);
-            let front = |alone: bool, tensors: &mut [Cell]| {
-                let (steps, shares) = if alone { &level.alone } else { &level.shared };
-                let work = |_: usize, thread: usize, _: &[&[Cell]], write: &mut [Cell]| {
-                    let mut memory = lock(&memories[thread]);
-                    let Memory { cells, made, .. } = &mut *memory;
-                    let size = self.each.0 * level.before;
-                    let share = &shares[thread];
-                    let input = &now[share.start * size..share.end * size];
-                    let earlier = &mut made[..before.len()];
-                    if !self.tensors(chain, input, cells, earlier, write)? {
-                        all_finite.store(false, Ordering::Relaxed);
-                    }
-                    Ok(())
-                };
+            let front = |alone: bool, tensors: &mut [VectorBlock]| {
+                let (steps, shares) = if alone { &stage.alone } else { &stage.shared };
+                let work =
+                    |_: usize, thread: usize, _: &[&[VectorBlock]], write: &mut [VectorBlock]| {
+                        let mut memory = lock(&memories[thread]);
+                        let Memory { blocks, made, .. } = &mut *memory;
+                        let size = self.each.0 * stage.before;
+                        let share = &shares[thread];
+                        let input = &now[share.start * size..share.end * size];
+                        let earlier = &mut made[..before.len()];
+                        if !self.tensors(chain, input, blocks, earlier, write)? {
+                            all_finite.store(false, Ordering::Relaxed);
+                        }
+                        Ok(())
+                    };
                 steps.run::<EngineError>(&self.team, tensors, &work)
             };
             or_alone(|alone| front(alone, &mut *tensors))?;
@@ -226,36 +227,36 @@ impl Inner {
             let memory = memories[0]
                 .get_mut()
                 .unwrap_or_else(PoisonError::into_inner);
-            or_alone(|alone| self.back(level, alone, tensors, &mut memory.cells))?;
-            to.copy_from_slice(level.back.output(&memory.cells, to.len()));
+            or_alone(|alone| self.back(stage, alone, tensors, &mut memory.blocks))?;
+            to.copy_from_slice(stage.back.output(&memory.blocks, to.len()));
             (input, output) = (after, later);
         }
         Ok((input, output))
     }
 
-    // What the plan before the last level makes of some images, tensor after tensor, on this thread; tells
-    // whether they were finite. `made`: room for those of the levels before.
+    // What the plan before the last batch stage makes of some samples, tensor after tensor, on this thread;
+    // tells whether they were finite. `made`: room for those of the batch stages before.
     fn tensors(
         &self,
-        (one, levels): Chain<'_>,
+        (one, stages): Chain<'_>,
         input: &[f32],
-        cells: &mut Cells,
-        made: &mut [Cells],
-        tensors: &mut [Cell],
+        blocks: &mut VectorBlocks,
+        made: &mut [VectorBlocks],
+        tensors: &mut [VectorBlock],
     ) -> Result<bool, EngineError> {
-        let Some((level, before)) = levels.split_last() else {
+        let Some((stage, before)) = stages.split_last() else {
             return Ok(true);
         };
-        let inputs = input.chunks(self.each.0 * level.before);
-        for (input, tensor) in inputs.zip(tensors.chunks_mut(level.place.len())) {
+        let inputs = input.chunks(self.each.0 * stage.before);
+        for (input, tensor) in inputs.zip(tensors.chunks_mut(stage.place.len())) {
             let (plan, context) = match (before.last(), made.split_last_mut()) {
                 (Some(last), Some((made, earlier))) => {
-                    if !self.tensors((one, before), input, cells, earlier, made)? {
+                    if !self.tensors((one, before), input, blocks, earlier, made)? {
                         return Ok(false);
                     }
                     let context = Context {
                         made,
-                        ..self.context(&[], level.before)
+                        ..self.context(&[], stage.before)
                     };
                     (&last.back, context)
                 }
@@ -263,10 +264,10 @@ impl Inner {
             };
             // What reads the whole input loads none of it.
             let finite = !plan.whole_input || input.iter().all(|x| x.is_finite());
-            if !plan.run_first(&level.first, &self.team, &context, cells)? || !finite {
+            if !plan.run_first(&stage.first, &self.team, &context, blocks)? || !finite {
                 return Ok(false);
             }
-            tensor.copy_from_slice(&cells[level.place.clone()]);
+            tensor.copy_from_slice(&blocks[stage.place.clone()]);
         }
         Ok(true)
     }
@@ -274,19 +275,19 @@ impl Inner {
     // The layers after those.
     fn back(
         &self,
-        level: &Level,
+        stage: &BatchStage,
         alone: bool,
-        made: &[Cell],
-        cells: &mut Cells,
+        made: &[VectorBlock],
+        blocks: &mut VectorBlocks,
     ) -> Result<bool, EngineError> {
         let context = Context {
             made,
-            ..self.context(&[], level.back.sites.images())
+            ..self.context(&[], stage.back.lanes.samples())
         };
-        level.back.run(alone, &self.team, &context, cells)
+        stage.back.run(alone, &self.team, &context, blocks)
     }
 
-    // Tries one image on one thread and on all.
+    // Tries one sample on one thread and on all.
     pub fn is_faster_alone(&self) -> Result<bool, EngineError> {
         const RUNS: usize = 20;
         const ENOUGH: Duration = Duration::from_millis(50);
@@ -298,7 +299,7 @@ impl Inner {
         let Some(plans) = self.plans.as_ref().filter(|_| self.team.threads() > 1) else {
             return Ok(true);
         };
-        let mut memory = Cells::new(plans.one.cells);
+        let mut memory = VectorBlocks::new(plans.one.blocks);
         let input = vec![0.0; self.each.0];
         let context = self.context(&input, 1);
         let mut least = [f64::INFINITY; 2];
@@ -346,12 +347,12 @@ impl Inner {
         }
     }
 
-    pub fn context<'a>(&'a self, input: &'a [f32], images: usize) -> Context<'a> {
+    pub fn context<'a>(&'a self, input: &'a [f32], samples: usize) -> Context<'a> {
         Context {
             model: &self.model,
             kernels: self.kernels,
             input,
-            images,
+            samples,
             made: &[],
         }
     }

@@ -3,9 +3,9 @@
 use std::sync::Mutex;
 
 use crate::engine::EngineError;
+use crate::engine::plan::batch::BatchStage;
 use crate::engine::plan::plans::{Many, Plans};
-use crate::engine::plan::stages::Level;
-use crate::kernel::Cells;
+use crate::kernel::VectorBlocks;
 
 /// What a run needs.
 #[derive(Debug)]
@@ -13,16 +13,16 @@ pub(in crate::engine) struct Workspace {
     // One for each thread.
     pub memories: Vec<Mutex<Memory>>,
     pub padded: Vec<f32>,
-    // What the plan before the last one made of the images of a pass that threads share.
-    pub made: Cells,
+    // What the plan before the last one made of the samples of a pass that threads share.
+    pub made: VectorBlocks,
 }
 
 /// What a thread needs.
 #[derive(Debug)]
 pub(in crate::engine) struct Memory {
-    pub cells: Cells,
-    // By level, what the plan before it made of the images of a pass.
-    pub made: Vec<Cells>,
+    pub blocks: VectorBlocks,
+    // By batch stage, what the plan before it made of the samples of a pass.
+    pub made: Vec<VectorBlocks>,
     pub result: Option<Result<bool, EngineError>>,
 }
 
@@ -30,31 +30,31 @@ impl Workspace {
     /// Memory for the plans of a network on so many threads.
     pub fn new(plans: Option<&Plans>, threads: usize) -> Self {
         let many = plans.and_then(|plans| plans.many.as_ref());
-        let one = plans.map_or(0, |plans| plans.one.cells);
-        let levels = match many {
-            Some(Many::Split(split)) => &split.levels[..],
+        let one = plans.map_or(0, |plans| plans.one.blocks);
+        let stages = match many {
+            Some(Many::Staged(staged)) => &staged.stages[..],
             _ => &[],
         };
-        let backs = levels.iter().map(|level| level.back.cells);
-        let cells = match many {
-            Some(Many::Whole(plan)) => one.max(plan.cells),
+        let backs = stages.iter().map(|stage| stage.back.blocks);
+        let blocks = match many {
+            Some(Many::Whole(plan)) => one.max(plan.blocks),
             _ => backs.fold(one, usize::max),
         };
         let memory = |_| {
             Mutex::new(Memory {
-                cells: Cells::new(cells),
-                made: levels
+                blocks: VectorBlocks::new(blocks),
+                made: stages
                     .iter()
-                    .map(|level| Cells::new(level.cells()))
+                    .map(|stage| VectorBlocks::new(stage.blocks()))
                     .collect(),
                 result: None,
             })
         };
-        let made = levels.iter().map(Level::cells).max();
+        let made = stages.iter().map(BatchStage::blocks).max();
         Self {
             memories: (0..threads).map(memory).collect(),
             padded: Vec::new(),
-            made: Cells::new(made.unwrap_or(0)),
+            made: VectorBlocks::new(made.unwrap_or(0)),
         }
     }
 }

@@ -6,76 +6,76 @@ use crate::kernel::{Isa, Product};
 /// The kernels that were chosen for a model on a machine, to compile it again without trying them.
 ///
 /// ```
-/// # use burn_compress::engine::{Choices, Options, Program};
+/// # use burn_compress::engine::{TuningCache, Options, Program};
 /// # use burn_compress::network::Network;
 /// # fn again(model: &Network) -> Result<(), Box<dyn std::error::Error>> {
 /// let program = Program::compile(model, Options::default())?;
-/// let kept = serde_json::to_string(program.choices())?;
+/// let kept = serde_json::to_string(program.tuning_cache())?;
 /// // The next time, on the same machine:
-/// let choices: Choices = serde_json::from_str(&kept)?;
-/// let program = Program::compile_as(model, Options::default(), &choices)?;
+/// let cache: TuningCache = serde_json::from_str(&kept)?;
+/// let program = Program::compile_with(model, Options::default(), &cache)?;
 /// # Ok(())
 /// # }
 /// ```
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub struct Choices {
+pub struct TuningCache {
     /// The instruction set that they were tried on.
     #[serde(with = "crate::engine::isa_name")]
     pub isa: Isa,
     /// The threads that they were tried with.
     pub threads: usize,
-    /// Whether one image runs on one thread, whatever the threads.
+    /// Whether one sample runs on one thread, whatever the threads.
     pub alone: bool,
-    pub(in crate::engine) one: Vec<Kept>,
-    /// Of several images together: first of fewer.
-    pub(in crate::engine) many: Vec<Together>,
+    pub(in crate::engine) one: Vec<TunedKernel>,
+    /// Of several samples together: first of fewer.
+    pub(in crate::engine) many: Vec<TunedStage>,
     /// How the channels of tensors are ordered.
     #[serde(default)]
     pub(in crate::engine) orders: Vec<Order>,
 }
 
-impl Choices {
+impl TuningCache {
     /// Whether others were tried on the same set, with as many threads.
     pub(in crate::engine) fn fits(&self, other: &Self) -> bool {
         (self.isa, self.threads) == (other.isa, other.threads)
     }
 }
 
-/// How images go together.
+/// How samples go together.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub(in crate::engine) struct Together {
-    pub images: usize,
-    /// From which stage on, where they are fewer before it.
-    pub cut: usize,
-    pub kernels: Vec<Kept>,
+pub(in crate::engine) struct TunedStage {
+    pub samples: usize,
+    /// From which node on, where they are fewer before it.
+    pub boundary: usize,
+    pub kernels: Vec<TunedKernel>,
 }
 
 /// The kernel of a layer.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub(in crate::engine) struct Kept {
+pub(in crate::engine) struct TunedKernel {
     pub layer: String,
     pub kernel: String,
-    pub way: Way,
+    pub blocking: Blocking,
 }
 
-/// What is kept near.
+/// How a layer's work is blocked, so that its input stays in the L1 cache.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
-pub(in crate::engine) enum Way {
-    /// The input of so many positions.
-    Blocks(usize),
-    /// So many cells of the input of a few positions.
-    Slices(usize),
+pub(in crate::engine) enum Blocking {
+    /// All filters over so many positions.
+    Positions(usize),
+    /// So many vector blocks of the input of a few positions.
+    Channels(usize),
 }
 
-impl Way {
+impl Blocking {
     pub fn of(self, product: Product) -> Product {
         match self {
-            Self::Blocks(positions) => product.in_blocks(positions),
-            Self::Slices(cells) => product.in_slices(cells),
+            Self::Positions(positions) => product.in_position_blocks(positions),
+            Self::Channels(blocks) => product.in_slices(blocks),
         }
     }
 }

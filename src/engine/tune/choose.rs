@@ -3,21 +3,22 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use super::cache::{Kept, Way};
-use super::trial::{FAR, Scratch};
+use super::cache::{Blocking, TunedKernel};
+use super::trial::{Scratch, TRIAL_BOUND};
 use super::winograd::{by_window, made_again};
 use crate::engine::layout::Layout;
 use crate::engine::layout::arguments::{sink, start};
-use crate::engine::layout::budget::{AT_ONCE, POSITIONS};
+use crate::engine::layout::budget::{L1_BYTES, POSITIONS};
 use crate::engine::lower::node::Weighted;
 use crate::engine::lower::shape::Kind;
-use crate::engine::table::{DENSE, LayerRow, SPARSE, TILED, WINOGRAD};
+use crate::engine::table::{DENSE, LayerProfile, SPARSE, TILED, WINOGRAD};
 use crate::kernel::{
-    Cell, Epilogue, Filter, KernelError, Kernels, Position, Product, QUAD, Records, Residual,
+    Epilogue, FILTER_BLOCK, Filter, KernelError, Kernels, PackedWeights, Position, Product,
+    Residual, VectorBlock,
 };
 
-/// Bytes of the input that a block of positions may read: half of a first-level cache.
-const NEAR: usize = 24 * 1024;
+/// The L1 budget: bytes of the input that a block of positions may read, half of an L1 cache.
+const L1_BUDGET: usize = 24 * 1024;
 
 /// Positions that are worked on at once, at least: of fewer, weights cost too much.
 const LEAST: usize = 3;
@@ -25,21 +26,21 @@ const LEAST: usize = 3;
 /// Lines of a band.
 const BAND: usize = 2;
 
-/// Times the cost of a dense kernel from which a sparse one is not tried.
-const HOPELESS: f64 = 1.9;
+/// The pruning bound of the search: times the cost of a dense kernel from which a sparse one is not tried.
+const PRUNING_BOUND: f64 = 1.9;
 
-/// Bytes a microsecond that come from behind a second-level cache.
-const FROM_AFAR: f64 = 20e3;
+/// The cold-weight penalty: bytes a microsecond that come from behind an L2 cache.
+const COLD_BYTES_PER_MICROSECOND: f64 = 20e3;
 
-/// After which no more ways of a kernel are tried.
+/// After which no further blocking of a kernel is tried.
 const TRIAL: Duration = Duration::from_millis(10);
 
 /// How a layer's kernel is chosen.
 #[derive(Debug, Clone, Copy)]
-pub(in crate::engine) enum How {
-    /// By time, and by what it takes to bring weights where they come from afar in each pass.
+pub(in crate::engine) enum TuningMode {
+    /// By time, with a penalty where weights are cold in each pass.
     Measured {
-        far: bool,
+        cold: bool,
     },
     Estimated,
 }
@@ -56,17 +57,17 @@ pub(in crate::engine) struct Layer<'a> {
 }
 
 /// The product that won, its time, and those that lost.
-pub(in crate::engine) struct Chosen {
+pub(in crate::engine) struct TunedProduct {
     pub product: Product,
     pub kernel: &'static str,
-    pub way: Way,
+    pub blocking: Blocking,
     /// Weights that are not zero.
     kept: usize,
     time: Option<f64>,
     others: Vec<(String, f64)>,
 }
 
-impl Chosen {
+impl TunedProduct {
     /// Whether its kernel was timed.
     pub fn is_timed(&self) -> bool {
         self.time.is_some()
@@ -85,12 +86,12 @@ impl Chosen {
         operands: &[Layout],
         to: &Layout,
         peak: f64,
-    ) -> LayerRow {
-        let cells = operands.iter().chain([to]).map(Layout::cells);
-        let bytes = self.product.records().bytes() + cells.sum::<usize>() * Cell::BYTES;
-        let places = to.shape.rows * to.shape.columns * to.sites.images();
+    ) -> LayerProfile {
+        let blocks = operands.iter().chain([to]).map(Layout::blocks);
+        let bytes = self.product.entries().bytes() + blocks.sum::<usize>() * VectorBlock::BYTES;
+        let places = to.shape.rows * to.shape.columns * to.lanes.samples();
         let multiply_adds = (self.kept * places) as u64;
-        LayerRow {
+        LayerProfile {
             multiply_adds,
             bytes: bytes as u64,
             kept_share: self.kept as f64 / weighted.weights().max(1) as f64,
@@ -98,13 +99,13 @@ impl Chosen {
             tried: self.time,
             others: self.others.clone(),
             in_float: operands.iter().all(|of| of.shape.kind == Kind::Floats),
-            ..LayerRow::named(layer, self.kernel)
+            ..LayerProfile::named(layer, self.kernel)
         }
     }
 }
 
 impl Layer<'_> {
-    fn product(&self, records: Arc<Records>) -> Result<Product, KernelError> {
+    fn product(&self, entries: Arc<PackedWeights>) -> Result<Product, KernelError> {
         let Self {
             weighted,
             from,
@@ -113,21 +114,21 @@ impl Layer<'_> {
             ..
         } = *self;
         let codes = matches!(from.shape.kind, Kind::Codes { .. });
-        let positions = match *records {
-            Records::Winograd { side, .. } => {
+        let positions = match *entries {
+            PackedWeights::Winograd { side, .. } => {
                 by_window(side, weighted.window.dilation, positions, to)
             }
-            Records::Tiles { .. } => positions.to_vec(),
+            PackedWeights::Tiles { .. } => positions.to_vec(),
             _ => by_band(band(weighted, to), positions, to),
         };
         let epilogue = epilogue(weighted, from, to, self.residual);
-        Product::new(records, epilogue, positions, to.plane(), codes)
+        Product::new(entries, epilogue, positions, to.plane(), codes)
     }
 
     // None for a kernel that is unknown, or not one for this layer.
-    fn records(&self, kernel: &str) -> Option<(&'static str, Arc<Records>)> {
+    fn entries(&self, kernel: &str) -> Option<(&'static str, Arc<PackedWeights>)> {
         let Self { weighted, from, .. } = *self;
-        let (kernel, records) = match kernel {
+        let (kernel, entries) = match kernel {
             SPARSE => (SPARSE, Some(weighted.by_filter(from))),
             DENSE => (DENSE, weighted.shared(from)),
             TILED => (TILED, weighted.tiled(from).map(Arc::new)),
@@ -136,7 +137,7 @@ impl Layer<'_> {
                 (name, weighted.winograd(side, from, self.to).map(Arc::new))
             }
         };
-        Some((kernel, records?))
+        Some((kernel, entries?))
     }
 }
 
@@ -144,15 +145,15 @@ impl Layer<'_> {
 /// or was compiled by another version.
 pub(in crate::engine) fn again(
     layer: Layer<'_>,
-    kept: &Kept,
-) -> Result<Option<Chosen>, KernelError> {
-    let Some((kernel, records)) = layer.records(&kept.kernel) else {
+    tuned: &TunedKernel,
+) -> Result<Option<TunedProduct>, KernelError> {
+    let Some((kernel, entries)) = layer.entries(&tuned.kernel) else {
         return Ok(None);
     };
-    Ok(Some(Chosen {
-        product: kept.way.of(layer.product(records)?),
+    Ok(Some(TunedProduct {
+        product: tuned.blocking.of(layer.product(entries)?),
         kernel,
-        way: kept.way,
+        blocking: tuned.blocking,
         kept: layer.weighted.kept(),
         time: None,
         others: Vec::new(),
@@ -162,8 +163,8 @@ pub(in crate::engine) fn again(
 pub(in crate::engine) fn choose(
     layer: Layer<'_>,
     kernels: Kernels,
-    how: How,
-) -> Result<Chosen, KernelError> {
+    mode: TuningMode,
+) -> Result<TunedProduct, KernelError> {
     let Layer {
         weighted,
         from,
@@ -174,84 +175,86 @@ pub(in crate::engine) fn choose(
     let kept = weighted.kept();
     let mut candidates = vec![(SPARSE, weighted.by_filter(from))];
     for (name, side) in WINOGRAD {
-        let records = weighted.winograd(side, from, to);
-        candidates.extend(records.map(|records| (name, Arc::new(records))));
+        let entries = weighted.winograd(side, from, to);
+        candidates.extend(entries.map(|entries| (name, Arc::new(entries))));
     }
-    candidates.extend(weighted.shared(from).map(|records| (DENSE, records)));
+    candidates.extend(weighted.shared(from).map(|entries| (DENSE, entries)));
     if kernels.has_matrix_unit() {
         candidates.extend(
             weighted
                 .tiled(from)
-                .map(|records| (TILED, Arc::new(records))),
+                .map(|entries| (TILED, Arc::new(entries))),
         );
     }
     // A place of four filters costs about twice what one of one filter does. The likely best first.
-    let cost = |records: &Records| {
-        let all: usize = (0..records.quads()).map(|quad| records.cost(quad)).sum();
-        match records {
-            Records::Winograd { side, .. } => {
+    let cost = |entries: &PackedWeights| {
+        let all: usize = (0..entries.filter_blocks())
+            .map(|filter_block| entries.cost(filter_block))
+            .sum();
+        match entries {
+            PackedWeights::Winograd { side, .. } => {
                 (all as f64 * made_again(*side, weighted.window.dilation, to.tile)) as usize
             }
             _ => all,
         }
     };
-    candidates.sort_by_cached_key(|(_, records)| cost(records));
+    candidates.sort_by_cached_key(|(_, entries)| cost(entries));
     // Where nearly all weights are there, those that each filter has for itself cannot win.
     let shared = candidates.iter().find(|(name, _)| *name == DENSE);
-    if let Some(most) = shared.map(|(_, records)| HOPELESS * cost(records) as f64) {
-        candidates.retain(|(name, records)| *name != SPARSE || (cost(records) as f64) < most);
+    if let Some(most) = shared.map(|(_, entries)| PRUNING_BOUND * cost(entries) as f64) {
+        candidates.retain(|(name, entries)| *name != SPARSE || (cost(entries) as f64) < most);
     }
-    if matches!(how, How::Estimated) {
+    if matches!(mode, TuningMode::Estimated) {
         candidates.truncate(1);
     }
     let mut timed = Vec::new();
     let mut scratch = None;
     let mut least = f64::INFINITY;
     let started = Instant::now();
-    for (name, records) in candidates {
-        let mut product = layer.product(records)?;
-        let ways = match product.records() {
-            Records::Tiles { .. } => tiled_ways(to),
-            Records::Winograd { .. } => vec![Way::Blocks(to.tile[0] * to.tile[1])],
-            records => ways(weighted, from, to, records),
+    for (name, entries) in candidates {
+        let mut product = layer.product(entries)?;
+        let blockings = match product.entries() {
+            PackedWeights::Tiles { .. } => tiled_blockings(to),
+            PackedWeights::Winograd { .. } => vec![Blocking::Positions(to.tile[0] * to.tile[1])],
+            entries => blockings(weighted, from, to, entries),
         };
-        let mut best = (None, ways[0]);
-        if matches!(how, How::Measured { .. }) {
+        let mut best = (None, blockings[0]);
+        if matches!(mode, TuningMode::Measured { .. }) {
             let scratch = scratch.get_or_insert_with(|| Scratch::new(from, to, residual));
-            for way in &ways {
-                product = way.of(product);
-                let time = scratch.time(&product, kernels, FAR * least)?;
+            for blocking in &blockings {
+                product = blocking.of(product);
+                let time = scratch.time(&product, kernels, TRIAL_BOUND * least)?;
                 if best.0.is_none_or(|best| time < best) {
-                    best = (Some(time), *way);
+                    best = (Some(time), *blocking);
                 }
                 least = least.min(time);
-                if time > FAR * least || started.elapsed() > TRIAL {
+                if time > TRIAL_BOUND * least || started.elapsed() > TRIAL {
                     break;
                 }
             }
         }
         timed.push((name, best.1, best.1.of(product), best.0));
     }
-    // Tried again and again, a kernel has its weights near.
-    let far = matches!(how, How::Measured { far: true });
-    let brought = |product: &Product| match far {
-        true => product.records().bytes() as f64 / FROM_AFAR,
+    // Tried again and again, a kernel has its weights in the L1 or L2 cache.
+    let cold = matches!(mode, TuningMode::Measured { cold: true });
+    let cold_penalty = |product: &Product| match cold {
+        true => product.entries().bytes() as f64 / COLD_BYTES_PER_MICROSECOND,
         false => 0.0,
     };
     let within = |(.., product, time): &(_, _, Product, Option<f64>)| {
-        time.map(|time| time + brought(product))
+        time.map(|time| time + cold_penalty(product))
     };
     timed.sort_by(|a, b| {
         let order = within(a).partial_cmp(&within(b));
         order.unwrap_or(std::cmp::Ordering::Equal)
     });
     let mut timed = timed.into_iter();
-    let (kernel, way, product, time) = timed.next().ok_or(KernelError::Records)?;
+    let (kernel, blocking, product, time) = timed.next().ok_or(KernelError::Weights)?;
     let others = timed.filter_map(|(name, .., time)| Some((name.to_string(), time?)));
-    Ok(Chosen {
+    Ok(TunedProduct {
         product,
         kernel,
-        way,
+        blocking,
         kept,
         time,
         others: others.collect(),
@@ -261,7 +264,7 @@ pub(in crate::engine) fn choose(
 // Lines that are worked through together, column by column: positions side by side share more of their
 // windows than as many in a line. Of threads that share out lines, each has lines of its own.
 fn band(weighted: &Weighted, to: &Layout) -> usize {
-    match weighted.window.kernel[0] > 1 && to.by_line.is_none() {
+    match weighted.window.kernel[0] > 1 && to.interleaved.is_none() {
         true => BAND.min(to.tile[0]).max(1),
         false => 1,
     }
@@ -282,8 +285,8 @@ fn epilogue(
     to: &Layout,
     residual: Option<&Layout>,
 ) -> Epilogue {
-    let ends = weighted.filters.iter().enumerate();
-    let mut filters: Vec<Filter> = ends
+    let all = weighted.filters.iter().enumerate();
+    let mut filters: Vec<Filter> = all
         .map(|(filter, &(multiplier, offset))| Filter {
             start: start(weighted, filter, &from.shape),
             multiplier,
@@ -295,7 +298,7 @@ fn epilogue(
         multiplier: 0.0,
         offset: 0.0,
     };
-    filters.resize(filters.len().next_multiple_of(QUAD), none);
+    filters.resize(filters.len().next_multiple_of(FILTER_BLOCK), none);
     let residual = weighted
         .residual
         .zip(residual)
@@ -316,52 +319,57 @@ fn epilogue(
 }
 
 // What to try, the likely best first.
-fn ways(weighted: &Weighted, from: &Layout, to: &Layout, records: &Records) -> Vec<Way> {
+fn blockings(
+    weighted: &Weighted,
+    from: &Layout,
+    to: &Layout,
+    entries: &PackedWeights,
+) -> Vec<Blocking> {
     let planes = from.planes() / weighted.groups.min(from.planes()).max(1);
     let step = weighted.window.stride;
-    let row = planes * from.width() * step[0] * Cell::BYTES;
+    let row = planes * from.width() * step[0] * VectorBlock::BYTES;
     let all = (to.tile[0] * to.tile[1]).max(1);
-    // Cells of a plane that the positions of a register's worth read.
+    // Vector blocks of a plane that the positions of a register's worth read.
     let [rows, columns] = weighted.window.kernel;
     let band = band(weighted, to);
     let window = (rows + (band - 1) * step[0]) * (POSITIONS / band * step[1] + columns - 1);
     let window = window.min(from.lines() * from.width()).max(1);
-    let near = match NEAR / row.max(1) {
-        0 => NEAR / (planes * step[1] * rows * Cell::BYTES).max(1),
+    let near = match L1_BUDGET / row.max(1) {
+        0 => L1_BUDGET / (planes * step[1] * rows * VectorBlock::BYTES).max(1),
         rows => rows * to.tile[1].max(1),
     };
     // Whole registers' worth, for any number of positions that registers hold.
     let whole = |positions: usize| positions.next_multiple_of(24).min(all);
-    let mut ways = Vec::new();
-    let by_filter = matches!(records, Records::Filter { .. });
-    let few = (AT_ONCE / (planes * Cell::BYTES).max(1)).max(LEAST);
+    let mut blockings = Vec::new();
+    let by_filter = matches!(entries, PackedWeights::Filter { .. });
+    let few = (L1_BYTES / (planes * VectorBlock::BYTES).max(1)).max(LEAST);
     if by_filter && [rows, columns] == [1, 1] && few < POSITIONS {
-        ways.push(Way::Blocks(few));
+        blockings.push(Blocking::Positions(few));
     }
-    let near_planes = (NEAR / Cell::BYTES / window).max(1);
+    let near_planes = (L1_BUDGET / VectorBlock::BYTES / window).max(1);
     let sliced = by_filter || matches!(from.shape.kind, Kind::Codes { .. });
     // Of few weights, each filter reads a small part of a slice, which is longer then.
     let longer: &[usize] = if by_filter { &[2, 4] } else { &[1] };
     for slice in longer.iter().map(|longer| near_planes * longer) {
         if sliced && slice < planes && weighted.groups == 1 {
-            ways.push(Way::Slices(slice * from.plane()));
+            blockings.push(Blocking::Channels(slice * from.plane()));
         }
     }
-    ways.extend([
-        Way::Blocks(whole(near)),
-        Way::Blocks(all),
-        Way::Blocks(near.next_multiple_of(POSITIONS).min(all)),
+    blockings.extend([
+        Blocking::Positions(whole(near)),
+        Blocking::Positions(all),
+        Blocking::Positions(near.next_multiple_of(POSITIONS).min(all)),
     ]);
-    ways.dedup();
-    ways
+    blockings.dedup();
+    blockings
 }
 
 // For tiles, which take two positions at a time.
-fn tiled_ways(to: &Layout) -> Vec<Way> {
+fn tiled_blockings(to: &Layout) -> Vec<Blocking> {
     let all = (to.tile[0] * to.tile[1]).max(1);
-    let mut ways: Vec<_> = [32, 16, 8, 4]
-        .map(|positions| Way::Blocks(positions.min(all)))
+    let mut blockings: Vec<_> = [32, 16, 8, 4]
+        .map(|positions| Blocking::Positions(positions.min(all)))
         .into();
-    ways.dedup();
-    ways
+    blockings.dedup();
+    blockings
 }

@@ -1,16 +1,16 @@
-//! Items of which some are kept.
+//! Branch-free compaction: items of which some are kept.
 
 const LENGTH: usize = 256;
 
 /// Keeps items in order. What is offered is written whether it is kept or not, and then overwritten: a
 /// branch on each would be foreseen by no processor.
-pub(in crate::engine) struct Sieve<T> {
+pub(in crate::engine) struct Compactor<T> {
     kept: Vec<T>,
     last: [T; LENGTH],
     count: usize,
 }
 
-impl<T: Copy + Default> Sieve<T> {
+impl<T: Copy + Default> Compactor<T> {
     /// With room for so many.
     pub fn new(most: usize) -> Self {
         Self {

@@ -1,25 +1,25 @@
-//! Weights as records for a layout: the candidates among which a layer's kernel is chosen.
+//! Weights as sparse entries for a layout: the candidates among which a layer's kernel is chosen.
 
 use std::sync::Arc;
 
-use super::compact::Sieve;
+use super::compact::Compactor;
 use crate::engine::layout::Layout;
 use crate::engine::lower::node::{Packing, WeightValues, Weighted};
-use crate::kernel::{QUAD, Record, Records, SharedRecord};
+use crate::kernel::{FILTER_BLOCK, PackedWeights, SharedEntry, SparseEntry};
 
-/// A cell that a filter reads, from the start of its window, and where the weights of the cell's four
+/// A vector block that a filter reads, from the start of its window, and where the weights of its four
 /// channels (of floats, of its one) lie among the filter's; the place behind the last is zero.
 pub(in crate::engine) struct Place {
-    pub cell: u32,
+    pub block: u32,
     pub weights: [u32; 4],
 }
 
 impl Weighted<'_> {
-    // The places of a filter in the order of their cells.
+    // The places of a filter in the order of their vector blocks.
     fn rising_places(&self, filter: usize, layout: &Layout) -> Vec<Place> {
         let mut places = self.places(filter, layout);
-        if layout.by_line.is_some() {
-            places.sort_by_key(|place| place.cell);
+        if layout.interleaved.is_some() {
+            places.sort_by_key(|place| place.block);
         }
         places
     }
@@ -48,7 +48,7 @@ impl Weighted<'_> {
                         None => self.channels * taps,
                     };
                     places.push(Place {
-                        cell: (group * layout.plane() + inner) as u32,
+                        block: (group * layout.plane() + inner) as u32,
                         weights: channels.map(|first| weight(first) as u32),
                     });
                 }
@@ -58,29 +58,32 @@ impl Weighted<'_> {
     }
 
     /// Each filter with its own places, those of zeros left out.
-    pub fn by_filter(&self, layout: &Layout) -> Arc<Records> {
+    pub fn by_filter(&self, layout: &Layout) -> Arc<PackedWeights> {
         let packing = packing(layout, false);
-        self.found.records(packing, || match &self.weights {
-            WeightValues::Codes(codes) => self.records_by_filter(codes, layout, Record::of_bytes),
+        self.found.entries(packing, || match &self.weights {
+            WeightValues::Codes(codes) => {
+                self.entries_by_filter(codes, layout, SparseEntry::of_bytes)
+            }
             WeightValues::Floats(values) => {
-                self.records_by_filter(values, layout, |cell, [value, ..]| {
-                    Record::of_float(cell, value)
+                self.entries_by_filter(values, layout, |block, [value, ..]| {
+                    SparseEntry::of_float(block, value)
                 })
             }
         })
     }
 
-    fn records_by_filter<T: Copy + Default + PartialEq>(
+    fn entries_by_filter<T: Copy + Default + PartialEq>(
         &self,
         values: &[T],
         layout: &Layout,
-        record: impl Fn(u32, [T; 4]) -> Record,
-    ) -> Records {
+        entry: impl Fn(u32, [T; 4]) -> SparseEntry,
+    ) -> PackedWeights {
         let each = self.filters() / self.groups;
         let length = self.channels * self.taps();
         let mut row = [Vec::new()];
         let mut places = Vec::new();
-        let mut records = Sieve::new(self.filters() * length.div_ceil(layout.shape.kind.unit()));
+        let mut entries =
+            Compactor::new(self.filters() * length.div_ceil(layout.shape.kind.unit()));
         let mut starts = vec![0];
         for filter in 0..self.filters() {
             if filter % each.max(1) == 0 {
@@ -91,52 +94,54 @@ impl Weighted<'_> {
             for place in &places {
                 let weights = place.weights.map(|weight| row[weight as usize]);
                 let keep = weights != [T::default(); 4];
-                records.offer(record(place.cell, weights), keep);
+                entries.offer(entry(place.block, weights), keep);
             }
-            starts.push(records.len() as u32);
+            starts.push(entries.len() as u32);
         }
         starts.resize(
-            self.filters().next_multiple_of(QUAD) + 1,
-            records.len() as u32,
+            self.filters().next_multiple_of(FILTER_BLOCK) + 1,
+            entries.len() as u32,
         );
-        Records::Filter {
-            records: records.into_vec(),
+        PackedWeights::Filter {
+            entries: entries.into_vec(),
             starts,
         }
     }
 
-    /// Four filters with the places that any of them has; none where filters of a quad read other
+    /// Four filters with the places that any of them has; none where filters of a block read other
     /// groups of channels.
-    pub fn shared(&self, layout: &Layout) -> Option<Arc<Records>> {
+    pub fn shared(&self, layout: &Layout) -> Option<Arc<PackedWeights>> {
         let each = self.filters() / self.groups;
-        if self.groups > 1 && !each.is_multiple_of(QUAD) {
+        if self.groups > 1 && !each.is_multiple_of(FILTER_BLOCK) {
             return None;
         }
         let packing = packing(layout, true);
-        Some(self.found.records(packing, || match &self.weights {
+        Some(self.found.entries(packing, || match &self.weights {
             WeightValues::Codes(codes) => {
-                self.records_by_quad(codes, layout, SharedRecord::of_bytes)
+                self.entries_by_filter_block(codes, layout, SharedEntry::of_bytes)
             }
-            WeightValues::Floats(values) => self.records_by_quad(values, layout, |cell, all| {
-                SharedRecord::of_floats(cell, all.map(|[value, ..]| value))
-            }),
+            WeightValues::Floats(values) => {
+                self.entries_by_filter_block(values, layout, |block, all| {
+                    SharedEntry::of_floats(block, all.map(|[value, ..]| value))
+                })
+            }
         }))
     }
 
-    fn records_by_quad<T: Copy + Default + PartialEq>(
+    fn entries_by_filter_block<T: Copy + Default + PartialEq>(
         &self,
         values: &[T],
         layout: &Layout,
-        record: impl Fn(u32, [[T; 4]; QUAD]) -> SharedRecord,
-    ) -> Records {
+        entry: impl Fn(u32, [[T; 4]; FILTER_BLOCK]) -> SharedEntry,
+    ) -> PackedWeights {
         let each = self.filters() / self.groups;
         let length = self.channels * self.taps();
-        let mut rows = [const { Vec::new() }; QUAD];
+        let mut rows = [const { Vec::new() }; FILTER_BLOCK];
         let mut places = Vec::new();
-        let quads = self.filters().div_ceil(QUAD);
-        let mut records = Sieve::new(quads * length.div_ceil(layout.shape.kind.unit()));
+        let filter_blocks = self.filters().div_ceil(FILTER_BLOCK);
+        let mut entries = Compactor::new(filter_blocks * length.div_ceil(layout.shape.kind.unit()));
         let mut starts = vec![0];
-        for first in (0..self.filters()).step_by(QUAD) {
+        for first in (0..self.filters()).step_by(FILTER_BLOCK) {
             if first % each.max(1) == 0 {
                 places = self.rising_places(first, layout);
             }
@@ -145,13 +150,13 @@ impl Weighted<'_> {
                 let of = |row: &Vec<T>| place.weights.map(|weight| row[weight as usize]);
                 let [a, b, c, d] = &rows;
                 let all = [of(a), of(b), of(c), of(d)];
-                let keep = all != [[T::default(); 4]; QUAD];
-                records.offer(record(place.cell, all), keep);
+                let keep = all != [[T::default(); 4]; FILTER_BLOCK];
+                entries.offer(entry(place.block, all), keep);
             }
-            starts.push(records.len() as u32);
+            starts.push(entries.len() as u32);
         }
-        Records::Shared {
-            records: records.into_vec(),
+        PackedWeights::Shared {
+            entries: entries.into_vec(),
             starts,
         }
     }
@@ -162,6 +167,6 @@ fn packing(layout: &Layout, shared: bool) -> Packing {
         shared,
         unit: layout.shape.kind.unit(),
         apart: [layout.plane(), layout.pitch()],
-        by_line: layout.by_line.is_some(),
+        interleaved: layout.interleaved.is_some(),
     }
 }

@@ -2,25 +2,25 @@
 
 use std::collections::HashMap;
 
-use super::cache::Kept;
-use super::choose::{Chosen, How, Layer, again, choose};
-use super::tuner::Chooser;
+use super::cache::TunedKernel;
+use super::choose::{Layer, TunedProduct, TuningMode, again, choose};
+use super::tuner::Tuner;
 use crate::engine::EngineError;
 use crate::engine::layout::Layout;
 use crate::engine::layout::arguments::positions;
 use crate::engine::layout::demand::Tensors;
 use crate::engine::layout::part::Part;
-use crate::engine::lower::node::{Stage, StageWork, Weighted};
+use crate::engine::lower::node::{FusedNode, NodeWork, Weighted};
 use crate::kernel::{KernelError, Kernels, share_out};
 use crate::network::Value;
 
 /// A product to be made.
 struct Job<'a, 'm> {
-    stage: &'a Stage<'m>,
+    node: &'a FusedNode<'m>,
     weighted: &'a Weighted<'m>,
     from: Vec<Layout>,
     to: Layout,
-    kept: &'a Kept,
+    tuned: &'a TunedKernel,
 }
 
 /// The products whose kernels are known, by step: all but those of layers that have no such kernel.
@@ -30,43 +30,43 @@ pub(in crate::engine) fn prepare(
     part: Part<'_>,
     tensors: &Tensors,
     threads: usize,
-    chooser: &Chooser<'_>,
-) -> Result<HashMap<usize, Chosen>, EngineError> {
+    tuner: &Tuner<'_>,
+) -> Result<HashMap<usize, TunedProduct>, EngineError> {
     let mut jobs = Vec::new();
     let mut products = 0;
-    for stage in part.stages {
-        let StageWork::Product(weighted) = &stage.work else {
+    for node in part.nodes {
+        let NodeWork::Product(weighted) = &node.work else {
             continue;
         };
-        let known = chooser.known(products, &stage.layer);
+        let known = tuner.known(products, &node.layer);
         products += 1;
-        let own = tensors.find_own(Value::Node(stage.output));
-        let from = stage.inputs.iter().enumerate().map(|(place, &value)| {
-            let found = tensors.find(value, stage.demand(part.model, place, part.sites))?;
+        let own = tensors.find_own(Value::Node(node.output));
+        let from = node.inputs.iter().enumerate().map(|(place, &value)| {
+            let found = tensors.find(value, node.demand(part.model, place, part.lanes))?;
             Some(tensors.all[found].layout)
         });
         let from: Option<Vec<Layout>> = from.collect();
-        if let (Some(kept), Some(own), Some(from)) = (known, own, from) {
+        if let (Some(tuned), Some(own), Some(from)) = (known, own, from) {
             jobs.push(Job {
-                stage,
+                node,
                 weighted,
                 from,
                 to: tensors.all[own].layout,
-                kept,
+                tuned,
             });
         }
     }
     // The largest are taken first, from the end.
     jobs.sort_by_key(|job| job.weighted.weights());
     let made = share_out(jobs, threads - 1, |job| {
-        let product = (job.stage).again(job.weighted, &job.from, &job.to, job.kept);
-        product.map(|product| Some((job.stage.output, product?)))
+        let product = (job.node).again(job.weighted, &job.from, &job.to, job.tuned);
+        product.map(|product| Some((job.node.output, product?)))
     });
     Ok(made?.into_iter().flatten().collect())
 }
 
-impl Stage<'_> {
-    /// The product of a stage, from operands that lie so.
+impl FusedNode<'_> {
+    /// The product of a node, from operands that lie so.
     ///
     /// Fails with [`EngineError::Kernel`].
     pub fn product(
@@ -75,9 +75,9 @@ impl Stage<'_> {
         from: &[Layout],
         to: &Layout,
         kernels: Kernels,
-        how: How,
-    ) -> Result<Chosen, EngineError> {
-        self.chosen(weighted, from, to, |layer| choose(layer, kernels, how))
+        mode: TuningMode,
+    ) -> Result<TunedProduct, EngineError> {
+        self.chosen(weighted, from, to, |layer| choose(layer, kernels, mode))
     }
 
     /// The same with the kernel of another time; none where the layer has no such kernel.
@@ -86,9 +86,9 @@ impl Stage<'_> {
         weighted: &Weighted<'_>,
         from: &[Layout],
         to: &Layout,
-        kept: &Kept,
-    ) -> Result<Option<Chosen>, EngineError> {
-        self.chosen(weighted, from, to, |layer| again(layer, kept))
+        tuned: &TunedKernel,
+    ) -> Result<Option<TunedProduct>, EngineError> {
+        self.chosen(weighted, from, to, |layer| again(layer, tuned))
     }
 
     fn chosen<T>(

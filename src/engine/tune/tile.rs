@@ -4,18 +4,18 @@ use std::sync::Arc;
 
 use crate::engine::layout::Layout;
 use crate::engine::lower::node::{WeightValues, Weighted};
-use crate::kernel::{Cell, QUAD, Records, TILE};
+use crate::kernel::{FILTER_BLOCK, PackedWeights, TILE, VectorBlock};
 
-/// The tiles of a filter: cells that lie evenly, so many of them at a time.
+/// The tiles of a filter: vector blocks that lie evenly, so many of them at a time.
 struct Tiles {
     depth: usize,
-    /// Cells from one to the next.
+    /// Vector blocks from one to the next.
     apart: usize,
-    /// The first cell of each tile, from the start of a window.
-    cells: Vec<u32>,
-    /// Of every tile's cells, where the weights of their four channels lie among a filter's; the place
+    /// The first vector block of each tile, from the start of a window.
+    blocks: Vec<u32>,
+    /// Of every tile's vector blocks, where the weights of their four channels lie among a filter's; the place
     /// behind the last is zero.
-    places: Vec<[u32; QUAD]>,
+    places: Vec<[u32; FILTER_BLOCK]>,
 }
 
 impl Tiles {
@@ -25,11 +25,11 @@ impl Tiles {
         let [row_step, column_step] = weighted.window.dilation;
         // Groups of channels, rows and columns of the kernel: how many there are, and how far apart.
         let axes = [
-            (weighted.channels.div_ceil(QUAD), layout.plane()),
+            (weighted.channels.div_ceil(FILTER_BLOCK), layout.plane()),
             (rows, row_step * layout.pitch()),
             (columns, column_step),
         ];
-        // A tile takes as long however few cells it has: along the axis that makes the fewest.
+        // A tile takes as long however few vector blocks it has: along the axis that makes the fewest.
         let count: usize = axes.iter().map(|axis| axis.0).product();
         let parts = |axis: &usize| axes[*axis].0.div_ceil(TILE);
         let tiles = |axis: &usize| count / axes[*axis].0.max(1) * parts(axis);
@@ -45,26 +45,26 @@ impl Tiles {
         let mut of = Self {
             depth,
             apart,
-            cells: Vec::new(),
+            blocks: Vec::new(),
             places: Vec::new(),
         };
         let none = (weighted.channels * weighted.taps()) as u32;
         let all = weighted.places(0, layout);
         for mut at in starts {
-            // The last tile starts early enough to end in time: its first cells are another's too, and
+            // The last tile starts early enough to end in time: its first vector blocks are another's too, and
             // have no weights here.
             let fresh = at[along] * depth;
             let first = fresh.min(length - depth);
             for place in first..first + depth {
                 at[along] = place;
                 let [group, row, column] = at;
-                let cell = &all[(group * axes[1].0 + row) * axes[2].0 + column];
+                let block = &all[(group * axes[1].0 + row) * axes[2].0 + column];
                 if place == first {
-                    of.cells.push(cell.cell);
+                    of.blocks.push(block.block);
                 }
                 of.places.push(match place >= fresh {
-                    true => cell.weights,
-                    false => [none; QUAD],
+                    true => block.weights,
+                    false => [none; FILTER_BLOCK],
                 });
             }
         }
@@ -74,7 +74,7 @@ impl Tiles {
 
 impl Weighted<'_> {
     /// Sixteen filters with all their weights; none for floats and for filters in groups.
-    pub fn tiled(&self, layout: &Layout) -> Option<Records> {
+    pub fn tiled(&self, layout: &Layout) -> Option<PackedWeights> {
         let WeightValues::Codes(codes) = &self.weights else {
             return None;
         };
@@ -85,8 +85,8 @@ impl Weighted<'_> {
         let weights = self.found.tiles.get_or_init(|| {
             let mut rows = [const { Vec::new() }; TILE];
             let sixteens = self.filters().div_ceil(TILE);
-            let mut cells = vec![Cell::default(); sixteens * tiles.places.len()];
-            let (fours, _) = Cell::bytes_mut(&mut cells).as_chunks_mut::<QUAD>();
+            let mut blocks = vec![VectorBlock::default(); sixteens * tiles.places.len()];
+            let (fours, _) = VectorBlock::bytes_mut(&mut blocks).as_chunks_mut::<FILTER_BLOCK>();
             let mut targets = fours.chunks_exact_mut(tiles.depth);
             for first in (0..self.filters()).step_by(TILE) {
                 self.rows(codes, first, &mut rows);
@@ -98,13 +98,13 @@ impl Weighted<'_> {
                     }
                 }
             }
-            Arc::new(cells)
+            Arc::new(blocks)
         });
-        Some(Records::Tiles {
-            quads: self.filters().div_ceil(QUAD),
+        Some(PackedWeights::Tiles {
+            filter_blocks: self.filters().div_ceil(FILTER_BLOCK),
             depth: tiles.depth,
             apart: tiles.apart as u32,
-            cells: tiles.cells,
+            blocks: tiles.blocks,
             weights: weights.clone(),
         })
     }

@@ -4,34 +4,34 @@ use std::time::{Duration, Instant};
 
 use crate::engine::layout::Layout;
 use crate::engine::lower::shape::Kind;
-use crate::kernel::{Cell, Cells, KernelError, Kernels, Product};
+use crate::kernel::{KernelError, Kernels, Product, VectorBlock, VectorBlocks};
 
-/// Times as long as the best so far that end the trial of a kernel.
-pub(in crate::engine) const FAR: f64 = 2.0;
+/// The bound of a trial: so many times the best time so far end it.
+pub(in crate::engine) const TRIAL_BOUND: f64 = 2.0;
 
 /// Memory to try products in.
 pub(in crate::engine) struct Scratch {
-    input: Cells,
-    residual: Cells,
-    output: Cells,
+    input: VectorBlocks,
+    residual: VectorBlocks,
+    output: VectorBlocks,
 }
 
 impl Scratch {
     pub fn new(from: &Layout, to: &Layout, residual: Option<&Layout>) -> Self {
         // Times do not depend on the numbers, but for those too small to be normal. They are written: all
         // memory that was only read may be one page.
-        let cells = |layout: &Layout| {
-            let mut cells = Cells::new(layout.cells());
-            cells.fill(match layout.shape.kind {
-                Kind::Codes { .. } => Cell::of_bytes(1),
-                Kind::Floats => Cell::of_floats(1.0),
+        let blocks = |layout: &Layout| {
+            let mut blocks = VectorBlocks::new(layout.blocks());
+            blocks.fill(match layout.shape.kind {
+                Kind::Codes { .. } => VectorBlock::of_bytes(1),
+                Kind::Floats => VectorBlock::of_floats(1.0),
             });
-            cells
+            blocks
         };
         Self {
-            input: cells(from),
-            residual: residual.map_or(Cells::new(0), cells),
-            output: cells(to),
+            input: blocks(from),
+            residual: residual.map_or(VectorBlocks::new(0), blocks),
+            output: blocks(to),
         }
     }
 
@@ -47,7 +47,7 @@ impl Scratch {
         const LONG: Duration = Duration::from_millis(2);
         // Microseconds that a unit takes at most until it is at work.
         const WAKE: f64 = 200.0;
-        let quads = 0..product.records().quads();
+        let filter_blocks = 0..product.entries().filter_blocks();
         let started = Instant::now();
         let mut least = Duration::MAX;
         let mut runs = 0;
@@ -56,7 +56,7 @@ impl Scratch {
             let run = Instant::now();
             product.run(
                 kernels,
-                quads.clone(),
+                filter_blocks.clone(),
                 &self.input,
                 &self.residual,
                 &mut self.output,
@@ -65,7 +65,7 @@ impl Scratch {
             runs += 1;
             // The first run finds nothing near, and may find a matrix unit at rest.
             let microseconds = least.as_secs_f64() * 1e6;
-            if microseconds > much && (runs > 1 || microseconds > (FAR * much).max(WAKE)) {
+            if microseconds > much && (runs > 1 || microseconds > (TRIAL_BOUND * much).max(WAKE)) {
                 break;
             }
         }

@@ -3,59 +3,59 @@
 use std::collections::HashSet;
 use std::sync::Arc;
 
-use super::cache::Kept;
-use super::choose::How;
-use crate::engine::Choice;
-use crate::engine::lower::node::{Stage, StageWork};
+use super::cache::TunedKernel;
+use super::choose::TuningMode;
+use crate::engine::Tuning;
+use crate::engine::lower::node::{FusedNode, NodeWork};
 use crate::kernel::Kernels;
 
-/// Bytes of all weights from which on they do not stay near from pass to pass: those of a second-level cache.
-const STAYS: usize = 2 << 20;
+/// The L2 budget: bytes of all weights from which on they leave the L2 cache between passes.
+const L2_BYTES: usize = 2 << 20;
 
 /// How the kernels of a plan are chosen, one after the other.
-pub(in crate::engine) struct Chooser<'a> {
-    choice: Choice,
-    known: &'a [Kept],
-    pub kept: Vec<Kept>,
-    /// Whether weights come from afar in each pass.
-    far: bool,
+pub(in crate::engine) struct Tuner<'a> {
+    tuning: Tuning,
+    known: &'a [TunedKernel],
+    pub tuned: Vec<TunedKernel>,
+    /// Whether weights are cold in each pass: beyond the L2 cache.
+    cold: bool,
     /// Of floats, of bytes and of bytes in tiles, once measured.
     peaks: [Option<f64>; 3],
 }
 
-impl<'a> Chooser<'a> {
-    /// `stages`: all of the model's, also for a plan that runs some of them, since the others' weights come
+impl<'a> Tuner<'a> {
+    /// `nodes`: all of the model's, also for a plan that runs some of them, since the others' weights come
     /// between two passes of it.
-    pub fn new(choice: Choice, stages: &[Stage<'_>], known: &'a [Kept]) -> Self {
+    pub fn new(tuning: Tuning, nodes: &[FusedNode<'_>], known: &'a [TunedKernel]) -> Self {
         // What several share is brought once.
         let mut seen = HashSet::new();
-        let weights = stages.iter().map(|stage| match &stage.work {
-            StageWork::Product(weighted) if seen.insert(Arc::as_ptr(&weighted.found)) => {
+        let weights = nodes.iter().map(|node| match &node.work {
+            NodeWork::Product(weighted) if seen.insert(Arc::as_ptr(&weighted.found)) => {
                 weighted.bytes()
             }
             _ => 0,
         });
         Self {
-            choice,
+            tuning,
             known,
-            kept: Vec::new(),
-            far: weights.sum::<usize>() > STAYS,
+            tuned: Vec::new(),
+            cold: weights.sum::<usize>() > L2_BYTES,
             peaks: [None; 3],
         }
     }
 
     /// How a kernel is chosen that is not known.
-    pub fn how(&self) -> How {
-        match self.choice {
-            Choice::Measured => How::Measured { far: self.far },
-            Choice::Estimated => How::Estimated,
+    pub fn mode(&self) -> TuningMode {
+        match self.tuning {
+            Tuning::Measured => TuningMode::Measured { cold: self.cold },
+            Tuning::Estimated => TuningMode::Estimated,
         }
     }
 
     /// The kernel that is known of a product of this number and name.
-    pub fn known(&self, product: usize, layer: &str) -> Option<&'a Kept> {
+    pub fn known(&self, product: usize, layer: &str) -> Option<&'a TunedKernel> {
         let known = self.known.get(product);
-        known.filter(|kept| kept.layer == layer)
+        known.filter(|tuned| tuned.layer == layer)
     }
 
     /// Multiply-adds a second of one thread; only measured where kernels are timed.
@@ -71,9 +71,9 @@ impl<'a> Chooser<'a> {
     }
 
     fn measured(&mut self, which: usize, peak: impl Fn() -> f64) -> f64 {
-        match self.choice {
-            Choice::Measured => *self.peaks[which].get_or_insert_with(peak),
-            Choice::Estimated => f64::INFINITY,
+        match self.tuning {
+            Tuning::Measured => *self.peaks[which].get_or_insert_with(peak),
+            Tuning::Estimated => f64::INFINITY,
         }
     }
 }

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use crate::engine::layout::Layout;
 use crate::engine::lower::node::{WeightValues, Weighted};
-use crate::kernel::{Position, QUAD, Records};
+use crate::kernel::{FILTER_BLOCK, PackedWeights, Position};
 
 impl Weighted<'_> {
     /// Filters transformed for two or four results in a line; none of codes, of other kernels or in groups,
@@ -13,12 +13,12 @@ impl Weighted<'_> {
     ///
     /// A dilated filter is one that is not, on every second line and column, and on those between (of more
     /// dilation on more of them): its windows lie in each other.
-    pub fn winograd(&self, side: usize, from: &Layout, to: &Layout) -> Option<Records> {
+    pub fn winograd(&self, side: usize, from: &Layout, to: &Layout) -> Option<PackedWeights> {
         let WeightValues::Floats(values) = &self.weights else {
             return None;
         };
         let whole = |each| self.has_whole_windows(side, to.tile, each);
-        if !to.by_line.is_none_or(whole) || !self.fills_windows(side, to.tile) {
+        if !to.interleaved.is_none_or(whole) || !self.fills_windows(side, to.tile) {
             return None;
         }
         let taps = |filter: usize, channel: usize| {
@@ -26,11 +26,11 @@ impl Weighted<'_> {
             std::array::from_fn(|tap| values[first + tap])
         };
         let sizes = [self.filters(), self.channels];
-        let transformed = || Arc::new(Records::transformed(side, sizes, taps));
+        let transformed = || Arc::new(PackedWeights::transformed(side, sizes, taps));
         let weights = self.found.taps[side / 4].get_or_init(transformed);
         let [down, right] = self.window.dilation;
-        Some(Records::Winograd {
-            quads: self.filters().div_ceil(QUAD),
+        Some(PackedWeights::Winograd {
+            filter_blocks: self.filters().div_ceil(FILTER_BLOCK),
             side,
             channels: self.channels,
             apart: from.plane() as u32,

@@ -2,7 +2,7 @@ use super::fold::Fold;
 use super::model::Numbers;
 use super::stream::Reader;
 use super::{BITMAP, GAPS, HALVES, MOST_IN_A_BYTE, PACKED};
-use crate::format::{FormatError, packed_len, unpack};
+use crate::format::{FormatError, packed_bytes, unpack_bits};
 
 /// Bytes of a number when it is read.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -65,13 +65,13 @@ fn read<T: Copy + Default + TryFrom<i32>>(
             let bits = u32::from(bits);
             numbers.resize(count, T::default());
             if form == PACKED {
-                let codes = unpack(codes, bits, count).ok()?;
+                let codes = unpack_bits(codes, bits, count).ok()?;
                 return fill(numbers.iter_mut(), codes, low);
             }
-            let (mask, codes) = codes.split_at_checked(packed_len(count, 1))?;
-            let mask = unpack(mask, 1, count).ok()?;
+            let (mask, codes) = codes.split_at_checked(packed_bytes(count, 1))?;
+            let mask = unpack_bits(mask, 1, count).ok()?;
             let kept = mask.iter().filter(|kept| **kept == 1).count();
-            let codes = unpack(codes, bits, kept).ok()?;
+            let codes = unpack_bits(codes, bits, kept).ok()?;
             let kept = numbers.iter_mut().zip(mask).filter(|(_, kept)| *kept == 1);
             fill(kept.map(|(number, _)| number), codes, low)
         }

@@ -5,7 +5,7 @@ use super::model::Model;
 use super::read::Width;
 use super::stream::Writer;
 use super::{BITMAP, GAPS, HALVES, MOST_IN_A_BYTE, PACKED};
-use crate::format::{FormatError, pack, packed_len};
+use crate::format::{FormatError, pack_bits, packed_bytes};
 
 /// The numbers in the fewest bytes: the same for the same numbers. Fails with
 /// [`FormatError::Corrupt`] where they are more than 32 bits count.
@@ -27,9 +27,9 @@ pub(crate) fn encode(numbers: &[i32]) -> Result<Vec<u8>, FormatError> {
         true => bytes as f64 * 8.0,
         false => f64::INFINITY,
     };
-    let bitmap = packed_len(numbers.len(), 1) + packed_len(kept.len(), bits);
+    let bitmap = packed_bytes(numbers.len(), 1) + packed_bytes(kept.len(), bits);
     let sizes = [
-        (PACKED, packed(packed_len(numbers.len(), bits))),
+        (PACKED, packed(packed_bytes(numbers.len(), bits))),
         (BITMAP, packed(bitmap)),
         // A stream ends with a word that is half full; its length stands before it.
         (HALVES, all.bits + 48.0),
@@ -46,11 +46,11 @@ pub(crate) fn encode(numbers: &[i32]) -> Result<Vec<u8>, FormatError> {
             let mut packed = numbers;
             if form == BITMAP {
                 let mask: Vec<u32> = numbers.iter().map(|x| u32::from(*x != 0)).collect();
-                bytes.extend(pack(&mask, 1)?);
+                bytes.extend(pack_bits(&mask, 1)?);
                 packed = &kept;
             }
             let codes: Vec<u32> = packed.iter().map(|x| x.wrapping_sub(low) as u32).collect();
-            bytes.extend(pack(&codes, bits)?);
+            bytes.extend(pack_bits(&codes, bits)?);
         }
         HALVES => {
             put(&mut bytes, fold.to_number());

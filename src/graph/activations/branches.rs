@@ -5,16 +5,16 @@ use std::collections::HashMap;
 
 use super::super::repair::{channels, layout};
 use super::super::{Graph, Node};
-use super::{Factors, Form, Placement};
+use super::{Factors, Form, QuantizerPlacement};
 use crate::network::{Dim, Op, Value};
 
-/// The tensors of a site that come together, and what reads them so.
+/// The tensors of a quantizer that come together, and what reads them so.
 #[derive(Debug, Clone)]
 pub(super) struct Joined {
-    pub site: usize,
+    pub quantizer: usize,
     /// The slots of the tensors with values of their own.
     pub branches: Vec<usize>,
-    /// All slots of the site, and whose values they hold.
+    /// All slots of the quantizer, and whose values they hold.
     pub members: Vec<(usize, Origin)>,
     /// The nodes that read several at once.
     pub readers: Vec<Reader>,
@@ -63,21 +63,21 @@ const POWERS: [f64; 3] = [0.0, 0.5, 1.0];
 const NOISE: f64 = 0.5;
 
 impl Joined {
-    /// The joined tensors of all sites.
-    pub fn find(placement: &Placement) -> Vec<Self> {
+    /// The joined tensors of all quantizers.
+    pub fn find(placement: &QuantizerPlacement) -> Vec<Self> {
         let graph = &placement.graph;
         let count = graph.nodes.len();
-        let mut whole = vec![true; placement.sites.len()];
+        let mut whole = vec![true; placement.quantizers.len()];
         let mut origins: Vec<Option<Origin>> = vec![None; count + 1];
         for slot in std::iter::once(count).chain(0..count) {
-            let Some(site) = placement.site_of_slot(slot) else {
+            let Some(quantizer) = placement.quantizer_of_slot(slot) else {
                 continue;
             };
             origins[slot] = match placement.makes_values(slot) {
                 true => Some(Origin::One(slot)),
                 false => moved(graph, slot, &origins),
             };
-            whole[site] &= origins[slot].is_some();
+            whole[quantizer] &= origins[slot].is_some();
         }
         let channels = |value: Value| match &origins[graph.slot(value)?] {
             Some(Origin::Channels { axis, .. }) => Some(*axis),
@@ -87,7 +87,8 @@ impl Joined {
         let mut readers: Vec<Vec<Reader>> = vec![Vec::new(); whole.len()];
         for (index, node) in graph.nodes.iter().enumerate() {
             for (place, value) in node.operands().enumerate() {
-                let (Some(axis), Some(site)) = (channels(value), placement.site(value)) else {
+                let (Some(axis), Some(quantizer)) = (channels(value), placement.quantizer(value))
+                else {
                     continue;
                 };
                 let form = placement.forms[index];
@@ -95,31 +96,35 @@ impl Joined {
                 match form {
                     Form::Move => {}
                     Form::Rescale if is_first && axis == node.op.channel_axis(node.dims.len()) => {
-                        readers[site].push(Reader::Factors);
+                        readers[quantizer].push(Reader::Factors);
                     }
                     Form::Product if is_first && takes_factors(graph, node, axis, &own) => {
                         let rows = Vec::new();
-                        readers[site].push(Reader::Product { node: index, rows });
+                        readers[quantizer].push(Reader::Product { node: index, rows });
                     }
-                    _ => whole[site] = false,
+                    _ => whole[quantizer] = false,
                 }
             }
         }
-        if let (Some(_), Some(site)) = (channels(graph.output), placement.site(graph.output)) {
-            whole[site] = false;
+        if let (Some(_), Some(quantizer)) =
+            (channels(graph.output), placement.quantizer(graph.output))
+        {
+            whole[quantizer] = false;
         }
-        let sites = readers.into_iter().enumerate();
-        let sites = sites.filter(|(site, readers)| whole[*site] && !readers.is_empty());
-        sites
-            .map(|(site, readers)| {
-                let slots = (0..=count).filter(|&slot| placement.site_of_slot(slot) == Some(site));
+        let quantizers = readers.into_iter().enumerate();
+        let quantizers =
+            quantizers.filter(|(quantizer, readers)| whole[*quantizer] && !readers.is_empty());
+        quantizers
+            .map(|(quantizer, readers)| {
+                let slots = (0..=count)
+                    .filter(|&slot| placement.quantizer_of_slot(slot) == Some(quantizer));
                 let members = slots.filter_map(|slot| Some((slot, origins[slot].clone()?)));
                 let members: Vec<(usize, Origin)> = members.collect();
                 let branches = members
                     .iter()
                     .filter(|(slot, _)| placement.makes_values(*slot));
                 Self {
-                    site,
+                    quantizer,
                     branches: branches.map(|(slot, _)| *slot).collect(),
                     members,
                     readers,
@@ -166,8 +171,8 @@ impl Joined {
         products.collect()
     }
 
-    /// Gives each tensor of the site its scale next to the site's, by branch.
-    pub fn place(&self, placement: &mut Placement, factors: &[f32]) {
+    /// Gives each tensor of the quantizer its scale next to the quantizer's, by branch.
+    pub fn place(&self, placement: &mut QuantizerPlacement, factors: &[f32]) {
         let branches = self.branches.iter().copied();
         let factor: HashMap<usize, f32> = branches.zip(factors.iter().copied()).collect();
         for (slot, origin) in &self.members {
@@ -180,7 +185,7 @@ impl Joined {
             };
         }
         // An offset would be another one in each branch.
-        let group = placement.offset_groups[self.site];
+        let group = placement.offset_groups[self.quantizer];
         for of in &mut placement.offset_groups {
             if *of == group {
                 *of = None;

@@ -3,13 +3,13 @@ use std::cell::RefCell;
 use burn::module::Module;
 use burn::tensor::Tensor;
 
-use super::super::simulate::{Pass, Quantized, Reads, Setting, any, weights};
+use super::super::simulate::{Pass, QuantizationConfig, Quantized, Reads, any, weights};
 use super::super::tensor::{AnyTensor, with_rank};
 use super::super::{Graph, GraphError};
 use super::branches::Joined;
 use super::extremes::Extremes;
 use super::observe::Observations;
-use super::{Activations, Coding, Placement, Site};
+use super::{ActivationQuantizer, Activations, Coding, QuantizerPlacement};
 use crate::compress::{Attached, Compression};
 use crate::format::Granularity;
 use crate::network::{NetworkError, Value};
@@ -40,11 +40,11 @@ use crate::network::{NetworkError, Value};
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 pub struct Calibration {
-    setting: Setting,
+    config: QuantizationConfig,
     /// The same graph with nothing quantized.
-    floats: Setting,
+    floats: QuantizationConfig,
     observations: Observations,
-    /// Tensors that share a site and may have scales of their own.
+    /// Tensors that share a quantizer and may have scales of their own.
     joined: Vec<Joined>,
     batches: usize,
 }
@@ -62,7 +62,7 @@ impl Calibration {
         let attached = Attached::of(compression);
         let weights = weights(&graph, &module.valid(), &attached, &Reads::default())?;
         same_groups(&graph, &attached)?;
-        let placement = Placement::new(
+        let placement = QuantizerPlacement::new(
             graph,
             |path, layout| attached.has_codes(path, layout),
             activations.scheme,
@@ -80,16 +80,16 @@ impl Calibration {
         }
         Ok(Self {
             joined,
-            floats: Setting::in_floats(placement.graph.clone(), attached.clone()),
+            floats: QuantizationConfig::in_floats(placement.graph.clone(), attached.clone()),
             observations: Observations::new(&placement, activations.calibrator),
-            setting: Setting::new(placement, attached, activations.learned),
+            config: QuantizationConfig::new(placement, attached, activations.learned),
             batches: 0,
         })
     }
 
     /// The activations that are quantized.
-    pub fn sites(&self) -> &[Site] {
-        &self.setting.placement.sites
+    pub fn quantizers(&self) -> &[ActivationQuantizer] {
+        &self.config.placement.quantizers
     }
 
     /// Batches seen.
@@ -108,11 +108,11 @@ impl Calibration {
         module: &M,
         batch: Tensor<D>,
     ) -> Result<(), GraphError> {
-        let placement = &self.setting.placement;
+        let placement = &self.config.placement;
         let input = any(batch.without_autodiff())?;
         let module = module.valid();
         let reads = Reads::of_sums(placement);
-        let weights = weights(&placement.graph, &module, &self.setting.attached, &reads)?;
+        let weights = weights(&placement.graph, &module, &self.config.attached, &reads)?;
         let observations = RefCell::new(self.observations.clone());
         let mut failure = None;
         let see = |value: Value, tensor: &AnyTensor| {
@@ -125,8 +125,8 @@ impl Calibration {
                 failure.get_or_insert(NetworkError::Activation { layer, what }.into());
             }
         };
-        let offset = |value: Value| match placement.site(value) {
-            Some(site) => observations.borrow().offset(site),
+        let offset = |value: Value| match placement.quantizer(value) {
+            Some(quantizer) => observations.borrow().offset(quantizer),
             None => 0.0,
         };
         let mut pass = Pass::new(&self.floats, &weights, Vec::new(), None, false);
@@ -141,7 +141,7 @@ impl Calibration {
         Ok(())
     }
 
-    /// What the codes of each site stand for, as found so far. Fails with [`GraphError::NoData`] before
+    /// What the codes of each quantizer stand for, as found so far. Fails with [`GraphError::NoData`] before
     /// any data.
     pub fn parameters(&self) -> Result<Vec<Coding>, GraphError> {
         if self.batches == 0 {
@@ -152,9 +152,9 @@ impl Calibration {
     }
 
     // Where quantizers are, with what the data say of tensors that are joined.
-    fn settled(&self) -> Placement {
-        let mut placement = self.setting.placement.clone();
-        let scheme = self.setting.attached.scheme();
+    fn settled(&self) -> QuantizerPlacement {
+        let mut placement = self.config.placement.clone();
+        let scheme = self.config.attached.scheme();
         let weight = scheme.map(|scheme| (scheme.code_range(), scheme.granularity()));
         let Some(((first, last), granularity)) = weight else {
             return placement;
@@ -167,7 +167,7 @@ impl Calibration {
             let Some(branches) = branches.collect::<Option<Vec<_>>>() else {
                 continue;
             };
-            let (first, last) = placement.sites[joined.site].scheme.code_range();
+            let (first, last) = placement.quantizers[joined.quantizer].scheme.code_range();
             let steps = f64::from(last - first);
             if let Some(factors) = joined.factors(&branches, steps, levels, apart) {
                 joined.place(&mut placement, &factors);
@@ -180,16 +180,16 @@ impl Calibration {
     pub fn finish<M: Module>(self, module: M) -> Result<Quantized<M>, GraphError> {
         let found = self.parameters()?;
         let mut placement = self.settled();
-        let Setting {
+        let QuantizationConfig {
             attached, learned, ..
-        } = self.setting;
-        for (site, coding) in placement.sites.iter_mut().zip(&found) {
-            (site.zero_point, site.offset) = (coding.zero_point, coding.offset);
+        } = self.config;
+        for (quantizer, coding) in placement.quantizers.iter_mut().zip(&found) {
+            (quantizer.zero_point, quantizer.offset) = (coding.zero_point, coding.offset);
         }
         let scales: Vec<f32> = found.iter().map(|coding| coding.scale).collect();
-        let mut setting = Setting::new(placement, attached, learned);
-        setting.fold(&module)?;
-        Ok(Quantized::new(module, setting, &scales))
+        let mut config = QuantizationConfig::new(placement, attached, learned);
+        config.fold(&module)?;
+        Ok(Quantized::new(module, config, &scales))
     }
 }
 

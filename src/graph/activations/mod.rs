@@ -15,6 +15,6 @@ mod plan;
 pub use calibrate::Calibration;
 pub use coding::Coding;
 pub use form::Form;
-pub use place::Site;
-pub(crate) use place::{Factors, Placement};
+pub use place::ActivationQuantizer;
+pub(crate) use place::{Factors, QuantizerPlacement};
 pub use plan::{Activations, Calibrator};

@@ -3,29 +3,29 @@ use super::coding::{Coding, is_far, middle};
 use super::distribution::Distribution;
 use super::extremes::Extremes;
 use super::histogram::Histogram;
-use super::{Calibrator, Placement};
+use super::{Calibrator, QuantizerPlacement};
 use crate::format::Scheme;
 
-/// What the tensors of all sites were in the batches so far.
+/// What the tensors of all quantizers were in the batches so far.
 #[derive(Debug, Clone)]
 pub(super) struct Observations {
     calibrator: Calibrator,
-    /// By slot; none of a tensor without a site, or whose values are another's.
+    /// By slot; none of a tensor without a quantizer, or whose values are another's.
     tensors: Vec<Option<Tensor>>,
-    sites: Vec<Site>,
+    quantizers: Vec<Observed>,
 }
 
 /// The values of one tensor.
 #[derive(Debug, Clone)]
 struct Tensor {
-    site: usize,
+    quantizer: usize,
     range: Range,
     histogram: Option<Histogram>,
 }
 
-/// The extremes of all values of a site: of the batches before, and of this one so far.
+/// The extremes of all values of a quantizer: of the batches before, and of this one so far.
 #[derive(Debug, Clone, Default)]
-struct Site {
+struct Observed {
     /// Whether its codes may stand for values around an offset.
     free: bool,
     range: Range,
@@ -55,7 +55,7 @@ impl Range {
 }
 
 impl Observations {
-    pub fn new(placement: &Placement, calibrator: Calibrator) -> Self {
+    pub fn new(placement: &QuantizerPlacement, calibrator: Calibrator) -> Self {
         let needs = matches!(
             calibrator,
             Calibrator::Percentile { .. } | Calibrator::Entropy | Calibrator::LeastSquares
@@ -63,19 +63,19 @@ impl Observations {
         let tensor = |slot: usize| {
             placement.makes_values(slot).then_some(())?;
             Some(Tensor {
-                site: placement.site_of_slot(slot)?,
+                quantizer: placement.quantizer_of_slot(slot)?,
                 range: Range::default(),
                 histogram: needs.then(Histogram::new),
             })
         };
-        let site = |group: &Option<usize>| Site {
+        let quantizer = |group: &Option<usize>| Observed {
             free: group.is_some(),
-            ..Site::default()
+            ..Observed::default()
         };
         Self {
             calibrator,
             tensors: (0..=placement.graph.nodes.len()).map(tensor).collect(),
-            sites: placement.offset_groups.iter().map(site).collect(),
+            quantizers: placement.offset_groups.iter().map(quantizer).collect(),
         }
     }
 
@@ -89,32 +89,32 @@ impl Observations {
         let Some(tensor) = &mut self.tensors[slot] else {
             return;
         };
-        let site = &mut self.sites[tensor.site];
+        let quantizer = &mut self.quantizers[tensor.quantizer];
         let (low, high) = (extremes.low, extremes.high);
         tensor.range.add((low, high), self.calibrator);
         if let Some(histogram) = &mut tensor.histogram {
-            histogram.add(values, extremes, site.free);
+            histogram.add(values, extremes, quantizer.free);
         }
-        let now = site.now.unwrap_or((low, high));
-        site.now = Some((now.0.min(low), now.1.max(high)));
+        let now = quantizer.now.unwrap_or((low, high));
+        quantizer.now = Some((now.0.min(low), now.1.max(high)));
     }
 
-    /// Ends a batch: one range of each site, whatever tensors share it.
+    /// Ends a batch: one range of each quantizer, whatever tensors share it.
     pub fn end_batch(&mut self) {
-        for site in &mut self.sites {
-            if let Some(now) = site.now.take() {
-                site.range.add(now, self.calibrator);
+        for quantizer in &mut self.quantizers {
+            if let Some(now) = quantizer.now.take() {
+                quantizer.range.add(now, self.calibrator);
             }
         }
     }
 
-    /// About what a site's codes will be centred on, as far as is known.
-    pub fn offset(&self, site: usize) -> f32 {
-        let site = &self.sites[site];
-        let ends = (site.range.ends().into_iter()).chain(site.now);
+    /// About what a quantizer's codes will be centred on, as far as is known.
+    pub fn offset(&self, quantizer: usize) -> f32 {
+        let quantizer = &self.quantizers[quantizer];
+        let ends = (quantizer.range.ends().into_iter()).chain(quantizer.now);
         let union = ends.reduce(|a, b| (a.0.min(b.0), a.1.max(b.1)));
         match union {
-            Some((low, high)) if site.free && is_far(low, high) => middle(low, high),
+            Some((low, high)) if quantizer.free && is_far(low, high) => middle(low, high),
             _ => 0.0,
         }
     }
@@ -135,15 +135,15 @@ impl Observations {
         })
     }
 
-    /// The codes of each site; none before any data.
-    pub fn codings(&self, placement: &Placement) -> Option<Vec<Coding>> {
-        let sites = placement.sites.iter().enumerate();
-        let ranges = sites.map(|(site, of)| self.range(site, placement, &of.scheme));
+    /// The codes of each quantizer; none before any data.
+    pub fn codings(&self, placement: &QuantizerPlacement) -> Option<Vec<Coding>> {
+        let quantizers = placement.quantizers.iter().enumerate();
+        let ranges = quantizers.map(|(quantizer, of)| self.range(quantizer, placement, &of.scheme));
         let ranges: Vec<(f32, f32)> = ranges.collect::<Option<_>>()?;
-        let coding = |site: usize| {
-            let (low, high) = ranges[site];
-            let scheme = &placement.sites[site].scheme;
-            let Some(group) = placement.offset_groups[site] else {
+        let coding = |quantizer: usize| {
+            let (low, high) = ranges[quantizer];
+            let scheme = &placement.quantizers[quantizer].scheme;
+            let Some(group) = placement.offset_groups[quantizer] else {
                 return Coding::around(0.0, low, high, scheme);
             };
             // One offset for all that keep it.
@@ -158,15 +158,22 @@ impl Observations {
         Some((0..ranges.len()).map(coding).collect())
     }
 
-    // What the codes of a site have to cover.
-    fn range(&self, site: usize, placement: &Placement, scheme: &Scheme) -> Option<(f32, f32)> {
+    // What the codes of a quantizer have to cover.
+    fn range(
+        &self,
+        quantizer: usize,
+        placement: &QuantizerPlacement,
+        scheme: &Scheme,
+    ) -> Option<(f32, f32)> {
         let tensors = self.tensors.iter().enumerate();
         let tensors = tensors.filter_map(|(slot, tensor)| Some((slot, tensor.as_ref()?)));
-        let own: Vec<(usize, &Tensor)> = tensors.filter(|(_, of)| of.site == site).collect();
+        let own: Vec<(usize, &Tensor)> = tensors
+            .filter(|(_, of)| of.quantizer == quantizer)
+            .collect();
         let histograms: Option<Vec<(&Histogram, f32)>> = (own.iter())
             .map(|(slot, of)| Some((of.histogram.as_ref()?, placement.factor_of_slot(*slot))))
             .collect();
-        let together = self.sites[site].range.ends()?;
+        let together = self.quantizers[quantizer].range.ends()?;
         let Some(histograms) = histograms else {
             let ends = own.iter().map(|(slot, of)| {
                 let ((low, high), factor) = (of.range.ends()?, placement.factor_of_slot(*slot));
@@ -180,7 +187,7 @@ impl Observations {
             let greatest = ends.iter().map(|end| end.1).fold(f32::MIN, f32::max);
             return Some((least, greatest));
         };
-        let free = placement.offset_groups[site].is_some();
+        let free = placement.offset_groups[quantizer].is_some();
         let distribution = Distribution::of(&histograms, free);
         Some(match self.calibrator {
             Calibrator::Percentile { outside } => distribution.percentile(outside),

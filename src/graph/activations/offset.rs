@@ -5,22 +5,22 @@ use super::Form;
 use super::place::root;
 use crate::network::{Binary, Op, Value};
 
-/// For each site the number of its group, if its codes may stand for values around an offset; sites of
-/// one group have the same. Padding puts zeros among the values, a product of two activations has no
-/// place for what an offset adds to it, and neither has a sum of two.
+/// For each quantizer the number of its group, if its codes may stand for values around an offset; quantizers
+/// of one group have the same. Padding puts zeros among the values, a product of two activations has no place
+/// for what an offset adds to it, and neither has a sum of two.
 pub(super) fn groups(
     graph: &Graph,
     forms: &[Form],
     count: usize,
-    site: impl Fn(Value) -> Option<usize>,
+    quantizer: impl Fn(Value) -> Option<usize>,
 ) -> Vec<Option<usize>> {
     let mut parent: Vec<usize> = (0..count).collect();
     let mut free = vec![true; count];
     for (index, node) in graph.nodes.iter().enumerate() {
-        let result = site(Value::Node(index));
+        let result = quantizer(Value::Node(index));
         let form = forms[index];
         for (place, value) in node.inputs.iter().enumerate() {
-            let Some(read) = site(*value) else {
+            let Some(read) = quantizer(*value) else {
                 continue;
             };
             free[read] &= bears(node, form, place);
@@ -34,10 +34,10 @@ pub(super) fn groups(
             free[result] &= gives(node, form);
         }
     }
-    let group = |site: usize| root(&parent, site);
-    let bound = |of: usize| (0..count).any(|site| group(site) == of && !free[site]);
+    let group = |quantizer: usize| root(&parent, quantizer);
+    let bound = |of: usize| (0..count).any(|quantizer| group(quantizer) == of && !free[quantizer]);
     (0..count)
-        .map(|site| Some(group(site)).filter(|group| !bound(*group)))
+        .map(|quantizer| Some(group(quantizer)).filter(|group| !bound(*group)))
         .collect()
 }
 

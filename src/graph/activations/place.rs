@@ -12,13 +12,13 @@ use crate::network::{Op, Value};
 /// A quantized activation: the codes of one or more tensors that share a scale.
 ///
 /// ```
-/// # use burn_compress::graph::Site;
-/// fn show(site: &Site) -> String {
-///     format!("{}: {} bits, zero point {}", site.layer, site.scheme.bits(), site.zero_point)
+/// # use burn_compress::graph::ActivationQuantizer;
+/// fn show(quantizer: &ActivationQuantizer) -> String {
+///     format!("{}: {} bits, zero point {}", quantizer.layer, quantizer.scheme.bits(), quantizer.zero_point)
 /// }
 /// ```
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub struct Site {
+pub struct ActivationQuantizer {
     /// The layer whose result it is, or `input`.
     pub layer: String,
     /// The operation whose result it is.
@@ -32,7 +32,7 @@ pub struct Site {
     pub offset: f32,
 }
 
-impl Site {
+impl ActivationQuantizer {
     /// The least and the greatest code, less the zero point.
     pub(crate) fn centred_range(&self) -> (i32, i32) {
         let (low, high) = self.scheme.code_range();
@@ -42,23 +42,23 @@ impl Site {
 
 /// A graph, and where it is quantized.
 #[derive(Debug, Clone, PartialEq)]
-pub(crate) struct Placement {
+pub(crate) struct QuantizerPlacement {
     pub graph: Graph,
     /// For each node.
     pub forms: Vec<Form>,
-    /// The site of the input, if it is quantized.
+    /// The quantizer of the input, if it is quantized.
     pub input: Option<usize>,
-    /// The site of each node's result, if it is quantized.
+    /// The quantizer of each node's result, if it is quantized.
     pub nodes: Vec<Option<usize>>,
-    pub sites: Vec<Site>,
-    /// For each site the number of its group, if its codes may stand for values around an offset, which
-    /// is the same for all sites of a group.
+    pub quantizers: Vec<ActivationQuantizer>,
+    /// For each quantizer the number of its group, if its codes may stand for values around an offset, which
+    /// is the same for all quantizers of a group.
     pub offset_groups: Vec<Option<usize>>,
-    /// For each slot what its tensor's scale is, next to that of its site.
+    /// For each slot what its tensor's scale is, next to that of its quantizer.
     pub factors: Vec<Factors>,
 }
 
-/// The scale of a tensor next to that of its site.
+/// The scale of a tensor next to that of its quantizer.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) enum Factors {
     All(f32),
@@ -70,7 +70,7 @@ pub(crate) enum Factors {
     },
 }
 
-impl Placement {
+impl QuantizerPlacement {
     /// `quantized` tells whether a parameter has codes for a product whose channels lie so in it, as the
     /// module holds it; `scheme` and `input_scheme` are those of activations and
     /// of the graph's input.
@@ -127,24 +127,24 @@ impl Placement {
                 }
             }
         }
-        let mut sites = Vec::new();
-        let mut site_of = vec![None; count + 1];
+        let mut quantizers = Vec::new();
+        let mut quantizer_of = vec![None; count + 1];
         for tensor in std::iter::once(count).chain(0..count) {
             if !wanted[tensor] {
                 continue;
             }
             let first = root(&parent, tensor);
-            if site_of[first].is_none() {
-                site_of[first] = Some(sites.len());
-                sites.push(match graph.nodes.get(first) {
-                    Some(node) => Site {
+            if quantizer_of[first].is_none() {
+                quantizer_of[first] = Some(quantizers.len());
+                quantizers.push(match graph.nodes.get(first) {
+                    Some(node) => ActivationQuantizer {
                         layer: node.layer.clone(),
                         op: node.op.name().to_string(),
                         scheme,
                         zero_point: 0,
                         offset: 0.0,
                     },
-                    None => Site {
+                    None => ActivationQuantizer {
                         layer: "input".to_string(),
                         op: "input".to_string(),
                         scheme: input_scheme,
@@ -153,30 +153,30 @@ impl Placement {
                     },
                 });
             }
-            site_of[tensor] = site_of[first];
+            quantizer_of[tensor] = quantizer_of[first];
         }
-        // A root that only shares its scale is no site of its own.
-        for (tensor, site) in site_of.iter_mut().enumerate() {
+        // A root that only shares its scale is no quantizer of its own.
+        for (tensor, quantizer) in quantizer_of.iter_mut().enumerate() {
             if !wanted[tensor] {
-                *site = None;
+                *quantizer = None;
             }
         }
-        let site = |value: Value| site_of[graph.slot(value)?];
-        let offset_groups = offset::groups(&graph, &forms, sites.len(), site);
-        let input = site_of.pop().flatten();
+        let quantizer = |value: Value| quantizer_of[graph.slot(value)?];
+        let offset_groups = offset::groups(&graph, &forms, quantizers.len(), quantizer);
+        let input = quantizer_of.pop().flatten();
         Self {
             factors: vec![Factors::All(1.0); count + 1],
             graph,
             forms,
             input,
-            nodes: site_of,
-            sites,
+            nodes: quantizer_of,
+            quantizers,
             offset_groups,
         }
     }
 
-    /// The site of a tensor, if it is quantized.
-    pub fn site(&self, value: Value) -> Option<usize> {
+    /// The quantizer of a tensor, if it is quantized.
+    pub fn quantizer(&self, value: Value) -> Option<usize> {
         match value {
             Value::Input => self.input,
             Value::Node(index) => self.nodes[index],
@@ -192,18 +192,18 @@ impl Placement {
             forms: vec![Form::Float; count],
             input: None,
             nodes: vec![None; count],
-            sites: Vec::new(),
+            quantizers: Vec::new(),
             offset_groups: Vec::new(),
             factors: vec![Factors::All(1.0); count + 1],
         }
     }
 
-    /// The site of a slot.
-    pub fn site_of_slot(&self, slot: usize) -> Option<usize> {
+    /// The quantizer of a slot.
+    pub fn quantizer_of_slot(&self, slot: usize) -> Option<usize> {
         self.nodes.get(slot).copied().unwrap_or(self.input)
     }
 
-    /// The scale of a tensor next to that of its site; 1 where the channels have their own.
+    /// The scale of a tensor next to that of its quantizer; 1 where the channels have their own.
     pub fn factor(&self, value: Value) -> f32 {
         let slot = self.graph.slot(value);
         slot.map_or(1.0, |slot| self.factor_of_slot(slot))
@@ -217,7 +217,7 @@ impl Placement {
         }
     }
 
-    /// The scales of a tensor's channels next to that of its site, where they have their own.
+    /// The scales of a tensor's channels next to that of its quantizer, where they have their own.
     pub fn channel_factors(&self, value: Value) -> Option<(usize, &[f32])> {
         match &self.factors[self.graph.slot(value)?] {
             Factors::All(_) => None,
@@ -238,13 +238,13 @@ impl Placement {
         self.forms.get(slot) != Some(&Form::Move)
     }
 
-    /// The real values of a tensor's codes, if it is quantized, where `scales` are those of the sites.
+    /// The real values of a tensor's codes, if it is quantized, where `scales` are those of the quantizers.
     pub fn grid(&self, value: Value, scales: &[f32]) -> Result<Option<Grid>, GraphError> {
-        let Some(site) = self.site(value) else {
+        let Some(quantizer) = self.quantizer(value) else {
             return Ok(None);
         };
-        let of = &self.sites[site];
-        let scale = scales[site] * self.factor(value);
+        let of = &self.quantizers[quantizer];
+        let scale = scales[quantizer] * self.factor(value);
         let grid = Grid::new(of.scheme, scale, of.zero_point);
         let grid = grid.and_then(|grid| grid.with_offset(of.offset));
         let grid = grid.map_err(|error| NetworkError::Activation {
@@ -256,14 +256,14 @@ impl Placement {
         Ok(Some(grid?))
     }
 
-    /// Each site with its scale, where `scales` are those of the sites; a row for each tensor that has
-    /// another scale.
-    pub fn rows(&self, scales: &[f32]) -> Vec<(Site, f32)> {
+    /// Each quantizer with its scale, where `scales` are those of the quantizers; a row for each tensor that
+    /// has another scale.
+    pub fn rows(&self, scales: &[f32]) -> Vec<(ActivationQuantizer, f32)> {
         let count = self.graph.nodes.len();
         let slots = || std::iter::once(count).chain(0..count);
         let mut rows = Vec::new();
-        for (site, (of, scale)) in self.sites.iter().zip(scales).enumerate() {
-            let own = slots().filter(|slot| self.site_of_slot(*slot) == Some(site));
+        for (quantizer, (of, scale)) in self.quantizers.iter().zip(scales).enumerate() {
+            let own = slots().filter(|slot| self.quantizer_of_slot(*slot) == Some(quantizer));
             let own = own.filter(|slot| self.makes_values(*slot));
             let own: Vec<usize> = own.collect();
             if own.iter().all(|slot| self.factor_of_slot(*slot) == 1.0) {
@@ -272,7 +272,7 @@ impl Placement {
             }
             rows.extend(own.into_iter().map(|slot| {
                 let node = self.graph.nodes.get(slot);
-                let row = Site {
+                let row = ActivationQuantizer {
                     layer: self.layer(slot).to_string(),
                     op: node.map_or("input", |node| node.op.name()).to_string(),
                     ..of.clone()
@@ -285,7 +285,8 @@ impl Placement {
 
     /// What the codes of a tensor are around.
     pub fn offset(&self, value: Value) -> f32 {
-        self.site(value).map_or(0.0, |site| self.sites[site].offset)
+        self.quantizer(value)
+            .map_or(0.0, |quantizer| self.quantizers[quantizer].offset)
     }
 
     /// Where the channels of a product lie among those of all products, and how many they are.

@@ -5,7 +5,9 @@ use burn::tensor::Tensor;
 
 use super::steps::{FloatEpilogue, Steps};
 use crate::graph::activations::Form;
-use crate::graph::simulate::{Setting, Source, Terms, Weight, table};
+use crate::graph::simulate::{
+    QuantizationConfig, Requantization, RequantizationSource, Weight, table,
+};
 use crate::graph::tensor::AnyTensor;
 use crate::graph::{GraphError, Node, Quantized};
 use crate::network::{Activation, Arithmetic, Grid, Network, Rescale, StepOp, Weights};
@@ -15,42 +17,43 @@ impl<M: Module> Quantized<M> {
     /// The model in whole numbers: what is deployed, and what defines its outputs. Reads all weights
     /// from the device.
     ///
-    /// Fails with [`NetworkError::Activation`](crate::network::NetworkError::Activation) where a sum could overflow 32 bits, and where the scale of
-    /// an activation is not finite, as training that diverged brings about.
+    /// Fails with [`NetworkError::Activation`](crate::network::NetworkError::Activation) where a sum could
+    /// overflow 32 bits, and where the scale of an activation is not finite, as training that diverged brings
+    /// about.
     pub fn to_integer(&self) -> Result<Network, GraphError> {
         let weights = self.weights()?;
-        let scales = self.site_scales();
+        let scales = self.quantizer_scales();
         let correction = self.correction();
-        let setting = self.setting();
-        let source = Source {
-            placement: &setting.placement,
+        let config = self.config();
+        let source = RequantizationSource {
+            placement: &config.placement,
             weights: &weights,
             scales: &scales,
             correction: correction.as_ref(),
         };
         let host_scales = self.scales()?;
-        let nodes = (0..setting.placement.graph.nodes.len()).map(Value::Node);
-        let grids = nodes.map(|value| setting.placement.grid(value, &host_scales));
+        let nodes = (0..config.placement.graph.nodes.len()).map(Value::Node);
+        let grids = nodes.map(|value| config.placement.grid(value, &host_scales));
         let mut lowering = Lowering {
-            setting,
+            config,
             source,
             weights: &weights,
             grids: grids.collect::<Result<_, _>>()?,
-            input_grid: setting.placement.grid(Value::Input, &host_scales)?,
+            input_grid: config.placement.grid(Value::Input, &host_scales)?,
             steps: Steps::default(),
             results: Vec::new(),
             input: Value::Input,
         };
         lowering.run()?;
-        let graph = &setting.placement.graph;
+        let graph = &config.placement.graph;
         let output = lowering.float(graph.output)?;
         lowering.steps.finish(&graph.input, output)
     }
 }
 
 struct Lowering<'a> {
-    setting: &'a Setting,
-    source: Source<'a>,
+    config: &'a QuantizationConfig,
+    source: RequantizationSource<'a>,
     weights: &'a [Weight],
     /// Of each node's result, and of the input.
     grids: Vec<Option<Grid>>,
@@ -63,7 +66,7 @@ struct Lowering<'a> {
 
 impl Lowering<'_> {
     fn run(&mut self) -> Result<(), GraphError> {
-        let placement = &self.setting.placement;
+        let placement = &self.config.placement;
         if let Some(grid) = self.input_grid {
             let dims = placement.graph.input.clone();
             let grid = Some(grid);
@@ -80,10 +83,10 @@ impl Lowering<'_> {
     }
 
     fn node(&mut self, index: usize, node: &Node) -> Result<Value, GraphError> {
-        let placement = &self.setting.placement;
-        let site = placement.nodes[index];
+        let placement = &self.config.placement;
+        let quantizer = placement.nodes[index];
         let grid = self.grids[index];
-        let (op, inputs) = match (placement.forms[index], site) {
+        let (op, inputs) = match (placement.forms[index], quantizer) {
             (Form::Product, _) => self.product(index, node)?,
             (Form::Move, Some(_)) => {
                 let inputs = node.inputs.iter().map(|value| self.codes(*value));
@@ -92,8 +95,8 @@ impl Lowering<'_> {
             (Form::Arithmetic, Some(_)) => self.arithmetic(index, node)?,
             (Form::Sum, Some(_)) => (self.sum(index, node)?, vec![self.codes(node.inputs[0])]),
             (Form::Rescale, Some(_)) => {
-                let terms = self.source.affine(index);
-                let rescale = self.rescale(index, node, terms)?;
+                let requantization = self.source.affine(index);
+                let rescale = self.rescale(index, node, requantization)?;
                 (StepOp::Rescale(rescale), vec![self.codes(node.inputs[0])])
             }
             (Form::Table, Some(to)) => {
@@ -115,7 +118,7 @@ impl Lowering<'_> {
             Value::Parameter(weight) => {
                 let codes = self.weights[weight].codes();
                 let codes = codes.unwrap_or_else(|| unreachable!("an integer product"));
-                let path = &self.setting.placement.graph.parameters[weight].path;
+                let path = &self.config.placement.graph.parameters[weight].path;
                 Some(Weights {
                     dims: codes.dims(),
                     codes: codes
@@ -139,12 +142,17 @@ impl Lowering<'_> {
         Ok((op, inputs))
     }
 
-    fn rescale(&self, index: usize, node: &Node, terms: Terms) -> Result<Rescale, GraphError> {
+    fn rescale(
+        &self,
+        index: usize,
+        node: &Node,
+        requantization: Requantization,
+    ) -> Result<Rescale, GraphError> {
         let read = |tensor: Tensor<1>| AnyTensor::from(tensor).read(&node.layer);
         Ok(Rescale {
-            multiplier: read(terms.multiplier)?,
-            offset: terms.offset.map(read).transpose()?,
-            residual: match terms.residual {
+            multiplier: read(requantization.multiplier)?,
+            offset: requantization.offset.map(read).transpose()?,
+            residual: match requantization.residual {
                 Some(residual) => read(residual)?.first().copied(),
                 None => None,
             },
@@ -214,7 +222,7 @@ impl Lowering<'_> {
     }
 
     fn sum(&self, index: usize, node: &Node) -> Result<StepOp, GraphError> {
-        let input = self.setting.placement.graph.dims(node.inputs[0]);
+        let input = self.config.placement.graph.dims(node.inputs[0]);
         let op = node.op.sum_of_codes(&input);
         let op = op.unwrap_or_else(|| unreachable!("placement gives this form to sums alone"));
         let (count, divide) = node.op.divisor(&input);
@@ -228,18 +236,25 @@ impl Lowering<'_> {
     }
 
     fn table(&self, index: usize, node: &Node, to: usize) -> StepOp {
-        let placement = &self.setting.placement;
-        let (Op::Unary(function), Some(from)) = (&node.op, placement.site(node.inputs[0])) else {
+        let placement = &self.config.placement;
+        let (Op::Unary(function), Some(from)) = (&node.op, placement.quantizer(node.inputs[0]))
+        else {
             unreachable!("tables are of functions of one quantized number")
         };
-        let sites = &placement.sites;
+        let quantizers = &placement.quantizers;
         let scale = |value: Value| match value {
             Value::Node(index) => self.grids[index],
             _ => self.input_grid,
         };
         let scale = |value: Value| scale(value).map_or(1.0, |grid| grid.scale());
         let scales = [scale(node.inputs[0]), scale(Value::Node(index))];
-        let codes = table(*function, &sites[from], scales[0], &sites[to], scales[1]);
+        let codes = table(
+            *function,
+            &quantizers[from],
+            scales[0],
+            &quantizers[to],
+            scales[1],
+        );
         StepOp::Table(codes.into_iter().map(|code| code as i32).collect())
     }
 
@@ -280,7 +295,7 @@ impl Lowering<'_> {
 
     // The step, or the constant, that holds a tensor's real values.
     fn float(&mut self, value: Value) -> Result<Value, GraphError> {
-        let placement = &self.setting.placement;
+        let placement = &self.config.placement;
         match value {
             Value::Parameter(index) => {
                 let path = &placement.graph.parameters[index].path;
@@ -297,7 +312,7 @@ impl Lowering<'_> {
             }
             value => {
                 let held = self.codes(value);
-                if placement.site(value).is_none() {
+                if placement.quantizer(value).is_none() {
                     return Ok(held);
                 }
                 let dims = placement.graph.dims(value);

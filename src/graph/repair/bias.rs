@@ -2,8 +2,8 @@ use burn::module::Module;
 use burn::tensor::Tensor;
 
 use super::super::GraphError;
-use super::super::activations::Placement;
-use super::super::simulate::{Pass, Quantized, Reads, Setting, any, weights};
+use super::super::activations::QuantizerPlacement;
+use super::super::simulate::{Pass, QuantizationConfig, Quantized, Reads, any, weights};
 use super::super::tensor::AnyTensor;
 use crate::network::NetworkError;
 
@@ -20,8 +20,10 @@ use crate::network::NetworkError;
 /// without weights, and nodes that stay in float, are left as they are. In training the correction plays
 /// no part while batch norms still follow the batch, and it is no parameter of the optimizer.
 ///
-/// Fails with [`GraphError::NoData`] without batches, with [`NetworkError::Input`](crate::network::NetworkError::Input) for one of other
-/// dimensions than the graph takes, and with [`NetworkError::Activation`](crate::network::NetworkError::Activation) where a mean is not finite.
+/// Fails with [`GraphError::NoData`] without batches, with
+/// [`NetworkError::Input`](crate::network::NetworkError::Input) for one of other dimensions than the graph
+/// takes, and with [`NetworkError::Activation`](crate::network::NetworkError::Activation) where a mean is not
+/// finite.
 ///
 /// ```
 /// use burn::nn::LinearConfig;
@@ -57,14 +59,14 @@ pub fn correct_bias<M: Module, const D: usize>(
         return Err(GraphError::NoData);
     }
     let plain = quantized.valid();
-    let setting = plain.setting();
-    let placement = &setting.placement;
+    let config = plain.config();
+    let placement = &config.placement;
     let graph = &placement.graph;
     let count = graph.nodes.len();
     let products: Vec<usize> = (0..count).filter(|&i| placement.channels(i) > 0).collect();
 
-    let attached = setting.attached.without_codes();
-    let floats = Setting::in_floats(graph.clone(), attached);
+    let attached = config.attached.without_codes();
+    let floats = QuantizationConfig::in_floats(graph.clone(), attached);
     let exact = weights(graph, plain.module(), &floats.attached, &Reads::default())?;
     let mut wanted: Vec<Means> = vec![Means::default(); count];
     for input in &inputs {
@@ -81,7 +83,7 @@ pub fn correct_bias<M: Module, const D: usize>(
     }
 
     let coded = plain.weights()?;
-    let scales = plain.site_scales();
+    let scales = plain.quantizer_scales();
     let device = plain.device();
     let mut correction = match plain.correction() {
         Some(before) => AnyTensor::from(before).read("a correction")?,
@@ -97,7 +99,7 @@ pub fn correct_bias<M: Module, const D: usize>(
                 }
             };
             let present = Tensor::from_data(correction.as_slice(), &device);
-            let mut pass = Pass::new(setting, &coded, scales.clone(), Some(present), false);
+            let mut pass = Pass::new(config, &coded, scales.clone(), Some(present), false);
             pass.on_product = Some(&mut see);
             pass.last = Some(product);
             pass.run(input.clone())?;
@@ -124,7 +126,7 @@ pub fn correct_bias<M: Module, const D: usize>(
     Ok(quantized.with_correction(correction))
 }
 
-fn channel_axis_of(placement: &Placement, index: usize) -> usize {
+fn channel_axis_of(placement: &QuantizerPlacement, index: usize) -> usize {
     let node = &placement.graph.nodes[index];
     node.op.channel_axis(node.dims.len())
 }

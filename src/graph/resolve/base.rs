@@ -4,7 +4,7 @@ use burn::tensor::Slice;
 use burn_ir::{BaseOperationIr, MaskFillOpIr, MaskWhereOpIr, OperationIr, SelectOpIr, TensorIr};
 use burn_ir::{RepeatDimOpIr, SliceOpIr};
 
-use super::{Held, Resolver};
+use super::{ConstantValue, Resolver};
 use crate::graph::GraphError;
 use crate::graph::node::Epilogue;
 use crate::network::{Binary, Dim, Op};
@@ -165,7 +165,7 @@ impl Resolver<'_> {
 
     fn masked(
         &mut self,
-        mask: &Held,
+        mask: &ConstantValue,
         tensor: &TensorIr,
         filled: crate::network::Value,
         out: &TensorIr,

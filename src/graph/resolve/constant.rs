@@ -10,7 +10,7 @@ use crate::network::{Dim, Op, Value};
 
 /// A tensor known by its elements, of any kind: floats, integers, or 0 and 1 for booleans.
 #[derive(Clone, Debug, PartialEq)]
-pub(super) struct Held {
+pub(super) struct ConstantValue {
     /// Its dimensions.
     pub dims: Vec<Dim>,
     /// Those of `values`: 1 where all elements along an axis are equal.
@@ -19,7 +19,7 @@ pub(super) struct Held {
     pub values: Vec<f64>,
 }
 
-impl Held {
+impl ConstantValue {
     /// The same value everywhere.
     pub fn uniform(value: f64, dims: Vec<Dim>) -> Self {
         Self {
@@ -120,7 +120,7 @@ impl Held {
 
 impl Resolver<'_> {
     /// A tensor that was given by its values.
-    pub(super) fn given(&self, tensor: &TensorIr) -> Result<Held, GraphError> {
+    pub(super) fn given(&self, tensor: &TensorIr) -> Result<ConstantValue, GraphError> {
         match self.late(tensor.id)? {
             Some(held) => Ok(held),
             None => Err(self.unsupported("a tensor of unknown values".to_string())),
@@ -128,7 +128,7 @@ impl Resolver<'_> {
     }
 
     /// The same, none for a tensor that was not.
-    pub(super) fn late(&self, id: TensorId) -> Result<Option<Held>, GraphError> {
+    pub(super) fn late(&self, id: TensorId) -> Result<Option<ConstantValue>, GraphError> {
         let dims = self.comparison.dims(id);
         let partner = self.comparison.partner(id);
         let other = partner.and_then(|id| self.second.values.get(&id));
@@ -146,9 +146,9 @@ impl Resolver<'_> {
             if bits(&one) != bits(&other) {
                 return Err(self.varies("a constant of other values".to_string()));
             }
-            let stored = Held::uniform(0.0, dims.clone()).full().0;
+            let stored = ConstantValue::uniform(0.0, dims.clone()).full().0;
             return Ok(Some(
-                Held {
+                ConstantValue {
                     dims,
                     stored,
                     values: one,
@@ -157,18 +157,18 @@ impl Resolver<'_> {
             ));
         }
         // One for each image must be the same for all images.
-        let (stored, _) = Held::uniform(0.0, dims.clone()).full();
+        let (stored, _) = ConstantValue::uniform(0.0, dims.clone()).full();
         let row = &one[..one.len().min(stored.iter().product())];
         let repeats = |values: &[f64]| row.is_empty() || values.chunks(row.len()).all(|c| c == row);
         let uniform = |value: f64| one.iter().chain(&other).all(|v| *v == value);
         match row.first() {
-            Some(&value) if uniform(value) => Ok(Some(Held::uniform(value, dims))),
+            Some(&value) if uniform(value) => Ok(Some(ConstantValue::uniform(value, dims))),
             _ if matches!(dims[0], Dim::Batch(_))
                 && dims[1..].iter().all(|dim| matches!(dim, Dim::Fixed(_)))
                 && repeats(&one)
                 && repeats(&other) =>
             {
-                Ok(Some(Held {
+                Ok(Some(ConstantValue {
                     dims,
                     stored,
                     values: row.to_vec(),
@@ -179,16 +179,20 @@ impl Resolver<'_> {
     }
 
     /// What is known of a tensor, if the pass made it itself.
-    pub(super) fn held(&self, tensor: &TensorIr) -> Result<Option<Held>, GraphError> {
+    pub(super) fn held(&self, tensor: &TensorIr) -> Result<Option<ConstantValue>, GraphError> {
         match self.known.get(&tensor.id) {
-            Some(Known::Held(held)) => Ok(Some(held.clone())),
+            Some(Known::Constant(held)) => Ok(Some(held.clone())),
             Some(Known::Value(_)) => Ok(None),
             None => self.late(tensor.id),
         }
     }
 
     /// A constant with all its elements, repeated for each image.
-    pub(super) fn place_full(&mut self, id: TensorId, held: Held) -> Result<Value, GraphError> {
+    pub(super) fn place_full(
+        &mut self,
+        id: TensorId,
+        held: ConstantValue,
+    ) -> Result<Value, GraphError> {
         if let Some(value) = self.placed.get(&id) {
             return Ok(*value);
         }

@@ -6,7 +6,7 @@ use burn_ir::{
     NumericOperationIr, OperationIr, PadModeIr, ReduceOpIr, ScalarIr, SliceOpIr, TensorIr,
 };
 
-use super::{Held, Resolver, compare};
+use super::{ConstantValue, Resolver, compare};
 use crate::graph::node::Epilogue;
 use crate::graph::{Fallback, GraphError};
 use crate::network::{Binary, Dim, FloatOp, Op, Unary, Value};
@@ -351,7 +351,7 @@ impl Resolver<'_> {
     }
 
     // Indices that the pass made itself.
-    fn places(&self, indices: &TensorIr) -> Result<Option<Held>, GraphError> {
+    fn places(&self, indices: &TensorIr) -> Result<Option<ConstantValue>, GraphError> {
         let held = self.held(indices)?;
         Ok(held.filter(|held| held.values.iter().all(|place| *place >= 0.0)))
     }

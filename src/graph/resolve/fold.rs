@@ -5,11 +5,11 @@ use burn_ir::{
     NumericOperationIr, OperationIr, ScalarIr, ScalarOpIr, TensorIr,
 };
 
-use super::{Held, Known, Resolver};
+use super::{ConstantValue, Known, Resolver};
 use crate::graph::GraphError;
 use crate::network::Dim;
 
-impl Held {
+impl ConstantValue {
     /// A function of each element.
     pub fn map(&self, f: impl Fn(f64) -> f64) -> Self {
         Self {
@@ -101,16 +101,16 @@ impl Resolver<'_> {
         let Some((held, out)) = folded else {
             return Ok(false);
         };
-        self.known.insert(out.id, Known::Held(held));
+        self.known.insert(out.id, Known::Constant(held));
         Ok(true)
     }
 
     fn fold_base<'o>(
         &self,
         op: &'o BaseOperationIr,
-    ) -> Result<Option<(Held, &'o TensorIr)>, GraphError> {
+    ) -> Result<Option<(ConstantValue, &'o TensorIr)>, GraphError> {
         use BaseOperationIr as From;
-        let created = |value: f64, out: &TensorIr| Held::uniform(value, self.dims(out));
+        let created = |value: f64, out: &TensorIr| ConstantValue::uniform(value, self.dims(out));
         let compared = |op: &'o BinaryOpIr, equal: bool| {
             self.fold_two(op, |a, b| f64::from((a == b) == equal))
         };
@@ -160,7 +160,7 @@ impl Resolver<'_> {
         &self,
         op: &'o NumericOperationIr,
         integer: bool,
-    ) -> Result<Option<(Held, &'o TensorIr)>, GraphError> {
+    ) -> Result<Option<(ConstantValue, &'o TensorIr)>, GraphError> {
         use NumericOperationIr as From;
         // Floats are rounded as they are computed; integers are exact.
         let round = move |x: f64| if integer { x } else { f64::from(x as f32) };
@@ -170,7 +170,7 @@ impl Resolver<'_> {
         };
         match op {
             From::Full(op) => {
-                let held = Held::uniform(op.value.elem(), self.dims(&op.out));
+                let held = ConstantValue::uniform(op.value.elem(), self.dims(&op.out));
                 Ok(Some((held, &op.out)))
             }
             From::Add(op) => self.fold_two(op, |a, b| round(a + b)),
@@ -199,7 +199,7 @@ impl Resolver<'_> {
     fn fold_float<'o>(
         &self,
         op: &'o FloatOperationIr,
-    ) -> Result<Option<(Held, &'o TensorIr)>, GraphError> {
+    ) -> Result<Option<(ConstantValue, &'o TensorIr)>, GraphError> {
         use FloatOperationIr as From;
         let (op, f): (_, fn(f64) -> f64) = match op {
             From::Exp(op) => (op, f64::exp),
@@ -218,7 +218,7 @@ impl Resolver<'_> {
     fn fold_bool<'o>(
         &self,
         op: &'o BoolOperationIr,
-    ) -> Result<Option<(Held, &'o TensorIr)>, GraphError> {
+    ) -> Result<Option<(ConstantValue, &'o TensorIr)>, GraphError> {
         let set = |x: f64| x != 0.0;
         match op {
             BoolOperationIr::Not(op) => self.fold_unary(&op.input, &op.out, |x| f64::from(!set(x))),
@@ -234,7 +234,7 @@ impl Resolver<'_> {
         input: &TensorIr,
         out: &'o TensorIr,
         f: impl Fn(f64) -> f64,
-    ) -> Result<Option<(Held, &'o TensorIr)>, GraphError> {
+    ) -> Result<Option<(ConstantValue, &'o TensorIr)>, GraphError> {
         Ok(self.held(input)?.map(|held| (held.map(f), out)))
     }
 
@@ -242,7 +242,7 @@ impl Resolver<'_> {
         &self,
         op: &'o ScalarOpIr,
         f: impl Fn(f64, f64) -> f64,
-    ) -> Result<Option<(Held, &'o TensorIr)>, GraphError> {
+    ) -> Result<Option<(ConstantValue, &'o TensorIr)>, GraphError> {
         let scalar = |scalar: ScalarIr| scalar.elem::<f64>();
         self.fold_unary(&op.lhs, &op.out, |x| f(x, scalar(op.rhs)))
     }
@@ -251,7 +251,7 @@ impl Resolver<'_> {
         &self,
         op: &'o BinaryOpIr,
         f: impl Fn(f64, f64) -> f64,
-    ) -> Result<Option<(Held, &'o TensorIr)>, GraphError> {
+    ) -> Result<Option<(ConstantValue, &'o TensorIr)>, GraphError> {
         let (Some(one), Some(other)) = (self.held(&op.lhs)?, self.held(&op.rhs)?) else {
             return Ok(None);
         };

@@ -278,7 +278,7 @@ impl Resolver<'_> {
             };
             let fixed = shape.map(Dim::Fixed).to_vec();
             // No position sees a later one; rows and columns end together.
-            let hidden = super::Held::build(fixed, shape.to_vec(), |index| {
+            let hidden = super::ConstantValue::build(fixed, shape.to_vec(), |index| {
                 let later = op.options.is_causal && index[3] + rows > index[2] + columns;
                 let set = mask.as_ref().is_some_and(|mask| mask.at(index) != 0.0);
                 if later || set { f64::NEG_INFINITY } else { 0.0 }

@@ -23,7 +23,7 @@ use crate::network::MAX_RANK;
 use crate::network::Op;
 use crate::network::{Dim, Value};
 use compare::Comparison;
-use constant::Held;
+use constant::ConstantValue;
 pub(super) use linear::restore;
 
 /// The graph that two recordings agree on.
@@ -58,7 +58,7 @@ pub(super) fn resolve(
 enum Known {
     Value(Value),
     /// Made by the pass, and not yet part of the graph.
-    Held(Held),
+    Constant(ConstantValue),
 }
 
 struct Resolver<'a> {
@@ -134,7 +134,7 @@ impl<'a> Resolver<'a> {
         let lowered = match one {
             OperationIr::Init(op) => {
                 let held = self.given(&op.out)?;
-                self.known.insert(op.out.id, Known::Held(held));
+                self.known.insert(op.out.id, Known::Constant(held));
                 true
             }
             _ if self.fold(one)? => true,
@@ -159,14 +159,14 @@ impl<'a> Resolver<'a> {
     fn value_of(&mut self, id: TensorId) -> Result<Value, GraphError> {
         match self.known.get(&id) {
             Some(Known::Value(value)) => Ok(*value),
-            Some(Known::Held(held)) => {
+            Some(Known::Constant(held)) => {
                 let held = held.clone();
                 self.place_full(id, held)
             }
             None => match self.late(id)? {
                 // Made before the pass began, as a module's plain tensors are.
                 Some(held) => {
-                    self.known.insert(id, Known::Held(held.clone()));
+                    self.known.insert(id, Known::Constant(held.clone()));
                     self.place_full(id, held)
                 }
                 None => Err(self.unsupported("a tensor of unknown origin".to_string())),

@@ -157,7 +157,7 @@ impl Resolver<'_> {
     fn binary(&mut self, f: Binary, op: &BinaryOpIr) -> Result<(), GraphError> {
         let out = self.dims(&op.out);
         // A number on one side, where it is the other side that has the dimensions.
-        let number = |tensor: Option<super::Held>| tensor.and_then(|held| held.single());
+        let number = |tensor: Option<super::ConstantValue>| tensor.and_then(|held| held.single());
         let (left, right) = (number(self.held(&op.lhs)?), number(self.held(&op.rhs)?));
         if let (Some(number), true) = (right, self.dims(&op.lhs) == out) {
             let function = match f {

@@ -3,7 +3,7 @@
 use burn::tensor::Tensor;
 
 use super::super::tensor::{AnyTensor, along, map_rank};
-use super::terms::Terms;
+use super::requantization::Requantization;
 use crate::format::WeightView;
 use crate::network::Binary;
 
@@ -51,9 +51,9 @@ pub(super) fn plus_channels(tensor: AnyTensor, offset: Tensor<1>, axis: usize) -
     tensor.binary(offset, Binary::Add)
 }
 
-pub(super) fn affine(sum: AnyTensor, terms: &Terms, axis: usize) -> AnyTensor {
-    let units = times_channels(sum, terms.multiplier.clone(), axis);
-    match &terms.offset {
+pub(super) fn affine(sum: AnyTensor, requantization: &Requantization, axis: usize) -> AnyTensor {
+    let units = times_channels(sum, requantization.multiplier.clone(), axis);
+    match &requantization.offset {
         Some(offset) => plus_channels(units, offset.clone(), axis),
         None => units,
     }

@@ -7,7 +7,7 @@ use super::super::Node;
 use super::super::apply::apply;
 use super::super::tensor::{AnyTensor, map_rank};
 use super::channels::{plus_channels, times_channels};
-use super::pass::{Held, Pass};
+use super::pass::{Pass, SimulatedValue};
 use crate::network::{Binary, Op, Unary, Value};
 
 impl Pass<'_> {
@@ -18,14 +18,14 @@ impl Pass<'_> {
         };
         let result = Value::Node(index);
         let scale = self.source().scale(result).filter(|_| of_codes);
-        let offset = self.setting.placement.offset(result);
-        let site = scale.as_ref().map(|scale| (scale, offset));
-        match (activation, site) {
+        let offset = self.config.placement.offset(result);
+        let quantizer = scale.as_ref().map(|scale| (scale, offset));
+        match (activation, quantizer) {
             (Unary::Relu, Some((_, offset))) if offset != 0.0 => {
-                clamp(units, 0.0, f32::INFINITY, site)
+                clamp(units, 0.0, f32::INFINITY, quantizer)
             }
             (Unary::Relu, _) => map_rank!(units, units => relu(units)),
-            (Unary::Clamp { min, max }, site) => clamp(units, min, max, site),
+            (Unary::Clamp { min, max }, quantizer) => clamp(units, min, max, quantizer),
             (other, _) => {
                 let dims = units.dims();
                 apply(&Op::Unary(other), vec![units], &dims)
@@ -38,7 +38,7 @@ impl Pass<'_> {
         &self,
         node: &Node,
         mut result: AnyTensor,
-        held: &[Option<Held>],
+        simulated: &[Option<SimulatedValue>],
     ) -> AnyTensor {
         let axis = node.op.channel_axis(result.dims().len());
         if let Some(bias) = node.epilogue.bias {
@@ -50,15 +50,15 @@ impl Pass<'_> {
             result = plus_channels(result, beta - mean * factor, axis);
         }
         match node.epilogue.add {
-            Some(add) => result.binary(self.float(add, held), Binary::Add),
+            Some(add) => result.binary(self.float(add, simulated), Binary::Add),
             None => result,
         }
     }
 }
 
 // Between bounds in real values, which a scale and an offset turn into units.
-fn clamp(units: AnyTensor, min: f32, max: f32, site: Option<(&Tensor<1>, f32)>) -> AnyTensor {
-    let Some((scale, offset)) = site else {
+fn clamp(units: AnyTensor, min: f32, max: f32, quantizer: Option<(&Tensor<1>, f32)>) -> AnyTensor {
+    let Some((scale, offset)) = quantizer else {
         return map_rank!(units, units => units.clamp_min(min).clamp_max(max));
     };
     let device = scale.device();

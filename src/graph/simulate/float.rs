@@ -3,7 +3,7 @@ use burn::tensor::Tensor;
 
 use super::super::tensor::AnyTensor;
 use super::super::{Graph, GraphError};
-use super::{Pass, Reads, Setting, Weight, weights};
+use super::{Pass, QuantizationConfig, Reads, Weight, weights};
 use crate::compress::{Attached, Compression};
 use crate::network::NetworkError;
 
@@ -11,8 +11,9 @@ impl Graph {
     /// Runs the graph in floats on the device of `module`, which gives the parameters, with gradients to
     /// them: the same output as the module's own forward pass, batch norms by their running statistics.
     ///
-    /// Fails with [`NetworkError::Input`](crate::network::NetworkError::Input) for an input of other dimensions than the graph was captured
-    /// for, and with [`GraphError::Parameter`] where the module lacks what the graph uses.
+    /// Fails with [`NetworkError::Input`](crate::network::NetworkError::Input) for an input of other
+    /// dimensions than the graph was captured for, and with [`GraphError::Parameter`] where the module lacks
+    /// what the graph uses.
     ///
     /// ```
     /// use burn::{nn::LinearConfig, tensor::{Device, Tensor}};
@@ -54,8 +55,8 @@ impl Graph {
             any(input)?,
             weights(self, module, &attached, &Reads::default())?,
         )?;
-        let setting = Setting::in_floats(self.clone(), attached);
-        let mut pass = Pass::new(&setting, &weights, Vec::new(), None, false);
+        let config = QuantizationConfig::in_floats(self.clone(), attached);
+        let mut pass = Pass::new(&config, &weights, Vec::new(), None, false);
         out(pass.run(input)?)
     }
 }

@@ -6,7 +6,7 @@ use super::super::apply::apply;
 use super::super::tensor::{AnyTensor, map_rank, with_rank};
 use super::super::{GraphError, Norm};
 use super::channels::{affine, plus, plus_channels, times, times_channels, times_rows};
-use super::pass::{Held, Pass};
+use super::pass::{Pass, SimulatedValue};
 use super::sums::{Sum, summed};
 use crate::network::{Binary, Op, Value};
 
@@ -16,23 +16,23 @@ impl Pass<'_> {
         &mut self,
         index: usize,
         dims: &[usize],
-        held: &[Option<Held>],
+        simulated: &[Option<SimulatedValue>],
     ) -> Result<AnyTensor, GraphError> {
         let node = &self.graph.nodes[index];
         let units = match node.epilogue.norm.filter(|_| self.training) {
             Some(norm) => {
-                let units = self.normed_product(index, dims, held, &norm)?;
+                let units = self.normed_product(index, dims, simulated, &norm)?;
                 self.shifted(units, index)
             }
             None => {
-                let sum = self.sum_of_product(index, dims, held);
+                let sum = self.sum_of_product(index, dims, simulated);
                 let axis = node.op.channel_axis(dims.len());
                 affine(sum, &self.source().product(index), axis)
             }
         };
         let units = match (node.epilogue.add, self.source().residual(index)) {
             (Some(add), Some(scale)) => {
-                let residual = times(self.codes(add, held), &scale, Binary::Multiply);
+                let residual = times(self.codes(add, simulated), &scale, Binary::Multiply);
                 units.binary(residual, Binary::Add)
             }
             _ => units,
@@ -42,7 +42,7 @@ impl Pass<'_> {
             let real = match self.source().scale(result) {
                 Some(scale) => {
                     let real = times(units.clone(), &scale, Binary::Multiply);
-                    plus(real, self.setting.placement.offset(result))
+                    plus(real, self.config.placement.offset(result))
                 }
                 None => units.clone(),
             };
@@ -61,13 +61,18 @@ impl Pass<'_> {
         }
     }
 
-    fn sum_of_product(&self, index: usize, dims: &[usize], held: &[Option<Held>]) -> AnyTensor {
+    fn sum_of_product(
+        &self,
+        index: usize,
+        dims: &[usize],
+        simulated: &[Option<SimulatedValue>],
+    ) -> AnyTensor {
         let node = &self.graph.nodes[index];
         let second = match node.inputs[1] {
             Value::Parameter(weight) => self.weight_codes(weight),
-            other => self.codes(other, held),
+            other => self.codes(other, simulated),
         };
-        let first = self.codes(node.inputs[0], held);
+        let first = self.codes(node.inputs[0], simulated);
         apply(&node.op, vec![first, second], dims)
     }
 
@@ -84,7 +89,7 @@ impl Pass<'_> {
         &mut self,
         index: usize,
         dims: &[usize],
-        held: &[Option<Held>],
+        simulated: &[Option<SimulatedValue>],
         norm: &Norm,
     ) -> Result<AnyTensor, GraphError> {
         let node = &self.graph.nodes[index];
@@ -99,10 +104,10 @@ impl Pass<'_> {
         let mut real = match weight.zip(layout) {
             Some((weight, layout)) => {
                 let weight = times_rows(weight, unit, &layout);
-                let codes = self.codes(node.inputs[0], held);
+                let codes = self.codes(node.inputs[0], simulated);
                 apply(&node.op, vec![codes, weight], dims)
             }
-            None => times_channels(self.sum_of_product(index, dims, held), unit, axis),
+            None => times_channels(self.sum_of_product(index, dims, simulated), unit, axis),
         };
         if let Some(bias) = self.source().bias(index) {
             real = plus_channels(real, bias, axis);
@@ -114,19 +119,23 @@ impl Pass<'_> {
         &mut self,
         index: usize,
         dims: &[usize],
-        held: &[Option<Held>],
+        simulated: &[Option<SimulatedValue>],
     ) -> Result<AnyTensor, GraphError> {
         let node = &self.graph.nodes[index];
         if self.training
             && let Some(norm) = node.batch_norm()
         {
-            let real = self.float(node.inputs[0], held);
+            let real = self.float(node.inputs[0], simulated);
             let units = self.batch_norm(real, &norm, index)?;
             return Ok(self.shifted(units, index));
         }
-        let terms = self.source().affine(index);
+        let requantization = self.source().affine(index);
         let axis = node.op.channel_axis(dims.len());
-        Ok(affine(self.codes(node.inputs[0], held), &terms, axis))
+        Ok(affine(
+            self.codes(node.inputs[0], simulated),
+            &requantization,
+            axis,
+        ))
     }
 
     // By the batch's own statistics, which are kept for the running ones; in units of the result's scale.
@@ -157,12 +166,18 @@ impl Pass<'_> {
         Ok(normed.reshape(&dims))
     }
 
-    pub(super) fn arithmetic(&self, index: usize, held: &[Option<Held>]) -> AnyTensor {
+    pub(super) fn arithmetic(
+        &self,
+        index: usize,
+        simulated: &[Option<SimulatedValue>],
+    ) -> AnyTensor {
         let node = &self.graph.nodes[index];
         let source = self.source();
         let multipliers = source.arithmetic(index);
         let operands = node.inputs.iter().filter(|value| value.is_activation());
-        let operands: Vec<AnyTensor> = operands.map(|value| self.codes(*value, held)).collect();
+        let operands: Vec<AnyTensor> = operands
+            .map(|value| self.codes(*value, simulated))
+            .collect();
         let Op::Binary(binary) = node.op else {
             unreachable!("arithmetic is of two operands")
         };
@@ -190,9 +205,9 @@ impl Pass<'_> {
         }
     }
 
-    pub(super) fn sum(&self, index: usize, held: &[Option<Held>]) -> AnyTensor {
+    pub(super) fn sum(&self, index: usize, simulated: &[Option<SimulatedValue>]) -> AnyTensor {
         let node = &self.graph.nodes[index];
-        let codes = self.codes(node.inputs[0], held);
+        let codes = self.codes(node.inputs[0], simulated);
         let Sum {
             sums,
             count,
@@ -208,35 +223,35 @@ impl Pass<'_> {
     pub(super) fn table(
         &mut self,
         index: usize,
-        site: usize,
-        held: &[Option<Held>],
-    ) -> Result<Held, GraphError> {
+        quantizer: usize,
+        simulated: &[Option<SimulatedValue>],
+    ) -> Result<SimulatedValue, GraphError> {
         let node = &self.graph.nodes[index];
         let Op::Unary(unary) = node.op else {
             unreachable!("tables are of functions of one number")
         };
-        let codes = self.codes(node.inputs[0], held);
-        let from = self.setting.placement.site(node.inputs[0]);
+        let codes = self.codes(node.inputs[0], simulated);
+        let from = self.config.placement.quantizer(node.inputs[0]);
         let from = from.unwrap_or_else(|| unreachable!("the operand of a table is quantized"));
         if self.host_scales.is_none() {
             let scales = AnyTensor::from(Tensor::cat(self.scales.clone(), 0));
             self.host_scales = Some(scales.read("the scales of the activations")?);
         }
         let scales = self.host_scales.as_deref().unwrap_or_default();
-        let placement = &self.setting.placement;
-        let sites = &placement.sites;
+        let placement = &self.config.placement;
+        let quantizers = &placement.quantizers;
         let (operand, result) = (node.inputs[0], Value::Node(index));
         let table = super::table(
             unary,
-            &sites[from],
+            &quantizers[from],
             scales[from] * placement.factor(operand),
-            &sites[site],
-            scales[site] * placement.factor(result),
+            &quantizers[quantizer],
+            scales[quantizer] * placement.factor(result),
         );
-        let (low, _) = sites[from].centred_range();
+        let (low, _) = quantizers[from].centred_range();
         let dims = codes.dims();
         let length = dims.iter().product();
-        let device = self.scales[site].device();
+        let device = self.scales[quantizer].device();
         let exact: Tensor<1> = {
             let table = Tensor::<1>::from_data(table.as_slice(), &device);
             let flat: Tensor<1> = codes.clone().reshape(&[length]).rank();
@@ -244,18 +259,21 @@ impl Pass<'_> {
         };
         let exact = AnyTensor::from(exact).reshape(&dims);
         if !codes.is_tracked() {
-            return Ok(Held::Codes(exact, site));
+            return Ok(SimulatedValue::Codes(exact, quantizer));
         }
         // The function's own gradient, within the range.
         let real = times(codes, &self.scale(operand), Binary::Multiply);
-        let real = apply(&node.op, vec![plus(real, sites[from].offset)], &dims);
-        let real = plus(real, -sites[site].offset);
+        let real = apply(&node.op, vec![plus(real, quantizers[from].offset)], &dims);
+        let real = plus(real, -quantizers[quantizer].offset);
         let units = times(real, &self.scale(result), Binary::Divide);
-        let (low, high) = sites[site].centred_range();
+        let (low, high) = quantizers[quantizer].centred_range();
         let smooth = map_rank!(units, units => {
             let inside = units.clamp(low as f32, high as f32);
             inside.clone() - inside.detach()
         });
-        Ok(Held::Codes(exact.binary(smooth, Binary::Add), site))
+        Ok(SimulatedValue::Codes(
+            exact.binary(smooth, Binary::Add),
+            quantizer,
+        ))
     }
 }

@@ -9,34 +9,34 @@ mod model;
 mod packed;
 mod packed_codes;
 mod pass;
+mod quantizer_table;
 mod reads;
+mod requantization;
 mod round;
-mod site_table;
 mod statistics;
 mod sums;
-mod terms;
 mod trace;
 mod weights;
 
 pub(crate) use float::any;
+pub(crate) use model::QuantizationConfig;
 pub use model::Quantized;
-pub(crate) use model::Setting;
 pub use packed::Packed;
 pub(crate) use pass::Pass;
+pub use quantizer_table::{QuantizerRow, QuantizerTable};
 pub(crate) use reads::Reads;
-pub use site_table::{SiteRow, SiteTable};
-pub(crate) use terms::{Source, Terms};
+pub(crate) use requantization::{Requantization, RequantizationSource};
 pub(crate) use weights::{Weight, weights};
 
-use super::activations::Site;
+use super::activations::ActivationQuantizer;
 use crate::network::Unary;
 
 /// The code, less the zero point, of a function's value for each code of its operand.
 pub(crate) fn table(
     unary: Unary,
-    from: &Site,
+    from: &ActivationQuantizer,
     from_scale: f32,
-    to: &Site,
+    to: &ActivationQuantizer,
     to_scale: f32,
 ) -> Vec<f32> {
     let (low, high) = from.centred_range();

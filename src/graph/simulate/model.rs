@@ -5,12 +5,12 @@ use burn::module::{
 };
 use burn::tensor::{Device, Tensor};
 
-use super::super::activations::{Placement, Site};
+use super::super::activations::{ActivationQuantizer, QuantizerPlacement};
 use super::super::tensor::{AnyTensor, map_rank};
 use super::super::{Graph, GraphError, Node};
 use super::pass::Pass;
+use super::quantizer_table::{QuantizerRow, QuantizerTable};
 use super::reads::Reads;
-use super::site_table::{SiteRow, SiteTable};
 use super::weights::{Weight, weights};
 use crate::compress::Attached;
 #[cfg(doc)]
@@ -30,20 +30,20 @@ use crate::quantize::gradient_share;
 #[derive(Debug, Clone)]
 pub struct Quantized<M: Module> {
     module: M,
-    /// The natural logarithm of each site's scale: whatever an optimizer does to it, the scale stays
+    /// The natural logarithm of each quantizer's scale: whatever an optimizer does to it, the scale stays
     /// positive, and a step changes it by a share of itself (Jain et al. 2020, "Trained Quantization
     /// Thresholds").
     log_scale: Param<Tensor<1>>,
     /// What bias correction adds to the products' results, one after the other.
     correction: Option<Param<Tensor<1>>>,
-    setting: Arc<Setting>,
+    config: Arc<QuantizationConfig>,
     frozen: bool,
 }
 
 /// What does not change while a model trains.
 #[derive(Debug, Clone)]
-pub(crate) struct Setting {
-    pub placement: Placement,
+pub(crate) struct QuantizationConfig {
+    pub placement: QuantizerPlacement,
     pub attached: Attached,
     pub reads: Reads,
     pub learned: bool,
@@ -53,16 +53,16 @@ pub(crate) struct Setting {
 }
 
 impl<M: Module> Quantized<M> {
-    pub(crate) fn new(module: M, setting: Setting, scales: &[f32]) -> Self {
+    pub(crate) fn new(module: M, config: QuantizationConfig, scales: &[f32]) -> Self {
         let device = module.devices().into_iter().next().unwrap_or_default();
         let logarithms: Vec<f32> = scales.iter().map(|scale| scale.ln()).collect();
         let log_scale = Tensor::<1>::from_data(logarithms.as_slice(), &device);
-        let log_scale = Param::from_tensor(log_scale).set_require_grad(setting.learned);
+        let log_scale = Param::from_tensor(log_scale).set_require_grad(config.learned);
         Self {
             module,
             log_scale,
             correction: None,
-            setting: Arc::new(setting),
+            config: Arc::new(config),
             frozen: false,
         }
     }
@@ -79,15 +79,15 @@ impl<M: Module> Quantized<M> {
 
     /// The graph that it runs.
     pub fn graph(&self) -> &Graph {
-        &self.setting.placement.graph
+        &self.config.placement.graph
     }
 
     /// All quantized activations.
-    pub fn sites(&self) -> &[Site] {
-        &self.setting.placement.sites
+    pub fn quantizers(&self) -> &[ActivationQuantizer] {
+        &self.config.placement.quantizers
     }
 
-    /// The scale of each site. Reads from the device.
+    /// The scale of each quantizer. Reads from the device.
     pub fn scales(&self) -> Result<Vec<f32>, GraphError> {
         AnyTensor::from(self.all_scales()).read("the scales of the activations")
     }
@@ -95,15 +95,17 @@ impl<M: Module> Quantized<M> {
     /// The table of all quantized activations, with the range that the codes of each cover. Tensors of
     /// unlike range that are concatenated, and have scales of their own, are in rows of their own. Reads
     /// the scales from the device.
-    pub fn table(&self) -> Result<SiteTable, GraphError> {
-        let rows = self.setting.placement.rows(&self.scales()?);
-        Ok(SiteTable(rows.into_iter().map(SiteRow::of).collect()))
+    pub fn table(&self) -> Result<QuantizerTable, GraphError> {
+        let rows = self.config.placement.rows(&self.scales()?);
+        Ok(QuantizerTable(
+            rows.into_iter().map(QuantizerRow::of).collect(),
+        ))
     }
 
     /// The nodes that compute in floats although they do arithmetic: those without an integer form, and
     /// those whose weights are not quantized.
     pub fn in_float(&self) -> Vec<&Node> {
-        self.setting.placement.in_float().collect()
+        self.config.placement.in_float().collect()
     }
 
     /// From here on batch norms use their running statistics and leave them as they are, as the deployed
@@ -121,13 +123,13 @@ impl<M: Module> Quantized<M> {
     /// How fast running statistics follow, 0 to 1: the share of each new batch. 0.1 unless set, as in
     /// Burn's own batch norm.
     pub fn with_momentum(mut self, momentum: f64) -> Self {
-        Arc::make_mut(&mut self.setting).momentum = momentum;
+        Arc::make_mut(&mut self.config).momentum = momentum;
         self
     }
 
-    /// Runs the model; see [`Quantized`]. Fails with [`NetworkError::Input`](crate::network::NetworkError::Input) for an input of other
-    /// dimensions than the graph was captured for, and with [`GraphError::Parameter`] where the module
-    /// lacks what the graph uses.
+    /// Runs the model; see [`Quantized`]. Fails with
+    /// [`NetworkError::Input`](crate::network::NetworkError::Input) for an input of other dimensions than the
+    /// graph was captured for, and with [`GraphError::Parameter`] where the module lacks what the graph uses.
     pub fn forward<const D: usize, const E: usize>(
         &self,
         input: Tensor<D>,
@@ -144,9 +146,9 @@ impl<M: Module> Quantized<M> {
         };
         let training = !self.frozen && input.is_autodiff();
         let mut pass = Pass::new(
-            &self.setting,
+            &self.config,
             &weights,
-            self.site_scales(),
+            self.quantizer_scales(),
             self.correction.as_ref().map(Param::val),
             training,
         );
@@ -157,41 +159,41 @@ impl<M: Module> Quantized<M> {
             // move them, as Burn's own does.
             let _ = self.module.clone().map(&mut super::statistics::Follow::new(
                 statistics,
-                self.setting.momentum,
+                self.config.momentum,
             ));
         }
         super::float::out(output)
     }
 
     pub(crate) fn weights(&self) -> Result<Vec<Weight>, GraphError> {
-        let Setting {
+        let QuantizationConfig {
             placement,
             attached,
             reads,
             ..
-        } = &*self.setting;
+        } = &*self.config;
         weights(&placement.graph, &self.module, attached, reads)
     }
 
-    /// The scale of each site, with its gradient if it is learned.
-    pub(crate) fn site_scales(&self) -> Vec<Tensor<1>> {
+    /// The scale of each quantizer, with its gradient if it is learned.
+    pub(crate) fn quantizer_scales(&self) -> Vec<Tensor<1>> {
         let scales = self.all_scales();
         let [count] = scales.dims();
         (0..count)
-            .map(|site| scales.clone().narrow(0, site, 1))
+            .map(|quantizer| scales.clone().narrow(0, quantizer, 1))
             .collect()
     }
 
     // All at once, here and wherever they are read: an exponential need not be the same in another lane.
     fn all_scales(&self) -> Tensor<1> {
         let logarithm = self.log_scale.val();
-        if !(self.setting.learned && logarithm.is_tracked()) {
+        if !(self.config.learned && logarithm.is_tracked()) {
             return logarithm.detach().exp();
         }
         // The same numbers; their gradients are balanced by what they are summed over.
-        let sites = self.setting.placement.sites.iter().enumerate();
-        let shares = sites.map(|(index, site)| {
-            gradient_share(self.setting.site_length(index), &site.scheme) as f32
+        let quantizers = self.config.placement.quantizers.iter().enumerate();
+        let shares = quantizers.map(|(index, quantizer)| {
+            gradient_share(self.config.quantizer_length(index), &quantizer.scheme) as f32
         });
         let shares: Vec<f32> = shares.collect();
         let shares = Tensor::<1>::from_data(shares.as_slice(), &logarithm.device());
@@ -199,12 +201,12 @@ impl<M: Module> Quantized<M> {
         (logarithm.detach() + (small.clone() - small.detach())).exp()
     }
 
-    pub(crate) fn setting(&self) -> &Setting {
-        &self.setting
+    pub(crate) fn config(&self) -> &QuantizationConfig {
+        &self.config
     }
 
-    pub(super) fn shared_setting(&self) -> Arc<Setting> {
-        self.setting.clone()
+    pub(super) fn shared_config(&self) -> Arc<QuantizationConfig> {
+        self.config.clone()
     }
 
     pub(crate) fn correction(&self) -> Option<Tensor<1>> {
@@ -267,7 +269,7 @@ impl<M: Module> Module for Quantized<M> {
         Self {
             module: self.module.to_device(device),
             log_scale: self.log_scale.to_device(device),
-            setting: elsewhere(self.setting),
+            config: elsewhere(self.config),
             correction: self.correction.map(|values| values.to_device(device)),
             ..self
         }
@@ -277,7 +279,7 @@ impl<M: Module> Module for Quantized<M> {
         Self {
             module: self.module.fork(device),
             log_scale: self.log_scale.fork(device),
-            setting: elsewhere(self.setting),
+            config: elsewhere(self.config),
             correction: self.correction.map(|values| values.fork(device)),
             ..self
         }
@@ -297,7 +299,7 @@ impl<M: Module> Module for Quantized<M> {
             module: self.module.valid(),
             log_scale: self.log_scale.valid(),
             correction: self.correction.as_ref().map(Module::valid),
-            setting: self.setting.clone(),
+            config: self.config.clone(),
             frozen: self.frozen,
         }
     }
@@ -311,15 +313,18 @@ impl<M: Module> Module for Quantized<M> {
 }
 
 // The same on another device, which is yet to be asked.
-pub(super) fn elsewhere(mut setting: Arc<Setting>) -> Arc<Setting> {
-    Arc::make_mut(&mut setting).rounds_by_addition = OnceLock::new();
-    setting
+pub(super) fn elsewhere(mut config: Arc<QuantizationConfig>) -> Arc<QuantizationConfig> {
+    Arc::make_mut(&mut config).rounds_by_addition = OnceLock::new();
+    config
 }
 
 impl<M: Module> ModuleDisplayDefault for Quantized<M> {
     fn content(&self, content: Content) -> Option<Content> {
         content
-            .add_formatted(&format!("Quantized({} sites)", self.sites().len()))
+            .add_formatted(&format!(
+                "Quantized({} quantizers)",
+                self.quantizers().len()
+            ))
             .optional()
     }
 }
@@ -331,8 +336,8 @@ const ACTIVATIONS: &str = "activations";
 // That of Burn's own batch norm.
 const MOMENTUM: f64 = 0.1;
 
-impl Setting {
-    pub fn new(placement: Placement, attached: Attached, learned: bool) -> Self {
+impl QuantizationConfig {
+    pub fn new(placement: QuantizerPlacement, attached: Attached, learned: bool) -> Self {
         Self {
             reads: Reads::new(&placement),
             placement,
@@ -345,18 +350,18 @@ impl Setting {
 
     /// Of a graph with nothing quantized but its weights' values.
     pub fn in_floats(graph: Graph, attached: Attached) -> Self {
-        Self::new(Placement::floats(graph), attached, false)
+        Self::new(QuantizerPlacement::floats(graph), attached, false)
     }
 
-    // Elements that share a site's scale, of one image.
-    fn site_length(&self, site: usize) -> usize {
+    // Elements that share a quantizer's scale, of one image.
+    fn quantizer_length(&self, quantizer: usize) -> usize {
         let placement = &self.placement;
         let elements =
             |dims: &[crate::network::Dim]| -> usize { dims.iter().map(|d| d.at(1)).product() };
-        if placement.input == Some(site) {
+        if placement.input == Some(quantizer) {
             return elements(&placement.graph.input);
         }
-        let node = placement.nodes.iter().position(|of| *of == Some(site));
+        let node = placement.nodes.iter().position(|of| *of == Some(quantizer));
         node.map_or(1, |node| elements(&placement.graph.nodes[node].dims))
     }
 }

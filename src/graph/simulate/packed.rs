@@ -5,7 +5,7 @@ use burn::tensor::{Device, Tensor};
 
 use super::super::{Graph, GraphError};
 use super::weights::packed_weights;
-use super::{Pass, Quantized, Reads, Setting, Weight, float};
+use super::{Pass, QuantizationConfig, Quantized, Reads, Weight, float};
 use crate::compress::{Attached, Compression};
 
 /// A model for inference on a Burn device whose quantized weights stay there in as many bits as their
@@ -36,9 +36,9 @@ use crate::compress::{Attached, Compression};
 /// ```
 #[derive(Debug, Clone)]
 pub struct Packed {
-    setting: Arc<Setting>,
+    config: Arc<QuantizationConfig>,
     weights: Vec<Weight>,
-    /// Of each site.
+    /// Of each quantizer.
     scales: Vec<Tensor<1>>,
     correction: Option<Tensor<1>>,
 }
@@ -46,9 +46,9 @@ pub struct Packed {
 impl Packed {
     /// The output for an input on the same device; without gradients.
     ///
-    /// Fails with [`NetworkError::Input`](crate::network::NetworkError::Input) for an input of other dimensions than the graph was captured
-    /// for, with [`GraphError::Devices`] for one on another device, and with [`GraphError::Output`] where
-    /// the output has another number of axes.
+    /// Fails with [`NetworkError::Input`](crate::network::NetworkError::Input) for an input of other
+    /// dimensions than the graph was captured for, with [`GraphError::Devices`] for one on another device,
+    /// and with [`GraphError::Output`] where the output has another number of axes.
     pub fn forward<const D: usize, const E: usize>(
         &self,
         input: Tensor<D>,
@@ -63,7 +63,7 @@ impl Packed {
         }
         let correction = self.correction.clone();
         let scales = self.scales.clone();
-        let mut pass = Pass::new(&self.setting, &self.weights, scales, correction, false);
+        let mut pass = Pass::new(&self.config, &self.weights, scales, correction, false);
         float::out(pass.run(input)?)
     }
 
@@ -78,7 +78,7 @@ impl Packed {
     pub fn to_device(self, device: &Device) -> Self {
         let moved = |tensor: Tensor<1>| tensor.to_device(device);
         Self {
-            setting: super::model::elsewhere(self.setting),
+            config: super::model::elsewhere(self.config),
             weights: (self.weights.into_iter())
                 .map(|weight| weight.moved(device))
                 .collect(),
@@ -94,16 +94,16 @@ impl<M: Module> Quantized<M> {
     ///
     /// Fails with [`GraphError::Parameter`] where the module lacks what the graph uses.
     pub fn pack(&self) -> Result<Packed, GraphError> {
-        let setting = self.shared_setting();
-        let placement = &setting.placement;
-        let (graph, attached) = (&placement.graph, &setting.attached);
-        let weights = packed_weights(graph, self.module(), attached, &setting.reads)?;
+        let config = self.shared_config();
+        let placement = &config.placement;
+        let (graph, attached) = (&placement.graph, &config.attached);
+        let weights = packed_weights(graph, self.module(), attached, &config.reads)?;
         let plain = |tensor: Tensor<1>| tensor.without_autodiff();
         Ok(Packed {
             weights,
-            scales: self.site_scales().into_iter().map(plain).collect(),
+            scales: self.quantizer_scales().into_iter().map(plain).collect(),
             correction: self.correction().map(plain),
-            setting,
+            config,
         })
     }
 }
@@ -121,7 +121,7 @@ impl Graph {
         let attached = Attached::of(compression);
         let weights = packed_weights(self, module, &attached, &Reads::default())?;
         Ok(Packed {
-            setting: Arc::new(Setting::in_floats(self.clone(), attached)),
+            config: Arc::new(QuantizationConfig::in_floats(self.clone(), attached)),
             weights,
             scales: Vec::new(),
             correction: None,

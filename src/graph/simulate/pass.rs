@@ -7,21 +7,21 @@ use super::super::apply::apply;
 use super::super::tensor::AnyTensor;
 use super::super::{Graph, GraphError, Node};
 use super::channels::{plus, plus_channels, times, times_channels};
-use super::model::Setting;
+use super::model::QuantizationConfig;
+use super::requantization::RequantizationSource;
 use super::round::{requantize, rounds_by_addition};
-use super::terms::Source;
 use super::weights::Weight;
 use crate::network::{Binary, Unary, Value};
 
 /// A tensor on its way through the graph.
 #[derive(Debug, Clone)]
-pub(super) enum Held {
+pub(super) enum SimulatedValue {
     Float(AnyTensor),
-    /// Codes less the zero point, and their site.
+    /// Codes less the zero point, and their quantizer.
     Codes(AnyTensor, usize),
 }
 
-impl Held {
+impl SimulatedValue {
     fn tensor(&self) -> &AnyTensor {
         let (Self::Float(tensor) | Self::Codes(tensor, _)) = self;
         tensor
@@ -31,7 +31,7 @@ impl Held {
 /// One run of a quantized graph.
 pub(crate) struct Pass<'a> {
     pub(super) graph: &'a Graph,
-    pub(super) setting: &'a Setting,
+    pub(super) config: &'a QuantizationConfig,
     pub(super) weights: &'a [Weight],
     pub(super) scales: Vec<Tensor<1>>,
     correction: Option<Tensor<1>>,
@@ -52,15 +52,15 @@ pub(crate) struct Pass<'a> {
 
 impl<'a> Pass<'a> {
     pub fn new(
-        setting: &'a Setting,
+        config: &'a QuantizationConfig,
         weights: &'a [Weight],
         scales: Vec<Tensor<1>>,
         correction: Option<Tensor<1>>,
         training: bool,
     ) -> Self {
         Self {
-            graph: &setting.placement.graph,
-            setting,
+            graph: &config.placement.graph,
+            config,
             weights,
             scales,
             correction,
@@ -97,69 +97,76 @@ impl<'a> Pass<'a> {
         let last_use = self.graph.last_uses();
         let count = self.graph.nodes.len();
         // The last is the input.
-        let mut held: Vec<Option<Held>> = vec![None; count + 1];
+        let mut simulated: Vec<Option<SimulatedValue>> = vec![None; count + 1];
         let input = self.settle(Value::Input, input);
         show(Value::Input, input.tensor());
-        held[count] = Some(input);
+        simulated[count] = Some(input);
         for index in 0..count {
-            let result = self.node(index, &held)?;
+            let result = self.node(index, &simulated)?;
             show(Value::Node(index), result.tensor());
-            held[index] = Some(result);
+            simulated[index] = Some(result);
             if self.last == Some(index) {
-                return Ok(self.float(Value::Node(index), &held));
+                return Ok(self.float(Value::Node(index), &simulated));
             }
             for operand in self.graph.nodes[index].operands() {
                 if let Some(slot) = self.graph.slot(operand)
                     && last_use[slot] == Some(index)
                 {
-                    held[slot] = None;
+                    simulated[slot] = None;
                 }
             }
         }
-        Ok(self.float(self.graph.output, &held))
+        Ok(self.float(self.graph.output, &simulated))
     }
 
-    // A float result: becomes codes where its site asks for them.
-    fn settle(&self, value: Value, tensor: AnyTensor) -> Held {
-        match self.setting.placement.site(value) {
-            None => Held::Float(tensor),
-            Some(site) => {
-                let offset = self.setting.placement.sites[site].offset;
+    // A float result: becomes codes where its quantizer asks for them.
+    fn settle(&self, value: Value, tensor: AnyTensor) -> SimulatedValue {
+        match self.config.placement.quantizer(value) {
+            None => SimulatedValue::Float(tensor),
+            Some(quantizer) => {
+                let offset = self.config.placement.quantizers[quantizer].offset;
                 let scale = self.scale(value);
                 let units = times(plus(tensor, -offset), &scale, Binary::Divide);
-                Held::Codes(self.requantize(units, site, false), site)
+                SimulatedValue::Codes(self.requantize(units, quantizer, false), quantizer)
             }
         }
     }
 
     // Rounds to codes less the zero point, with a straight-through gradient within the range.
-    fn requantize(&self, units: AnyTensor, site: usize, ramp: bool) -> AnyTensor {
-        let range = self.setting.placement.sites[site].centred_range();
-        let known = &self.setting.rounds_by_addition;
+    fn requantize(&self, units: AnyTensor, quantizer: usize, ramp: bool) -> AnyTensor {
+        let range = self.config.placement.quantizers[quantizer].centred_range();
+        let known = &self.config.rounds_by_addition;
         let by_addition = *known.get_or_init(|| rounds_by_addition(&self.device));
         requantize(units, range, ramp, by_addition)
     }
 
-    fn node(&mut self, index: usize, held: &[Option<Held>]) -> Result<Held, GraphError> {
+    fn node(
+        &mut self,
+        index: usize,
+        simulated: &[Option<SimulatedValue>],
+    ) -> Result<SimulatedValue, GraphError> {
         let graph = self.graph;
         let node = &graph.nodes[index];
         let dims: Vec<usize> = node.dims.iter().map(|dim| dim.at(self.batch)).collect();
-        let placement = &self.setting.placement;
-        let site = placement.nodes[index];
-        let units = match (placement.forms[index], site) {
-            (Form::Product, _) => self.product(index, &dims, held)?,
-            (Form::Move, Some(site)) => {
-                let inputs = node.inputs.iter().map(|value| self.codes(*value, held));
+        let placement = &self.config.placement;
+        let quantizer = placement.nodes[index];
+        let units = match (placement.forms[index], quantizer) {
+            (Form::Product, _) => self.product(index, &dims, simulated)?,
+            (Form::Move, Some(quantizer)) => {
+                let inputs = node
+                    .inputs
+                    .iter()
+                    .map(|value| self.codes(*value, simulated));
                 let moved = apply(&node.op, inputs.collect(), &dims);
-                return Ok(Held::Codes(moved, site));
+                return Ok(SimulatedValue::Codes(moved, quantizer));
             }
-            (Form::Arithmetic, Some(_)) => self.arithmetic(index, held),
-            (Form::Sum, Some(_)) => self.sum(index, held),
-            (Form::Rescale, Some(_)) => self.affine(index, &dims, held)?,
-            (Form::Table, Some(site)) => return self.table(index, site, held),
+            (Form::Arithmetic, Some(_)) => self.arithmetic(index, simulated),
+            (Form::Sum, Some(_)) => self.sum(index, simulated),
+            (Form::Rescale, Some(_)) => self.affine(index, &dims, simulated)?,
+            (Form::Table, Some(quantizer)) => return self.table(index, quantizer, simulated),
             _ => {
-                let result = self.in_float(node, &dims, held);
-                let result = self.float_epilogue(node, result, held);
+                let result = self.in_float(node, &dims, simulated);
+                let result = self.float_epilogue(node, result, simulated);
                 if node.op.is_product()
                     && let Some(show) = &mut self.on_product
                 {
@@ -169,24 +176,32 @@ impl<'a> Pass<'a> {
                 return Ok(self.settle(Value::Node(index), result));
             }
         };
-        Ok(match site {
+        Ok(match quantizer {
             // Where zero is a code.
-            Some(site)
+            Some(quantizer)
                 if node.epilogue.activation == Some(Unary::Relu)
-                    && placement.sites[site].offset == 0.0 =>
+                    && placement.quantizers[quantizer].offset == 0.0 =>
             {
-                Held::Codes(self.requantize(units, site, true), site)
+                SimulatedValue::Codes(self.requantize(units, quantizer, true), quantizer)
             }
-            Some(site) => {
+            Some(quantizer) => {
                 let units = self.activate(index, units, true);
-                Held::Codes(self.requantize(units, site, false), site)
+                SimulatedValue::Codes(self.requantize(units, quantizer, false), quantizer)
             }
-            None => Held::Float(self.activate(index, units, false)),
+            None => SimulatedValue::Float(self.activate(index, units, false)),
         })
     }
 
-    fn in_float(&self, node: &Node, dims: &[usize], held: &[Option<Held>]) -> AnyTensor {
-        let inputs = node.inputs.iter().map(|value| self.float(*value, held));
+    fn in_float(
+        &self,
+        node: &Node,
+        dims: &[usize],
+        simulated: &[Option<SimulatedValue>],
+    ) -> AnyTensor {
+        let inputs = node
+            .inputs
+            .iter()
+            .map(|value| self.float(*value, simulated));
         let mut inputs: Vec<AnyTensor> = inputs.collect();
         let centre = self.centred_on.map_or(0.0, |of| of(node.inputs[0]));
         let sums = match node.inputs.get(1) {
@@ -205,9 +220,9 @@ impl<'a> Pass<'a> {
         plus_channels(result, sums.clone() * centre, axis)
     }
 
-    pub(super) fn source(&self) -> Source<'_> {
-        Source {
-            placement: &self.setting.placement,
+    pub(super) fn source(&self) -> RequantizationSource<'_> {
+        RequantizationSource {
+            placement: &self.config.placement,
             weights: self.weights,
             scales: &self.scales,
             correction: self.correction.as_ref(),
@@ -220,26 +235,30 @@ impl<'a> Pass<'a> {
         scale.unwrap_or_else(|| unreachable!("it is quantized"))
     }
 
-    // A tensor's codes; its site asked for them.
-    pub(super) fn codes(&self, value: Value, held: &[Option<Held>]) -> AnyTensor {
-        match self.graph.slot(value).and_then(|slot| held[slot].as_ref()) {
-            Some(Held::Codes(codes, _)) => codes.clone(),
-            _ => unreachable!("placement gives a site to what integer nodes read"),
+    // A tensor's codes; its quantizer asked for them.
+    pub(super) fn codes(&self, value: Value, simulated: &[Option<SimulatedValue>]) -> AnyTensor {
+        match self
+            .graph
+            .slot(value)
+            .and_then(|slot| simulated[slot].as_ref())
+        {
+            Some(SimulatedValue::Codes(codes, _)) => codes.clone(),
+            _ => unreachable!("placement gives a quantizer to what integer nodes read"),
         }
     }
 
     // A tensor's real values.
-    pub(super) fn float(&self, value: Value, held: &[Option<Held>]) -> AnyTensor {
+    pub(super) fn float(&self, value: Value, simulated: &[Option<SimulatedValue>]) -> AnyTensor {
         match value {
             Value::Parameter(index) => self.weights[index].values(),
             Value::Constant(index) => {
                 let constant = &self.graph.constants[index];
                 AnyTensor::from_values(&constant.values, &constant.dims, &self.device)
             }
-            value => match self.graph.slot(value).and_then(|s| held[s].as_ref()) {
-                Some(Held::Float(tensor)) => tensor.clone(),
-                Some(Held::Codes(codes, site)) => {
-                    let placement = &self.setting.placement;
+            value => match self.graph.slot(value).and_then(|s| simulated[s].as_ref()) {
+                Some(SimulatedValue::Float(tensor)) => tensor.clone(),
+                Some(SimulatedValue::Codes(codes, quantizer)) => {
+                    let placement = &self.config.placement;
                     let codes = match placement.channel_factors(value) {
                         Some((axis, each)) => {
                             let each = Tensor::<1>::from_data(each, &self.device);
@@ -248,7 +267,7 @@ impl<'a> Pass<'a> {
                         None => codes.clone(),
                     };
                     let real = times(codes, &self.scale(value), Binary::Multiply);
-                    plus(real, placement.sites[*site].offset)
+                    plus(real, placement.quantizers[*quantizer].offset)
                 }
                 None => unreachable!("each node comes after those it uses"),
             },

@@ -1,8 +1,8 @@
 //! How a pass reads the parameters of its graph.
 
 use super::super::GraphError;
-use super::super::activations::{Form, Placement};
-use super::model::Setting;
+use super::super::activations::{Form, QuantizerPlacement};
+use super::model::QuantizationConfig;
 use super::weights::weights;
 use crate::format::{Granularity, Mapping, Scheme, WeightView};
 use crate::network::{Op, Value};
@@ -118,7 +118,7 @@ impl Fold {
     }
 }
 
-impl Setting {
+impl QuantizationConfig {
     /// Lets the weights of products make up for the scales of their inputs' channels, by what the weights
     /// are now. Reads these from the device.
     pub fn fold<M: burn::module::Module>(&mut self, module: &M) -> Result<(), GraphError> {
@@ -151,7 +151,7 @@ impl Setting {
 
 impl Reads {
     /// Those of a quantized graph.
-    pub fn new(placement: &Placement) -> Self {
+    pub fn new(placement: &QuantizerPlacement) -> Self {
         let mut reads = Self::of_products(placement, |value| placement.offset(value) != 0.0);
         for (node, form) in placement.graph.nodes.iter().zip(&placement.forms) {
             if let (Form::Product, Some(Value::Parameter(index))) = (form, node.inputs.get(1)) {
@@ -162,15 +162,15 @@ impl Reads {
     }
 
     /// As values, and the sums of those that may meet an input around an offset.
-    pub fn of_sums(placement: &Placement) -> Self {
+    pub fn of_sums(placement: &QuantizerPlacement) -> Self {
         Self::of_products(placement, |value| {
-            let site = placement.site(value);
-            site.is_some_and(|site| placement.offset_groups[site].is_some())
+            let quantizer = placement.quantizer(value);
+            quantizer.is_some_and(|quantizer| placement.offset_groups[quantizer].is_some())
         })
     }
 
     // As values, and the sums of the weights of products whose inputs are such.
-    fn of_products(placement: &Placement, has_offset: impl Fn(Value) -> bool) -> Self {
+    fn of_products(placement: &QuantizerPlacement, has_offset: impl Fn(Value) -> bool) -> Self {
         let graph = &placement.graph;
         let mut reads = vec![Read::default(); graph.parameters.len()];
         for (node, form) in graph.nodes.iter().zip(&placement.forms) {

@@ -39,17 +39,17 @@ impl<M: Module> Quantized<M> {
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
     pub fn trace<const D: usize>(&self, input: Tensor<D>) -> Result<Vec<Traced>, GraphError> {
-        let setting = self.setting();
+        let config = self.config();
         let weights = self.weights()?;
-        let scales = self.site_scales();
+        let scales = self.quantizer_scales();
         let host_scales = self.scales()?;
-        let mut results = Vec::with_capacity(setting.placement.graph.nodes.len() + 1);
-        let mut pass = Pass::new(setting, &weights, scales, self.correction(), false);
+        let mut results = Vec::with_capacity(config.placement.graph.nodes.len() + 1);
+        let mut pass = Pass::new(config, &weights, scales, self.correction(), false);
         pass.trace(float::any(input)?, |value, tensor| {
             results.push((value, tensor.clone()));
         })?;
         let traced = results.into_iter().map(|(value, tensor)| {
-            let grid = setting.placement.grid(value, &host_scales)?;
+            let grid = config.placement.grid(value, &host_scales)?;
             self.traced(value, tensor, grid)
         });
         traced.collect()

@@ -4,9 +4,9 @@ pub(in super::super) const POSITIONS: usize = 2;
 pub(in super::super) const FILTERS: usize = 1;
 pub(in super::super) const SHARED_POSITIONS: usize = 2;
 
-/// By site.
+/// By lane.
 pub(in super::super) type Sums = [i32; 16];
-/// By site, its four bytes.
+/// By lane, its four bytes.
 pub(in super::super) type Bytes = [u32; 16];
 pub(in super::super) type Weights = [i32; 4];
 
@@ -15,11 +15,11 @@ pub(in super::super) fn sums(start: i32) -> Sums {
     [start; 16]
 }
 
-// SAFETY contract: a whole aligned cell lies there.
+// SAFETY contract: a whole aligned vector block lies there.
 #[inline(always)]
-pub(in super::super) unsafe fn bytes_of(cell: *const u8) -> Bytes {
+pub(in super::super) unsafe fn bytes_of(block: *const u8) -> Bytes {
     // SAFETY: by the contract.
-    let mut bytes = unsafe { cell.cast::<Bytes>().read() };
+    let mut bytes = unsafe { block.cast::<Bytes>().read() };
     for four in &mut bytes {
         *four = u32::from_le(*four);
     }
@@ -31,7 +31,7 @@ pub(in super::super) fn weights_of(four: u32) -> Weights {
     four.to_le_bytes().map(|byte| i32::from(byte as i8))
 }
 
-// Loops, no closures: a compiler may leave those calls, for each site or each product.
+// Loops, no closures: a compiler may leave those calls, for each lane or each product.
 #[inline(always)]
 pub(in super::super) fn dot(mut sums: Sums, bytes: Bytes, weights: Weights) -> Sums {
     for (sum, four) in sums.iter_mut().zip(bytes) {

@@ -6,9 +6,9 @@ pub(in super::super) const POSITIONS: usize = 2;
 pub(in super::super) const FILTERS: usize = 2;
 pub(in super::super) const SHARED_POSITIONS: usize = 1;
 
-/// By four sites.
+/// By four lanes.
 pub(in super::super) type Sums = [__m128i; 4];
-/// By four sites, the bytes at even and at odd places, as words.
+/// By four lanes, the bytes at even and at odd places, as words.
 pub(in super::super) type Bytes = [[__m128i; 2]; 4];
 /// The weights at even and at odd places, as words.
 pub(in super::super) type Weights = [__m128i; 2];
@@ -19,15 +19,15 @@ pub(in super::super) fn sums(start: i32) -> Sums {
     unsafe { [_mm_set1_epi32(start); 4] }
 }
 
-// SAFETY contract: a whole aligned cell lies there.
+// SAFETY contract: a whole aligned vector block lies there.
 #[inline(always)]
-pub(in super::super) unsafe fn bytes_of(cell: *const u8) -> Bytes {
+pub(in super::super) unsafe fn bytes_of(block: *const u8) -> Bytes {
     // SAFETY: by the contract; all processors of the kind have the instructions.
     unsafe {
         let low = _mm_set1_epi16(255);
         let mut bytes = [[low; 2]; 4];
-        for (sites, words) in bytes.iter_mut().enumerate() {
-            let four = _mm_load_si128(cell.cast::<__m128i>().add(sites));
+        for (lanes, words) in bytes.iter_mut().enumerate() {
+            let four = _mm_load_si128(block.cast::<__m128i>().add(lanes));
             *words = [_mm_and_si128(four, low), _mm_srli_epi16::<8>(four)];
         }
         bytes

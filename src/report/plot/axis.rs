@@ -132,26 +132,26 @@ fn round_up(step: f64) -> f64 {
     mantissa.unwrap_or(10.0) * decade
 }
 
-/// The score axis of cells: all of them, unless a few that collapsed would squash the rest.
+/// The score axis of trials: all of them, unless a few that collapsed would squash the rest.
 pub(super) struct Scores {
     pub(super) axis: Axis,
-    /// Cells with a lower score are drawn on the lower edge.
+    /// Trials with a lower score are drawn on the lower edge.
     pub(super) floor: f64,
 }
 
 impl Scores {
     /// `title` names the score. `baseline` is the score without loss.
-    pub(super) fn new(title: &str, cells: &[&Summary], baseline: f64, budget: f64) -> Self {
-        let mut drops: Vec<f64> = cells.iter().map(|c| baseline - c.mean_score).collect();
+    pub(super) fn new(title: &str, trials: &[&Summary], baseline: f64, budget: f64) -> Self {
+        let mut drops: Vec<f64> = trials.iter().map(|c| baseline - c.mean_score).collect();
         drops.sort_by(f64::total_cmp);
         let median = drops.get(drops.len() / 2).copied().unwrap_or(0.0);
         let worst = drops.last().copied().unwrap_or(0.0);
-        // Ten budgets, or enough for half of the cells, are worth seeing in detail.
+        // Ten budgets, or enough for half of the trials, are worth seeing in detail.
         let window = (10.0 * budget).max(2.0 * median);
         let cut = worst > 1.5 * window && window > 0.0;
         let seen = |c: &&&Summary| !cut || baseline - c.mean_score <= window;
         let half = |c: &Summary| c.half_width.unwrap_or(0.0);
-        let visible = || cells.iter().filter(seen);
+        let visible = || trials.iter().filter(seen);
         let least = visible()
             .map(|c| c.mean_score - half(c))
             .fold(baseline - budget, f64::min);
@@ -175,7 +175,7 @@ impl Scores {
         Self { axis, floor }
     }
 
-    pub(super) fn below(&self, cell: &Summary) -> bool {
-        cell.mean_score < self.floor
+    pub(super) fn below(&self, trial: &Summary) -> bool {
+        trial.mean_score < self.floor
     }
 }

@@ -12,7 +12,7 @@ const LEFT: i32 = 66;
 struct Series<'a> {
     mode: Mode,
     refined: bool,
-    cells: Vec<&'a Summary>,
+    trials: Vec<&'a Summary>,
 }
 
 impl Series<'_> {
@@ -53,23 +53,23 @@ pub(super) fn figure(
 ) -> Result<Option<Figure>, ReportError> {
     let of_stage = report.summaries().iter().filter(|c| c.stage == stage);
     let of_stage: Vec<&Summary> = of_stage.collect();
-    let cells = of_stage.iter().copied().filter(|c| c.pattern == pattern);
-    let cells: Vec<&Summary> = cells.collect();
-    let Some(first) = cells.first() else {
+    let trials = of_stage.iter().copied().filter(|c| c.pattern == pattern);
+    let trials: Vec<&Summary> = trials.collect();
+    let Some(first) = trials.first() else {
         return Ok(None);
     };
     let baseline = report
         .baseline()
         .map_or(first.mean_score + first.mean_drop, |c| c.mean_score);
-    let series = series(&cells);
-    let (title, mut x) = x_axis(stage, pattern, &cells);
+    let series = series(&trials);
+    let (title, mut x) = x_axis(stage, pattern, &trials);
     x.thin(f64::from(SIZE.0 - LEFT - 16));
     // The same axis for every pattern, so that they compare.
     let scores = Scores::new(report.score_name(), &of_stage, baseline, report.budget());
-    let place = |cell: &Summary| -> f64 {
+    let place = |trial: &Summary| -> f64 {
         match stage {
-            Stage::Quantize => bits_place(&cells, cell.weight_bits),
-            _ => cell.level * 100.0,
+            Stage::Quantize => bits_place(&trials, trial.weight_bits),
+            _ => trial.level * 100.0,
         }
     };
     let svg = picture(&title, SIZE, |area| {
@@ -92,13 +92,13 @@ pub(super) fn figure(
         title,
         svg,
         keys: keys(report, &series),
-        caption: caption(report, &cells, &scores),
+        caption: caption(report, &trials, &scores),
         wide: false,
     }))
 }
 
-fn series<'a>(cells: &[&'a Summary]) -> Vec<Series<'a>> {
-    let mut kinds: Vec<(Mode, bool)> = cells.iter().map(|c| (c.mode, c.refined)).collect();
+fn series<'a>(trials: &[&'a Summary]) -> Vec<Series<'a>> {
+    let mut kinds: Vec<(Mode, bool)> = trials.iter().map(|c| (c.mode, c.refined)).collect();
     kinds.sort();
     kinds.dedup();
     kinds
@@ -106,7 +106,7 @@ fn series<'a>(cells: &[&'a Summary]) -> Vec<Series<'a>> {
         .map(|(mode, refined)| Series {
             mode,
             refined,
-            cells: cells
+            trials: trials
                 .iter()
                 .copied()
                 .filter(|c| (c.mode, c.refined) == (mode, refined))
@@ -115,15 +115,15 @@ fn series<'a>(cells: &[&'a Summary]) -> Vec<Series<'a>> {
         .collect()
 }
 
-fn x_axis(stage: Stage, pattern: Pattern, cells: &[&Summary]) -> (String, Axis) {
+fn x_axis(stage: Stage, pattern: Pattern, trials: &[&Summary]) -> (String, Axis) {
     let mut ticks: Vec<(f64, String)> = Vec::new();
-    for cell in cells {
+    for trial in trials {
         let tick = match stage {
             Stage::Quantize => (
-                bits_place(cells, cell.weight_bits),
-                cell.weight_bits.to_string(),
+                bits_place(trials, trial.weight_bits),
+                trial.weight_bits.to_string(),
             ),
-            _ => (cell.level * 100.0, percent(cell.level)),
+            _ => (trial.level * 100.0, percent(trial.level)),
         };
         if ticks.iter().all(|known| known.0 != tick.0) {
             ticks.push(tick);
@@ -146,8 +146,8 @@ fn x_axis(stage: Stage, pattern: Pattern, cells: &[&Summary]) -> (String, Axis) 
 }
 
 /// Bits stand in equal steps, the strongest compression on the right, as in the pruning plot.
-fn bits_place(cells: &[&Summary], bits: u32) -> f64 {
-    let mut more: Vec<u32> = cells
+fn bits_place(trials: &[&Summary], bits: u32) -> f64 {
+    let mut more: Vec<u32> = trials
         .iter()
         .map(|c| c.weight_bits)
         .filter(|b| *b > bits)
@@ -165,12 +165,12 @@ fn draw(
     place: &dyn Fn(&Summary) -> f64,
 ) -> Drawn {
     let paint = line.paint();
-    let pixel = |cell: &Summary, score: f64| {
-        let (x, y) = canvas.pixel(place(cell), score);
+    let pixel = |trial: &Summary, score: f64| {
+        let (x, y) = canvas.pixel(place(trial), score);
         (x + aside, y)
     };
     let bottom = canvas.down.end;
-    for pair in line.cells.windows(2) {
+    for pair in line.trials.windows(2) {
         if let [a, b] = pair {
             let ends = (pixel(a, a.mean_score), pixel(b, b.mean_score));
             if let Some((from, to)) = above(ends, bottom) {
@@ -178,15 +178,15 @@ fn draw(
             }
         }
     }
-    for cell in &line.cells {
-        let at = pixel(cell, cell.mean_score);
-        if scores.below(cell) {
+    for trial in &line.trials {
+        let at = pixel(trial, trial.mean_score);
+        if scores.below(trial) {
             canvas.mark_below(at.0, paint)?;
             continue;
         }
-        if let Some(half) = cell.half_width {
-            let low = pixel(cell, cell.mean_score - half).1.min(bottom);
-            let high = pixel(cell, cell.mean_score + half).1;
+        if let Some(half) = trial.half_width {
+            let low = pixel(trial, trial.mean_score - half).1.min(bottom);
+            let high = pixel(trial, trial.mean_score + half).1;
             canvas.line(vec![(at.0, low), (at.0, high)], paint, 3, Stroke::Solid)?;
             for y in [low, high] {
                 let cap = vec![(at.0 - 5, y), (at.0 + 5, y)];
@@ -237,32 +237,32 @@ fn keys(report: &Report, series: &[Series<'_>]) -> Vec<Key> {
     keys
 }
 
-fn caption(report: &Report, cells: &[&Summary], scores: &Scores) -> String {
+fn caption(report: &Report, trials: &[&Summary], scores: &Scores) -> String {
     let mut sentences = Vec::new();
-    if cells.iter().any(|c| c.half_width.is_some()) {
+    if trials.iter().any(|c| c.half_width.is_some()) {
         sentences.push("Bars: 95 % interval of the mean over the seeds.".to_owned());
     }
-    sentences.extend(below(report, cells, scores, true));
+    sentences.extend(below(report, trials, scores, true));
     sentences.join(" ")
 }
 
 /// Names the points that lie below the axis, with their scores.
 pub(super) fn below(
     report: &Report,
-    cells: &[&Summary],
+    trials: &[&Summary],
     scores: &Scores,
     each: bool,
 ) -> Option<String> {
     let digits = report.digits();
-    let low: Vec<String> = cells
+    let low: Vec<String> = trials
         .iter()
-        .filter(|cell| scores.below(cell))
-        .map(|cell| {
+        .filter(|trial| scores.below(trial))
+        .map(|trial| {
             format!(
                 "{} {} ({})",
-                variant(cell.mode, cell.refined),
-                compression(cell.stage, cell.level, cell.pattern, cell.weight_bits),
-                digits.show(cell.mean_score)
+                variant(trial.mode, trial.refined),
+                compression(trial.stage, trial.level, trial.pattern, trial.weight_bits),
+                digits.show(trial.mean_score)
             )
         })
         .collect();

@@ -55,9 +55,9 @@ pub(super) enum Shape {
 
 /// Every picture that the rows have data for.
 pub(super) fn figures(report: &Report) -> Result<Vec<Figure>, ReportError> {
-    let cells = report.summaries().iter();
-    let pruned = cells.filter(|cell| cell.stage == Stage::Prune);
-    let patterns: BTreeSet<Pattern> = pruned.map(|cell| cell.pattern).collect();
+    let trials = report.summaries().iter();
+    let pruned = trials.filter(|trial| trial.stage == Stage::Prune);
+    let patterns: BTreeSet<Pattern> = pruned.map(|trial| trial.pattern).collect();
     let mut all = Vec::new();
     for pattern in patterns {
         all.push(levels::figure(report, Stage::Prune, pattern)?);

@@ -16,7 +16,7 @@ pub(super) fn size(report: &Report) -> Result<Option<Figure>, ReportError> {
         report,
         "Score against size",
         &format!("size of the file, {}", unit.name),
-        |cell| unit.scale(cell.mean_bytes),
+        |trial| unit.scale(trial.mean_bytes),
         "",
     )
 }
@@ -27,7 +27,7 @@ pub(super) fn time(report: &Report) -> Result<Option<Figure>, ReportError> {
         report,
         "Score against run-time",
         "time of one forward pass, ms",
-        |cell| cell.mean_ms,
+        |trial| trial.mean_ms,
         "Times are medians; points closer than their spread (in the table) are equally fast.",
     )
 }
@@ -39,18 +39,18 @@ fn figure(
     cost: impl Fn(&Summary) -> f64,
     remark: &str,
 ) -> Result<Option<Figure>, ReportError> {
-    let cells: Vec<&Summary> = report.summaries().iter().collect();
-    if cells.len() < 2 {
+    let trials: Vec<&Summary> = report.summaries().iter().collect();
+    if trials.len() < 2 {
         return Ok(None);
     }
-    let greatest = cells.iter().map(|c| c.mean_score).fold(f64::MIN, f64::max);
+    let greatest = trials.iter().map(|c| c.mean_score).fold(f64::MIN, f64::max);
     let baseline = report.baseline().map_or(greatest, |c| c.mean_score);
-    let scores = Scores::new(report.score_name(), &cells, baseline, report.budget());
+    let scores = Scores::new(report.score_name(), &trials, baseline, report.budget());
     // Points that are not shown do not stretch the axis either.
-    let shown: Vec<(&Summary, f64)> = cells
+    let shown: Vec<(&Summary, f64)> = trials
         .iter()
-        .filter(|cell| !scores.below(cell))
-        .map(|cell| (*cell, cost(cell)))
+        .filter(|trial| !scores.below(trial))
+        .map(|trial| (*trial, cost(trial)))
         .collect();
     let costs: Vec<f64> = shown.iter().map(|point| point.1).collect();
     let mut x = Axis::for_costs(axis, &costs);
@@ -70,8 +70,8 @@ fn figure(
         canvas.level(baseline - report.budget(), Paint::Budget, Stroke::Dashed)?;
         draw(&canvas, &shown, &front)
     })?;
-    let left_out: Option<String> =
-        super::levels::below(report, &cells, &scores, false).map(|text| text.replacen("▼ ", "", 1));
+    let left_out: Option<String> = super::levels::below(report, &trials, &scores, false)
+        .map(|text| text.replacen("▼ ", "", 1));
     let caption = [
         "Filled: on the Pareto front, no other model is both cheaper and better.",
         remark,
@@ -80,7 +80,7 @@ fn figure(
     Ok(Some(Figure {
         title: title.to_owned(),
         svg,
-        keys: keys(report, &cells),
+        keys: keys(report, &trials),
         caption: caption.join(" ").trim().to_owned(),
         wide: false,
     }))
@@ -98,7 +98,7 @@ fn look(stage: Stage) -> (Paint, Shape) {
 fn draw(canvas: &Canvas<'_, '_>, shown: &[(&Summary, f64)], front: &[usize]) -> Drawn {
     let pixels: Vec<(i32, i32)> = shown
         .iter()
-        .map(|(cell, cost)| canvas.pixel(*cost, cell.mean_score))
+        .map(|(trial, cost)| canvas.pixel(*cost, trial.mean_score))
         .collect();
     let on_front = || {
         front
@@ -114,9 +114,9 @@ fn draw(canvas: &Canvas<'_, '_>, shown: &[(&Summary, f64)], front: &[usize]) -> 
         stairs.push(at);
     }
     canvas.line(stairs, Paint::Muted, 3, Stroke::Solid)?;
-    for (index, (cell, _)) in shown.iter().enumerate() {
+    for (index, (trial, _)) in shown.iter().enumerate() {
         if let Some(&at) = pixels.get(index).filter(|_| !front.contains(&index)) {
-            let (paint, shape) = look(cell.stage);
+            let (paint, shape) = look(trial.stage);
             let marker = Marker {
                 shape,
                 filled: false,
@@ -124,8 +124,8 @@ fn draw(canvas: &Canvas<'_, '_>, shown: &[(&Summary, f64)], front: &[usize]) -> 
             canvas.mark(at, marker, paint, 7)?;
         }
     }
-    for (cell, at) in on_front() {
-        let (paint, shape) = look(cell.stage);
+    for (trial, at) in on_front() {
+        let (paint, shape) = look(trial.stage);
         let marker = Marker {
             shape,
             filled: true,
@@ -133,9 +133,9 @@ fn draw(canvas: &Canvas<'_, '_>, shown: &[(&Summary, f64)], front: &[usize]) -> 
         canvas.mark(at, marker, paint, 11)?;
     }
     let named: Vec<(String, (i32, i32))> = on_front()
-        .map(|(cell, at)| {
+        .map(|(trial, at)| {
             (
-                compression(cell.stage, cell.level, cell.pattern, cell.weight_bits),
+                compression(trial.stage, trial.level, trial.pattern, trial.weight_bits),
                 at,
             )
         })
@@ -191,7 +191,7 @@ fn name_points(
     Ok(())
 }
 
-fn keys(report: &Report, cells: &[&Summary]) -> Vec<Key> {
+fn keys(report: &Report, trials: &[&Summary]) -> Vec<Key> {
     let stages = [
         Stage::Baseline,
         Stage::Prune,
@@ -200,7 +200,7 @@ fn keys(report: &Report, cells: &[&Summary]) -> Vec<Key> {
     ];
     let mut keys: Vec<Key> = stages
         .into_iter()
-        .filter(|stage| cells.iter().any(|c| c.stage == *stage))
+        .filter(|stage| trials.iter().any(|c| c.stage == *stage))
         .map(|stage| {
             let (paint, shape) = look(stage);
             Key {

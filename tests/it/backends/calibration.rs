@@ -66,8 +66,8 @@ fn coding(
     batches: &[Vec<f32>],
 ) -> Result<Coding, GraphError> {
     let mut calibration = Calibration::new(graph, &linear, &compression, activations)?;
-    assert_eq!(calibration.sites().len(), 1);
-    assert_eq!(calibration.sites()[0].layer, "input");
+    assert_eq!(calibration.quantizers().len(), 1);
+    assert_eq!(calibration.quantizers()[0].layer, "input");
     for batch in batches {
         let data = TensorData::new(batch.clone(), [batch.len(), 1]);
         calibration.observe(&linear, Tensor::<2>::from_data(data, &device()))?;

@@ -1,7 +1,7 @@
 //! A compiled model gives what its integer reference does, bit for bit, on every instruction set.
 
 use burn::tensor::Tensor;
-use burn_compress::engine::{Choice, Choices, EngineError, LayerRow, Options, Program};
+use burn_compress::engine::{EngineError, LayerProfile, Options, Program, Tuning, TuningCache};
 use burn_compress::kernel::Isa;
 use burn_compress::network::{Network, Op, StepOp};
 use serde_json::json;
@@ -33,15 +33,15 @@ fn a_residual_network_runs_on_cells_alone() {
     }
     let model = resnet();
     // Measured choices, too, change no bit.
-    for choice in [Choice::Measured, Choice::Estimated] {
+    for tuning in [Tuning::Measured, Tuning::Estimated] {
         let options = Options {
             threads: Some(2),
-            choice,
+            tuning,
             ..Options::default()
         };
         let program = Program::compile(&model, options).unwrap();
         for batch in [1, 16, 35] {
-            let plain = |row: &&LayerRow| row.kernel.starts_with("plain");
+            let plain = |row: &&LayerProfile| row.kernel.starts_with("plain");
             assert_eq!(program.layers(batch).iter().find(plain), None);
             let input = images(&model, batch, 3);
             let (expected, _) = model.run(&input, batch).unwrap();
@@ -49,7 +49,7 @@ fn a_residual_network_runs_on_cells_alone() {
         }
         let products = program.layers(1).iter().filter(|row| row.multiply_adds > 0);
         for row in products {
-            assert_eq!(row.microseconds.is_some(), choice == Choice::Measured);
+            assert_eq!(row.microseconds.is_some(), tuning == Tuning::Measured);
             assert!(row.kept_share <= 1.0 && program.table(1).contains(&row.layer));
         }
     }
@@ -110,15 +110,15 @@ fn files_and_kept_choices() {
         Err(EngineError::Network(_))
     ));
 
-    // Kept choices are used: no kernel is timed.
-    let kept = serde_json::to_string(program.choices()).unwrap();
-    let kept: Choices = serde_json::from_str(&kept).unwrap();
-    let again = Program::compile_as(&model, Options::default(), &kept).unwrap();
-    assert_eq!(again.choices(), program.choices());
+    // Tuning caches are used: no kernel is timed.
+    let kept = serde_json::to_string(program.tuning_cache()).unwrap();
+    let kept: TuningCache = serde_json::from_str(&kept).unwrap();
+    let again = Program::compile_with(&model, Options::default(), &kept).unwrap();
+    assert_eq!(again.tuning_cache(), program.tuning_cache());
     assert!(again.layers(1).iter().all(|row| row.microseconds.is_none()));
     assert_eq!(again.run(&input, 17).unwrap(), expected);
-    let again = Program::load_as(&path, Options::default(), &kept).unwrap();
-    assert_eq!(again.choices(), program.choices());
+    let again = Program::load_with(&path, Options::default(), &kept).unwrap();
+    assert_eq!(again.tuning_cache(), program.tuning_cache());
     assert!(again.layers(1).iter().all(|row| row.microseconds.is_none()));
     assert_eq!(again.run(&input, 17).unwrap(), expected);
     // The orders of channels that they hold are those of the tensors, or not used.
@@ -129,9 +129,9 @@ fn files_and_kept_choices() {
         for order in altered["orders"].as_array_mut().unwrap() {
             order["channels"] = wrong.clone();
         }
-        let altered: Choices = serde_json::from_value(altered).unwrap();
-        let again = Program::compile_as(&model, Options::default(), &altered).unwrap();
-        assert_eq!(again.choices(), program.choices());
+        let altered: TuningCache = serde_json::from_value(altered).unwrap();
+        let again = Program::compile_with(&model, Options::default(), &altered).unwrap();
+        assert_eq!(again.tuning_cache(), program.tuning_cache());
         assert_eq!(again.run(&input, 17).unwrap(), expected);
     }
     let mut turned = serde_json::to_value(&kept).unwrap();
@@ -140,19 +140,19 @@ fn files_and_kept_choices() {
         let channels = order["channels"].as_array_mut().unwrap();
         channels.reverse();
     }
-    let turned: Choices = serde_json::from_value(turned).unwrap();
-    let again = Program::compile_as(&model, Options::default(), &turned).unwrap();
-    assert_eq!(again.choices(), &turned);
+    let turned: TuningCache = serde_json::from_value(turned).unwrap();
+    let again = Program::compile_with(&model, Options::default(), &turned).unwrap();
+    assert_eq!(again.tuning_cache(), &turned);
     assert_eq!(again.run(&input, 17).unwrap(), expected);
     // Those of another machine are not.
-    let other = Program::compile_as(&model, options(Isa::Portable, 1), &kept).unwrap();
-    assert_eq!(other.choices().isa, Isa::Portable);
+    let other = Program::compile_with(&model, options(Isa::Portable, 1), &kept).unwrap();
+    assert_eq!(other.tuning_cache().isa, Isa::Portable);
     assert_eq!(other.run(&input, 17).unwrap(), expected);
 }
 
 /// The choices of a program, with another kernel for all layers.
-pub fn all_as(program: &Program, kernel: &str) -> Choices {
-    let mut choices = serde_json::to_value(program.choices()).unwrap();
+pub fn all_as(program: &Program, kernel: &str) -> TuningCache {
+    let mut choices = serde_json::to_value(program.tuning_cache()).unwrap();
     let set = |kernels: &mut serde_json::Value| {
         for kept in kernels.as_array_mut().unwrap() {
             kept["kernel"] = json!(kernel);
@@ -173,13 +173,13 @@ fn tiles_run_with_and_without_a_matrix_unit() {
     for isa in isas() {
         let program = Program::compile(&model, options(isa, 2)).unwrap();
         let choices = all_as(&program, "tiled");
-        let tiled = Program::compile_as(&model, options(isa, 3), &choices).unwrap();
+        let tiled = Program::compile_with(&model, options(isa, 3), &choices).unwrap();
         // But for the threads that it was compiled with.
         let mut expected_choices = serde_json::to_value(&choices).unwrap();
         expected_choices["threads"] = json!(3);
-        let found = serde_json::to_value(tiled.choices()).unwrap();
+        let found = serde_json::to_value(tiled.tuning_cache()).unwrap();
         assert_eq!(found, expected_choices);
-        let products = |row: &&LayerRow| row.multiply_adds > 0;
+        let products = |row: &&LayerProfile| row.multiply_adds > 0;
         let mut rows = tiled.layers(17).iter().filter(products);
         assert!(rows.all(|row| row.kernel == "tiled"));
         assert_eq!(tiled.run(&input, 17).unwrap(), expected, "{}", isa.name());

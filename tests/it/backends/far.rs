@@ -149,7 +149,7 @@ fn a_sensor_in_kelvin_is_as_exact_as_one_that_is_centred_by_hand() {
                 assert!(found < 1.1 * by_hand, "{what}: {found}, {by_hand}");
                 let table = quantized.table().unwrap();
                 let row = &table.0[0];
-                assert!((row.site.offset - 300.0).abs() < 0.3, "{row:?}");
+                assert!((row.quantizer.offset - 300.0).abs() < 0.3, "{row:?}");
                 assert!(row.low > 289.0 && row.high < 311.0, "{row:?}");
             }
         }
@@ -172,7 +172,7 @@ fn zeros_of_the_padding_are_codes() {
     let kelvin = |salt| within([4, 1, 32], 290.0, 310.0, salt);
     let (_, quantized) = measured(&conv, eight(Calibrator::MinMax), forward, kelvin, "padded");
     let row = &quantized.table().unwrap().0[0];
-    assert_eq!((row.site.offset, row.low), (0.0, 0.0));
+    assert_eq!((row.quantizer.offset, row.low), (0.0, 0.0));
     assert!(row.high > 309.0);
 }
 
@@ -285,12 +285,17 @@ fn what_lies_between_layers_is_coded_around_its_middle() {
         let input = |salt| within([3, 3, 10, 10], -1.0, 1.0, salt);
         let how = eight(Calibrator::MinMax);
         let (found, quantized) = measured(&inner, how, forward, input, what);
-        let sites = quantized.sites().iter();
-        let around: Vec<f32> = sites
-            .map(|site| site.offset)
+        let quantizers = quantized.quantizers().iter();
+        let around: Vec<f32> = quantizers
+            .map(|quantizer| quantizer.offset)
             .filter(|x| *x != 0.0)
             .collect();
-        assert_eq!(around.len(), offsets, "{what}: {:?}", quantized.sites());
+        assert_eq!(
+            around.len(),
+            offsets,
+            "{what}: {:?}",
+            quantized.quantizers()
+        );
         assert!(found < bound, "{what}: {found}");
     }
 }
@@ -309,12 +314,12 @@ fn a_mean_of_what_is_far_is_about_as_far() {
     let far: Vec<_> = table
         .0
         .iter()
-        .filter(|row| row.site.offset != 0.0)
+        .filter(|row| row.quantizer.offset != 0.0)
         .collect();
     let [one, mean] = far[..] else {
         panic!("{table}");
     };
-    assert_eq!(one.site.offset, mean.site.offset);
+    assert_eq!(one.quantizer.offset, mean.quantizer.offset);
     assert!(mean.scale < one.scale && mean.low > one.low && mean.high < one.high);
 }
 
@@ -340,8 +345,13 @@ fn training_computes_what_it_will_compute() {
         forward,
         &[input(1), input(2)],
     );
-    assert_eq!(quantized.sites().len(), 2);
-    assert!(quantized.sites().iter().all(|site| site.offset != 0.0));
+    assert_eq!(quantized.quantizers().len(), 2);
+    assert!(
+        quantized
+            .quantizers()
+            .iter()
+            .all(|quantizer| quantizer.offset != 0.0)
+    );
 
     let quantized = quantized.train();
     let training = inner.train();

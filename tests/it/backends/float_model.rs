@@ -244,13 +244,13 @@ fn transformed_windows_give_the_same() {
         {
             let program = Program::compile(&floats, options(isa, 1)).unwrap();
             let choices = all_as(&program, windows);
-            let program = Program::compile_as(&floats, options(isa, 1), &choices).unwrap();
+            let program = Program::compile_with(&floats, options(isa, 1), &choices).unwrap();
             assert_close(&program.run(&input, batch).unwrap(), &expected);
             // A sixteenth of 24 by 24 is 6 by 6: of four by four results some are made again.
             assert_eq!(kernel(&program, 1), Some(windows));
             assert!(side == 64 || kernel(&program, 16) == Some(windows));
             // Two threads share out the lines of large images.
-            let program = Program::compile_as(&floats, options(isa, 2), &choices).unwrap();
+            let program = Program::compile_with(&floats, options(isa, 2), &choices).unwrap();
             assert_close(&program.run(&input, batch).unwrap(), &expected);
             assert_eq!(kernel(&program, 1), Some(windows));
             let mut rows = program.layers(1).iter();
@@ -297,7 +297,7 @@ fn transformed_windows_of_dilated_filters_give_the_same() {
                 let fits = |tile: usize| dilation.iter().all(|step| tile / step >= results);
                 for threads in [1, 2] {
                     let program =
-                        Program::compile_as(&floats, options(isa, threads), &choices).unwrap();
+                        Program::compile_with(&floats, options(isa, threads), &choices).unwrap();
                     assert_close(&program.run(&input, batch).unwrap(), &expected);
                     let one = kernel(&program, 1) == Some(windows);
                     assert_eq!(one, fits(side.div_ceil(4)), "{dilation:?} {side} {windows}");

@@ -326,7 +326,10 @@ fn a_file_holds_joined_scales() {
     let how = eight(Calibrator::MinMax);
     let (quantized, _) = attached(&net, how, readers()[0].1, &[images(1)]);
     let rows = quantized.table().unwrap().0;
-    let layers: Vec<&str> = rows.iter().map(|row| row.site.layer.as_str()).collect();
+    let layers: Vec<&str> = rows
+        .iter()
+        .map(|row| row.quantizer.layer.as_str())
+        .collect();
     assert_eq!(layers, ["input", "small", "large"]);
     let [small, large] = [&rows[1], &rows[2]];
     assert!(small.high < 2.0 && large.high > 20.0, "{rows:?}");

@@ -27,6 +27,7 @@ pub mod joined;
 pub mod learned;
 #[cfg(feature = "learner")]
 pub mod learner;
+pub mod macs;
 pub mod models;
 pub mod n_of_m;
 pub mod packed;
@@ -42,4 +43,3 @@ pub mod repair;
 pub mod resume;
 pub mod steer;
 pub mod transposed;
-pub mod work;

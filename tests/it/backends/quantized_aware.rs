@@ -103,7 +103,7 @@ fn gradients_reach_the_weights_and_the_scales() {
             assert_ne!(of(&before, path), of(&after, path), "{path}");
         }
         let scales = [&before, &after].map(|all| of(all, "activations.log_scale").to_vec());
-        assert_eq!(scales[0].len(), quantized.sites().len());
+        assert_eq!(scales[0].len(), quantized.quantizers().len());
         match learned {
             true => {
                 let pairs = scales[0].iter().zip(&scales[1]);

@@ -1,7 +1,7 @@
 //! A random network, the form it is brought into, and how that runs.
 
 use burn_compress::compress::{Plan, Pruning, Quantization};
-use burn_compress::engine::{Choice, Options};
+use burn_compress::engine::{Options, Tuning};
 use burn_compress::format::{Granularity, Mapping, Scheme};
 use burn_compress::graph::{Activations, Calibrator};
 use burn_compress::kernel::{Isa, Kernels};
@@ -27,7 +27,7 @@ pub struct Case {
     pub isa: Isa,
     pub threads: usize,
     pub measured: bool,
-    /// Whether files and kept choices are tried as well.
+    /// Whether files and tuning caches are tried as well.
     pub again: bool,
     /// Other kernels than the chosen ones, too, from this one of all on.
     pub kernels: Option<usize>,
@@ -170,9 +170,9 @@ impl Case {
         Options {
             threads: Some(self.threads),
             isa: Some(self.isa),
-            choice: match self.measured {
-                true => Choice::Measured,
-                false => Choice::Estimated,
+            tuning: match self.measured {
+                true => Tuning::Measured,
+                false => Tuning::Estimated,
             },
         }
     }

@@ -8,7 +8,7 @@
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use burn::tensor::Tensor;
-use burn_compress::engine::{Choices, EngineError, Program};
+use burn_compress::engine::{EngineError, Program, TuningCache};
 use burn_compress::graph::{Calibration, Fallback, Graph, GraphError, Quantized};
 use burn_compress::network::Op;
 use burn_compress::network::{self, Step, StepOp};
@@ -199,7 +199,7 @@ fn run(
     let fault = |error: EngineError| failure("the program", error);
     let program = Program::compile(model, case.options()).map_err(fault)?;
     let rows = program.layers(most);
-    seen.split = rows.iter().any(|row| row.kernel == "regroup");
+    seen.split = rows.iter().any(|row| row.kernel == "layout conversion");
     seen.plain = rows.iter().any(|row| row.kernel.starts_with("plain"));
     seen.cells = rows.iter().any(|row| !row.kernel.starts_with("plain"));
     let exact = !model.steps().iter().any(sums_floats);
@@ -210,16 +210,16 @@ fn run(
             .to_bytes()
             .and_then(|bytes| network::Network::from_bytes(&bytes));
         let loaded = loaded.map_err(|error| failure("the file", error))?;
-        let kept = program.choices();
-        programs.push(Program::compile_as(&loaded, case.options(), kept).map_err(fault)?);
+        let kept = program.tuning_cache();
+        programs.push(Program::compile_with(&loaded, case.options(), kept).map_err(fault)?);
     }
     if seen.split {
         let kept = by_fours(&program);
-        programs.push(Program::compile_as(model, case.options(), &kept).map_err(fault)?);
+        programs.push(Program::compile_with(model, case.options(), &kept).map_err(fault)?);
     }
     if let Some(first) = case.kernels {
         let kept = with_kernels(&program, first);
-        programs.push(Program::compile_as(model, case.options(), &kept).map_err(fault)?);
+        programs.push(Program::compile_with(model, case.options(), &kept).map_err(fault)?);
     }
     programs.insert(0, program);
     for (program, &batch) in programs
@@ -251,9 +251,9 @@ fn run(
 }
 
 // Its choices, with other kernels for its products: one of these after the other.
-fn with_kernels(program: &Program, first: usize) -> Choices {
+fn with_kernels(program: &Program, first: usize) -> TuningCache {
     const KERNELS: [&str; 5] = ["sparse", "dense", "winograd 4x4", "tiled", "winograd 2x2"];
-    let mut choices = serde_json::to_value(program.choices()).expect("choices are JSON");
+    let mut choices = serde_json::to_value(program.tuning_cache()).expect("choices are JSON");
     let mut place = first;
     let mut change = |kernels: &mut serde_json::Value| {
         for kept in kernels.as_array_mut().into_iter().flatten() {
@@ -269,10 +269,10 @@ fn with_kernels(program: &Program, first: usize) -> Choices {
 }
 
 // Its choices, with images together by fours where they are by sixteens.
-fn by_fours(program: &Program) -> Choices {
-    let mut choices = serde_json::to_value(program.choices()).expect("choices are JSON");
+fn by_fours(program: &Program) -> TuningCache {
+    let mut choices = serde_json::to_value(program.tuning_cache()).expect("choices are JSON");
     for together in choices["many"].as_array_mut().into_iter().flatten() {
-        together["images"] = 4.into();
+        together["samples"] = 4.into();
         together["kernels"] = serde_json::json!([]);
     }
     serde_json::from_value(choices).expect("choices are JSON")

@@ -98,7 +98,7 @@ impl Totals {
         let beyond = |share: f32| apart.iter().filter(|(apart, _)| *apart > share).count();
         eprintln!(
             "{networks} networks in {seconds:.0} s, {:.1} a second: {integers} in integers, {split} split, \
-             {cells} on cells, {plain} with plain steps, {refused} refused, {} failed; slowest {slow:?}\n\
+             {cells} on vector blocks, {plain} with plain steps, {refused} refused, {} failed; slowest {slow:?}\n\
              floats apart at most: program {program:?}, Burn {burn:?}\n\
              integers apart from floats: {} beyond 5 %, {} beyond 20 % of {}; most: {:?}",
             *networks as f64 / seconds,

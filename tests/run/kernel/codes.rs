@@ -2,7 +2,9 @@
 
 use std::ops::Range;
 
-use burn_compress::kernel::{Cell, Epilogue, Filter, Kernels, Product, QUAD, Residual, Sink};
+use burn_compress::kernel::{
+    Epilogue, FILTER_BLOCK, Filter, Kernels, Product, Residual, Sink, VectorBlock,
+};
 use proptest::prelude::*;
 
 use super::layer::{Form, Layer, layers, sparse};
@@ -42,7 +44,7 @@ impl Case {
         let residual = residual.then(|| Residual {
             factor: noise.pick(&[0.5, 0.25, -1.5, factor]),
             low: noise.within(-255, 0),
-            plane: layer.residual.cells,
+            plane: layer.residual.blocks,
         });
         let low = noise.within(-255, 0);
         let ends = [low, low + noise.below(256) as i32, 0, low + 255];
@@ -73,23 +75,23 @@ impl Case {
     }
 
     fn product(&self, form: Form) -> Product {
-        let records = self.layer.code_records(&self.weights, form);
+        let entries = self.layer.code_entries(&self.weights, form);
         let positions = self.layer.positions();
-        let plane = self.layer.to.cells;
-        let product = Product::new(records, self.epilogue.clone(), positions, plane, true);
-        product.unwrap().in_blocks(self.layer.block)
+        let plane = self.layer.to.blocks;
+        let product = Product::new(entries, self.epilogue.clone(), positions, plane, true);
+        product.unwrap().in_position_blocks(self.layer.block)
     }
 
-    // What comes before bounds, `[site][filter][y][x]`.
+    // What comes before bounds, `[lane][filter][y][x]`.
     fn sums(&self) -> Vec<f32> {
         let layer = &self.layer;
-        let result = |(at, [site, filter, y, x]): (usize, [usize; 4])| {
+        let result = |(at, [lane, filter, y, x]): (usize, [usize; 4])| {
             let end = &self.epilogue.filters[filter];
             let mut sum = i64::from(end.start);
             for channel in 0..layer.input.channels {
                 for tap in 0..layer.taps() {
                     let [row, column] = layer.reads([y, x], tap);
-                    let x = self.input[layer.input.at(site, channel, row, column)];
+                    let x = self.input[layer.input.at(lane, channel, row, column)];
                     let weight = self.weights[layer.weight(filter, channel, tap)];
                     sum += i64::from(x) * i64::from(weight);
                 }
@@ -105,53 +107,53 @@ impl Case {
     }
 
     // All planes, of which none but results are written.
-    fn expected(&self, sums: &[f32]) -> Vec<Cell> {
+    fn expected(&self, sums: &[f32]) -> Vec<VectorBlock> {
         let (dims, bounds) = (&self.layer.output, self.epilogue.bounds);
         match self.epilogue.sink {
             Sink::Codes { low } => {
-                let mut cells = marked(self.layer.filters / QUAD * self.layer.to.cells);
+                let mut blocks = marked(self.layer.filters / FILTER_BLOCK * self.layer.to.blocks);
                 let code = |at: usize| byte(sums[at], bounds, low);
-                dims.put_bytes(&mut cells, &self.layer.to, code);
-                cells
+                dims.put_bytes(&mut blocks, &self.layer.to, code);
+                blocks
             }
             Sink::Floats => {
-                let mut cells = marked(self.layer.filters * self.layer.to.cells);
+                let mut blocks = marked(self.layer.filters * self.layer.to.blocks);
                 let bounded = |at: usize| within(sums[at], bounds);
-                dims.put_floats(&mut cells, &self.layer.to, bounded);
-                cells
+                dims.put_floats(&mut blocks, &self.layer.to, bounded);
+                blocks
             }
         }
     }
 
-    // Some positions of some quads, written from the first cell of theirs on: no other is.
+    // Some positions of some blocks of filters, written from the first vector block of theirs on: no other is.
     fn check_positions(
         &self,
         product: &Product,
         kernels: Kernels,
-        quads: Range<usize>,
-        (input, added, expected): (&[Cell], &[Cell], &[Cell]),
+        filter_blocks: Range<usize>,
+        (input, added, expected): (&[VectorBlock], &[VectorBlock], &[VectorBlock]),
     ) -> Result<(), TestCaseError> {
         let positions = self.layer.positions();
         let some = positions.len() / 3..positions.len() - positions.len() / 4;
-        let cells = positions[some.clone()]
+        let blocks = positions[some.clone()]
             .iter()
             .map(|position| position.output as usize);
-        let first = cells.clone().min().unwrap_or(0);
+        let first = blocks.clone().min().unwrap_or(0);
         let plane = product.plane();
-        let planes = quads.start * product.planes()..quads.end * product.planes();
+        let planes = filter_blocks.start * product.planes()..filter_blocks.end * product.planes();
         let mut only = marked(expected.len());
-        for cell in planes
+        for block in planes
             .clone()
-            .flat_map(|of| cells.clone().map(move |cell| of * plane + cell))
+            .flat_map(|of| blocks.clone().map(move |block| of * plane + block))
         {
-            only[cell] = expected[cell];
+            only[block] = expected[block];
         }
         let mut output = marked(expected.len());
         let end = planes.end * plane;
         let to = &mut output[(planes.start * plane + first).min(end)..end];
         // Of the input what these read, and no more.
         let read = product.reads(some.clone());
-        let part = (quads, some);
+        let part = (filter_blocks, some);
         let input = (&input[read.clone()], read.start);
         product
             .run_part(kernels, part, input, added, (to, first))
@@ -160,28 +162,28 @@ impl Case {
         Ok(())
     }
 
-    // For every instruction set and form, in blocks and in slices: all quads, then some.
+    // For every instruction set and form, in blocks and in slices: all blocks of filters, then some.
     fn check(&self, forms: &[Form], some: Range<usize>) -> Result<(), TestCaseError> {
         let input = self.layer.input.bytes(&self.input, &self.layer.from);
         let added = self.layer.output.bytes(&self.added, &self.layer.residual);
         let expected = self.expected(&self.sums());
-        let quads = self.layer.filters / QUAD;
-        let quad = expected.len() / quads;
+        let filter_blocks = self.layer.filters / FILTER_BLOCK;
+        let filter_block = expected.len() / filter_blocks;
         let products = forms.iter().flat_map(|&form| {
             let blocks = self.product(form);
             let slices = blocks.clone().in_slices(self.layer.slice);
             [(form, blocks), (form, slices)]
         });
         for (form, product) in products {
-            prop_assert_eq!(product.planes() * product.plane(), quad);
+            prop_assert_eq!(product.planes() * product.plane(), filter_block);
             for kernels in all() {
                 let mut output = marked(expected.len());
                 product
-                    .run(kernels, 0..quads, &input, &added, &mut output)
+                    .run(kernels, 0..filter_blocks, &input, &added, &mut output)
                     .unwrap();
                 prop_assert!(output == expected, "{:?}, {form:?}", kernels.isa());
 
-                let part = some.start * quad..some.end * quad;
+                let part = some.start * filter_block..some.end * filter_block;
                 let mut output = marked(expected.len());
                 let to = &mut output[part.clone()];
                 product
@@ -190,8 +192,8 @@ impl Case {
                 let mut only = marked(expected.len());
                 only[part.clone()].copy_from_slice(&expected[part]);
                 prop_assert!(output == only, "{:?}, {form:?}, {some:?}", kernels.isa());
-                let cells = (&input[..], &added[..], &expected[..]);
-                self.check_positions(&product, kernels, some.clone(), cells)?;
+                let blocks = (&input[..], &added[..], &expected[..]);
+                self.check_positions(&product, kernels, some.clone(), blocks)?;
             }
         }
         Ok(())
@@ -230,8 +232,8 @@ proptest! {
         codes in any::<bool>(),
         ends in [0..4usize, 0..4],
     ) {
-        let quads = layer.filters / QUAD;
-        let (a, b) = (ends[0].min(quads), ends[1].min(quads));
+        let filter_blocks = layer.filters / FILTER_BLOCK;
+        let (a, b) = (ends[0].min(filter_blocks), ends[1].min(filter_blocks));
         let forms = [Form::Filter, Form::Shared];
         Case::new(layer, residual, codes).check(&forms, a.min(b)..a.max(b))?;
     }
@@ -243,8 +245,8 @@ proptest! {
         depth in 1..=16usize,
         ends in [0..12usize, 0..12],
     ) {
-        let quads = layer.filters / QUAD;
-        let (a, b) = (ends[0].min(quads), ends[1].min(quads));
+        let filter_blocks = layer.filters / FILTER_BLOCK;
+        let (a, b) = (ends[0].min(filter_blocks), ends[1].min(filter_blocks));
         Case::new(layer, residual, codes).check(&[Form::Tiles(depth)], a.min(b)..a.max(b))?;
     }
 }

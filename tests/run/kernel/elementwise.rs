@@ -1,13 +1,17 @@
 //! Sums, changes of grid and tables, element by element.
 
-use burn_compress::kernel::{Cell, Elementwise, Sink};
+use burn_compress::kernel::{Elementwise, Sink, VectorBlock};
 use proptest::prelude::*;
 
 use super::{ALL, all, byte, marked, real, within};
 use crate::noise::Noise;
 
 // Runs a step on every set, where operands are longer than the output.
-fn check(step: &Elementwise, operands: &[&[Cell]], expected: &[Cell]) -> Result<(), TestCaseError> {
+fn check(
+    step: &Elementwise,
+    operands: &[&[VectorBlock]],
+    expected: &[VectorBlock],
+) -> Result<(), TestCaseError> {
     prop_assert_eq!(step.operands(), operands.len());
     for kernels in all() {
         let mut output = marked(expected.len());
@@ -17,31 +21,31 @@ fn check(step: &Elementwise, operands: &[&[Cell]], expected: &[Cell]) -> Result<
     Ok(())
 }
 
-fn random(noise: &mut Noise, count: usize) -> Vec<Cell> {
-    let mut cells = vec![Cell::default(); count];
-    let bytes = Cell::bytes_mut(&mut cells).iter_mut();
+fn random(noise: &mut Noise, count: usize) -> Vec<VectorBlock> {
+    let mut blocks = vec![VectorBlock::default(); count];
+    let bytes = VectorBlock::bytes_mut(&mut blocks).iter_mut();
     bytes.for_each(|byte| *byte = noise.within(0, 255) as u8);
-    cells
+    blocks
 }
 
-fn floats(noise: &mut Noise, count: usize) -> Vec<Cell> {
-    let mut cells = vec![Cell::default(); count];
-    Cell::floats_mut(&mut cells)
+fn floats(noise: &mut Noise, count: usize) -> Vec<VectorBlock> {
+    let mut blocks = vec![VectorBlock::default(); count];
+    VectorBlock::floats_mut(&mut blocks)
         .iter_mut()
         .for_each(|x| *x = 4.0 * real(noise));
-    cells
+    blocks
 }
 
-fn cells_of(bytes: &[u8]) -> Vec<Cell> {
-    let mut cells = vec![Cell::default(); bytes.len() / Cell::BYTES];
-    Cell::bytes_mut(&mut cells).copy_from_slice(bytes);
-    cells
+fn blocks_of(bytes: &[u8]) -> Vec<VectorBlock> {
+    let mut blocks = vec![VectorBlock::default(); bytes.len() / VectorBlock::BYTES];
+    VectorBlock::bytes_mut(&mut blocks).copy_from_slice(bytes);
+    blocks
 }
 
-fn cells_of_floats(floats: &[f32]) -> Vec<Cell> {
-    let mut cells = vec![Cell::default(); floats.len() / Cell::SITES];
-    Cell::floats_mut(&mut cells).copy_from_slice(floats);
-    cells
+fn blocks_of_floats(floats: &[f32]) -> Vec<VectorBlock> {
+    let mut blocks = vec![VectorBlock::default(); floats.len() / VectorBlock::LANES];
+    VectorBlock::floats_mut(&mut blocks).copy_from_slice(floats);
+    blocks
 }
 
 proptest! {
@@ -51,7 +55,7 @@ proptest! {
     fn steps_on_codes_are_exact(seed in any::<u64>(), count in 0..6usize) {
         let mut noise = Noise(seed);
         let (a, b) = (random(&mut noise, count + 1), random(&mut noise, count + 2));
-        let (from, other) = (Cell::bytes(&a), Cell::bytes(&b));
+        let (from, other) = (VectorBlock::bytes(&a), VectorBlock::bytes(&b));
         let low = noise.within(-255, 0);
         let bounds = (low as f32, (low + noise.within(0, 255)) as f32);
         let sink = Sink::Codes { low };
@@ -64,34 +68,34 @@ proptest! {
         let sums = from.iter().zip(other).take(count * 64);
         let sums = sums.map(|(&x, &y)| t(x, lows.0, factors.0) + t(y, lows.1, factors.1));
         let sums: Vec<u8> = sums.map(|t| byte(t, bounds, low)).collect();
-        check(&Elementwise::Add { factors, lows, bounds, sink }, &[&a, &b], &cells_of(&sums))?;
+        check(&Elementwise::Add { factors, lows, bounds, sink }, &[&a, &b], &blocks_of(&sums))?;
 
         let scaled = from.iter().take(count * 64).map(|&x| t(x, lows.0, factors.0));
         let scaled: Vec<u8> = scaled.map(|t| byte(t, bounds, low)).collect();
         let scale = Elementwise::Scale { factor: factors.0, low: lows.0, bounds, sink };
-        check(&scale, &[&a], &cells_of(&scaled))?;
+        check(&scale, &[&a], &blocks_of(&scaled))?;
 
         let table: [u8; 256] = std::array::from_fn(|_| noise.within(0, 255) as u8);
         let looked: Vec<u8> = from.iter().take(count * 64).map(|&x| table[usize::from(x)]).collect();
-        check(&Elementwise::Table(Box::new(table)), &[&a], &cells_of(&looked))?;
+        check(&Elementwise::Table(Box::new(table)), &[&a], &blocks_of(&looked))?;
     }
 
     #[test]
     fn steps_on_floats_round_each_operation(seed in any::<u64>(), count in 0..6usize) {
         let mut noise = Noise(seed);
         let (a, b) = (floats(&mut noise, count + 1), floats(&mut noise, count + 2));
-        let (from, other) = (Cell::floats(&a), Cell::floats(&b));
+        let (from, other) = (VectorBlock::floats(&a), VectorBlock::floats(&b));
         let sink = Sink::Floats;
         let bounds = noise.pick(&[ALL, (-1.5, 6.0)]);
         let factors = (real(&mut noise), real(&mut noise));
 
         let sums = from.iter().zip(other).take(count * 16);
         let sums = sums.map(|(&x, &y)| within(x * factors.0 + y * factors.1, bounds));
-        let sums = cells_of_floats(&sums.collect::<Vec<f32>>());
+        let sums = blocks_of_floats(&sums.collect::<Vec<f32>>());
         check(&Elementwise::Add { factors, lows: (7, 7), bounds, sink }, &[&a, &b], &sums)?;
 
         let scaled = from.iter().take(count * 16).map(|&x| within(x * factors.1, bounds));
-        let scaled = cells_of_floats(&scaled.collect::<Vec<f32>>());
+        let scaled = blocks_of_floats(&scaled.collect::<Vec<f32>>());
         check(&Elementwise::Scale { factor: factors.1, low: 7, bounds, sink }, &[&a], &scaled)?;
     }
 }
@@ -105,10 +109,13 @@ fn sums_of_floats_are_not_fused() {
         bounds: ALL,
         sink: Sink::Floats,
     };
-    let (a, b) = ([Cell::of_floats(-1.0)], [Cell::of_floats(3.0)]);
+    let (a, b) = (
+        [VectorBlock::of_floats(-1.0)],
+        [VectorBlock::of_floats(3.0)],
+    );
     for kernels in all() {
         let mut output = marked(1);
         add.run(kernels, &[&a, &b], &mut output).unwrap();
-        assert_eq!(output, [Cell::of_floats(0.0)], "{:?}", kernels.isa());
+        assert_eq!(output, [VectorBlock::of_floats(0.0)], "{:?}", kernels.isa());
     }
 }

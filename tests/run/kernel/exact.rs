@@ -2,25 +2,27 @@
 //! number of positions.
 
 use burn_compress::kernel::{
-    Cell, Epilogue, Filter, Kernels, Position, Product, QUAD, Record, Records, Residual,
-    SharedRecord, Sink, TILE,
+    Epilogue, FILTER_BLOCK, Filter, Kernels, PackedWeights, Position, Product, Residual,
+    SharedEntry, Sink, SparseEntry, TILE, VectorBlock,
 };
 
-use super::{ALL, all, at, byte, marked, weight_cells};
+use super::{ALL, all, at, byte, marked, weight_blocks};
 use crate::noise::Noise;
 
-// Four filters of the same records, which read cells from a window's start.
-fn records(weights: &[(u32, [i8; 4])], shared: bool) -> Records {
+// Four filters of the same sparse entries, which read vector blocks from a window's start.
+fn entries(weights: &[(u32, [i8; 4])], shared: bool) -> PackedWeights {
     let count = weights.len() as u32;
-    let one = |&(cell, four): &(u32, [i8; 4])| Record::of_bytes(cell, four);
-    let four = |&(cell, four): &(u32, [i8; 4])| SharedRecord::of_bytes(cell, [four; QUAD]);
+    let one = |&(block, four): &(u32, [i8; 4])| SparseEntry::of_bytes(block, four);
+    let four = |&(block, four): &(u32, [i8; 4])| SharedEntry::of_bytes(block, [four; FILTER_BLOCK]);
     match shared {
-        false => Records::Filter {
-            records: (0..QUAD).flat_map(|_| weights.iter().map(one)).collect(),
-            starts: (0..=QUAD as u32).map(|f| f * count).collect(),
+        false => PackedWeights::Filter {
+            entries: (0..FILTER_BLOCK)
+                .flat_map(|_| weights.iter().map(one))
+                .collect(),
+            starts: (0..=FILTER_BLOCK as u32).map(|f| f * count).collect(),
         },
-        true => Records::Shared {
-            records: weights.iter().map(four).collect(),
+        true => PackedWeights::Shared {
+            entries: weights.iter().map(four).collect(),
             starts: vec![0, count],
         },
     }
@@ -28,7 +30,7 @@ fn records(weights: &[(u32, [i8; 4])], shared: bool) -> Records {
 
 fn end(filter: Filter, bounds: (f32, f32), sink: Sink) -> Epilogue {
     Epilogue {
-        filters: vec![filter; QUAD],
+        filters: vec![filter; FILTER_BLOCK],
         residual: None,
         bounds,
         sink,
@@ -41,7 +43,7 @@ fn in_row(count: usize) -> Vec<Position> {
         .collect()
 }
 
-// Both forms of records under each set.
+// Both forms of sparse entries under each set.
 fn each(
     weights: &[(u32, [i8; 4])],
     epilogue: &Epilogue,
@@ -49,26 +51,26 @@ fn each(
     mut check: impl FnMut(Kernels, &Product),
 ) {
     for shared in [false, true] {
-        let records = records(weights, shared);
+        let entries = entries(weights, shared);
         let positions = in_row(positions);
         let plane = positions.len();
-        let product = Product::new(records, epilogue.clone(), positions, plane, true).unwrap();
+        let product = Product::new(entries, epilogue.clone(), positions, plane, true).unwrap();
         all().for_each(|kernels| check(kernels, &product));
     }
 }
 
-// Cells whose sites have the bytes 0 to 255 in channel 0, and 0 in others.
-fn every_byte() -> Vec<Cell> {
-    let mut cells = vec![Cell::default(); 16];
-    let bytes = Cell::bytes_mut(&mut cells).iter_mut().step_by(4);
+// Vector blocks whose lanes have the bytes 0 to 255 in channel 0, and 0 in others.
+fn every_byte() -> Vec<VectorBlock> {
+    let mut blocks = vec![VectorBlock::default(); 16];
+    let bytes = VectorBlock::bytes_mut(&mut blocks).iter_mut().step_by(4);
     bytes
         .enumerate()
         .for_each(|(value, byte)| *byte = value as u8);
-    cells
+    blocks
 }
 
-// What one quad makes of them.
-fn of_every_byte(kernels: Kernels, product: &Product) -> Vec<Cell> {
+// What one block of filters makes of them.
+fn of_every_byte(kernels: Kernels, product: &Product) -> Vec<VectorBlock> {
     let mut output = marked(16);
     product
         .run(kernels, 0..1, &every_byte(), &[], &mut output)
@@ -93,7 +95,7 @@ fn ties_go_to_the_even_code() {
         let epilogue = end(filter, bounds, Sink::Codes { low });
         each(&[(0, [1, 0, 0, 0])], &epilogue, 16, |kernels, product| {
             let output = of_every_byte(kernels, product);
-            for (value, four) in Cell::bytes(&output).chunks(4).enumerate() {
+            for (value, four) in VectorBlock::bytes(&output).chunks(4).enumerate() {
                 // In halves and quarters nothing but the last step rounds.
                 let t = value as f64 * f64::from(multiplier) + f64::from(offset);
                 let code = t
@@ -111,7 +113,7 @@ fn each_operation_rounds_by_itself() {
     // Three thirds are 1 after rounding; fused with the -1 that follows, 2^-25 would be left.
     let third = 1.0f32 / 3.0;
     assert!(3.0f32.mul_add(third, -1.0) > 0.0);
-    let input = [Cell::of_bytes(3)];
+    let input = [VectorBlock::of_bytes(3)];
     let one = [(0, [1, 0, 0, 0])];
     let filter = Filter {
         start: 0,
@@ -127,7 +129,12 @@ fn each_operation_rounds_by_itself() {
             product
                 .run(kernels, 0..1, &input, &[], &mut output)
                 .unwrap();
-            assert_eq!(Cell::floats(&output), [0.0; 64], "{:?}", kernels.isa());
+            assert_eq!(
+                VectorBlock::floats(&output),
+                [0.0; 64],
+                "{:?}",
+                kernels.isa()
+            );
         },
     );
 
@@ -147,11 +154,16 @@ fn each_operation_rounds_by_itself() {
     };
     each(&one, &epilogue, 1, |kernels, product| {
         let mut output = marked(4);
-        let added = [Cell::of_bytes(5)];
+        let added = [VectorBlock::of_bytes(5)];
         product
             .run(kernels, 0..1, &input, &added, &mut output)
             .unwrap();
-        assert_eq!(Cell::floats(&output), [0.0; 64], "{:?}", kernels.isa());
+        assert_eq!(
+            VectorBlock::floats(&output),
+            [0.0; 64],
+            "{:?}",
+            kernels.isa()
+        );
     });
 }
 
@@ -180,7 +192,7 @@ fn sums_next_to_22_bits() {
             let epilogue = end(filter, (0.0, 255.0), Sink::Codes { low: 0 });
             each(&[(0, [1, 0, 0, 0])], &epilogue, 16, |kernels, product| {
                 let output = of_every_byte(kernels, product);
-                for (value, four) in Cell::bytes(&output).chunks(4).enumerate() {
+                for (value, four) in VectorBlock::bytes(&output).chunks(4).enumerate() {
                     let t = (start + value as i32) as f32 * multiplier;
                     let expected = (t + offset).round_ties_even().clamp(0.0, 255.0) as u8;
                     let what = (kernels.isa(), start, value, multiplier);
@@ -193,8 +205,8 @@ fn sums_next_to_22_bits() {
 
 #[test]
 fn sums_of_extremes_wrap() {
-    let window: Vec<(u32, [i8; 4])> = (0..9).map(|cell| (cell, [-128; 4])).collect();
-    let input = [Cell::of_bytes(255); 9];
+    let window: Vec<(u32, [i8; 4])> = (0..9).map(|block| (block, [-128; 4])).collect();
+    let input = [VectorBlock::of_bytes(255); 9];
     let sum = 9 * 4 * 255 * -128;
     for start in [0, 1, i32::MIN, i32::MAX] {
         let filter = Filter {
@@ -213,7 +225,7 @@ fn sums_of_extremes_wrap() {
                     .unwrap();
                 let expected = start.wrapping_add(sum) as f32;
                 assert_eq!(
-                    Cell::floats(&output),
+                    VectorBlock::floats(&output),
                     [expected; 64],
                     "{:?} {start}",
                     kernels.isa()
@@ -239,32 +251,32 @@ fn any_number_of_tiles() {
             let weight = |noise: &mut Noise| [(); 4].map(|_| noise.within(-128, 127) as i8);
             let mut weights = vec![[0; 4]; count * TILE * depth];
             for tile in weights.chunks_exact_mut(TILE * depth) {
-                tile[..QUAD * depth].fill_with(|| weight(&mut noise));
+                tile[..FILTER_BLOCK * depth].fill_with(|| weight(&mut noise));
             }
             let of = |f: usize, tile: usize, row: usize| {
-                let cell = (tile + 2 * row) as u32;
-                Record::of_bytes(cell, weights[(tile * TILE + f) * depth + row])
+                let block = (tile + 2 * row) as u32;
+                SparseEntry::of_bytes(block, weights[(tile * TILE + f) * depth + row])
             };
             let all = |f: usize| {
                 let tiles = (0..count).flat_map(|tile| (0..depth).map(move |row| (tile, row)));
                 tiles.map(move |(tile, row)| of(f, tile, row))
             };
             let each = (count * depth) as u32;
-            let singly = Records::Filter {
-                records: (0..QUAD).flat_map(all).collect(),
-                starts: (0..=QUAD as u32).map(|f| f * each).collect(),
+            let singly = PackedWeights::Filter {
+                entries: (0..FILTER_BLOCK).flat_map(all).collect(),
+                starts: (0..=FILTER_BLOCK as u32).map(|f| f * each).collect(),
             };
-            let tiles = Records::Tiles {
-                quads: 1,
+            let tiles = PackedWeights::Tiles {
+                filter_blocks: 1,
                 depth,
                 apart: 2,
-                cells: (0..count as u32).collect(),
-                weights: weight_cells(&weights).into(),
+                blocks: (0..count as u32).collect(),
+                weights: weight_blocks(&weights).into(),
             };
             let epilogue = end(filter, ALL, Sink::Floats);
-            let run = |records: Records, kernels: Kernels| {
+            let run = |entries: PackedWeights, kernels: Kernels| {
                 let positions = positions.clone();
-                let product = Product::new(records, epilogue.clone(), positions, 8, true).unwrap();
+                let product = Product::new(entries, epilogue.clone(), positions, 8, true).unwrap();
                 let mut output = marked(32);
                 product
                     .run(kernels, 0..1, &input, &[], &mut output)
@@ -282,7 +294,7 @@ fn any_number_of_tiles() {
 
 #[test]
 fn a_wide_result_stays_within_its_byte() {
-    // Neighbours in a cell must not see what a clamped one had too much.
+    // Neighbours in a vector block must not see what a clamped one had too much.
     let bounds = (-255.0, 0.0);
     for (multiplier, code) in [
         (f32::MAX, 255),
@@ -304,9 +316,9 @@ fn a_wide_result_stays_within_its_byte() {
         each(&[(0, [1; 4])], &epilogue, 1, |kernels, product| {
             let mut output = marked(1);
             product
-                .run(kernels, 0..1, &[Cell::of_bytes(9)], &[], &mut output)
+                .run(kernels, 0..1, &[VectorBlock::of_bytes(9)], &[], &mut output)
                 .unwrap();
-            for four in Cell::bytes(&output).chunks(4) {
+            for four in VectorBlock::bytes(&output).chunks(4) {
                 assert_eq!(
                     four,
                     [code, 248, code, 248],
@@ -330,14 +342,14 @@ fn any_number_of_positions_and_any_blocks() {
     let epilogue = end(filter, bounds, Sink::Codes { low: -128 });
     for positions in 1..=40 {
         let input = marked(positions + 2);
-        let bytes = Cell::bytes(&input);
+        let bytes = VectorBlock::bytes(&input);
         let mut expected = marked(positions + 1);
-        for (at, to) in Cell::bytes_mut(&mut expected)[..positions * 64]
+        for (at, to) in VectorBlock::bytes_mut(&mut expected)[..positions * 64]
             .iter_mut()
             .enumerate()
         {
-            let sums = weights.iter().map(|&(cell, four)| {
-                let from = &bytes[(at / 64 + cell as usize) * 64 + at % 64 / 4 * 4..][..4];
+            let sums = weights.iter().map(|&(block, four)| {
+                let from = &bytes[(at / 64 + block as usize) * 64 + at % 64 / 4 * 4..][..4];
                 let products = from
                     .iter()
                     .zip(four)
@@ -349,7 +361,7 @@ fn any_number_of_positions_and_any_blocks() {
         }
         each(&weights, &epilogue, positions, |kernels, product| {
             for block in [1, 5, 8, positions, usize::MAX, 0] {
-                let product = product.clone().in_blocks(block);
+                let product = product.clone().in_position_blocks(block);
                 let mut output = marked(positions + 1);
                 product
                     .run(kernels, 0..1, &input, &[], &mut output)
@@ -365,14 +377,14 @@ fn any_number_of_positions_and_any_blocks() {
 }
 
 #[test]
-fn a_residual_of_codes_has_a_plane_for_each_quad_under_floats_too() {
+fn a_residual_of_codes_has_a_plane_for_each_filter_block_under_floats_too() {
     let filters = vec![
         Filter {
             start: 0,
             multiplier: 1.0,
             offset: -0.0
         };
-        2 * QUAD
+        2 * FILTER_BLOCK
     ];
     let residual = Some(Residual {
         factor: 2.0,
@@ -385,18 +397,28 @@ fn a_residual_of_codes_has_a_plane_for_each_quad_under_floats_too() {
         bounds: ALL,
         sink: Sink::Floats,
     };
-    let records = Records::Shared {
-        records: vec![],
+    let entries = PackedWeights::Shared {
+        entries: vec![],
         starts: vec![0, 0, 0],
     };
-    let product = Product::new(records, epilogue, in_row(1), 1, true).unwrap();
-    let added = [Cell::of_bytes(3), Cell::of_bytes(9), Cell::of_bytes(11)];
+    let product = Product::new(entries, epilogue, in_row(1), 1, true).unwrap();
+    let added = [
+        VectorBlock::of_bytes(3),
+        VectorBlock::of_bytes(9),
+        VectorBlock::of_bytes(11),
+    ];
     for kernels in all() {
         let mut output = marked(8);
         product
-            .run(kernels, 0..2, &[Cell::default()], &added, &mut output)
+            .run(
+                kernels,
+                0..2,
+                &[VectorBlock::default()],
+                &added,
+                &mut output,
+            )
             .unwrap();
-        assert_eq!(output[..4], [Cell::of_floats(4.0); 4]);
-        assert_eq!(output[4..], [Cell::of_floats(20.0); 4]);
+        assert_eq!(output[..4], [VectorBlock::of_floats(4.0); 4]);
+        assert_eq!(output[4..], [VectorBlock::of_floats(20.0); 4]);
     }
 }

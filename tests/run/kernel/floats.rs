@@ -1,7 +1,7 @@
 //! Products of floats: near to what f64 gives.
 
 use burn_compress::kernel::{
-    Cell, Epilogue, Filter, Kernels, Product, QUAD, Records, Residual, Sink,
+    Epilogue, FILTER_BLOCK, Filter, Kernels, PackedWeights, Product, Residual, Sink, VectorBlock,
 };
 use proptest::prelude::*;
 
@@ -40,7 +40,7 @@ impl Case {
         let residual = residual.then_some(Residual {
             factor,
             low: 0,
-            plane: layer.residual.cells,
+            plane: layer.residual.blocks,
         });
         let epilogue = Epilogue {
             filters,
@@ -58,7 +58,7 @@ impl Case {
     }
 
     // What comes before bounds, and the sum of what its terms are without a sign.
-    fn sum(&self, at: usize, [site, filter, y, x]: [usize; 4]) -> (f64, f64) {
+    fn sum(&self, at: usize, [lane, filter, y, x]: [usize; 4]) -> (f64, f64) {
         let layer = &self.layer;
         let mut terms = vec![f64::from(self.epilogue.filters[filter].offset)];
         if let Some(of) = &self.epilogue.residual {
@@ -67,7 +67,7 @@ impl Case {
         for channel in 0..layer.input.channels {
             for tap in 0..layer.taps() {
                 let [row, column] = layer.reads([y, x], tap);
-                let x = self.input[layer.input.at(site, channel, row, column)];
+                let x = self.input[layer.input.at(lane, channel, row, column)];
                 let weight = self.weights[layer.weight(filter, channel, tap)];
                 terms.push(f64::from(x) * f64::from(weight));
             }
@@ -87,10 +87,10 @@ impl Case {
         let layer = &self.layer;
         let input = layer.input.floats(&self.input, &layer.from);
         let added = layer.output.floats(&self.added, &layer.residual);
-        let records = layer.float_records(&self.weights, form);
-        let plane = layer.to.cells;
+        let entries = layer.float_entries(&self.weights, form);
+        let plane = layer.to.blocks;
         let product = Product::new(
-            records,
+            entries,
             self.epilogue.clone(),
             match form {
                 FloatForm::Winograd(side) => layer.windows(side),
@@ -100,27 +100,31 @@ impl Case {
             false,
         )
         .unwrap();
-        let product = product.in_blocks(layer.block);
+        let product = product.in_position_blocks(layer.block);
         let before = marked(layer.filters * plane);
-        // The quads one by one, the last first.
+        // The blocks of filters one by one, the last first.
         let mut output = before.clone();
-        for quad in (0..layer.filters / QUAD).rev() {
-            let to = &mut output[quad * QUAD * plane..][..QUAD * plane];
+        for filter_block in (0..layer.filters / FILTER_BLOCK).rev() {
+            let to = &mut output[filter_block * FILTER_BLOCK * plane..][..FILTER_BLOCK * plane];
             product
-                .run(kernels, quad..quad + 1, &input, &added, to)
+                .run(kernels, filter_block..filter_block + 1, &input, &added, to)
                 .unwrap();
         }
         let mut together = before.clone();
         product
             .run(
                 kernels,
-                0..layer.filters / QUAD,
+                0..layer.filters / FILTER_BLOCK,
                 &input,
                 &added,
                 &mut together,
             )
             .unwrap();
-        prop_assert!(output == together, "{:?}: quads differ", kernels.isa());
+        prop_assert!(
+            output == together,
+            "{:?}: blocks of filters differ",
+            kernels.isa()
+        );
         // In two parts, whose windows are whole, each with what it reads of the input.
         let side = match form {
             FloatForm::Winograd(side) => side * side,
@@ -131,16 +135,22 @@ impl Case {
         let mut parts = before.clone();
         for part in [0..half, half..all] {
             let read = product.reads(part.clone());
-            let quads = 0..layer.filters / QUAD;
+            let filter_blocks = 0..layer.filters / FILTER_BLOCK;
             let input = (&input[read.clone()], read.start);
             product
-                .run_part(kernels, (quads, part), input, &added, (&mut parts, 0))
+                .run_part(
+                    kernels,
+                    (filter_blocks, part),
+                    input,
+                    &added,
+                    (&mut parts, 0),
+                )
                 .unwrap();
         }
         prop_assert!(parts == together, "{:?}: parts differ", kernels.isa());
         // A slice of the input after the other: the same terms in the same order.
         let mut sliced = before.clone();
-        let all = 0..layer.filters / QUAD;
+        let all = 0..layer.filters / FILTER_BLOCK;
         let product = product.in_slices(layer.slice);
         product
             .run(kernels, all, &input, &added, &mut sliced)
@@ -148,11 +158,11 @@ impl Case {
         prop_assert!(sliced == together, "{:?}: slices differ", kernels.isa());
 
         let (least, most) = self.epilogue.bounds;
-        let floats = Cell::floats(&output).to_vec();
-        for (at, [site, filter, y, x]) in layer.output.all().enumerate() {
+        let floats = VectorBlock::floats(&output).to_vec();
+        for (at, [lane, filter, y, x]) in layer.output.all().enumerate() {
             let (sum, size) = sums[at];
             let expected = sum.max(f64::from(least)).min(f64::from(most));
-            let found = floats[(filter * plane + layer.to.cell(y, x)) * Cell::SITES + site];
+            let found = floats[(filter * plane + layer.to.block(y, x)) * VectorBlock::LANES + lane];
             let error = (f64::from(found) - expected).abs();
             // The transforms of four by four results multiply a number, and what rounding took off it, by
             // up to 29 along each axis.
@@ -167,8 +177,9 @@ impl Case {
             );
         }
         // With the results as they were before, all is.
-        let olds = layer.output.all().map(|[site, filter, y, x]| {
-            Cell::floats(&before)[(filter * plane + layer.to.cell(y, x)) * Cell::SITES + site]
+        let olds = layer.output.all().map(|[lane, filter, y, x]| {
+            VectorBlock::floats(&before)
+                [(filter * plane + layer.to.block(y, x)) * VectorBlock::LANES + lane]
         });
         let olds: Vec<f32> = olds.collect();
         layer
@@ -219,10 +230,10 @@ proptest! {
             // All that a window reads is in all of its results, until they are summed up: the largest one
             // decides how near they come.
             let windows = case.layer.window_places(side);
-            let in_window = |[site, filter, y, x]: [usize; 4]| {
+            let in_window = |[lane, filter, y, x]: [usize; 4]| {
                 let of = windows.iter().find(|window| window.contains(&[y, x]));
                 let places = of.into_iter().flatten();
-                let sizes = places.map(|&[y, x]| sums[output.at(site, filter, y, x)].1);
+                let sizes = places.map(|&[y, x]| sums[output.at(lane, filter, y, x)].1);
                 sizes.fold(0.0, f64::max)
             };
             let of = output.all().zip(&sums);
@@ -244,14 +255,14 @@ fn transformed_products_of_few_bits_are_exact() {
         let weights: Vec<[f32; 9]> = (0..filters * channels)
             .map(|_| std::array::from_fn(|_| tap(&mut noise)))
             .collect();
-        let records = Records::winograd(
+        let entries = PackedWeights::winograd(
             side,
             [filters, channels],
             [apart as u32, pitch as u32, 1],
             |filter, channel| weights[filter * channels + channel],
         );
-        let mut input = vec![Cell::default(); channels * apart];
-        Cell::floats_mut(&mut input).fill_with(|| noise.below(15) as f32 - 7.0);
+        let mut input = vec![VectorBlock::default(); channels * apart];
+        VectorBlock::floats_mut(&mut input).fill_with(|| noise.below(15) as f32 - 7.0);
         let filter = Filter {
             start: 0,
             multiplier: 1.0,
@@ -267,15 +278,18 @@ fn transformed_products_of_few_bits_are_exact() {
         let firsts: Vec<usize> = (0..plane).map(|at| at / side * pitch + at % side).collect();
         let positions = firsts.iter().enumerate();
         let positions = positions.map(|(to, &from)| at(from as u32, to as u32, 0));
-        let product = Product::new(records, epilogue, positions.collect(), plane, false).unwrap();
-        let mut expected = vec![Cell::default(); filters * plane];
-        for (place, sum) in Cell::floats_mut(&mut expected).iter_mut().enumerate() {
-            let (site, cell) = (place % Cell::SITES, place / Cell::SITES);
-            let (filter, first) = (cell / plane, firsts[cell % plane]);
+        let product = Product::new(entries, epilogue, positions.collect(), plane, false).unwrap();
+        let mut expected = vec![VectorBlock::default(); filters * plane];
+        for (place, sum) in VectorBlock::floats_mut(&mut expected)
+            .iter_mut()
+            .enumerate()
+        {
+            let (lane, block) = (place % VectorBlock::LANES, place / VectorBlock::LANES);
+            let (filter, first) = (block / plane, firsts[block % plane]);
             *sum = 7.0;
             for (channel, tap) in (0..channels).flat_map(|c| (0..9).map(move |tap| (c, tap))) {
-                let cell = channel * apart + first + tap / 3 * pitch + tap % 3;
-                let x = Cell::floats(&input)[cell * Cell::SITES + site];
+                let block = channel * apart + first + tap / 3 * pitch + tap % 3;
+                let x = VectorBlock::floats(&input)[block * VectorBlock::LANES + lane];
                 *sum += x * weights[filter * channels + channel][tap];
             }
         }

@@ -1,8 +1,8 @@
-//! Images to cells and back: sixteen images, and sixteen tiles of one.
+//! Samples to vector blocks and back: sixteen samples, and sixteen tiles of one.
 
 use std::ops::Range;
 
-use burn_compress::kernel::{Cell, Element, Frame, InputGrid, Kernels, Sink};
+use burn_compress::kernel::{Element, Frame, InputGrid, Kernels, Sink, VectorBlock};
 use proptest::prelude::*;
 
 use super::layer::Plane;
@@ -10,9 +10,9 @@ use super::{all, byte, marked, real};
 use crate::noise::Noise;
 
 #[derive(Debug, Clone)]
-struct Images {
+struct Samples {
     tiles: bool,
-    images: usize,
+    samples: usize,
     channels: usize,
     size: [usize; 2],
     tile: [usize; 2],
@@ -21,72 +21,72 @@ struct Images {
 }
 
 prop_compose! {
-    fn images()(
+    fn samples()(
         tiles in any::<bool>(),
-        images in 1..=16usize,
+        samples in 1..=16usize,
         channels in 1..=6usize,
         size in [1..=9usize, 1..=21],
         slack in [0..3usize, 0..3, 0..3],
         seed in any::<u64>(),
-    ) -> Images {
+    ) -> Samples {
         let parts = if tiles { 4 } else { 1 };
         let tile = size.map(|length| length.div_ceil(parts));
-        let images = if tiles { 1 } else { images };
-        Images { tiles, images, channels, size, tile, plane: Plane::new(tile, slack), seed }
+        let samples = if tiles { 1 } else { samples };
+        Samples { tiles, samples, channels, size, tile, plane: Plane::new(tile, slack), seed }
     }
 }
 
-impl Images {
+impl Samples {
     fn count(&self) -> usize {
-        self.images * self.channels * self.size[0] * self.size[1]
+        self.samples * self.channels * self.size[0] * self.size[1]
     }
 
-    fn at(&self, image: usize, channel: usize, [row, column]: [usize; 2]) -> usize {
-        ((image * self.channels + channel) * self.size[0] + row) * self.size[1] + column
+    fn at(&self, sample: usize, channel: usize, [row, column]: [usize; 2]) -> usize {
+        ((sample * self.channels + channel) * self.size[0] + row) * self.size[1] + column
     }
 
-    // The image, row and column of a place of a site's tile; none beyond it.
-    fn place(&self, site: usize, y: usize, x: usize) -> Option<(usize, [usize; 2])> {
-        let (image, [row, column]) = match self.tiles {
-            false => (site, [y, x]),
+    // The sample, row and column of a place of a lane's tile; none beyond it.
+    fn place(&self, lane: usize, y: usize, x: usize) -> Option<(usize, [usize; 2])> {
+        let (sample, [row, column]) = match self.tiles {
+            false => (lane, [y, x]),
             true => (
                 0,
-                [site / 4 * self.tile[0] + y, site % 4 * self.tile[1] + x],
+                [lane / 4 * self.tile[0] + y, lane % 4 * self.tile[1] + x],
             ),
         };
-        let inside = image < self.images && row < self.size[0] && column < self.size[1];
-        inside.then_some((image, [row, column]))
+        let inside = sample < self.samples && row < self.size[0] && column < self.size[1];
+        inside.then_some((sample, [row, column]))
     }
 
     fn frame(&self) -> Frame {
-        let site = |site: usize| {
-            let (image, origin) = self.place(site, 0, 0)?;
+        let lane = |lane: usize| {
+            let (sample, origin) = self.place(lane, 0, 0)?;
             let part = |axis: usize| (self.size[axis] - origin[axis]).min(self.tile[axis]);
-            Some((self.at(image, 0, origin), (part(0), part(1))))
+            Some((self.at(sample, 0, origin), (part(0), part(1))))
         };
         Frame {
             channels: self.channels,
-            image: self.channels * self.size[0] * self.size[1],
+            sample: self.channels * self.size[0] * self.size[1],
             channel: self.size[0] * self.size[1],
             row: self.size[1],
-            sites: (0..Cell::SITES).map(site).collect(),
+            lanes: (0..VectorBlock::LANES).map(lane).collect(),
             rows: self.tile[0],
             columns: self.tile[1],
             pitch: self.plane.pitch,
             first: self.plane.first,
-            plane: self.plane.cells,
+            plane: self.plane.blocks,
         }
     }
 
-    // Every site, channel of the groups, row and column of the tiles, and the number that lies there.
+    // Every lane, channel of the groups, row and column of the tiles, and the number that lies there.
     fn each(&self, channels: Range<usize>, mut see: impl FnMut([usize; 4], Option<usize>)) {
         for (next, channel) in channels.enumerate() {
-            for site in 0..Cell::SITES {
+            for lane in 0..VectorBlock::LANES {
                 for y in 0..self.tile[0] {
                     for x in 0..self.tile[1] {
-                        let place = self.place(site, y, x).filter(|_| channel < self.channels);
-                        let at = place.map(|(image, place)| self.at(image, channel, place));
-                        see([site, next, y, x], at);
+                        let place = self.place(lane, y, x).filter(|_| channel < self.channels);
+                        let at = place.map(|(sample, place)| self.at(sample, channel, place));
+                        see([lane, next, y, x], at);
                     }
                 }
             }
@@ -108,72 +108,72 @@ proptest! {
     #![proptest_config(ProptestConfig::with_cases(64))]
 
     #[test]
-    fn codes_are_written_and_read(images in images(), ends in [0..3usize, 0..3]) {
-        let mut noise = Noise(images.seed);
+    fn codes_are_written_and_read(samples in samples(), ends in [0..3usize, 0..3]) {
+        let mut noise = Noise(samples.seed);
         let scale = noise.pick(&[0.5, 0.125, 1.0, 0.1, 0.037, 1e-35, 1e34]);
         let low = noise.within(-255, 0);
         let offset = noise.pick(&[0.0, 64.0, -7.25, 300.0]) * scale;
         let grid = InputGrid { scale, offset, low, high: noise.within(0, low + 255) };
         let bounds = (grid.low as f32, grid.high as f32);
-        let values = numbers(&mut noise, images.count(), scale);
+        let values = numbers(&mut noise, samples.count(), scale);
         let values: Vec<f32> = values.iter().map(|value| value + offset).collect();
-        let (frame, plane) = (images.frame(), images.plane);
+        let (frame, plane) = (samples.frame(), samples.plane);
         // There may be fewer and more groups than the channels have.
         let groups = ends[0].min(ends[1])..ends[0].max(ends[1]) + 1;
 
-        let mut expected = marked(groups.len() * plane.cells);
-        images.each(groups.start * 4..groups.end * 4, |[site, next, y, x], at| {
+        let mut expected = marked(groups.len() * plane.blocks);
+        samples.each(groups.start * 4..groups.end * 4, |[lane, next, y, x], at| {
             let code = byte(at.map_or(0.0, |at| (values[at] - offset) / scale), bounds, low);
-            let cell = next / 4 * plane.cells + plane.cell(y, x);
-            Cell::bytes_mut(&mut expected)[cell * 64 + site * 4 + next % 4] = code;
+            let block = next / 4 * plane.blocks + plane.block(y, x);
+            VectorBlock::bytes_mut(&mut expected)[block * 64 + lane * 4 + next % 4] = code;
         });
         for kernels in all() {
-            let mut cells = marked(expected.len());
-            let finite = frame.write(kernels, &values, Some(grid), groups.clone(), &mut cells);
+            let mut blocks = marked(expected.len());
+            let finite = frame.write(kernels, &values, Some(grid), groups.clone(), &mut blocks);
             prop_assert_eq!(finite, Ok(true));
-            prop_assert!(cells == expected, "{:?}", kernels.isa());
+            prop_assert!(blocks == expected, "{:?}", kernels.isa());
         }
 
-        let cells = marked(images.channels.div_ceil(4) * plane.cells);
-        let mut expected = vec![None; images.count()];
-        images.each(0..images.channels, |[site, channel, y, x], at| {
-            let cell = channel / 4 * plane.cells + plane.cell(y, x);
-            let byte = Cell::bytes(&cells)[cell * 64 + site * 4 + channel % 4];
+        let blocks = marked(samples.channels.div_ceil(4) * plane.blocks);
+        let mut expected = vec![None; samples.count()];
+        samples.each(0..samples.channels, |[lane, channel, y, x], at| {
+            let block = channel / 4 * plane.blocks + plane.block(y, x);
+            let byte = VectorBlock::bytes(&blocks)[block * 64 + lane * 4 + channel % 4];
             if let Some(at) = at {
                 expected[at] = Some(Element::Code(i32::from(byte) + low));
             }
         });
-        let mut found = vec![None; images.count()];
-        frame.read(&cells, Sink::Codes { low }, |at, element| {
+        let mut found = vec![None; samples.count()];
+        frame.read(&blocks, Sink::Codes { low }, |at, element| {
             assert_eq!(found[at].replace(element), None, "twice at {at}");
         }).unwrap();
         prop_assert_eq!(found, expected);
     }
 
     #[test]
-    fn floats_are_written_and_read(images in images(), ends in [0..8usize, 0..8]) {
-        let mut noise = Noise(images.seed);
-        let values = numbers(&mut noise, images.count(), 1.0);
-        let (frame, plane) = (images.frame(), images.plane);
+    fn floats_are_written_and_read(samples in samples(), ends in [0..8usize, 0..8]) {
+        let mut noise = Noise(samples.seed);
+        let values = numbers(&mut noise, samples.count(), 1.0);
+        let (frame, plane) = (samples.frame(), samples.plane);
         let groups = ends[0].min(ends[1])..ends[0].max(ends[1]) + 1;
 
-        let mut expected = marked(groups.len() * plane.cells);
-        images.each(groups.clone(), |[site, next, y, x], at| {
-            let cell = next * plane.cells + plane.cell(y, x);
-            Cell::floats_mut(&mut expected)[cell * 16 + site] = at.map_or(0.0, |at| values[at]);
+        let mut expected = marked(groups.len() * plane.blocks);
+        samples.each(groups.clone(), |[lane, next, y, x], at| {
+            let block = next * plane.blocks + plane.block(y, x);
+            VectorBlock::floats_mut(&mut expected)[block * 16 + lane] = at.map_or(0.0, |at| values[at]);
         });
         for kernels in all() {
-            let mut cells = marked(expected.len());
-            let finite = frame.write(kernels, &values, None, groups.clone(), &mut cells);
+            let mut blocks = marked(expected.len());
+            let finite = frame.write(kernels, &values, None, groups.clone(), &mut blocks);
             prop_assert_eq!(finite, Ok(true));
-            prop_assert!(cells == expected, "{:?}", kernels.isa());
+            prop_assert!(blocks == expected, "{:?}", kernels.isa());
         }
 
-        let mut cells = marked(images.channels * plane.cells);
-        let channels = 0..images.channels;
-        frame.write(Kernels::detect(), &values, None, channels, &mut cells).unwrap();
-        let mut found = vec![None; images.count()];
-        frame.read(&cells, Sink::Floats, |at, element| {
+        let mut blocks = marked(samples.channels * plane.blocks);
+        let channels = 0..samples.channels;
+        frame.write(Kernels::detect(), &values, None, channels, &mut blocks).unwrap();
+        let mut found = vec![None; samples.count()];
+        frame.read(&blocks, Sink::Floats, |at, element| {
             assert_eq!(found[at].replace(element), None, "twice at {at}");
         }).unwrap();
         let expected: Vec<_> = values.iter().map(|&x| Some(Element::Float(x))).collect();
@@ -182,51 +182,51 @@ proptest! {
 
     #[test]
     fn lines_together_are_their_plane(
-        images in images(),
+        samples in samples(),
         codes in any::<bool>(),
         ends in [0..30usize, 0..30],
     ) {
-        let mut noise = Noise(images.seed);
-        let values = numbers(&mut noise, images.count(), 1.0);
+        let mut noise = Noise(samples.seed);
+        let values = numbers(&mut noise, samples.count(), 1.0);
         let grid = codes.then_some(InputGrid { scale: 0.5, offset: 0.0, low: -128, high: 127 });
-        let (mut frame, plane) = (images.frame(), images.plane);
+        let (mut frame, plane) = (samples.frame(), samples.plane);
         // Where rows begin, and how many lines there are.
-        let before = plane.first.min(plane.pitch - images.tile[1]);
+        let before = plane.first.min(plane.pitch - samples.tile[1]);
         frame.first = before + ends[0] % 3 * plane.pitch;
-        let lines = ends[0] % 3 + images.tile[0] + ends[1] % 2;
+        let lines = ends[0] % 3 + samples.tile[0] + ends[1] % 2;
         frame.plane = lines * plane.pitch;
         let cut = ends[1] % (lines + 1) * plane.pitch;
         for kernels in all() {
             let mut expected = marked(frame.plane);
             frame.write(kernels, &values, grid, 0..1, &mut expected).unwrap();
-            let mut cells = marked(frame.plane);
-            let (head, tail) = cells.split_at_mut(cut);
+            let mut blocks = marked(frame.plane);
+            let (head, tail) = blocks.split_at_mut(cut);
             let middle = cut / plane.pitch;
             let head = frame.write_lines(kernels, &values, grid, 0..middle, head);
             let tail = frame.write_lines(kernels, &values, grid, middle..lines, tail);
             prop_assert_eq!((head, tail), (Ok(true), Ok(true)));
-            prop_assert!(cells == expected, "{:?}", kernels.isa());
+            prop_assert!(blocks == expected, "{:?}", kernels.isa());
         }
     }
 
     #[test]
     fn what_is_not_finite_is_reported_by_those_who_read_it(
-        images in images(),
+        samples in samples(),
         bad in prop::sample::select(vec![f32::NAN, f32::INFINITY, f32::NEG_INFINITY]),
         codes in any::<bool>(),
     ) {
-        let mut noise = Noise(images.seed);
-        let mut values = numbers(&mut noise, images.count(), 1.0);
+        let mut noise = Noise(samples.seed);
+        let mut values = numbers(&mut noise, samples.count(), 1.0);
         let place = noise.below(values.len());
         values[place] = bad;
         let grid = codes.then_some(InputGrid { scale: 0.5, offset: 0.0, low: -128, high: 127 });
-        let channel = place / (images.size[0] * images.size[1]) % images.channels;
+        let channel = place / (samples.size[0] * samples.size[1]) % samples.channels;
         let group = if codes { channel / 4 } else { channel };
-        let frame = images.frame();
+        let frame = samples.frame();
         for kernels in all() {
-            let mut cells = marked(images.plane.cells);
-            for one in 0..images.channels.div_ceil(if codes { 4 } else { 1 }) {
-                let finite = frame.write(kernels, &values, grid, one..one + 1, &mut cells);
+            let mut blocks = marked(samples.plane.blocks);
+            for one in 0..samples.channels.div_ceil(if codes { 4 } else { 1 }) {
+                let finite = frame.write(kernels, &values, grid, one..one + 1, &mut blocks);
                 prop_assert_eq!(finite, Ok(one != group), "{:?}", kernels.isa());
             }
         }
@@ -237,10 +237,10 @@ proptest! {
 fn ties_of_the_scale_go_to_the_even_code() {
     let frame = Frame {
         channels: 1,
-        image: 16,
+        sample: 16,
         channel: 16,
         row: 1,
-        sites: (0..16).map(|site| Some((site, (1, 1)))).collect(),
+        lanes: (0..16).map(|lane| Some((lane, (1, 1)))).collect(),
         rows: 1,
         columns: 1,
         pitch: 1,
@@ -255,11 +255,11 @@ fn ties_of_the_scale_go_to_the_even_code() {
         high: 5,
     };
     for kernels in all() {
-        let mut cells = marked(1);
+        let mut blocks = marked(1);
         frame
-            .write(kernels, &halves, Some(grid), 0..1, &mut cells)
+            .write(kernels, &halves, Some(grid), 0..1, &mut blocks)
             .unwrap();
-        let codes = Cell::bytes(&cells)
+        let codes = VectorBlock::bytes(&blocks)
             .iter()
             .step_by(4)
             .map(|&byte| i32::from(byte) - 6);

@@ -1,36 +1,38 @@
-//! A convolution over sixteen images in plain arrays, and how it lies in cells.
+//! A convolution over sixteen samples in plain arrays, and how it lies in vector blocks.
 
-use burn_compress::kernel::{Cell, Position, QUAD, Record, Records, SharedRecord, TILE};
+use burn_compress::kernel::{
+    FILTER_BLOCK, PackedWeights, Position, SharedEntry, SparseEntry, TILE, VectorBlock,
+};
 use proptest::prelude::*;
 
-use super::{marked, weight_cells};
+use super::{marked, weight_blocks};
 use crate::noise::Noise;
 
-/// Where rows and columns lie in a plane of cells.
+/// Where rows and columns lie in a plane of vector blocks.
 #[derive(Debug, Clone, Copy)]
 pub struct Plane {
     pub first: usize,
     pub pitch: usize,
-    pub cells: usize,
+    pub blocks: usize,
 }
 
 impl Plane {
-    /// Rows and columns with so many cells before, after each row, and at the end.
+    /// Rows and columns with so many vector blocks before, after each row, and at the end.
     pub fn new([rows, columns]: [usize; 2], [before, between, after]: [usize; 3]) -> Self {
         let pitch = columns + between;
         Self {
             first: before,
             pitch,
-            cells: before + rows * pitch + after,
+            blocks: before + rows * pitch + after,
         }
     }
 
-    pub fn cell(&self, y: usize, x: usize) -> usize {
+    pub fn block(&self, y: usize, x: usize) -> usize {
         self.first + y * self.pitch + x
     }
 }
 
-/// Sizes of an array `[site][channel][y][x]`.
+/// Sizes of an array `[lane][channel][y][x]`.
 #[derive(Debug, Clone, Copy)]
 pub struct Dims {
     pub channels: usize,
@@ -39,17 +41,17 @@ pub struct Dims {
 
 impl Dims {
     pub fn count(&self) -> usize {
-        Cell::SITES * self.channels * self.size[0] * self.size[1]
+        VectorBlock::LANES * self.channels * self.size[0] * self.size[1]
     }
 
-    pub fn at(&self, site: usize, channel: usize, y: usize, x: usize) -> usize {
-        ((site * self.channels + channel) * self.size[0] + y) * self.size[1] + x
+    pub fn at(&self, lane: usize, channel: usize, y: usize, x: usize) -> usize {
+        ((lane * self.channels + channel) * self.size[0] + y) * self.size[1] + x
     }
 
-    /// All channels and places: site, channel, row, column.
+    /// All channels and places: lane, channel, row, column.
     pub fn all(&self) -> impl Iterator<Item = [usize; 4]> {
         let ([rows, columns], channels) = (self.size, self.channels);
-        (0..Cell::SITES * channels * rows * columns).map(move |at| {
+        (0..VectorBlock::LANES * channels * rows * columns).map(move |at| {
             let (pixel, map) = (at % (rows * columns), at / (rows * columns));
             [
                 map / channels,
@@ -61,33 +63,43 @@ impl Dims {
     }
 
     /// Planes of four channels as bytes.
-    pub fn bytes(&self, values: &[u8], plane: &Plane) -> Vec<Cell> {
-        let mut cells = marked(self.channels.div_ceil(QUAD) * plane.cells);
-        self.put_bytes(&mut cells, plane, |at| values[at]);
-        cells
+    pub fn bytes(&self, values: &[u8], plane: &Plane) -> Vec<VectorBlock> {
+        let mut blocks = marked(self.channels.div_ceil(FILTER_BLOCK) * plane.blocks);
+        self.put_bytes(&mut blocks, plane, |at| values[at]);
+        blocks
     }
 
     /// Writes the bytes of planes where they belong.
-    pub fn put_bytes(&self, cells: &mut [Cell], plane: &Plane, value: impl Fn(usize) -> u8) {
-        let bytes = Cell::bytes_mut(cells);
-        for (at, [site, channel, y, x]) in self.all().enumerate() {
-            let cell = channel / QUAD * plane.cells + plane.cell(y, x);
-            bytes[cell * 64 + site * 4 + channel % QUAD] = value(at);
+    pub fn put_bytes(
+        &self,
+        blocks: &mut [VectorBlock],
+        plane: &Plane,
+        value: impl Fn(usize) -> u8,
+    ) {
+        let bytes = VectorBlock::bytes_mut(blocks);
+        for (at, [lane, channel, y, x]) in self.all().enumerate() {
+            let block = channel / FILTER_BLOCK * plane.blocks + plane.block(y, x);
+            bytes[block * 64 + lane * 4 + channel % FILTER_BLOCK] = value(at);
         }
     }
 
     /// Planes of one channel as floats.
-    pub fn floats(&self, values: &[f32], plane: &Plane) -> Vec<Cell> {
-        let mut cells = marked(self.channels * plane.cells);
-        self.put_floats(&mut cells, plane, |at| values[at]);
-        cells
+    pub fn floats(&self, values: &[f32], plane: &Plane) -> Vec<VectorBlock> {
+        let mut blocks = marked(self.channels * plane.blocks);
+        self.put_floats(&mut blocks, plane, |at| values[at]);
+        blocks
     }
 
     /// Writes the floats of planes where they belong.
-    pub fn put_floats(&self, cells: &mut [Cell], plane: &Plane, value: impl Fn(usize) -> f32) {
-        let floats = Cell::floats_mut(cells);
-        for (at, [site, channel, y, x]) in self.all().enumerate() {
-            floats[(channel * plane.cells + plane.cell(y, x)) * 16 + site] = value(at);
+    pub fn put_floats(
+        &self,
+        blocks: &mut [VectorBlock],
+        plane: &Plane,
+        value: impl Fn(usize) -> f32,
+    ) {
+        let floats = VectorBlock::floats_mut(blocks);
+        for (at, [lane, channel, y, x]) in self.all().enumerate() {
+            floats[(channel * plane.blocks + plane.block(y, x)) * 16 + lane] = value(at);
         }
     }
 }
@@ -97,7 +109,7 @@ impl Dims {
 pub enum Form {
     Filter,
     Shared,
-    /// Of so many cells.
+    /// Of so many vector blocks.
     Tiles(usize),
 }
 
@@ -125,7 +137,7 @@ pub struct Layer {
     /// Share of weights that are 0, in percent.
     pub sparsity: usize,
     pub block: usize,
-    /// Cells of the input that are taken at a time.
+    /// Vector blocks of the input that are taken at a time.
     pub slice: usize,
     pub seed: u64,
 }
@@ -152,7 +164,7 @@ impl Layer {
         ]
     }
 
-    /// A tap's cell from a window's start, in one plane.
+    /// A tap's vector block from a window's start, in one plane.
     pub fn tap(&self, tap: usize) -> usize {
         let [row, column] = self.reads([0, 0], tap);
         row * self.from.pitch + column
@@ -161,9 +173,9 @@ impl Layer {
     pub fn positions(&self) -> Vec<Position> {
         let [rows, columns] = self.output.size;
         let position = |y: usize, x: usize| Position {
-            input: self.from.cell(y * self.stride[0], x * self.stride[1]) as u32,
-            output: self.to.cell(y, x) as u32,
-            residual: self.residual.cell(y, x) as u32,
+            input: self.from.block(y * self.stride[0], x * self.stride[1]) as u32,
+            output: self.to.block(y, x) as u32,
+            residual: self.residual.block(y, x) as u32,
         };
         let all = (0..rows).flat_map(|y| (0..columns).map(move |x| position(y, x)));
         all.collect()
@@ -195,31 +207,31 @@ impl Layer {
     fn places(&self, unit: usize) -> Vec<(usize, usize, u32)> {
         let groups = self.input.channels / unit;
         let place = |group: usize, tap: usize| {
-            let cell = group * self.from.cells + self.tap(tap);
-            (group * unit, tap, cell as u32)
+            let block = group * self.from.blocks + self.tap(tap);
+            (group * unit, tap, block as u32)
         };
         let all = (0..groups).flat_map(|group| (0..self.taps()).map(move |tap| place(group, tap)));
         all.collect()
     }
 
-    /// Records of weights that are bytes, those of four zeros left out but in tiles.
-    pub fn code_records(&self, weights: &[i8], form: Form) -> Records {
+    /// Sparse entries of weights that are bytes, those of four zeros left out but in tiles.
+    pub fn code_entries(&self, weights: &[i8], form: Form) -> PackedWeights {
         let four = |filter: usize, channel: usize, tap: usize| -> [i8; 4] {
             std::array::from_fn(|c| weights[self.weight(filter, channel + c, tap)])
         };
         let places = self.places(4);
         match form {
             Form::Filter => self.by_filter(|filter| {
-                let each = places.iter().map(|&(channel, tap, cell)| {
+                let each = places.iter().map(|&(channel, tap, block)| {
                     let four = four(filter, channel, tap);
-                    (four != [0; 4]).then(|| Record::of_bytes(cell, four))
+                    (four != [0; 4]).then(|| SparseEntry::of_bytes(block, four))
                 });
                 each.flatten().collect()
             }),
             Form::Shared => self.shared(|first| {
-                let each = places.iter().map(|&(channel, tap, cell)| {
+                let each = places.iter().map(|&(channel, tap, block)| {
                     let all = std::array::from_fn(|f| four(first + f, channel, tap));
-                    (all != [[0; 4]; QUAD]).then(|| SharedRecord::of_bytes(cell, all))
+                    (all != [[0; 4]; FILTER_BLOCK]).then(|| SharedEntry::of_bytes(block, all))
                 });
                 each.flatten().collect()
             }),
@@ -228,7 +240,7 @@ impl Layer {
     }
 
     // Tiles of so many groups of channels, the last of them from where they end in time.
-    fn tiles(&self, depth: usize, four: impl Fn(usize, usize, usize) -> [i8; 4]) -> Records {
+    fn tiles(&self, depth: usize, four: impl Fn(usize, usize, usize) -> [i8; 4]) -> PackedWeights {
         let groups = self.input.channels / 4;
         let depth = depth.clamp(1, groups.min(TILE));
         let parts = (0..groups).step_by(depth);
@@ -249,67 +261,67 @@ impl Layer {
                 }
             }
         }
-        let cell = |&(tap, part): &(usize, usize)| first(part) * self.from.cells + self.tap(tap);
-        Records::Tiles {
-            quads: self.filters / QUAD,
+        let block = |&(tap, part): &(usize, usize)| first(part) * self.from.blocks + self.tap(tap);
+        PackedWeights::Tiles {
+            filter_blocks: self.filters / FILTER_BLOCK,
             depth,
-            apart: self.from.cells as u32,
-            cells: all.iter().map(|tile| cell(tile) as u32).collect(),
-            weights: weight_cells(&weights).into(),
+            apart: self.from.blocks as u32,
+            blocks: all.iter().map(|tile| block(tile) as u32).collect(),
+            weights: weight_blocks(&weights).into(),
         }
     }
 
-    /// Records of weights that are floats, zeros left out where weights are not transformed.
-    pub fn float_records(&self, weights: &[f32], form: FloatForm) -> Records {
+    /// Sparse entries of weights that are floats, zeros left out where weights are not transformed.
+    pub fn float_entries(&self, weights: &[f32], form: FloatForm) -> PackedWeights {
         let places = self.places(1);
         match form {
             FloatForm::Winograd(side) => {
                 let below = self.dilation[0] * self.from.pitch;
-                let steps = [self.from.cells, below, self.dilation[1]];
+                let steps = [self.from.blocks, below, self.dilation[1]];
                 let taps = |filter, channel| {
                     std::array::from_fn(|tap| weights[self.weight(filter, channel, tap)])
                 };
-                Records::winograd(
+                PackedWeights::winograd(
                     side,
                     [self.filters, self.input.channels],
-                    steps.map(|cells| cells as u32),
+                    steps.map(|blocks| blocks as u32),
                     taps,
                 )
             }
             FloatForm::Filter => self.by_filter(|filter| {
-                let each = places.iter().map(|&(channel, tap, cell)| {
+                let each = places.iter().map(|&(channel, tap, block)| {
                     let weight = weights[self.weight(filter, channel, tap)];
-                    (weight != 0.0).then(|| Record::of_float(cell, weight))
+                    (weight != 0.0).then(|| SparseEntry::of_float(block, weight))
                 });
                 each.flatten().collect()
             }),
             FloatForm::Shared => self.shared(|first| {
-                let each = places.iter().map(|&(channel, tap, cell)| {
-                    let all: [f32; QUAD] =
+                let each = places.iter().map(|&(channel, tap, block)| {
+                    let all: [f32; FILTER_BLOCK] =
                         std::array::from_fn(|f| weights[self.weight(first + f, channel, tap)]);
-                    (all != [0.0; QUAD]).then(|| SharedRecord::of_floats(cell, all))
+                    (all != [0.0; FILTER_BLOCK]).then(|| SharedEntry::of_floats(block, all))
                 });
                 each.flatten().collect()
             }),
         }
     }
 
-    fn by_filter(&self, of: impl Fn(usize) -> Vec<Record>) -> Records {
-        let (mut records, mut starts) = (Vec::new(), vec![0]);
+    fn by_filter(&self, of: impl Fn(usize) -> Vec<SparseEntry>) -> PackedWeights {
+        let (mut entries, mut starts) = (Vec::new(), vec![0]);
         for filter in 0..self.filters {
-            records.extend(of(filter));
-            starts.push(records.len() as u32);
+            entries.extend(of(filter));
+            starts.push(entries.len() as u32);
         }
-        Records::Filter { records, starts }
+        PackedWeights::Filter { entries, starts }
     }
 
-    fn shared(&self, of: impl Fn(usize) -> Vec<SharedRecord>) -> Records {
-        let (mut records, mut starts) = (Vec::new(), vec![0]);
-        for first in (0..self.filters).step_by(QUAD) {
-            records.extend(of(first));
-            starts.push(records.len() as u32);
+    fn shared(&self, of: impl Fn(usize) -> Vec<SharedEntry>) -> PackedWeights {
+        let (mut entries, mut starts) = (Vec::new(), vec![0]);
+        for first in (0..self.filters).step_by(FILTER_BLOCK) {
+            entries.extend(of(first));
+            starts.push(entries.len() as u32);
         }
-        Records::Shared { records, starts }
+        PackedWeights::Shared { entries, starts }
     }
 }
 
@@ -327,9 +339,9 @@ pub fn sparse<T: Default>(
 }
 
 prop_compose! {
-    /// Layers of up to so many quads, whose input has so many times `unit` channels at most.
-    pub fn layers(quads: usize, unit: usize, most: usize)(
-        (quads, groups) in (1..=quads, 1..=most),
+    /// Layers of up to so many blocks of filters, whose input has so many times `unit` channels at most.
+    pub fn layers(filter_blocks: usize, unit: usize, most: usize)(
+        (filter_blocks, groups) in (1..=filter_blocks, 1..=most),
         (kernel, stride, dilation) in ([1..=3usize, 1..=3], [1..=2usize, 1..=2], [1..=2usize, 1..=2]),
         size in [1..=5usize, 1..=8],
         slack in [[0..3usize, 0..3, 0..3], [0..3, 0..3, 0..3], [0..3, 0..3, 0..3]],
@@ -341,9 +353,9 @@ prop_compose! {
             (size[axis] - 1) * stride[axis] + (kernel[axis] - 1) * dilation[axis] + 1
         };
         let input = Dims { channels: groups * unit, size: [reach(0), reach(1)] };
-        let output = Dims { channels: quads * QUAD, size };
+        let output = Dims { channels: filter_blocks * FILTER_BLOCK, size };
         Layer {
-            filters: quads * QUAD,
+            filters: filter_blocks * FILTER_BLOCK,
             from: Plane::new(input.size, slack[0]),
             to: Plane::new(size, slack[1]),
             residual: Plane::new(size, slack[2]),
@@ -358,7 +370,7 @@ prop_compose! {
         layer in layers(2, 1, 1),
         // So that kernels take any number of windows at a time that they know.
         channels in prop::sample::select(
-            [1, 2, 3, 5, 10, 16, 21, 32, 42, 64, 144].map(|c: usize| c.min(Records::winograd_channels(side))).to_vec(),
+            [1, 2, 3, 5, 10, 16, 21, 32, 42, 64, 144].map(|c: usize| c.min(PackedWeights::winograd_channels(side))).to_vec(),
         ),
         (windows, dilation) in ([1..=3usize, 1..=3], [1..=3usize, 1..=3]),
         slack in [[0..3usize, 0..3, 0..3], [0..3, 0..3, 0..3], [0..3, 0..3, 0..3]],

@@ -1,6 +1,6 @@
 //! The kernels of every instruction set that the machine has, held to plain loops over plain arrays.
 
-mod cells;
+mod blocks;
 mod codes;
 mod elementwise;
 mod exact;
@@ -15,7 +15,7 @@ mod steps;
 mod team;
 mod windows;
 
-use burn_compress::kernel::{Cell, Isa, Kernels, Position};
+use burn_compress::kernel::{Isa, Kernels, Position, VectorBlock};
 
 use super::noise::Noise;
 
@@ -29,23 +29,23 @@ pub fn all() -> impl Iterator<Item = Kernels> {
     Isa::ALL.into_iter().filter_map(Kernels::of)
 }
 
-/// Cells of bytes that tell each place from its neighbours: what is not written keeps them.
-pub fn marked(count: usize) -> Vec<Cell> {
-    let mut cells = vec![Cell::default(); count];
-    for (place, byte) in Cell::bytes_mut(&mut cells).iter_mut().enumerate() {
+/// Vector blocks of bytes that tell each place from its neighbours: what is not written keeps them.
+pub fn marked(count: usize) -> Vec<VectorBlock> {
+    let mut blocks = vec![VectorBlock::default(); count];
+    for (place, byte) in VectorBlock::bytes_mut(&mut blocks).iter_mut().enumerate() {
         *byte = (place * 37 + place / 64 * 11 + 5) as u8;
     }
-    cells
+    blocks
 }
 
-/// Weights of tiles, of which sixteen fours are a cell.
-pub fn weight_cells(weights: &[[i8; 4]]) -> Vec<Cell> {
-    let mut cells = vec![Cell::default(); weights.len() / Cell::SITES];
-    let bytes = Cell::bytes_mut(&mut cells).iter_mut();
+/// Weights of tiles, of which sixteen fours are a vector block.
+pub fn weight_blocks(weights: &[[i8; 4]]) -> Vec<VectorBlock> {
+    let mut blocks = vec![VectorBlock::default(); weights.len() / VectorBlock::LANES];
+    let bytes = VectorBlock::bytes_mut(&mut blocks).iter_mut();
     for (byte, weight) in bytes.zip(weights.as_flattened()) {
         *byte = *weight as u8;
     }
-    cells
+    blocks
 }
 
 pub fn at(input: u32, output: u32, residual: u32) -> Position {

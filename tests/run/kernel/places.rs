@@ -1,30 +1,30 @@
-//! Halos and gathers: each site where it belongs, and no other.
+//! Halos and gathers: each lane where it belongs, and no other.
 
-use burn_compress::kernel::{Cell, Edges, Gather, Move, SiteMap};
+use burn_compress::kernel::{Edges, Gather, LaneMap, Move, VectorBlock};
 use proptest::prelude::*;
 
 use super::{all, marked};
 use crate::noise::Noise;
 
-// A site for each site, or the fill.
-fn map(noise: &mut Noise) -> SiteMap {
+// A lane for each lane, or the fill.
+fn map(noise: &mut Noise) -> LaneMap {
     match noise.below(4) {
-        0 => std::array::from_fn(|site| site as i32),
+        0 => std::array::from_fn(|lane| lane as i32),
         1 => [noise.pick(&[-1, i32::MIN]); 16],
         _ => std::array::from_fn(|_| noise.within(-3, 15)),
     }
 }
 
-fn sites(cell: &Cell) -> [i32; 16] {
-    Cell::integers(std::slice::from_ref(cell))
+fn lanes(block: &VectorBlock) -> [i32; 16] {
+    VectorBlock::integers(std::slice::from_ref(block))
         .try_into()
         .unwrap()
 }
 
-fn cell(sites: [i32; 16]) -> Cell {
-    let mut cell = [Cell::default()];
-    Cell::integers_mut(&mut cell).copy_from_slice(&sites);
-    cell[0]
+fn block(lanes: [i32; 16]) -> VectorBlock {
+    let mut block = [VectorBlock::default()];
+    VectorBlock::integers_mut(&mut block).copy_from_slice(&lanes);
+    block[0]
 }
 
 proptest! {
@@ -37,8 +37,8 @@ proptest! {
         count in 0..8usize,
     ) {
         let mut noise = Noise(seed);
-        let maps: Vec<SiteMap> = (0..3).map(|_| map(&mut noise)).collect();
-        // Moves among the first cells, and fills of the others.
+        let maps: Vec<LaneMap> = (0..3).map(|_| map(&mut noise)).collect();
+        // Moves among the first vector blocks, and fills of the others.
         let moved = noise.below(plane + 1);
         let mut place = || noise.below(moved) as u32;
         let moves = (0..if moved > 0 { count } else { 0 })
@@ -50,55 +50,55 @@ proptest! {
         let edges = Edges { plane, moves, maps, fills, fill };
 
         let mut expected = marked(plane * planes + rest.min(plane - 1));
-        for cells in expected.chunks_exact_mut(plane) {
-            cells[moved..middle].fill(fill);
+        for blocks in expected.chunks_exact_mut(plane) {
+            blocks[moved..middle].fill(fill);
             for to in &edges.moves {
-                let from = sites(&cells[to.from as usize]);
+                let from = lanes(&blocks[to.from as usize]);
                 let map = edges.maps[to.map as usize];
-                let site = |site: usize| match map[site] {
-                    from_site @ 0.. => from[from_site as usize],
-                    _ => sites(&fill)[site],
+                let lane = |lane: usize| match map[lane] {
+                    from_lane @ 0.. => from[from_lane as usize],
+                    _ => lanes(&fill)[lane],
                 };
-                cells[to.to as usize] = cell(std::array::from_fn(site));
+                blocks[to.to as usize] = block(std::array::from_fn(lane));
             }
         }
         for kernels in all() {
-            let mut cells = marked(expected.len());
-            edges.run(kernels, &mut cells).unwrap();
-            prop_assert!(cells == expected, "{:?}: {edges:?}", kernels.isa());
+            let mut blocks = marked(expected.len());
+            edges.run(kernels, &mut blocks).unwrap();
+            prop_assert!(blocks == expected, "{:?}: {edges:?}", kernels.isa());
         }
     }
 
     #[test]
-    fn gathers_take_each_site_from_its_place(
+    fn gathers_take_each_lane_from_its_place(
         seed in any::<u64>(),
         (from, to) in (1..10usize, 0..10usize),
     ) {
         let mut noise = Noise(seed);
         let source = marked(from);
-        let fill = cell(std::array::from_fn(|site| -1000 - site as i32));
+        let fill = block(std::array::from_fn(|lane| -1000 - lane as i32));
         let mut gather = Gather::default();
         let mut expected = marked(to);
         for (place, expected) in expected.iter_mut().enumerate() {
             let first = (noise.below(from) * 16) as i32;
-            let map: SiteMap = match noise.below(5) {
+            let map: LaneMap = match noise.below(5) {
                 0 => continue,
-                1 => std::array::from_fn(|site| first + site as i32),
+                1 => std::array::from_fn(|lane| first + lane as i32),
                 2 => [-1; 16],
-                // Nearly a whole cell.
-                3 => std::array::from_fn(|site| first + (site as i32).min(14)),
+                // Nearly a whole vector block.
+                3 => std::array::from_fn(|lane| first + (lane as i32).min(14)),
                 _ => std::array::from_fn(|_| noise.within(-5, from as i32 * 16 - 1)),
             };
             gather.push(place as u32, map);
-            *expected = cell(std::array::from_fn(|site| match map[site] {
-                from @ 0.. => Cell::integers(&source)[from as usize],
-                _ => sites(&fill)[site],
+            *expected = block(std::array::from_fn(|lane| match map[lane] {
+                from @ 0.. => VectorBlock::integers(&source)[from as usize],
+                _ => lanes(&fill)[lane],
             }));
         }
         for kernels in all() {
-            let mut cells = marked(to);
-            gather.run(kernels, &source, &mut cells, &fill).unwrap();
-            prop_assert!(cells == expected, "{:?}: {gather:?}", kernels.isa());
+            let mut blocks = marked(to);
+            gather.run(kernels, &source, &mut blocks, &fill).unwrap();
+            prop_assert!(blocks == expected, "{:?}: {gather:?}", kernels.isa());
         }
     }
 }
@@ -107,8 +107,8 @@ proptest! {
 fn no_edges_write_nothing() {
     assert!(Edges::none().is_empty());
     for kernels in all() {
-        let mut cells = marked(3);
-        Edges::none().run(kernels, &mut cells).unwrap();
-        assert!(cells == marked(3));
+        let mut blocks = marked(3);
+        Edges::none().run(kernels, &mut blocks).unwrap();
+        assert!(blocks == marked(3));
     }
 }

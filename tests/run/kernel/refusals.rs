@@ -3,16 +3,19 @@
 #![expect(clippy::single_range_in_vec_init, reason = "a fill is a range")]
 
 use burn_compress::kernel::{
-    Cell, Edges, Elementwise, Gather, KernelError, Kernels, Move, Pooling, Sink, Windows,
+    Edges, Elementwise, Gather, KernelError, Kernels, Move, Pooling, Sink, VectorBlock, Windows,
 };
 
 use super::{ALL, HUGE, all, at, marked};
 
-fn each(mut run: impl FnMut(Kernels, &mut [Cell]) -> Result<(), KernelError>, error: KernelError) {
+fn each(
+    mut run: impl FnMut(Kernels, &mut [VectorBlock]) -> Result<(), KernelError>,
+    error: KernelError,
+) {
     for kernels in all() {
-        let mut cells = marked(8);
-        assert_eq!(run(kernels, &mut cells), Err(error), "{:?}", kernels.isa());
-        assert!(cells == marked(8));
+        let mut blocks = marked(8);
+        assert_eq!(run(kernels, &mut blocks), Err(error), "{:?}", kernels.isa());
+        assert!(blocks == marked(8));
     }
 }
 
@@ -38,9 +41,9 @@ fn windows_lie_in_their_planes() {
             planes: (0, 0),
             ..fine.clone()
         };
-        let mut cells = marked(8);
-        assert_eq!(none.run(kernels, &[], &mut cells), Ok(()));
-        assert!(cells == marked(8));
+        let mut blocks = marked(8);
+        assert_eq!(none.run(kernels, &[], &mut blocks), Ok(()));
+        assert!(blocks == marked(8));
     }
     let memory = [
         Windows {
@@ -94,7 +97,7 @@ fn windows_lie_in_their_planes() {
         |kernels, to| fine.run(kernels, &marked(11), to),
         KernelError::Memory,
     );
-    // Beyond the output, before its first cell, no such position, beyond the input.
+    // Beyond the output, before its first vector block, no such position, beyond the input.
     let parts = [(8, 0..1, 0), (2, 0..1, 2), (2, 0..2, 0), (5, 0..1, 0)];
     for (planes, positions, first) in parts {
         each(
@@ -116,7 +119,7 @@ fn windows_lie_in_their_planes() {
             KernelError::Epilogue,
         );
     }
-    // No images have so many neighbouring sites.
+    // No samples have so many neighbouring lanes.
     for across in [0, 3, 12, 32, usize::MAX] {
         let windows = Windows {
             pooling: Pooling::Sum {
@@ -151,7 +154,7 @@ fn operands_are_as_many_and_as_long_as_needed() {
     };
     let table = Elementwise::Table(Box::new([0; 256]));
     let (long, short) = (marked(8), marked(7));
-    let memory: [(&Elementwise, &[&[Cell]]); 8] = [
+    let memory: [(&Elementwise, &[&[VectorBlock]]); 8] = [
         (&add, &[&long]),
         (&add, &[&long, &short]),
         (&add, &[&short, &long]),
@@ -211,17 +214,25 @@ fn operands_are_as_many_and_as_long_as_needed() {
             sink,
         };
         for kernels in all() {
-            let mut cells = marked(8);
-            add.run(kernels, &[&long, &long], &mut cells).unwrap();
-            assert!(cells.iter().all(|cell| *cell == Cell::of_bytes(128)));
-            scale.run(kernels, &[&long], &mut cells).unwrap();
-            assert!(cells.iter().all(|cell| *cell == Cell::of_bytes(128)));
+            let mut blocks = marked(8);
+            add.run(kernels, &[&long, &long], &mut blocks).unwrap();
+            assert!(
+                blocks
+                    .iter()
+                    .all(|block| *block == VectorBlock::of_bytes(128))
+            );
+            scale.run(kernels, &[&long], &mut blocks).unwrap();
+            assert!(
+                blocks
+                    .iter()
+                    .all(|block| *block == VectorBlock::of_bytes(128))
+            );
         }
     }
 }
 
 #[test]
-fn edges_and_gathers_lie_in_their_cells() {
+fn edges_and_gathers_lie_in_their_blocks() {
     let fine = Edges {
         plane: 4,
         moves: vec![Move {
@@ -231,7 +242,7 @@ fn edges_and_gathers_lie_in_their_cells() {
         }],
         maps: vec![[15; 16]],
         fills: vec![2..3],
-        fill: Cell::default(),
+        fill: VectorBlock::default(),
     };
     let moves = |to, from, map| vec![Move { to, from, map }];
     #[expect(clippy::reversed_empty_ranges)]
@@ -282,12 +293,12 @@ fn edges_and_gathers_lie_in_their_cells() {
     }
     for edges in bad {
         each(
-            |kernels, cells| edges.run(kernels, cells),
+            |kernels, blocks| edges.run(kernels, blocks),
             KernelError::Memory,
         );
     }
 
-    let whole = |first: i32| std::array::from_fn(|site| first + site as i32);
+    let whole = |first: i32| std::array::from_fn(|lane| first + lane as i32);
     for (to, map) in [
         (8, [0; 16]),
         (u32::MAX, [-1; 16]),
@@ -299,7 +310,7 @@ fn edges_and_gathers_lie_in_their_cells() {
     ] {
         let mut gather = Gather::default();
         gather.push(to, map);
-        let (from, fill) = (marked(8), Cell::default());
+        let (from, fill) = (marked(8), VectorBlock::default());
         each(
             |kernels, to| gather.run(kernels, &from, to, &fill),
             KernelError::Memory,

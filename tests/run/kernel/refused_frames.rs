@@ -7,10 +7,10 @@ use super::{HUGE, all, marked};
 fn frame() -> Frame {
     Frame {
         channels: 5,
-        image: 30,
+        sample: 30,
         channel: 6,
         row: 3,
-        sites: vec![Some((0, (2, 3))); 16],
+        lanes: vec![Some((0, (2, 3))); 16],
         rows: 2,
         columns: 3,
         pitch: 3,
@@ -20,31 +20,31 @@ fn frame() -> Frame {
 }
 
 #[test]
-fn frames_lie_in_their_images_and_cells() {
-    let sites = |site| vec![Some(site); 16];
+fn frames_lie_in_their_samples_and_blocks() {
+    let lanes = |lane| vec![Some(lane); 16];
     let bad = [
         Frame {
-            sites: vec![None; 15],
+            lanes: vec![None; 15],
             ..frame()
         },
         Frame {
-            sites: vec![None; 17],
+            lanes: vec![None; 17],
             ..frame()
         },
         Frame {
-            sites: sites((0, (3, 1))),
+            lanes: lanes((0, (3, 1))),
             ..frame()
         },
         Frame {
-            sites: sites((0, (1, 4))),
+            lanes: lanes((0, (1, 4))),
             ..frame()
         },
         Frame {
-            sites: sites((1, (2, 3))),
+            lanes: lanes((1, (2, 3))),
             ..frame()
         },
         Frame {
-            sites: sites((HUGE, (1, 1))),
+            lanes: lanes((HUGE, (1, 1))),
             ..frame()
         },
         Frame {
@@ -103,20 +103,21 @@ fn frames_lie_in_their_images_and_cells() {
         low: -128,
         high: 127,
     };
-    let images = [1.0; 30];
+    let samples = [1.0; 30];
     for frame in bad {
         for kernels in all() {
             for grid in [None, Some(grid)] {
-                let mut cells = marked(16);
-                let wrote = frame.write(kernels, &images, grid, 0..2, &mut cells);
+                let mut blocks = marked(16);
+                let wrote = frame.write(kernels, &samples, grid, 0..2, &mut blocks);
                 assert_eq!(wrote, Err(KernelError::Memory), "{frame:?}");
-                assert!(cells == marked(16));
+                assert!(blocks == marked(16));
             }
         }
     }
     for kernels in all() {
-        let write =
-            |grid, groups, count| frame().write(kernels, &images, grid, groups, &mut marked(count));
+        let write = |grid, groups, count| {
+            frame().write(kernels, &samples, grid, groups, &mut marked(count))
+        };
         assert_eq!(write(Some(grid), 0..2, 16), Ok(true));
         assert_eq!(write(Some(grid), 0..2, 15), Err(KernelError::Memory));
         assert_eq!(write(None, 3..5, 15), Err(KernelError::Memory));
@@ -148,7 +149,7 @@ fn frames_lie_in_their_images_and_cells() {
     }
     let nothing = Frame {
         rows: 0,
-        sites: vec![None; 16],
+        lanes: vec![None; 16],
         channels: HUGE,
         plane: 3,
         first: 0,
@@ -161,14 +162,14 @@ fn frames_lie_in_their_images_and_cells() {
 }
 
 #[test]
-fn lines_lie_in_their_cells() {
+fn lines_lie_in_their_blocks() {
     let grid = InputGrid {
         scale: 1.0,
         offset: 0.0,
         low: -1,
         high: 1,
     };
-    let images = [1.0; 30];
+    let samples = [1.0; 30];
     let aligned = Frame {
         first: 3,
         plane: 9,
@@ -176,9 +177,9 @@ fn lines_lie_in_their_cells() {
     };
     for kernels in all() {
         let write = |frame: &Frame, lines, count| {
-            let mut cells = marked(count);
-            let wrote = frame.write_lines(kernels, &images, Some(grid), lines, &mut cells);
-            (wrote, cells == marked(count))
+            let mut blocks = marked(count);
+            let wrote = frame.write_lines(kernels, &samples, Some(grid), lines, &mut blocks);
+            (wrote, blocks == marked(count))
         };
         assert_eq!(write(&aligned, 1..3, 6), (Ok(true), false));
         // The first line is before the first row, and after the last there are none.
@@ -195,7 +196,7 @@ fn lines_lie_in_their_cells() {
             ..aligned.clone()
         };
         assert_eq!(write(&torn, 0..3, 9), refused);
-        let few = aligned.write_lines(kernels, &images[..29], None, 0..3, &mut marked(9));
+        let few = aligned.write_lines(kernels, &samples[..29], None, 0..3, &mut marked(9));
         assert_eq!(few, Err(KernelError::Memory));
     }
 }
@@ -221,17 +222,17 @@ fn frames_read_from_all_their_planes() {
         Err(KernelError::Memory)
     );
     let torn = Frame {
-        sites: vec![Some((0, (9, 9))); 16],
+        lanes: vec![Some((0, (9, 9))); 16],
         ..frame()
     };
     assert_eq!(
         torn.read(&marked(16), codes, never),
         Err(KernelError::Memory)
     );
-    // Sites without rows or columns have no elements, wherever they are said to begin.
+    // Lanes without rows or columns have no elements, wherever they are said to begin.
     let empty = vec![Some((HUGE, (2, 0))), Some((HUGE, (0, 3)))];
     let empty = Frame {
-        sites: empty.into_iter().cycle().take(16).collect(),
+        lanes: empty.into_iter().cycle().take(16).collect(),
         ..frame()
     };
     assert_eq!(empty.read(&marked(16), codes, never), Ok(()));

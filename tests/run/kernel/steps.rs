@@ -6,7 +6,7 @@ use std::ops::Range;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
-use burn_compress::kernel::{Access, Cell, KernelError, Steps, Team};
+use burn_compress::kernel::{Access, KernelError, Steps, Team, VectorBlock};
 use proptest::prelude::*;
 
 use crate::noise::Noise;
@@ -33,8 +33,8 @@ fn threads_go_on_where_they_need_nobody() {
     let steps = Steps::new(vec![first, second, third], 6, 2).unwrap();
     let (ahead, ended) = (AtomicBool::new(false), AtomicUsize::new(0));
     let team = Team::new(2);
-    let mut cells = [Cell::default(); 6];
-    let work = |step: usize, thread: usize, reads: &[&[Cell]], write: &mut [Cell]| {
+    let mut blocks = [VectorBlock::default(); 6];
+    let work = |step: usize, thread: usize, reads: &[&[VectorBlock]], write: &mut [VectorBlock]| {
         match (step, thread) {
             (0, 1) => {
                 let begun = Instant::now();
@@ -47,18 +47,18 @@ fn threads_go_on_where_they_need_nobody() {
             (2, _) => assert_eq!(ended.load(Ordering::Acquire), 2),
             _ => {}
         }
-        let sum: f32 = reads.iter().flat_map(|of| Cell::floats(of)).sum();
-        write.fill(Cell::of_floats(sum + 1.0));
+        let sum: f32 = reads.iter().flat_map(|of| VectorBlock::floats(of)).sum();
+        write.fill(VectorBlock::of_floats(sum + 1.0));
         if step == 1 {
             ended.fetch_add(1, Ordering::AcqRel);
         }
         Ok::<(), KernelError>(())
     };
-    steps.run(&team, &mut cells, &work).unwrap();
-    let sites = Cell::SITES as f32;
-    let twice = sites + 1.0;
-    let last = sites * (1.0 + 3.0 * twice) + 1.0;
-    assert!(cells == [1.0, 1.0, twice, twice, last, last].map(Cell::of_floats));
+    steps.run(&team, &mut blocks, &work).unwrap();
+    let lanes = VectorBlock::LANES as f32;
+    let twice = lanes + 1.0;
+    let last = lanes * (1.0 + 3.0 * twice) + 1.0;
+    assert!(blocks == [1.0, 1.0, twice, twice, last, last].map(VectorBlock::of_floats));
 }
 
 #[test]
@@ -73,7 +73,7 @@ fn parts_are_each_threads_own() {
     };
     let writes = [0..1, 1..2];
     assert!(!refused(&[2..5, 3..8], &[4..5], &writes));
-    // One for each thread, within the cells, apart from the writes of others and its own.
+    // One for each thread, within the vector blocks, apart from the writes of others and its own.
     assert!(refused(&[2..4], &[], &writes));
     assert!(refused(&[2..4, 3..5, 4..5], &[], &writes));
     assert!(refused(&[2..4, 3..9], &[], &writes));
@@ -85,17 +85,17 @@ fn parts_are_each_threads_own() {
 }
 
 // Of some thread and step, from what is read and was there.
-fn write(step: usize, thread: usize, reads: &[&[Cell]], write: &mut [Cell]) {
+fn write(step: usize, thread: usize, reads: &[&[VectorBlock]], write: &mut [VectorBlock]) {
     let mut sum = (7 * step + 3 * thread + 1) as f32;
     for (place, read) in reads.iter().enumerate() {
-        for (cell, of) in read.iter().enumerate() {
-            let value = Cell::floats(std::slice::from_ref(of))[0];
-            sum = (3.0 * sum + value + (place + cell) as f32) % 1009.0;
+        for (block, of) in read.iter().enumerate() {
+            let value = VectorBlock::floats(std::slice::from_ref(of))[0];
+            sum = (3.0 * sum + value + (place + block) as f32) % 1009.0;
         }
     }
-    for (cell, to) in write.iter_mut().enumerate() {
-        let before = Cell::floats(std::slice::from_ref(to))[0];
-        *to = Cell::of_floats((sum + 5.0 * before + cell as f32) % 1009.0);
+    for (block, to) in write.iter_mut().enumerate() {
+        let before = VectorBlock::floats(std::slice::from_ref(to))[0];
+        *to = VectorBlock::of_floats((sum + 5.0 * before + block as f32) % 1009.0);
     }
 }
 
@@ -128,7 +128,7 @@ proptest! {
     ) {
         let mut noise = Noise(seed);
         let accesses: Vec<Access> = (0..count).map(|_| access(&mut noise, threads)).collect();
-        let mut expected = vec![Cell::of_floats(1.0); CELLS];
+        let mut expected = vec![VectorBlock::of_floats(1.0); CELLS];
         for (step, access) in accesses.iter().enumerate() {
             for thread in 0..threads {
                 let before = expected.clone();
@@ -141,16 +141,16 @@ proptest! {
         let team = Team::new(threads);
         // Now one is late, now another.
         for late in 0..threads {
-            let mut cells = vec![Cell::of_floats(1.0); CELLS];
-            let work = |step: usize, thread: usize, reads: &[&[Cell]], to: &mut [Cell]| {
+            let mut blocks = vec![VectorBlock::of_floats(1.0); CELLS];
+            let work = |step: usize, thread: usize, reads: &[&[VectorBlock]], to: &mut [VectorBlock]| {
                 if (step + thread) % threads == late {
                     (0..20).for_each(|_| std::thread::yield_now());
                 }
                 write(step, thread, reads, to);
                 Ok::<(), KernelError>(())
             };
-            steps.run(&team, &mut cells, &work).unwrap();
-            prop_assert!(cells == expected, "{late} late");
+            steps.run(&team, &mut blocks, &work).unwrap();
+            prop_assert!(blocks == expected, "{late} late");
         }
     }
 }

@@ -6,7 +6,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Barrier, Weak};
 
-use burn_compress::kernel::{Access, Cell, KernelError, Steps, Team};
+use burn_compress::kernel::{Access, KernelError, Steps, Team, VectorBlock};
 
 // Panics without a word on the screen.
 fn panic_with(word: &'static str) -> ! {
@@ -166,9 +166,9 @@ fn doubling(threads: usize, steps: usize) -> Steps {
 }
 
 // Of the next thread's, so that a step needs all of the one before.
-fn double(thread: usize, reads: &[&[Cell]], write: &mut [Cell]) {
-    let from = Cell::floats(&reads[0][(thread + 1) % reads[0].len()..]);
-    let to = Cell::floats_mut(write);
+fn double(thread: usize, reads: &[&[VectorBlock]], write: &mut [VectorBlock]) {
+    let from = VectorBlock::floats(&reads[0][(thread + 1) % reads[0].len()..]);
+    let to = VectorBlock::floats_mut(write);
     to.iter_mut().zip(from).for_each(|(to, x)| *to = 2.0 * x);
 }
 
@@ -176,15 +176,22 @@ fn double(thread: usize, reads: &[&[Cell]], write: &mut [Cell]) {
 fn steps_wait_for_all_threads_of_the_one_before() {
     for threads in 1..=3 {
         let (team, steps) = (Team::new(3), doubling(threads, 10));
-        assert_eq!((steps.threads(), steps.cells()), (threads, 2 * threads));
-        let mut cells = vec![Cell::of_floats(1.0); 2 * threads];
-        let work = |_: usize, thread: usize, reads: &[&[Cell]], write: &mut [Cell]| {
-            double(thread, reads, write);
-            Ok::<(), KernelError>(())
-        };
-        steps.run(&team, &mut cells, &work).unwrap();
-        assert_eq!(cells[..threads], vec![Cell::of_floats(1024.0); threads]);
-        assert_eq!(cells[threads..], vec![Cell::of_floats(512.0); threads]);
+        assert_eq!((steps.threads(), steps.blocks()), (threads, 2 * threads));
+        let mut blocks = vec![VectorBlock::of_floats(1.0); 2 * threads];
+        let work =
+            |_: usize, thread: usize, reads: &[&[VectorBlock]], write: &mut [VectorBlock]| {
+                double(thread, reads, write);
+                Ok::<(), KernelError>(())
+            };
+        steps.run(&team, &mut blocks, &work).unwrap();
+        assert_eq!(
+            blocks[..threads],
+            vec![VectorBlock::of_floats(1024.0); threads]
+        );
+        assert_eq!(
+            blocks[threads..],
+            vec![VectorBlock::of_floats(512.0); threads]
+        );
     }
 }
 
@@ -195,15 +202,21 @@ fn late_threads_lose_no_step_and_no_wake_up() {
     for threads in [2, 3, 7] {
         let (team, steps) = (Team::new(threads), doubling(threads, 10));
         for pause in 0..150 {
-            let mut cells = vec![Cell::of_floats(1.0); 2 * threads];
+            let mut blocks = vec![VectorBlock::of_floats(1.0); 2 * threads];
             let done: Vec<AtomicUsize> = (0..10 * threads).map(|_| AtomicUsize::new(0)).collect();
-            let work = |step: usize, thread: usize, reads: &[&[Cell]], write: &mut [Cell]| {
+            let work = |step: usize,
+                        thread: usize,
+                        reads: &[&[VectorBlock]],
+                        write: &mut [VectorBlock]| {
                 done[step * threads + thread].fetch_add(1, Ordering::Relaxed);
                 double(thread, reads, write);
                 Ok::<(), KernelError>(())
             };
-            steps.run(&team, &mut cells, &work).unwrap();
-            assert_eq!(cells[..threads], vec![Cell::of_floats(1024.0); threads]);
+            steps.run(&team, &mut blocks, &work).unwrap();
+            assert_eq!(
+                blocks[..threads],
+                vec![VectorBlock::of_floats(1024.0); threads]
+            );
             assert!(done.into_iter().all(|done| done.into_inner() == 1));
             let idle = std::time::Instant::now();
             while idle.elapsed() < std::time::Duration::from_micros(pause) {
@@ -229,10 +242,10 @@ impl From<KernelError> for Failure {
 fn an_error_of_one_thread_ends_all() {
     for threads in 1..=3 {
         let (team, steps) = (Team::new(3), doubling(threads, 6));
-        let mut cells = vec![Cell::default(); 2 * threads];
+        let mut blocks = vec![VectorBlock::default(); 2 * threads];
         for bad in 0..threads {
             let last = AtomicUsize::new(0);
-            let result = steps.run(&team, &mut cells, &|step, thread, _, _| {
+            let result = steps.run(&team, &mut blocks, &|step, thread, _, _| {
                 last.fetch_max(step, Ordering::Relaxed);
                 match (step, thread == bad) {
                     (3, true) => Err(Failure::At(step, thread)),
@@ -242,7 +255,7 @@ fn an_error_of_one_thread_ends_all() {
             assert_eq!(result, Err(Failure::At(3, bad)));
             assert_eq!(last.into_inner(), 3);
         }
-        let fine = steps.run::<Failure>(&team, &mut cells, &|_, _, _, _| Ok(()));
+        let fine = steps.run::<Failure>(&team, &mut blocks, &|_, _, _, _| Ok(()));
         assert_eq!(fine, Ok(()));
     }
 }
@@ -251,10 +264,10 @@ fn an_error_of_one_thread_ends_all() {
 fn a_panic_in_a_step_ends_all_and_goes_on_in_the_caller() {
     for threads in 1..=3 {
         let (team, steps) = (Team::new(3), doubling(threads, 6));
-        let mut cells = vec![Cell::default(); 2 * threads];
+        let mut blocks = vec![VectorBlock::default(); 2 * threads];
         for bad in 0..threads {
             let word = caught(|| {
-                let run = steps.run::<Failure>(&team, &mut cells, &|step, thread, _, _| match (
+                let run = steps.run::<Failure>(&team, &mut blocks, &|step, thread, _, _| match (
                     step,
                     thread == bad,
                 ) {
@@ -265,7 +278,7 @@ fn a_panic_in_a_step_ends_all_and_goes_on_in_the_caller() {
                 panic!("{run:?}");
             });
             assert_eq!(word, Some("step"));
-            let fine = steps.run::<Failure>(&team, &mut cells, &|_, _, _, _| Ok(()));
+            let fine = steps.run::<Failure>(&team, &mut blocks, &|_, _, _, _| Ok(()));
             assert_eq!(fine, Ok(()));
         }
     }
@@ -274,10 +287,11 @@ fn a_panic_in_a_step_ends_all_and_goes_on_in_the_caller() {
 #[test]
 fn a_team_at_work_or_too_small_is_refused() {
     let (team, steps) = (Team::new(2), doubling(2, 2));
-    let mut cells = vec![Cell::default(); 4];
-    let fine = |_: usize, _: usize, _: &[&[Cell]], _: &mut [Cell]| Ok::<(), KernelError>(());
+    let mut blocks = vec![VectorBlock::default(); 4];
+    let fine =
+        |_: usize, _: usize, _: &[&[VectorBlock]], _: &mut [VectorBlock]| Ok::<(), KernelError>(());
     assert_eq!(
-        steps.run(&Team::new(1), &mut cells, &fine),
+        steps.run(&Team::new(1), &mut blocks, &fine),
         Err(KernelError::Team)
     );
 
@@ -292,23 +306,25 @@ fn a_team_at_work_or_too_small_is_refused() {
             });
         });
         begun.wait();
-        assert_eq!(steps.run(&team, &mut cells, &fine), Err(KernelError::Team));
+        assert_eq!(steps.run(&team, &mut blocks, &fine), Err(KernelError::Team));
         assert!(!team.try_run(&|_| panic_with("ran")));
         // One thread needs no team.
         let alone = doubling(1, 2);
-        assert_eq!(alone.run(&team, &mut cells[..2], &fine), Ok(()));
+        assert_eq!(alone.run(&team, &mut blocks[..2], &fine), Ok(()));
         end.wait();
     });
-    assert_eq!(steps.run(&team, &mut cells, &fine), Ok(()));
+    assert_eq!(steps.run(&team, &mut blocks, &fine), Ok(()));
 }
 
 #[test]
 fn a_step_of_a_team_does_not_wait_for_that_team() {
     let (team, steps) = (Team::new(2), doubling(2, 1));
-    let mut cells = vec![Cell::default(); 4];
-    let result = steps.run(&team, &mut cells, &|_, _, _, _| {
-        let fine = |_: usize, _: usize, _: &[&[Cell]], _: &mut [Cell]| Ok::<(), KernelError>(());
-        doubling(2, 1).run(&team, &mut [Cell::default(); 4], &fine)
+    let mut blocks = vec![VectorBlock::default(); 4];
+    let result = steps.run(&team, &mut blocks, &|_, _, _, _| {
+        let fine = |_: usize, _: usize, _: &[&[VectorBlock]], _: &mut [VectorBlock]| {
+            Ok::<(), KernelError>(())
+        };
+        doubling(2, 1).run(&team, &mut [VectorBlock::default(); 4], &fine)
     });
     assert_eq!(result, Err(KernelError::Team));
 }
@@ -358,7 +374,7 @@ fn steps_refuse_what_threads_could_tear() {
     let run = |count: usize| {
         steps.run::<KernelError>(
             &Team::new(1),
-            &mut vec![Cell::default(); count],
+            &mut vec![VectorBlock::default(); count],
             &|_, _, reads, write| {
                 assert!((reads.len(), write.len()) == (0, 1));
                 Ok(())

@@ -1,6 +1,6 @@
-//! Poolings: the greatest and the sum of windows, of each site and across those of an image.
+//! Poolings: the greatest and the sum of windows, of each lane and across those of a sample.
 
-use burn_compress::kernel::{Cell, Pooling, Sink, Windows};
+use burn_compress::kernel::{Pooling, Sink, VectorBlock, Windows};
 use proptest::prelude::*;
 
 use super::layer::{Dims, Layer, layers};
@@ -13,7 +13,7 @@ fn windows(layer: &Layer, pooling: Pooling, bounds: (f32, f32), sink: Sink) -> W
         pooling,
         taps: (0..layer.taps()).map(|tap| layer.tap(tap) as u32).collect(),
         positions: layer.positions(),
-        planes: (layer.from.cells, layer.to.cells),
+        planes: (layer.from.blocks, layer.to.blocks),
         bounds,
         sink,
     }
@@ -26,15 +26,15 @@ fn output(layer: &Layer) -> Dims {
     }
 }
 
-// What a window of a site holds; of so many neighbouring sites where they are parts of one image.
+// What a window of a lane holds; of so many neighbouring lanes where they are parts of one sample.
 fn window<T: Copy>(layer: &Layer, values: &[T], at: [usize; 4], across: usize) -> Vec<T> {
-    let [site, channel, y, x] = at;
-    let first = site / across * across;
+    let [lane, channel, y, x] = at;
+    let first = lane / across * across;
     let taps =
-        (first..first + across).flat_map(|site| (0..layer.taps()).map(move |tap| (site, tap)));
-    let value = |(site, tap): (usize, usize)| {
+        (first..first + across).flat_map(|lane| (0..layer.taps()).map(move |tap| (lane, tap)));
+    let value = |(lane, tap): (usize, usize)| {
         let [row, column] = layer.reads([y, x], tap);
-        values[layer.input.at(site, channel, row, column)]
+        values[layer.input.at(lane, channel, row, column)]
     };
     taps.map(value).collect()
 }
@@ -61,14 +61,14 @@ fn check_codes(layer: &Layer, pooling: Pooling) -> Result<(), TestCaseError> {
     };
     let results: Vec<u8> = dims.all().map(result).collect();
     let input = layer.input.bytes(&values, &layer.from);
-    let mut expected = marked(layer.input.channels / 4 * layer.to.cells);
+    let mut expected = marked(layer.input.channels / 4 * layer.to.blocks);
     dims.put_bytes(&mut expected, &layer.to, |at| results[at]);
     for kernels in all() {
         let mut output = marked(expected.len());
         windows.run(kernels, &input, &mut output).unwrap();
         prop_assert!(output == expected, "{:?} {pooling:?}", kernels.isa());
 
-        // Position by position, in the cells from its first one on.
+        // Position by position, in the vector blocks from its first one on.
         let mut output = marked(expected.len());
         let planes = layer.input.channels / 4;
         for (index, position) in windows.positions.iter().enumerate() {
@@ -108,14 +108,14 @@ fn check_floats(layer: &Layer, pooling: Pooling) -> Result<(), TestCaseError> {
     };
     let results: Vec<(f64, f64)> = dims.all().map(result).collect();
     let input = layer.input.floats(&values, &layer.from);
-    let before = marked(layer.input.channels * layer.to.cells);
+    let before = marked(layer.input.channels * layer.to.blocks);
     for kernels in all() {
         let mut output = before.clone();
         windows.run(kernels, &input, &mut output).unwrap();
-        let floats = Cell::floats(&output).to_vec();
+        let floats = VectorBlock::floats(&output).to_vec();
         let mut back = output.clone();
-        let place = |[site, channel, y, x]: [usize; 4]| {
-            (channel * layer.to.cells + layer.to.cell(y, x)) * Cell::SITES + site
+        let place = |[lane, channel, y, x]: [usize; 4]| {
+            (channel * layer.to.blocks + layer.to.block(y, x)) * VectorBlock::LANES + lane
         };
         for (at, (expected, off)) in dims.all().zip(&results) {
             let found = f64::from(floats[place(at)]);
@@ -124,7 +124,7 @@ fn check_floats(layer: &Layer, pooling: Pooling) -> Result<(), TestCaseError> {
                 "{:?}: {found}, not {expected}",
                 kernels.isa()
             );
-            Cell::floats_mut(&mut back)[place(at)] = Cell::floats(&before)[place(at)];
+            VectorBlock::floats_mut(&mut back)[place(at)] = VectorBlock::floats(&before)[place(at)];
         }
         prop_assert!(back == before, "{:?}: others were written", kernels.isa());
     }

@@ -71,7 +71,7 @@ struct Arguments {
     /// Recipe in TOML or JSON, in place of the levels, epochs and budget above
     #[arg(long)]
     recipe: Option<PathBuf>,
-    /// Starts over: forgets the finished cells of an earlier study in the same place
+    /// Starts over: forgets the finished trials of an earlier study in the same place
     #[arg(long)]
     fresh: bool,
     /// Where the report goes, and where an interrupted study goes on

@@ -1,4 +1,4 @@
-//! From stages to operations on buffers.
+//! From nodes to operations on buffers.
 
 use std::collections::HashMap;
 
@@ -6,17 +6,17 @@ use crate::engine::EngineError;
 use crate::engine::layout::Layout;
 use crate::engine::layout::arguments::{elementwise, windows};
 use crate::engine::layout::demand::Tensors;
-use crate::engine::layout::lanes::Sites;
+use crate::engine::layout::lanes::LaneMapping;
 use crate::engine::layout::part::{Begin, Part};
-use crate::engine::lower::node::{Stage, StageWork};
+use crate::engine::lower::node::{FusedNode, NodeWork};
 use crate::engine::lower::shape::Kind;
-use crate::engine::plan::interleaved::{Halo, Lines, PoolByLine, ProductByLine};
-use crate::engine::plan::operation::{Operation, OperationWork, Rows};
-use crate::engine::table::LayerRow;
-use crate::engine::tune::cache::Kept;
-use crate::engine::tune::choose::Chosen;
-use crate::engine::tune::tuner::Chooser;
-use crate::kernel::{Cell, Edges, InputGrid, Kernels, Product, Records, Windows};
+use crate::engine::plan::interleaved::{Halo, InterleavedPool, InterleavedProduct, Lines};
+use crate::engine::plan::operation::{OperationWork, Rows, ScheduledOperation};
+use crate::engine::table::LayerProfile;
+use crate::engine::tune::cache::TunedKernel;
+use crate::engine::tune::choose::TunedProduct;
+use crate::engine::tune::tuner::Tuner;
+use crate::kernel::{Edges, InputGrid, Kernels, PackedWeights, Product, VectorBlock, Windows};
 use crate::network::Network;
 use crate::network::Value;
 
@@ -24,30 +24,30 @@ mod movement;
 
 pub(in crate::engine) struct Builder<'a> {
     model: &'a Network,
-    sites: Sites,
+    lanes: LaneMapping,
     kernels: Kernels,
-    chooser: Chooser<'a>,
+    tuner: Tuner<'a>,
     tensors: Tensors,
     begin: Option<Begin>,
-    /// The buffer of each tensor in cells that was made, and of each plain one.
+    /// The buffer of each tensor in vector blocks that was made, and of each plain one.
     made: HashMap<usize, usize>,
     plain: HashMap<Value, usize>,
-    prepared: HashMap<usize, Chosen>,
+    prepared: HashMap<usize, TunedProduct>,
     built: Built,
 }
 
 #[derive(Default)]
 pub(in crate::engine) struct Built {
-    pub operations: Vec<Operation>,
-    /// Cells of each.
+    pub operations: Vec<ScheduledOperation>,
+    /// Vector blocks of each.
     pub buffers: Vec<usize>,
     pub output: usize,
     pub whole_input: bool,
-    pub layers: Vec<LayerRow>,
-    pub kept: Vec<Kept>,
-    /// How many operations there are after each stage.
+    pub layers: Vec<LayerProfile>,
+    pub tuned: Vec<TunedKernel>,
+    /// How many operations there are after each node.
     pub ends: Vec<usize>,
-    /// The tensors as their stages make them: value, buffer, layout.
+    /// The tensors as their nodes make them: value, buffer, layout.
     pub owns: Vec<(Value, usize, Layout)>,
 }
 
@@ -56,15 +56,15 @@ impl<'a> Builder<'a> {
     pub fn new(
         part: Part<'a>,
         kernels: Kernels,
-        chooser: Chooser<'a>,
+        tuner: Tuner<'a>,
         tensors: Tensors,
-        prepared: HashMap<usize, Chosen>,
+        prepared: HashMap<usize, TunedProduct>,
     ) -> Self {
         Self {
             model: part.model,
-            sites: part.sites,
+            lanes: part.lanes,
             kernels,
-            chooser,
+            tuner,
             tensors,
             begin: part.begin,
             made: HashMap::new(),
@@ -74,9 +74,9 @@ impl<'a> Builder<'a> {
         }
     }
 
-    pub fn build(mut self, stages: &[Stage]) -> Result<Built, EngineError> {
-        for stage in stages {
-            self.stage(stage)?;
+    pub fn build(mut self, nodes: &[FusedNode]) -> Result<Built, EngineError> {
+        for node in nodes {
+            self.node(node)?;
             self.built.ends.push(self.built.operations.len());
         }
         self.built.output = self.output()?;
@@ -85,47 +85,47 @@ impl<'a> Builder<'a> {
         self.built.owns = owns
             .filter_map(|(index, own)| Some((own.value, *self.made.get(&index)?, own.layout)))
             .collect();
-        self.built.kept = self.chooser.kept;
+        self.built.tuned = self.tuner.tuned;
         Ok(self.built)
     }
 
-    // The tensor as its stage makes it, where that was made in cells.
+    // The tensor as its node makes it, where that was made in vector blocks.
     fn held(&self, value: Value) -> Option<usize> {
         let index = self.tensors.find_own(value)?;
         self.made.contains_key(&index).then_some(index)
     }
 
-    fn buffer(&mut self, cells: usize) -> usize {
-        self.built.buffers.push(cells);
+    fn buffer(&mut self, blocks: usize) -> usize {
+        self.built.buffers.push(blocks);
         self.built.buffers.len() - 1
     }
 
-    fn push(&mut self, operation: Operation, row: LayerRow) {
-        let images = self.sites.images();
+    fn push(&mut self, operation: ScheduledOperation, row: LayerProfile) {
+        let samples = self.lanes.samples();
         self.built.operations.push(operation);
-        self.built.layers.push(LayerRow { images, ..row });
+        self.built.layers.push(LayerProfile { samples, ..row });
     }
 
-    // An operation on planes of cells.
-    fn on_cells(
+    // An operation on planes of vector blocks.
+    fn on_blocks(
         &mut self,
         work: OperationWork,
         reads: Vec<usize>,
         tensor: usize,
         costs: Vec<usize>,
         layer: &str,
-        row: LayerRow,
+        row: LayerProfile,
     ) {
         let layout = self.tensors.all[tensor].layout;
-        let write = self.buffer(layout.cells());
-        // Units are alike: planes, quads of them, those of a line, or all.
-        let unit = layout.cells().checked_div(costs.len()).unwrap_or(0);
+        let write = self.buffer(layout.blocks());
+        // Units are alike: planes, blocks of filters of them, those of a line, or all.
+        let unit = layout.blocks().checked_div(costs.len()).unwrap_or(0);
         let whole = match &work {
-            OperationWork::Rearrange { fill, .. } => *fill == layout.fill_cell(),
+            OperationWork::Rearrange { fill, .. } => *fill == layout.fill_block(),
             OperationWork::Load { lines, .. } => lines.is_some(),
-            OperationWork::Regroup { .. }
-            | OperationWork::ProductByLine(_)
-            | OperationWork::PoolByLine(_) => true,
+            OperationWork::ConvertLayout { .. }
+            | OperationWork::InterleavedProduct(_)
+            | OperationWork::InterleavedPool(_) => true,
             _ => false,
         };
         self.made.insert(tensor, write);
@@ -134,7 +134,7 @@ impl<'a> Builder<'a> {
             true => Edges::none(),
             false => layout.edges(),
         };
-        let operation = Operation {
+        let operation = ScheduledOperation {
             work,
             reads,
             write,
@@ -146,69 +146,76 @@ impl<'a> Builder<'a> {
         self.push(operation, row);
     }
 
-    // By quads of filters, or by lines, of which so many are made together.
+    // By blocks of filters of filters, or by lines, of which so many are made together.
     fn product(
         &mut self,
         (product, together): (Product, usize),
         reads: Vec<usize>,
         to: usize,
         layer: &str,
-        row: LayerRow,
+        row: LayerProfile,
     ) {
         let layout = self.tensors.all[to].layout;
-        if layout.by_line.is_none() {
-            let quads = 0..product.records().quads();
-            // An epilogue costs about as much as three records for each filter.
-            let costs = quads.map(|quad| product.records().cost(quad) + 12);
+        if layout.interleaved.is_none() {
+            let filter_blocks = 0..product.entries().filter_blocks();
+            // An epilogue costs about as much as three sparse entries for each filter.
+            let costs = filter_blocks.map(|filter_block| product.entries().cost(filter_block) + 12);
             let costs = costs.collect();
             let work = OperationWork::Product(product);
-            return self.on_cells(work, reads, to, costs, layer, row);
+            return self.on_blocks(work, reads, to, costs, layer, row);
         }
-        let quads = product.records().quads();
+        let filter_blocks = product.entries().filter_blocks();
         let lines = lines(&layout);
-        let work = OperationWork::ProductByLine(ProductByLine {
+        let work = OperationWork::InterleavedProduct(InterleavedProduct {
             product,
             lines,
             together,
         });
-        self.by_line(work, reads, to, quads, layer, row);
+        self.interleaved(work, reads, to, filter_blocks, layer, row);
     }
 
     // By planes, or by lines.
-    fn pool(&mut self, windows: Windows, reads: Vec<usize>, to: usize, layer: &str, row: LayerRow) {
+    fn pool(
+        &mut self,
+        windows: Windows,
+        reads: Vec<usize>,
+        to: usize,
+        layer: &str,
+        row: LayerProfile,
+    ) {
         let layout = self.tensors.all[to].layout;
         let planes = layout.planes();
-        if layout.by_line.is_none() {
+        if layout.interleaved.is_none() {
             let work = OperationWork::Pool(windows);
-            return self.on_cells(work, reads, to, vec![1; planes], layer, row);
+            return self.on_blocks(work, reads, to, vec![1; planes], layer, row);
         }
-        let work = OperationWork::PoolByLine(PoolByLine {
+        let work = OperationWork::InterleavedPool(InterleavedPool {
             windows,
             planes,
             lines: lines(&layout),
         });
-        self.by_line(work, reads, to, 1, layer, row);
+        self.interleaved(work, reads, to, 1, layer, row);
     }
 
     // With so many units of each line.
-    fn by_line(
+    fn interleaved(
         &mut self,
         work: OperationWork,
         reads: Vec<usize>,
         to: usize,
         units: usize,
         layer: &str,
-        row: LayerRow,
+        row: LayerProfile,
     ) {
         let layout = self.tensors.all[to].layout;
         let [before, after] = layout.halo.rows;
         let costs = [(before, 0), (layout.tile[0], 1), (after, 0)];
         let costs = costs.map(|(lines, cost)| vec![cost; lines * units]);
-        self.on_cells(work, reads, to, costs.concat(), layer, row);
+        self.on_blocks(work, reads, to, costs.concat(), layer, row);
         self.halo(to, layer);
     }
 
-    // The lines above and below others, of a tensor that was made line by line.
+    // The lines above and below others, of a tensor that was made row-interleaved.
     fn halo(&mut self, tensor: usize, layer: &str) {
         let layout = self.tensors.all[tensor].layout;
         let lines = layout.halo_lines();
@@ -217,11 +224,11 @@ impl<'a> Builder<'a> {
             return;
         }
         let [before, _] = layout.halo.rows;
-        let operation = Operation {
+        let operation = ScheduledOperation {
             work: OperationWork::Halo(Halo {
                 lines,
                 between: before..before + layout.tile[0],
-                fill: layout.fill_cell(),
+                fill: layout.fill_block(),
             }),
             reads: Vec::new(),
             write: self.made[&tensor],
@@ -230,24 +237,24 @@ impl<'a> Builder<'a> {
             unit: layout.pitch(),
             layer: layer.to_string(),
         };
-        self.push(operation, LayerRow::named(layer, "halo"));
+        self.push(operation, LayerProfile::named(layer, "halo"));
     }
 
-    fn stage(&mut self, stage: &Stage) -> Result<(), EngineError> {
-        if !stage.is_on_cells() {
-            return self.plain_stage(stage);
+    fn node(&mut self, node: &FusedNode) -> Result<(), EngineError> {
+        if !node.is_on_blocks() {
+            return self.plain_node(node);
         }
-        let value = Value::Node(stage.output);
-        let images = self.sites.images();
+        let value = Value::Node(node.output);
+        let samples = self.lanes.samples();
         let fault = || EngineError::TooLarge {
-            layer: stage.layer.clone(),
-            images,
+            layer: node.layer.clone(),
+            samples,
         };
         let to = self
             .tensors
-            .own(self.model, value, self.sites)
+            .own(self.model, value, self.lanes)
             .ok_or_else(fault)?;
-        if stage.work_loads() {
+        if node.work_loads() {
             let grid = self.model.grid(value).map(|grid| InputGrid {
                 scale: grid.scale(),
                 offset: grid.offset(),
@@ -258,90 +265,90 @@ impl<'a> Builder<'a> {
             return Ok(());
         }
         let mut inputs = Vec::new();
-        for (place, &value) in stage.inputs.iter().enumerate() {
-            let demand = stage.demand(self.model, place, self.sites);
-            inputs.push(self.cells(value, demand, &stage.layer)?);
+        for (place, &value) in node.inputs.iter().enumerate() {
+            let demand = node.demand(self.model, place, self.lanes);
+            inputs.push(self.blocks(value, demand, &node.layer)?);
         }
         let layouts: Vec<Layout> = inputs.iter().map(|&i| self.tensors.all[i].layout).collect();
         let layout = self.tensors.all[to].layout;
-        let largest = layouts.iter().chain([&layout]).map(Layout::cells).max();
-        if largest.unwrap_or(0) > u32::MAX as usize / Cell::BYTES {
+        let largest = layouts.iter().chain([&layout]).map(Layout::blocks).max();
+        if largest.unwrap_or(0) > u32::MAX as usize / VectorBlock::BYTES {
             return Err(fault());
         }
         let reads: Vec<usize> = inputs.iter().map(|input| self.made[input]).collect();
         let in_float = layouts.iter().all(|of| of.shape.kind == Kind::Floats);
-        let named = |kernel: &str| LayerRow {
+        let named = |kernel: &str| LayerProfile {
             in_float,
-            ..LayerRow::named(&stage.layer, kernel)
+            ..LayerProfile::named(&node.layer, kernel)
         };
-        match &stage.work {
-            StageWork::Product(weighted) => {
-                let kept = self.chooser.known(self.chooser.kept.len(), &stage.layer);
-                let again = match (self.prepared.remove(&stage.output), kept) {
-                    // An operand that comes from a plain step was not known to be in cells.
-                    (None, Some(kept)) => stage.again(weighted, &layouts, &layout, kept)?,
+        match &node.work {
+            NodeWork::Product(weighted) => {
+                let tuned = self.tuner.known(self.tuner.tuned.len(), &node.layer);
+                let again = match (self.prepared.remove(&node.output), tuned) {
+                    // An operand that comes from a plain step was not known to be in vector blocks.
+                    (None, Some(tuned)) => node.again(weighted, &layouts, &layout, tuned)?,
                     (prepared, _) => prepared,
                 };
                 let chosen = match again {
                     Some(chosen) => chosen,
                     None => {
-                        let how = self.chooser.how();
-                        stage.product(weighted, &layouts, &layout, self.kernels, how)?
+                        let mode = self.tuner.mode();
+                        node.product(weighted, &layouts, &layout, self.kernels, mode)?
                     }
                 };
                 let codes = matches!(layouts[0].shape.kind, Kind::Codes { .. });
                 let peak = match chosen.is_timed() {
-                    true if chosen.is_tiled() => self.chooser.matrix_peak(self.kernels),
-                    true => self.chooser.peak(self.kernels, codes),
+                    true if chosen.is_tiled() => self.tuner.matrix_peak(self.kernels),
+                    true => self.tuner.peak(self.kernels, codes),
                     false => f64::INFINITY,
                 };
-                let row = chosen.row(&stage.layer, weighted, &layouts, &layout, peak);
-                let Chosen {
+                let row = chosen.row(&node.layer, weighted, &layouts, &layout, peak);
+                let TunedProduct {
                     product,
                     kernel,
-                    way,
+                    blocking,
                     ..
                 } = chosen;
-                self.chooser.kept.push(Kept {
-                    layer: stage.layer.clone(),
+                self.tuner.tuned.push(TunedKernel {
+                    layer: node.layer.clone(),
                     kernel: kernel.to_string(),
-                    way,
+                    blocking,
                 });
-                let together = match product.records() {
-                    Records::Winograd { side, .. } => weighted.window_lines(*side),
+                let together = match product.entries() {
+                    PackedWeights::Winograd { side, .. } => weighted.window_lines(*side),
                     _ => 1,
                 };
-                self.product((product, together), reads, to, &stage.layer, row);
+                self.product((product, together), reads, to, &node.layer, row);
             }
-            StageWork::Pool(pool) => {
-                let windows = windows(pool, &layout, &layouts[0], self.sites);
+            NodeWork::Pool(pool) => {
+                let windows = windows(pool, &layout, &layouts[0], self.lanes);
                 let name = if pool.sum.is_some() {
                     "sum pool"
                 } else {
                     "max pool"
                 };
                 let row = named(name);
-                self.pool(windows, reads, to, &stage.layer, row);
+                self.pool(windows, reads, to, &node.layer, row);
             }
-            StageWork::Elementwise(step) => {
+            NodeWork::Elementwise(step) => {
                 let step = elementwise(step, &layout, &layouts);
                 let all = layouts.iter().chain([&layout]);
                 let rows = Rows {
                     rows: layout.tile[0],
                     columns: layout.tile[1],
                     planes: all.clone().map(Layout::plane).collect(),
-                    firsts: all.clone().map(|layout| layout.cell(0, 0)).collect(),
+                    firsts: all.clone().map(|layout| layout.block(0, 0)).collect(),
                     pitches: all.map(Layout::pitch).collect(),
                 };
                 let work = OperationWork::Elementwise { step, rows };
                 let row = named("elementwise");
                 let planes = vec![1; layout.planes()];
-                self.on_cells(work, reads, to, planes, &stage.layer, row);
+                self.on_blocks(work, reads, to, planes, &node.layer, row);
             }
-            StageWork::Rearrange(rearrange) => {
-                self.rearrange(rearrange, &layouts, reads, to, &stage.layer);
+            NodeWork::Rearrange(rearrange) => {
+                self.rearrange(rearrange, &layouts, reads, to, &node.layer);
             }
-            StageWork::Quantize | StageWork::Plain => {}
+            NodeWork::Quantize | NodeWork::Plain => {}
         }
         Ok(())
     }
@@ -355,8 +362,8 @@ fn lines(layout: &Layout) -> Lines {
     }
 }
 
-impl Stage<'_> {
+impl FusedNode<'_> {
     fn work_loads(&self) -> bool {
-        matches!(self.work, StageWork::Quantize)
+        matches!(self.work, NodeWork::Quantize)
     }
 }

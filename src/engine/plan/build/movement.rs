@@ -1,22 +1,24 @@
-//! Tensors that change their place or form: into cells, out of them, from layout to layout.
+//! Tensors that change their place or form: into vector blocks, out of them, from layout to layout.
 
 use super::{Builder, lines};
 use crate::engine::EngineError;
 use crate::engine::layout::arguments::sink;
 use crate::engine::layout::demand::Demand;
 use crate::engine::layout::{Fill, Layout};
-use crate::engine::lower::node::{Rearrange, Stage};
-use crate::engine::plan::operation::{Operation, OperationWork, PlainOperand, PlainSource};
-use crate::engine::table::{LayerRow, PLAIN, REGROUP};
-use crate::kernel::{Cell, Edges, InputGrid};
+use crate::engine::lower::node::{FusedNode, Rearrange};
+use crate::engine::plan::operation::{
+    OperationWork, PlainOperand, PlainSource, ScheduledOperation,
+};
+use crate::engine::table::{LAYOUT_CONVERSION, LayerProfile, PLAIN};
+use crate::kernel::{Edges, InputGrid, VectorBlock};
 use crate::network::{Dim, Value};
 use crate::network::{Grid, StepOp};
 
-/// Cells of an input that threads share out.
+/// Vector blocks of an input that threads share out.
 const LARGE: usize = 512;
 
 impl Builder<'_> {
-    // Floats of all images of a pass.
+    // Floats of all samples of a pass.
     pub(in crate::engine) fn output(&mut self) -> Result<usize, EngineError> {
         let output = self.model.output();
         if let Value::Node(index) = output {
@@ -36,81 +38,81 @@ impl Builder<'_> {
         self.plain(output)
     }
 
-    // From images to cells.
+    // From samples to vector blocks.
     pub(in crate::engine) fn load(&mut self, to: usize, value: Value, grid: Option<InputGrid>) {
         let layout = self.tensors.all[to].layout;
         match value {
             Value::Input => {
-                let frames = (1..=self.sites.images()).map(|images| layout.frame(images));
+                let frames = (1..=self.lanes.samples()).map(|samples| layout.frame(samples));
                 // A small one is loaded sooner than threads meet again.
-                let by_line = layout.planes() == 1 && layout.cells() >= LARGE;
+                let interleaved = layout.planes() == 1 && layout.blocks() >= LARGE;
                 let work = OperationWork::Load {
                     frames: frames.collect(),
                     grid,
-                    lines: by_line.then(|| lines(&layout)),
+                    lines: interleaved.then(|| lines(&layout)),
                 };
-                let row = LayerRow::named("input", "load");
-                match by_line {
-                    true => self.by_line(work, Vec::new(), to, 1, "input", row),
+                let row = LayerProfile::named("input", "load");
+                match interleaved {
+                    true => self.interleaved(work, Vec::new(), to, 1, "input", row),
                     false => {
                         let costs = vec![1; layout.planes()];
-                        self.on_cells(work, Vec::new(), to, costs, "input", row);
+                        self.on_blocks(work, Vec::new(), to, costs, "input", row);
                     }
                 }
             }
             value => {
                 let from = self.plain[&value];
                 let work = OperationWork::Pack {
-                    frame: layout.frame(self.sites.images()),
+                    frame: layout.frame(self.lanes.samples()),
                     grid,
                 };
-                let row = LayerRow::named("", "pack");
-                self.on_cells(work, vec![from], to, vec![1], "pack", row);
+                let row = LayerProfile::named("", "pack");
+                self.on_blocks(work, vec![from], to, vec![1], "pack", row);
             }
         }
     }
 
-    // The tensor that another plan made, from tiles of each image; tells whether it is one.
-    fn regroup(&mut self, value: Value) -> bool {
+    // The tensor that another plan made, from tiles of each sample; tells whether it is one.
+    fn convert_layout(&mut self, value: Value) -> bool {
         let begin = self.begin.filter(|begin| begin.value == value);
-        let to = self.tensors.own(self.model, value, self.sites);
+        let to = self.tensors.own(self.model, value, self.lanes);
         let (Some(begin), Some(to)) = (begin, to) else {
             return false;
         };
         let layout = self.tensors.all[to].layout;
-        let work = OperationWork::Regroup {
-            gathers: layout.regroup(&begin.layout),
-            by_line: layout.by_line.is_some(),
+        let work = OperationWork::ConvertLayout {
+            gathers: layout.convert_layout(&begin.layout),
+            interleaved: layout.interleaved.is_some(),
             planes: [begin.layout.plane(), layout.plane()],
-            fill: layout.fill_cell(),
+            fill: layout.fill_block(),
         };
-        let units = match layout.by_line {
+        let units = match layout.interleaved {
             Some(_) => layout.lines(),
             None => layout.planes(),
         };
         let costs = vec![1; units];
-        let row = LayerRow::named("", REGROUP);
-        self.on_cells(work, Vec::new(), to, costs, REGROUP, row);
+        let row = LayerProfile::named("", LAYOUT_CONVERSION);
+        self.on_blocks(work, Vec::new(), to, costs, LAYOUT_CONVERSION, row);
         true
     }
 
-    // The tensor of an operand in cells that meets a demand, made where it is not there.
-    pub(in crate::engine) fn cells(
+    // The tensor of an operand in vector blocks that meets a demand, made where it is not there.
+    pub(in crate::engine) fn blocks(
         &mut self,
         value: Value,
         demand: Demand,
         layer: &str,
     ) -> Result<usize, EngineError> {
-        let images = self.sites.images();
+        let samples = self.lanes.samples();
         let missing = || EngineError::TooLarge {
             layer: layer.to_string(),
-            images,
+            samples,
         };
         let own = self
             .tensors
-            .own(self.model, value, self.sites)
+            .own(self.model, value, self.lanes)
             .ok_or_else(missing)?;
-        if !self.made.contains_key(&own) && !self.regroup(value) {
+        if !self.made.contains_key(&own) && !self.convert_layout(value) {
             // Plain codes are whole already.
             let grid = self.model.grid(value).map(|grid| InputGrid {
                 scale: 1.0,
@@ -159,8 +161,8 @@ impl Builder<'_> {
         let costs = vec![1; planes.len()];
         // Elements from nowhere are zeros, whatever lies in the halo.
         let fill = match rearrange.makes_zeros() {
-            true => Fill::Zero.cell(layout.shape.kind),
-            false => layout.fill_cell(),
+            true => Fill::Zero.block(layout.shape.kind),
+            false => layout.fill_block(),
         };
         let work = OperationWork::Rearrange {
             gathers,
@@ -168,8 +170,8 @@ impl Builder<'_> {
             sizes: from.iter().map(Layout::plane).collect(),
             fill,
         };
-        let row = LayerRow::named(layer, "rearrange");
-        self.on_cells(work, reads, to, costs, layer, row);
+        let row = LayerProfile::named(layer, "rearrange");
+        self.on_blocks(work, reads, to, costs, layer, row);
     }
 
     // Whole numbers or floats of a tensor, in one buffer.
@@ -178,7 +180,7 @@ impl Builder<'_> {
             return Ok(buffer);
         }
         if self.held(value).is_none() {
-            self.regroup(value);
+            self.convert_layout(value);
         }
         match self.held(value) {
             Some(tensor) => {
@@ -188,40 +190,40 @@ impl Builder<'_> {
             }
             None => Err(EngineError::TooLarge {
                 layer: "the output".to_string(),
-                images: self.sites.images(),
+                samples: self.lanes.samples(),
             }),
         }
     }
 
     fn unpack(&mut self, tensor: usize, grid: Option<Grid>) -> usize {
         let layout = self.tensors.all[tensor].layout;
-        let images = self.sites.images();
-        let frame = layout.frame(images);
-        let cells = (frame.image * images).div_ceil(Cell::SITES);
-        let write = self.buffer(cells);
+        let samples = self.lanes.samples();
+        let frame = layout.frame(samples);
+        let blocks = (frame.sample * samples).div_ceil(VectorBlock::LANES);
+        let write = self.buffer(blocks);
         let sink = sink(layout.shape.kind);
-        let operation = Operation {
+        let operation = ScheduledOperation {
             work: OperationWork::Unpack { frame, sink, grid },
             reads: vec![self.made[&tensor]],
             write,
             edges: Edges::none(),
             costs: vec![1],
-            unit: cells,
+            unit: blocks,
             layer: "unpack".to_string(),
         };
-        self.push(operation, LayerRow::named("", "unpack"));
+        self.push(operation, LayerProfile::named("", "unpack"));
         write
     }
 
-    pub(in crate::engine) fn plain_stage(&mut self, stage: &Stage) -> Result<(), EngineError> {
-        let step = &self.model.steps()[stage.output];
-        let images = self.sites.images();
+    pub(in crate::engine) fn plain_node(&mut self, node: &FusedNode) -> Result<(), EngineError> {
+        let step = &self.model.steps()[node.output];
+        let samples = self.lanes.samples();
         let too_large = || EngineError::TooLarge {
-            layer: stage.layer.clone(),
-            images,
+            layer: node.layer.clone(),
+            samples,
         };
         let elements = |dims: &[Dim]| {
-            let each = dims.iter().map(|dim| dim.at(images));
+            let each = dims.iter().map(|dim| dim.at(samples));
             each.clone()
                 .try_fold(1usize, |all, length| all.checked_mul(length))
                 .filter(|&all| all <= u32::MAX as usize / 4)
@@ -247,33 +249,33 @@ impl Builder<'_> {
                 }
             };
             operands.push(PlainOperand {
-                dims: dims.iter().map(|dim| dim.at(images)).collect(),
+                dims: dims.iter().map(|dim| dim.at(samples)).collect(),
                 grid: self.model.grid(value),
                 source,
             });
         }
-        let cells = elements(&step.dims)
+        let blocks = elements(&step.dims)
             .ok_or_else(too_large)?
-            .div_ceil(Cell::SITES);
-        let write = self.buffer(cells);
-        self.plain.insert(Value::Node(stage.output), write);
-        let operation = Operation {
+            .div_ceil(VectorBlock::LANES);
+        let write = self.buffer(blocks);
+        self.plain.insert(Value::Node(node.output), write);
+        let operation = ScheduledOperation {
             work: OperationWork::Plain {
-                step: stage.output,
+                step: node.output,
                 operands,
-                images,
+                samples,
             },
             reads,
             write,
             edges: Edges::none(),
             costs: vec![1],
-            unit: cells,
-            layer: stage.layer.clone(),
+            unit: blocks,
+            layer: node.layer.clone(),
         };
         let name = format!("{PLAIN}{}", step.op.name());
-        let row = LayerRow {
+        let row = LayerProfile {
             in_float: matches!(step.op, StepOp::Float(_)),
-            ..LayerRow::named(&stage.layer, &name)
+            ..LayerProfile::named(&node.layer, &name)
         };
         self.push(operation, row);
         Ok(())

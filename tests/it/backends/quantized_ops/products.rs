@@ -214,7 +214,7 @@ fn weights_with_scales_for_groups_stay_in_float() {
         .map(|node| node.layer.as_str())
         .collect();
     assert_eq!(float, ["before", "layer", "after"]);
-    assert!(quantized.sites().is_empty());
+    assert!(quantized.quantizers().is_empty());
     let integers = quantized.to_integer().unwrap();
     let x = input([2, 4, 2, 2], 7, &device());
     let found = values::<2>(quantized.forward(x.clone()).unwrap());

@@ -2,16 +2,16 @@ use crate::prune::Pattern;
 use crate::recipe::Recipe;
 use crate::report::{Mode, Row, Stage};
 
-/// A cell of the study: which compression, when in force, with what training.
+/// A trial of the study: which compression, when in force, with what training.
 ///
 /// ```
-/// use burn_compress::{prune::Pattern, report::{Mode, Stage}, study::Cell};
-/// let cell = Cell { stage: Stage::Prune, mode: Mode::Aware, refined: true, steered: false, level: 0.8,
+/// use burn_compress::{prune::Pattern, report::{Mode, Stage}, study::Trial};
+/// let trial = Trial { stage: Stage::Prune, mode: Mode::Aware, refined: true, steered: false, level: 0.8,
 ///     pattern: Pattern::Block { channels: 4 }, bits: 32, activation_bits: 32, seed: 0 };
-/// assert_eq!(cell.key(), "prune-aware-refined-80.00-block4-32bit-seed0");
+/// assert_eq!(trial.key(), "prune-aware-refined-80.00-block4-32bit-seed0");
 /// ```
 #[derive(Debug, Clone, Copy, PartialEq)]
-pub struct Cell {
+pub struct Trial {
     /// Part of the study.
     pub stage: Stage,
     /// When the compression is in force.
@@ -32,8 +32,8 @@ pub struct Cell {
     pub seed: u64,
 }
 
-impl Cell {
-    /// The name under which the cell is saved.
+impl Trial {
+    /// The name under which the trial is saved.
     pub fn key(&self) -> String {
         let stage = match self.stage {
             Stage::Baseline => "baseline",
@@ -52,7 +52,7 @@ impl Cell {
             true => "steered".to_string(),
             false => {
                 let short = format!("{:.2}", self.level * 100.0);
-                // Two levels that look the same in two digits are two cells.
+                // Two levels that look the same in two digits are two trials.
                 match short.parse::<f64>() {
                     Ok(percent) if (percent / 100.0 - self.level).abs() < 1e-12 => short,
                     _ => (self.level * 100.0).to_string(),
@@ -106,7 +106,7 @@ impl Cell {
     }
 }
 
-/// Epochs of training that a recipe asks for in all, and cells that it makes: what progress counts.
+/// Epochs of training that a recipe asks for in all, and trials that it makes: what progress counts.
 pub(super) fn extent(recipe: &Recipe) -> (usize, usize) {
     let (seeds, trains) = (recipe.seeds.len(), recipe.epochs > 0);
     let aware = usize::from(trains);
@@ -120,7 +120,7 @@ pub(super) fn extent(recipe: &Recipe) -> (usize, usize) {
     let bits = recipe.quantize.as_ref().map_or(0, |q| q.bits.len());
     let steer = prune.and_then(|prune| prune.steer.as_ref());
     let (rounds, steered) = steer.map_or((0, 0), |steer| (steer.rounds, free * aware));
-    // There is something to combine where both parts have cells.
+    // There is something to combine where both parts have trials.
     let combines = recipe.order.contains(&Stage::Combined) && levels + steered > 0 && bits > 0;
     let (alone, both) = (levels + bits, usize::from(combines));
     let trained = refines + aware + aware * refines;

@@ -1,6 +1,7 @@
-//! How sums of bytes become floats: with their factor in one operation, where that changes no bit.
+//! The epilogue as a loop runs it: sums of bytes become floats with their factor in one operation, where
+//! that changes no bit; and the specializations that loops are compiled for.
 
-use super::{Epilogue, Filter, Records, Residual, Sink};
+use super::{Epilogue, Filter, PackedWeights, Residual, Sink};
 
 /// 1.5 * 2^23. From 2^23 to 2^24 floats are the whole numbers: so adding this to what lies within 2^22
 /// of zero rounds it, half to even as it is even itself, and to subtract it again is exact.
@@ -10,17 +11,17 @@ const SHIFT_BITS: i32 = 0x4b40_0000;
 /// What may be shifted lies from its negative up to below it.
 pub(super) const SHIFTED: f32 = 4_194_304.0;
 
-/// What a loop is compiled for. What it knows it does not ask at every filter, and holds no registers for
-/// what it would do else.
-pub(super) trait Case {
-    /// Whether sums are shifted, results are codes, and nothing is compared with bounds.
-    const KNOWN: bool;
-    /// Whether there is a residual, where the case is known.
+/// An epilogue that a loop is compiled for: without branches at every filter, and without registers for
+/// other epilogues.
+pub(super) trait Specialization {
+    /// Whether sums are shifted, results are codes, and nothing is compared with bounds: the short epilogue.
+    const SPECIALIZED: bool;
+    /// Whether there is a residual, where the epilogue is specialized.
     const RESIDUAL: bool = false;
 }
 
-/// Any ends.
-pub(super) struct Any;
+/// Any epilogue.
+pub(super) struct General;
 
 /// What most layers of a network have.
 pub(super) struct ToCodes;
@@ -28,58 +29,58 @@ pub(super) struct ToCodes;
 /// The same, with a residual whose products are exact.
 pub(super) struct WithResidual;
 
-impl Case for Any {
-    const KNOWN: bool = false;
+impl Specialization for General {
+    const SPECIALIZED: bool = false;
 }
 
-impl Case for ToCodes {
-    const KNOWN: bool = true;
+impl Specialization for ToCodes {
+    const SPECIALIZED: bool = true;
 }
 
-impl Case for WithResidual {
-    const KNOWN: bool = true;
+impl Specialization for WithResidual {
+    const SPECIALIZED: bool = true;
     const RESIDUAL: bool = true;
 }
 
-/// Runs an expression with the case of a task's ends as a type; with that of any where it need not be
-/// compiled for more.
-macro_rules! by_case {
-    ($task:expr, $known:expr, $lanes:ident, $case:ident => $call:expr) => {
+/// Runs an expression with the specialization of a task's epilogue as a type; with the general one where it
+/// need not be compiled for more.
+macro_rules! specialized {
+    ($task:expr, $usual:expr, $lanes:ident, $specialization:ident => $call:expr) => {
         match (
-            $known && $task.is_known::<$lanes>(),
+            $usual && $task.is_specialized::<$lanes>(),
             $task.epilogue.residual.is_some(),
         ) {
             (true, false) => {
-                type $case = $crate::ends::ToCodes;
+                type $specialization = $crate::specialize::ToCodes;
                 $call
             }
             (true, true) => {
-                type $case = $crate::ends::WithResidual;
+                type $specialization = $crate::specialize::WithResidual;
                 $call
             }
             _ => {
-                type $case = $crate::ends::Any;
+                type $specialization = $crate::specialize::General;
                 $call
             }
         }
     };
 }
 
-pub(super) use by_case;
+pub(super) use specialized;
 
-/// The end of a filter's sums.
+/// The epilogue of one filter, prepared for its loop.
 #[derive(Debug, Clone, Copy, PartialEq)]
-pub(super) struct End {
+pub(super) struct PreparedFilter {
     pub filter: Filter,
     /// What a shifted sum starts at, and what takes the shift from its product.
     pub shifted_start: i32,
     pub unshift: f32,
 }
 
-/// The ends of a layer's sums.
+/// The epilogue of a layer, prepared for its loops.
 #[derive(Debug, Clone, PartialEq)]
-pub(super) struct Ends {
-    pub filters: Vec<End>,
+pub(super) struct PreparedEpilogue {
+    pub filters: Vec<PreparedFilter>,
     /// Whether `(SHIFT + sum) * multiplier - SHIFT * multiplier`, rounded once, is the product of each sum
     /// and its multiplier, rounded: the last term must be exact.
     pub shifted: bool,
@@ -89,20 +90,20 @@ pub(super) struct Ends {
     pub exact_residual: bool,
 }
 
-impl Ends {
-    pub fn new(records: &Records, epilogue: &Epilogue, codes: bool) -> Self {
-        let end = |filter: &Filter| End {
+impl PreparedEpilogue {
+    pub fn new(entries: &PackedWeights, epilogue: &Epilogue, codes: bool) -> Self {
+        let prepare = |filter: &Filter| PreparedFilter {
             filter: *filter,
             shifted_start: filter.start.wrapping_add(SHIFT_BITS),
             unshift: -SHIFT * filter.multiplier,
         };
-        let filters: Vec<End> = epilogue.filters.iter().map(end).collect();
+        let filters: Vec<PreparedFilter> = epilogue.filters.iter().map(prepare).collect();
         // Of floats zero has a sign, which the shift loses.
         let to_codes = codes && matches!(epilogue.sink, Sink::Codes { .. });
-        let shifts = |(index, end): (usize, &End)| {
-            let multiplier = f64::from(end.filter.multiplier);
-            let exact = f64::from(end.unshift) == -f64::from(SHIFT) * multiplier;
-            exact && multiplier.is_finite() && stays_small(records, index, end.filter.start)
+        let shifts = |(index, prepared): (usize, &PreparedFilter)| {
+            let multiplier = f64::from(prepared.filter.multiplier);
+            let exact = f64::from(prepared.unshift) == -f64::from(SHIFT) * multiplier;
+            exact && multiplier.is_finite() && stays_small(entries, index, prepared.filter.start)
         };
         Self {
             shifted: to_codes && filters.iter().enumerate().all(shifts),
@@ -117,13 +118,13 @@ impl Ends {
     }
 }
 
-fn stays_small(records: &Records, filter: usize, start: i32) -> bool {
+fn stays_small(entries: &PackedWeights, filter: usize, start: i32) -> bool {
     let start = f64::from(start);
     let shifted = f64::from(SHIFTED);
     let within = |(least, most): (f64, f64)| least + start >= -shifted && most + start < shifted;
     // If all weights were the greatest, which takes no look at them.
-    let greatest = (records.of_filter(filter) * 4 * 128 * 255) as f64;
-    within((-greatest, greatest)) || within(records.span(filter))
+    let greatest = (entries.of_filter(filter) * 4 * 128 * 255) as f64;
+    within((-greatest, greatest)) || within(entries.span(filter))
 }
 
 // Of no more bits than a float has, and not too small for them.

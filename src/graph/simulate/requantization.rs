@@ -4,7 +4,7 @@
 use burn::tensor::Tensor;
 
 use super::super::Norm;
-use super::super::activations::Placement;
+use super::super::activations::QuantizerPlacement;
 use super::super::tensor::AnyTensor;
 use super::channels::plus;
 use super::weights::Weight;
@@ -12,7 +12,7 @@ use crate::network::{Op, Value};
 
 /// `sum * multiplier + offset + residual code * residual`, in units of the result's scale, or in real
 /// units where the result is a float.
-pub(crate) struct Terms {
+pub(crate) struct Requantization {
     /// For each channel, or one.
     pub multiplier: Tensor<1>,
     /// For each channel.
@@ -20,17 +20,17 @@ pub(crate) struct Terms {
     pub residual: Option<Tensor<1>>,
 }
 
-/// What the terms are computed from.
-pub(crate) struct Source<'a> {
-    pub placement: &'a Placement,
+/// What the requantization parameters are computed from.
+pub(crate) struct RequantizationSource<'a> {
+    pub placement: &'a QuantizerPlacement,
     pub weights: &'a [Weight],
-    /// Of each site.
+    /// Of each quantizer.
     pub scales: &'a [Tensor<1>],
     /// Added to the offset of each product, in real units.
     pub correction: Option<&'a Tensor<1>>,
 }
 
-impl Source<'_> {
+impl RequantizationSource<'_> {
     /// A parameter or a constant of one axis.
     pub fn vector(&self, value: Value) -> Tensor<1> {
         match value {
@@ -45,7 +45,7 @@ impl Source<'_> {
 
     /// The scale of a tensor's codes; where its channels have their own, the one that these are next to.
     pub fn scale(&self, value: Value) -> Option<Tensor<1>> {
-        let scale = self.scales[self.placement.site(value)?].clone();
+        let scale = self.scales[self.placement.quantizer(value)?].clone();
         Some(match self.placement.factor(value) {
             1.0 => scale,
             factor => scale * factor,
@@ -115,8 +115,8 @@ impl Source<'_> {
         })
     }
 
-    /// The terms of an integer product.
-    pub fn product(&self, index: usize) -> Terms {
+    /// The requantization parameters of an integer product.
+    pub fn product(&self, index: usize) -> Requantization {
         let node = &self.placement.graph.nodes[index];
         let epilogue = &node.epilogue;
         let mut multiplier = self.unit(index);
@@ -141,12 +141,12 @@ impl Source<'_> {
         }
         let residual = self.residual(index);
         match self.scale(Value::Node(index)) {
-            None => Terms {
+            None => Requantization {
                 multiplier,
                 offset: self.shifted(index, offset),
                 residual,
             },
-            Some(scale) => Terms {
+            Some(scale) => Requantization {
                 multiplier: shortened(multiplier / scale.clone(), MULTIPLIER_BITS),
                 offset: self.shifted(index, offset.map(|offset| offset / scale)),
                 residual,
@@ -172,8 +172,8 @@ impl Source<'_> {
         })
     }
 
-    /// The terms of a batch norm of its own.
-    pub fn affine(&self, index: usize) -> Terms {
+    /// The requantization parameters of a batch norm of its own.
+    pub fn affine(&self, index: usize) -> Requantization {
         let node = &self.placement.graph.nodes[index];
         let norm = node.batch_norm();
         let norm = norm.unwrap_or_else(|| unreachable!("placement gives this form to norms alone"));
@@ -190,7 +190,7 @@ impl Source<'_> {
         };
         let offset = beta - mean * factor;
         let scale = self.operand_scale(Value::Node(index));
-        Terms {
+        Requantization {
             multiplier: multiplier / scale.clone(),
             offset: self.shifted(index, Some(offset / scale)),
             residual: None,

@@ -11,7 +11,7 @@ use burn::nn::{
 };
 use burn::tensor::activation::{relu, softmax};
 use burn::tensor::{Device, Int, Tensor};
-use burn_compress::work::{Work, measure};
+use burn_compress::macs::{MacCount, measure};
 use proptest::prelude::*;
 
 use super::device::device;
@@ -20,15 +20,15 @@ fn of<M: Module, const D: usize>(
     model: &M,
     shape: [usize; D],
     forward: impl FnOnce(&M, Tensor<D>) -> Tensor<D>,
-) -> Work {
+) -> MacCount {
     measure(model, |model, device| {
         forward(model, Tensor::ones(shape, device))
     })
     .unwrap()
 }
 
-fn total(work: &Work) -> u64 {
-    work.total(|_| None)
+fn total(macs: &MacCount) -> u64 {
+    macs.total(|_| None)
 }
 
 proptest! {
@@ -52,15 +52,15 @@ proptest! {
             .with_dilation([dilation; 2])
             .with_groups(groups)
             .init(&device());
-        let work = of(&model, [batch, input, size, size], |model, x| model.forward(x));
+        let macs = of(&model, [batch, input, size, size], |model, x| model.forward(x));
         let side = (size + 2 * padding - dilation * (kernel - 1) - 1) / stride + 1;
         let positions = batch * side * side;
-        prop_assert_eq!(work.uses("weight"), Some(positions as u64));
-        prop_assert_eq!(work.uses("bias"), None);
+        prop_assert_eq!(macs.uses("weight"), Some(positions as u64));
+        prop_assert_eq!(macs.uses("bias"), None);
         let weights = output * channels.0 * kernel * kernel;
-        prop_assert_eq!(total(&work), (weights * positions) as u64);
-        prop_assert_eq!(work.total(|_| Some(5)), 5 * positions as u64);
-        prop_assert_eq!(work.total(|_| Some(0)), 0);
+        prop_assert_eq!(total(&macs), (weights * positions) as u64);
+        prop_assert_eq!(macs.total(|_| Some(5)), 5 * positions as u64);
+        prop_assert_eq!(macs.total(|_| Some(0)), 0);
     }
 
     #[test]
@@ -77,10 +77,10 @@ proptest! {
             .with_stride([stride; 2])
             .with_groups(groups)
             .init(&device());
-        let work = of(&model, [batch, input, size, size], |model, x| model.forward(x));
-        prop_assert_eq!(work.uses("weight"), Some((batch * size * size) as u64));
+        let macs = of(&model, [batch, input, size, size], |model, x| model.forward(x));
+        prop_assert_eq!(macs.uses("weight"), Some((batch * size * size) as u64));
         let weights = input * channels.1 * kernel * kernel;
-        prop_assert_eq!(total(&work), (weights * batch * size * size) as u64);
+        prop_assert_eq!(total(&macs), (weights * batch * size * size) as u64);
     }
 }
 
@@ -89,41 +89,41 @@ fn convolutions_along_one_and_three_axes() {
     let model = Conv1dConfig::new(3, 4, 5)
         .with_padding(PaddingConfig1d::Explicit(2, 2))
         .init(&device());
-    let work = of(&model, [2, 3, 10], |model, x| model.forward(x));
+    let macs = of(&model, [2, 3, 10], |model, x| model.forward(x));
     assert_eq!(
-        (work.uses("weight"), total(&work)),
+        (macs.uses("weight"), total(&macs)),
         (Some(20), 20 * 4 * 3 * 5)
     );
     let model = Conv3dConfig::new([1, 2], [2, 2, 2]).init(&device());
-    let work = of(&model, [1, 1, 3, 4, 5], |model, x| model.forward(x));
+    let macs = of(&model, [1, 1, 3, 4, 5], |model, x| model.forward(x));
     assert_eq!(
-        (work.uses("weight"), total(&work)),
+        (macs.uses("weight"), total(&macs)),
         (Some(2 * 3 * 4), 24 * 16)
     );
     let model = ConvTranspose1dConfig::new([3, 4], 5).init(&device());
-    let work = of(&model, [2, 3, 10], |model, x| model.forward(x));
-    assert_eq!((work.uses("weight"), total(&work)), (Some(20), 20 * 60));
+    let macs = of(&model, [2, 3, 10], |model, x| model.forward(x));
+    assert_eq!((macs.uses("weight"), total(&macs)), (Some(20), 20 * 60));
 }
 
 #[test]
 fn a_linear_layer_works_on_every_row() {
     for layout in [LinearLayout::Row, LinearLayout::Col] {
         let model = LinearConfig::new(6, 4).with_layout(layout).init(&device());
-        let work = of(&model, [6], |model, x| model.forward(x));
+        let macs = of(&model, [6], |model, x| model.forward(x));
         assert_eq!(
-            (work.uses("weight"), total(&work)),
+            (macs.uses("weight"), total(&macs)),
             (Some(1), 24),
             "{layout:?}"
         );
-        let work = of(&model, [5, 6], |model, x| model.forward(x));
+        let macs = of(&model, [5, 6], |model, x| model.forward(x));
         assert_eq!(
-            (work.uses("weight"), total(&work)),
+            (macs.uses("weight"), total(&macs)),
             (Some(5), 120),
             "{layout:?}"
         );
-        let work = of(&model, [2, 5, 6], |model, x| model.forward(x));
+        let macs = of(&model, [2, 5, 6], |model, x| model.forward(x));
         assert_eq!(
-            (work.uses("weight"), total(&work)),
+            (macs.uses("weight"), total(&macs)),
             (Some(10), 240),
             "{layout:?}"
         );
@@ -133,15 +133,15 @@ fn a_linear_layer_works_on_every_row() {
 #[test]
 fn a_layer_used_twice_counts_twice_and_one_that_is_not_does_not() {
     let model = [0, 1].map(|_| LinearConfig::new(4, 4).init(&device()));
-    let work = of(&model.to_vec(), [3, 4], |model, x| {
+    let macs = of(&model.to_vec(), [3, 4], |model, x| {
         model[0].forward(model[0].forward(x))
     });
     assert_eq!(
-        (work.uses("0.weight"), work.uses("1.weight")),
+        (macs.uses("0.weight"), macs.uses("1.weight")),
         (Some(6), None)
     );
-    assert_eq!(total(&work), 6 * 16);
-    assert_eq!(work.uses("2.weight"), None);
+    assert_eq!(total(&macs), 6 * 16);
+    assert_eq!(macs.uses("2.weight"), None);
 }
 
 /// Two layers that start equal, as after an initialization with a constant.
@@ -165,21 +165,21 @@ fn twins(device: &Device) -> Twins {
 #[test]
 fn equal_parameters_are_told_apart() {
     let model = twins(&device());
-    let work = of(&model, [3, 4], |model, x| {
+    let macs = of(&model, [3, 4], |model, x| {
         let once = model.second.forward(x);
         model.first.forward(model.first.forward(once))
     });
     assert_eq!(
-        (work.uses("first.weight"), work.uses("second.weight")),
+        (macs.uses("first.weight"), macs.uses("second.weight")),
         (Some(6), Some(3))
     );
     // Also where only the later one is used, and the input is their equal.
-    let work = measure(&model, |model, device| {
+    let macs = measure(&model, |model, device| {
         model.second.forward(Tensor::<2>::full([4, 4], 0.5, device))
     });
-    let work = work.unwrap();
+    let macs = macs.unwrap();
     assert_eq!(
-        (work.uses("first.weight"), work.uses("second.weight")),
+        (macs.uses("first.weight"), macs.uses("second.weight")),
         (None, Some(4))
     );
 }
@@ -196,9 +196,9 @@ fn weights_are_followed_through_what_only_rearranges_them() {
         weight: Param::from_tensor(Tensor::ones([6, 4], &device())),
     };
     let uses = |forward: fn(Tensor<2>, &Device) -> Tensor<3>| {
-        let work = measure(&model, |model, device| forward(model.weight.val(), device)).unwrap();
-        assert_eq!(total(&work), 24 * work.uses("weight").unwrap_or(0));
-        work.uses("weight")
+        let macs = measure(&model, |model, device| forward(model.weight.val(), device)).unwrap();
+        assert_eq!(total(&macs), 24 * macs.uses("weight").unwrap_or(0));
+        macs.uses("weight")
     };
     // On the right, on the left, transposed.
     assert_eq!(
@@ -262,7 +262,7 @@ fn products_of_activations_and_lookups_are_no_weights() {
         attention: MultiHeadAttentionConfig::new(8, 2).init(&device()),
         head: LinearConfig::new(8, 3).init(&device()),
     };
-    let work = measure(&model, |model, device| {
+    let macs = measure(&model, |model, device| {
         let x = model
             .embedding
             .forward(Tensor::<2, Int>::zeros([2, 5], device));
@@ -271,18 +271,18 @@ fn products_of_activations_and_lookups_are_no_weights() {
         let scores = x.clone().matmul(x.clone().swap_dims(1, 2));
         model.head.forward(softmax(scores, 2).matmul(x))
     });
-    let work = work.unwrap();
+    let macs = macs.unwrap();
     for layer in ["query", "key", "value", "output"] {
         assert_eq!(
-            work.uses(&format!("attention.{layer}.weight")),
+            macs.uses(&format!("attention.{layer}.weight")),
             Some(10),
             "{layer}"
         );
     }
-    assert_eq!(work.uses("head.weight"), Some(10));
-    assert_eq!(work.uses("embedding.weight"), None);
-    assert_eq!(work.uses("norm.gamma"), None);
-    assert_eq!(total(&work), 10 * (4 * 64 + 24));
+    assert_eq!(macs.uses("head.weight"), Some(10));
+    assert_eq!(macs.uses("embedding.weight"), None);
+    assert_eq!(macs.uses("norm.gamma"), None);
+    assert_eq!(total(&macs), 10 * (4 * 64 + 24));
 }
 
 #[derive(Module, Debug)]
@@ -300,13 +300,13 @@ fn the_module_is_not_changed_and_may_be_in_training() {
         convs: (0..3).map(|_| config.init(&device)).collect(),
     };
     let before = model.convs[0].weight.val().into_data();
-    let work = of(&model, [1, 2, 8, 8], |model, x| {
+    let macs = of(&model, [1, 2, 8, 8], |model, x| {
         model
             .convs
             .iter()
             .fold(x, |x, conv| x.clone() + conv.forward(x))
     });
-    assert_eq!(total(&work), 3 * 64 * 36);
+    assert_eq!(total(&macs), 3 * 64 * 36);
     model.convs[0]
         .weight
         .val()
@@ -337,7 +337,7 @@ fn a_pass_that_depends_on_data_or_panics_is_an_error() {
     });
     assert!(shapes.is_err());
     // None of it lasts.
-    let work = of(&model, [3, 4], |model, x| model.forward(x));
-    assert_eq!(work.uses("weight"), Some(3));
-    assert_eq!(total(&Work::default()), 0);
+    let macs = of(&model, [3, 4], |model, x| model.forward(x));
+    assert_eq!(macs.uses("weight"), Some(3));
+    assert_eq!(total(&MacCount::default()), 0);
 }

@@ -4,19 +4,19 @@ use comfy_table::presets::NOTHING;
 use comfy_table::{CellAlignment, Table};
 use serde::{Deserialize, Serialize};
 
-use super::super::activations::Site;
+use super::super::activations::ActivationQuantizer;
 
 /// A quantized activation and the range that its codes cover.
 ///
 /// ```
-/// # fn show(row: &burn_compress::graph::SiteRow) -> f32 {
+/// # fn show(row: &burn_compress::graph::QuantizerRow) -> f32 {
 /// row.high - row.low // what the codes reach over
 /// # }
 /// ```
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub struct SiteRow {
+pub struct QuantizerRow {
     /// Its place, codes and zero point.
-    pub site: Site,
+    pub quantizer: ActivationQuantizer,
     /// The real value of one step between codes.
     pub scale: f32,
     /// The real value of the least code.
@@ -25,13 +25,13 @@ pub struct SiteRow {
     pub high: f32,
 }
 
-impl SiteRow {
-    pub(super) fn of((site, scale): (Site, f32)) -> Self {
-        let (low, high) = site.centred_range();
+impl QuantizerRow {
+    pub(super) fn of((quantizer, scale): (ActivationQuantizer, f32)) -> Self {
+        let (low, high) = quantizer.centred_range();
         Self {
-            low: low as f32 * scale + site.offset,
-            high: high as f32 * scale + site.offset,
-            site,
+            low: low as f32 * scale + quantizer.offset,
+            high: high as f32 * scale + quantizer.offset,
+            quantizer,
             scale,
         }
     }
@@ -50,9 +50,9 @@ impl SiteRow {
 /// # }
 /// ```
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub struct SiteTable(pub Vec<SiteRow>);
+pub struct QuantizerTable(pub Vec<QuantizerRow>);
 
-impl fmt::Display for SiteTable {
+impl fmt::Display for QuantizerTable {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let mut table = Table::new();
         table.load_preset(NOTHING);
@@ -69,12 +69,12 @@ impl fmt::Display for SiteTable {
         table.set_header(header);
         for row in &self.0 {
             table.add_row([
-                row.site.layer.clone(),
-                row.site.op.clone(),
-                row.site.scheme.bits().to_string(),
-                row.site.zero_point.to_string(),
+                row.quantizer.layer.clone(),
+                row.quantizer.op.clone(),
+                row.quantizer.scheme.bits().to_string(),
+                row.quantizer.zero_point.to_string(),
                 format!("{:.3e}", row.scale),
-                match row.site.offset {
+                match row.quantizer.offset {
                     0.0 => "0".to_string(),
                     offset => format!("{offset:.4}"),
                 },

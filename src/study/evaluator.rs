@@ -5,20 +5,20 @@ use std::time::Instant;
 use burn::module::Module;
 
 use super::timing::{self, Deployment, Times};
-use super::{Cell, StudyError};
+use super::{StudyError, Trial};
 use crate::Warning;
 use crate::compress::{Compressed, Layer, LayerSummary, archive, weights};
 use crate::deploy::float_network;
 use crate::format::{Archive, Entry, Payload};
+use crate::macs::MacCount;
 use crate::network::Network;
 use crate::report::{LayerRow, Row};
 use crate::train::{Workload, checked_score};
-use crate::work::Work;
 
-/// What every cell is measured against.
-pub(super) struct Yardstick {
+/// What every trial is measured against.
+pub(super) struct Evaluator {
     pub score: Option<f64>,
-    pub work: Work,
+    pub macs: MacCount,
     /// Weights of the selected layers as they came, in rows.
     weights: BTreeMap<String, Vec<f32>>,
     passes: usize,
@@ -52,18 +52,18 @@ impl<M: Module> From<Compressed<M>> for Candidate<M> {
     }
 }
 
-impl Yardstick {
+impl Evaluator {
     pub fn new<M: Module>(
         module: &M,
         layers: &[Layer],
-        work: Work,
+        macs: MacCount,
         passes: usize,
         deployment: Option<Deployment>,
     ) -> Result<Self, StudyError> {
         let paths = layers.iter().map(|layer| layer.path.clone());
         Ok(Self {
             score: None,
-            work,
+            macs,
             weights: paths.zip(weights(module, layers)?).collect(),
             passes,
             deployment,
@@ -93,7 +93,7 @@ impl Yardstick {
     /// Scores and times a module, and weighs its file.
     pub fn measure<M: Module, W: Workload<M>>(
         &self,
-        cell: Cell,
+        trial: Trial,
         candidate: &Candidate<M>,
         workload: &mut W,
         started: Instant,
@@ -103,7 +103,7 @@ impl Yardstick {
         let deployment = self.deployment.as_ref();
         let network = match (&candidate.integers, deployment) {
             (Some(bytes), _) => Some(Network::from_bytes(bytes)?),
-            (None, Some(deployment)) => Some(float_network(&deployment.graph, module, cell.bits)?),
+            (None, Some(deployment)) => Some(float_network(&deployment.graph, module, trial.bits)?),
             (None, None) => None,
         };
         let Times {
@@ -126,7 +126,7 @@ impl Yardstick {
             .iter()
             .map(|layer| self.layer(layer, &candidate.archive))
             .collect();
-        let macs = self.work.total(|path| left.get(path).copied());
+        let macs = self.macs.total(|path| left.get(path).copied());
         let compressed: u64 = layers.iter().map(|layer| layer.macs).sum();
         let coded: u64 = layers
             .iter()
@@ -136,15 +136,15 @@ impl Yardstick {
         let weights: usize = candidate.layers.iter().map(|l| l.weights).sum();
         let removed: usize = candidate.layers.iter().map(|l| l.removed).sum();
         Ok(Row {
-            stage: cell.stage,
-            mode: cell.mode,
-            refined: cell.refined,
-            steered: cell.steered,
-            level: cell.level,
-            pattern: cell.pattern,
+            stage: trial.stage,
+            mode: trial.mode,
+            refined: trial.refined,
+            steered: trial.steered,
+            level: trial.level,
+            pattern: trial.pattern,
             sparsity: removed as f64 / weights.max(1) as f64,
-            weight_bits: cell.bits,
-            activation_bits: cell.activation_bits,
+            weight_bits: trial.bits,
+            activation_bits: trial.activation_bits,
             in_float: candidate.in_float.clone(),
             score,
             drop: self.score.unwrap_or(score) - score,
@@ -155,12 +155,12 @@ impl Yardstick {
             } as u64,
             entropy_bytes: candidate.archive.entropy_bytes(),
             macs,
-            bit_operations: (coded + rest) * u64::from(cell.activation_bits),
+            bit_operations: (coded + rest) * u64::from(trial.activation_bits),
             ms,
             ms_range: [fastest, slowest],
             timed,
             seconds: started.elapsed().as_secs_f64(),
-            seed: cell.seed,
+            seed: trial.seed,
             layers,
             warnings,
         })
@@ -184,7 +184,7 @@ impl Yardstick {
             weights: layer.weights,
             sparsity: layer.removed as f64 / layer.weights.max(1) as f64,
             bits: layer.bits,
-            macs: left * self.work.uses(path).unwrap_or(0),
+            macs: left * self.macs.uses(path).unwrap_or(0),
             distortion: if size > 0.0 {
                 (changed / size).sqrt()
             } else {

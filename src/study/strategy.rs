@@ -2,14 +2,14 @@ use burn::module::Module;
 use burn::tensor::Tensor;
 
 use super::StudyError;
-use super::measure::Candidate;
+use super::evaluator::Candidate;
 use crate::compress::Compression;
 use crate::graph::{Activations, Calibration, Graph, Quantized};
 use crate::train::TrainError;
 
-/// What a cell trains and measures: the module with its weights compressed, or its graph with
+/// What a trial trains and measures: the module with its weights compressed, or its graph with
 /// activations quantized as well.
-pub(super) trait Treatment<M: Module> {
+pub(super) trait Strategy<M: Module> {
     type Model: Module;
 
     /// Bits of activations; 32 where they stay in float.
@@ -32,7 +32,7 @@ pub(super) trait Treatment<M: Module> {
 /// Weights alone.
 pub(super) struct Weights;
 
-impl<M: Module> Treatment<M> for Weights {
+impl<M: Module> Strategy<M> for Weights {
     type Model = M;
 
     fn activation_bits(&self) -> u32 {
@@ -88,7 +88,7 @@ pub(super) fn samples<const I: usize>(
     Ok((count, values))
 }
 
-impl<M: Module, const I: usize> Treatment<M> for Integers<I> {
+impl<M: Module, const I: usize> Strategy<M> for Integers<I> {
     type Model = Quantized<M>;
 
     fn activation_bits(&self) -> u32 {

@@ -2,45 +2,45 @@
 
 use std::ops::{Deref, DerefMut};
 
-use super::Cell;
+use super::VectorBlock;
 
 /// Bytes of a huge page.
 #[cfg(all(target_os = "linux", not(miri)))]
 const PAGE: usize = 2 << 20;
 
-/// Cells, zeros at first. Many lie in huge pages, where the system gives any: windows read here and
+/// Vector blocks, zeros at first. Many lie in huge pages, where the system gives any: windows read here and
 /// there, and a processor knows the addresses of few small pages at a time.
 #[derive(Debug)]
-pub struct Cells(Source);
+pub struct VectorBlocks(Source);
 
 #[derive(Debug)]
 enum Source {
-    Heap(Vec<Cell>),
+    Heap(Vec<VectorBlock>),
     #[cfg(all(target_os = "linux", not(miri)))]
     Pages {
         map: memmap2::MmapMut,
-        // The byte where cells begin, and how many they are.
+        // The byte where vector blocks begin, and how many they are.
         start: usize,
         count: usize,
     },
 }
 
-impl Cells {
+impl VectorBlocks {
     /// So many zeros.
     pub fn new(count: usize) -> Self {
         #[cfg(all(target_os = "linux", not(miri)))]
         if let Some((map, start)) = pages(count) {
             return Self(Source::Pages { map, start, count });
         }
-        Self(Source::Heap(vec![Cell::default(); count]))
+        Self(Source::Heap(vec![VectorBlock::default(); count]))
     }
 }
 
-// Pages and the first byte in them that begins a huge one. None where cells fill less than half of one, or
-// the system has no room or no such pages.
+// Pages and the first byte in them that begins a huge one. None where vector blocks fill less than half of
+// one, or the system has no room or no such pages.
 #[cfg(all(target_os = "linux", not(miri)))]
 fn pages(count: usize) -> Option<(memmap2::MmapMut, usize)> {
-    let bytes = count.checked_mul(Cell::BYTES)?;
+    let bytes = count.checked_mul(VectorBlock::BYTES)?;
     if bytes < PAGE / 2 {
         return None;
     }
@@ -52,26 +52,26 @@ fn pages(count: usize) -> Option<(memmap2::MmapMut, usize)> {
     (start <= PAGE).then_some((pages, start))
 }
 
-impl Deref for Cells {
-    type Target = [Cell];
+impl Deref for VectorBlocks {
+    type Target = [VectorBlock];
 
-    fn deref(&self) -> &[Cell] {
+    fn deref(&self) -> &[VectorBlock] {
         match &self.0 {
-            Source::Heap(cells) => cells,
+            Source::Heap(blocks) => blocks,
             #[cfg(all(target_os = "linux", not(miri)))]
             Source::Pages { map, start, count } => {
-                // SAFETY: `map` holds at least so many cells from `start` on, which is aligned to more
-                // than a cell; any bytes are cells.
+                // SAFETY: `map` holds at least so many vector blocks from `start` on, which is aligned to more
+                // than a vector block; any bytes are vector blocks.
                 unsafe { std::slice::from_raw_parts(map.as_ptr().add(*start).cast(), *count) }
             }
         }
     }
 }
 
-impl DerefMut for Cells {
-    fn deref_mut(&mut self) -> &mut [Cell] {
+impl DerefMut for VectorBlocks {
+    fn deref_mut(&mut self) -> &mut [VectorBlock] {
         match &mut self.0 {
-            Source::Heap(cells) => cells,
+            Source::Heap(blocks) => blocks,
             #[cfg(all(target_os = "linux", not(miri)))]
             Source::Pages { map, start, count } => {
                 // SAFETY: as above.

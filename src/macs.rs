@@ -19,16 +19,16 @@ use crate::recording::record;
 /// ```
 /// use burn::{nn::LinearConfig, tensor::{Device, Tensor}};
 /// let model = LinearConfig::new(4, 2).init(&Device::default());
-/// let work = burn_compress::work::measure(&model, |model, device| {
+/// let macs = burn_compress::macs::measure(&model, |model, device| {
 ///     model.forward(Tensor::<2>::ones([3, 4], device))
 /// })?;
-/// assert_eq!(work.uses("weight"), Some(3)); // three rows of input
-/// assert_eq!(work.total(|_| None), 24);
-/// assert_eq!(work.total(|path| (path == "weight").then_some(2)), 6); // two of eight weights left
-/// # Ok::<(), burn_compress::work::WorkError>(())
+/// assert_eq!(macs.uses("weight"), Some(3)); // three rows of input
+/// assert_eq!(macs.total(|_| None), 24);
+/// assert_eq!(macs.total(|path| (path == "weight").then_some(2)), 6); // two of eight weights left
+/// # Ok::<(), burn_compress::macs::MacError>(())
 /// ```
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Work {
+pub struct MacCount {
     layers: Vec<Layer>,
 }
 
@@ -44,7 +44,7 @@ struct Layer {
 /// ```
 /// use burn::{nn::LinearConfig, tensor::{Device, Tensor}};
 /// let model = LinearConfig::new(4, 2).init(&Device::default());
-/// let result = burn_compress::work::measure(&model, |model, device| {
+/// let result = burn_compress::macs::measure(&model, |model, device| {
 ///     let output = model.forward(Tensor::<2>::ones([3, 4], device));
 ///     output.sum().into_scalar::<f32>() > 0.0 // depends on data
 /// });
@@ -52,11 +52,11 @@ struct Layer {
 /// ```
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("the forward pass cannot be recorded, so that its multiply-adds are unknown: {reason}")]
-pub struct WorkError {
+pub struct MacError {
     reason: String,
 }
 
-impl Work {
+impl MacCount {
     /// Uses of each weight of the parameter at this path, in the whole pass (for all inputs of the
     /// batch); none if the pass does not multiply by it. Where some of its weights are used more often
     /// than others, their mean, rounded down.
@@ -81,22 +81,22 @@ impl Work {
 /// Records a forward pass of a plain module (nothing attached). The closure gets the module and makes
 /// its input on the device it is given, where operations are recorded and not carried out.
 ///
-/// Fails with [`WorkError`] where the pass panics or asks for the value of a tensor that is only
+/// Fails with [`MacError`] where the pass panics or asks for the value of a tensor that is only
 /// recorded.
 ///
 /// ```
 /// use burn::{nn::conv::Conv2dConfig, tensor::{Device, Tensor}};
 /// let model = Conv2dConfig::new([3, 8], [5, 5]).init(&Device::default());
-/// let work = burn_compress::work::measure(&model, |model, device| {
+/// let macs = burn_compress::macs::measure(&model, |model, device| {
 ///     model.forward(Tensor::<4>::ones([1, 3, 32, 32], device))
 /// })?;
-/// assert_eq!(work.total(|_| None), 28 * 28 * 8 * 3 * 5 * 5);
-/// # Ok::<(), burn_compress::work::WorkError>(())
+/// assert_eq!(macs.total(|_| None), 28 * 28 * 8 * 3 * 5 * 5);
+/// # Ok::<(), burn_compress::macs::MacError>(())
 /// ```
 pub fn measure<M: Module, T>(
     module: &M,
     forward: impl FnOnce(&M, &Device) -> T,
-) -> Result<Work, WorkError> {
+) -> Result<MacCount, MacError> {
     let mut parameters = Parameters::default();
     module.visit(&mut parameters);
     let graph = record(|device, scope| {
@@ -106,7 +106,7 @@ pub fn measure<M: Module, T>(
         drop((output, module));
         completed
     });
-    let graph = graph.map_err(|reason| WorkError { reason })?;
+    let graph = graph.map_err(|reason| MacError { reason })?;
     // Which tensor each rearranged one came from.
     let mut origin: HashMap<TensorId, TensorId> = HashMap::new();
     let mut products: HashMap<TensorId, u64> = HashMap::new();
@@ -136,7 +136,7 @@ pub fn measure<M: Module, T>(
             });
         }
     }
-    Ok(Work { layers })
+    Ok(MacCount { layers })
 }
 
 // The tensor that an operation only rearranges, repeats or takes a part of, and the result.

@@ -5,7 +5,7 @@
 //! cargo bench --bench roofline [-- --model resnet20 --isa avx512-vnni --out target/roofline]
 //! ```
 //!
-//! A point is a layer: multiply-adds with weights that are not zero for each byte of its records,
+//! A point is a layer: multiply-adds with weights that are not zero for each byte of its sparse entries,
 //! operands and result, against such multiply-adds a second within a pass. Above it lie the processor's
 //! peaks in products of bytes (or of floats), by vectors and by a matrix unit, and what its caches and its
 //! memory bring. A layer's limit is that of the unit that runs it.
@@ -99,8 +99,8 @@ fn main() -> Result<(), Box<dyn Error>> {
         None => Kernels::detect(),
     };
     let roofs = roofs.map(|(name, bytes)| {
-        let cells = vec![VectorBlock::of_floats(1.0); bytes / VectorBlock::BYTES];
-        (name, kernels.bandwidth(&cells))
+        let blocks = vec![VectorBlock::of_floats(1.0); bytes / VectorBlock::BYTES];
+        (name, kernels.bandwidth(&blocks))
     });
     for (name, speed) in roofs {
         println!("{name}: {:.0} GB/s", speed / 1e9);
@@ -153,7 +153,7 @@ fn measured<M: Module>(
         ("unstructured", sparse, Pattern::Unstructured),
         ("blocks of 4", sparse, Pattern::Block4),
     ];
-    // Blocks gain floats nothing: their cells hold one channel.
+    // Blocks gain floats nothing: their vector blocks hold one channel.
     let of = of
         .into_iter()
         .zip(COLORS)

@@ -28,6 +28,7 @@ pub fn progress() -> impl FnMut(&Progress) {
             } => format!("{what}: epoch {}/{epochs}, step {step}/{steps}", epoch + 1),
             Activity::Measure => format!("{what}: scoring"),
             Activity::Done => format!("{what}: done"),
+            other => format!("{what}: {other:?}"),
         };
         let left = progress.left.map_or(String::new(), |left| {
             format!(", {} left", HumanDuration(left))

@@ -41,6 +41,7 @@ pub use observations::Observations;
 pub(crate) use observations::SavedSum;
 pub use plan::{Plan, Pruning, Quantization};
 pub use regrowth::Regrowth;
+#[doc(hidden)]
 pub use reparameterization::CompressedWeight;
 pub use saved::{Compressed, archive};
 pub use selection::Selection;

@@ -10,6 +10,7 @@ use crate::kernel::Isa;
 /// ```
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
+#[non_exhaustive]
 pub enum Tuning {
     /// By running the candidates on this machine.
     #[default]

@@ -20,14 +20,18 @@ mod scheme;
 mod view;
 
 pub use archive::Archive;
+#[doc(hidden)]
 pub use atomic::write_atomically;
 pub(crate) use container::read;
+#[doc(hidden)]
 pub use container::{Container, Part};
 pub(crate) use elements::same_bits;
+#[doc(hidden)]
 pub use entropy::entropy_bits;
 pub use entry::Entry;
 pub use error::FormatError;
 pub(crate) use opened::{MOST_IN_A_BYTE, Opened};
+#[doc(hidden)]
 pub use pack::{pack_bits, packed_bytes, unpack_bits};
 pub use payload::{Dense, ElementType, Payload, QuantizedWeight};
 pub use requantize::Requantize;

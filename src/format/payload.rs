@@ -10,6 +10,7 @@ use super::{FormatError, Mapping, Scheme, WeightView, entropy_bits};
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 #[allow(missing_docs)] // each name says it all
+#[non_exhaustive]
 pub enum ElementType {
     F64,
     F32,
@@ -224,6 +225,7 @@ fn invalid(what: String) -> FormatError {
 /// assert!(sparse.entropy_bits() < 36.0); // 32 for the value, 3.2 for where it is
 /// ```
 #[derive(Debug, Clone, PartialEq)]
+#[non_exhaustive]
 pub enum Payload {
     /// As it is.
     Dense(Dense),

@@ -31,6 +31,7 @@ pub enum Mapping {
 /// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
+#[non_exhaustive]
 pub enum Granularity {
     /// One scale for the whole weight.
     Tensor,

@@ -45,6 +45,7 @@ pub(super) struct Recorded {
 /// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
+#[non_exhaustive]
 pub enum Fallback {
     /// The capture fails, and names the operation and its layer.
     #[default]

@@ -15,6 +15,7 @@ use super::portable::Portable;
 /// assert_eq!(Isa::Avx512Vnni.name(), "avx512-vnni");
 /// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[non_exhaustive]
 pub enum Isa {
     /// What every processor of the kind has: mostly whatever the compiler makes of fixed arrays.
     Portable,

@@ -70,6 +70,7 @@ use lanes::Lanes;
 /// assert!(KernelError::Memory.to_string().contains("vector blocks"));
 /// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum KernelError {
     /// Starts of sparse entries that do not rise to their number, tiles that do not fit their weights or are of
     /// floats, or what lies in a vector block from 2^26 on.

@@ -86,6 +86,7 @@ impl Binary {
 /// ```
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
+#[non_exhaustive]
 pub enum Op {
     /// Input, weight `[out, in / groups, kernel…]`.
     Convolution {

@@ -21,6 +21,7 @@ use super::{Activation, Divide, Rescale, Weights};
 /// ```
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
+#[non_exhaustive]
 pub enum StepOp {
     /// A float tensor (the input, a constant, a float step) to codes: `t = (x - offset) / scale`.
     Quantize,
@@ -82,6 +83,7 @@ pub enum StepOp {
 /// ```
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
+#[non_exhaustive]
 pub enum Arithmetic {
     /// Two tensors of codes: `t = a * left`, `t = t + b * right`. A negative factor subtracts.
     Add {

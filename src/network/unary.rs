@@ -13,6 +13,7 @@ use serde::{Deserialize, Serialize};
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 #[allow(missing_docs)] // each is a textbook's function of that name
+#[non_exhaustive]
 pub enum Unary {
     Relu,
     /// Between two bounds; ReLU6 is `0.0` to `6.0`. A bound may be infinite.

@@ -16,6 +16,7 @@ pub use at_least::AtLeast;
 pub use criterion::{Magnitude, Pruner, Random};
 pub(crate) use erk::erk;
 pub(crate) use lowest::lowest_of_each_on_device;
+#[doc(hidden)]
 pub use lowest::{lowest, lowest_on_device};
 pub use need::{Missing, Need};
 pub use pattern::{Pattern, PatternError};
@@ -51,6 +52,7 @@ pub enum Scope {
 /// ```
 /// assert_eq!(burn_compress::prune::share_of(0.9, 1000), 900);
 /// ```
+#[doc(hidden)]
 pub fn share_of(level: f64, count: usize) -> usize {
     ((level * count as f64).round() as usize).min(count)
 }

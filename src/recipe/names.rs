@@ -17,6 +17,7 @@ use crate::schedule::Curve;
 /// ```
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case", deny_unknown_fields)]
+#[non_exhaustive]
 pub enum Criterion {
     /// [`Magnitude`].
     #[default]
@@ -66,6 +67,7 @@ impl Criterion {
 /// ```
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case", deny_unknown_fields)]
+#[non_exhaustive]
 pub enum RangeMethod {
     /// [`MinMax`].
     MinMax,
@@ -112,6 +114,7 @@ impl RangeMethod {
 /// ```
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
+#[non_exhaustive]
 pub enum Ramp {
     /// All at the first step.
     AtOnce,

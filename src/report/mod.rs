@@ -41,7 +41,9 @@ pub use error::ReportError;
 pub use pareto::pareto_front;
 pub use row::{LayerRow, Mode, Row, Stage, Timed};
 pub use sensitivity::Sensitivity;
-pub use summary::{Summary, half_width, summaries};
+#[doc(hidden)]
+pub use summary::half_width;
+pub use summary::{Summary, summaries};
 pub use warned::Warned;
 
 use serde::{Deserialize, Serialize};

@@ -43,6 +43,7 @@ impl fmt::Display for Stage {
 /// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
+#[non_exhaustive]
 pub enum Mode {
     /// Nothing is compressed (the baseline).
     None,
@@ -72,6 +73,7 @@ impl fmt::Display for Mode {
 /// ```
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
+#[non_exhaustive]
 pub enum Timed {
     /// The model compiled by the [engine](crate::engine), on the processor.
     Engine,

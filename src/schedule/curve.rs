@@ -66,6 +66,7 @@ pub enum ScheduleError {
 /// ```
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case", tag = "kind", deny_unknown_fields)]
+#[non_exhaustive]
 pub enum Curve {
     /// One value.
     Constant {

@@ -13,6 +13,7 @@ use super::Trial;
 /// # let _ = show;
 /// ```
 #[derive(Debug, Clone, PartialEq)]
+#[non_exhaustive]
 pub struct Progress {
     /// The trial at work.
     pub trial: Trial,
@@ -36,6 +37,7 @@ pub struct Progress {
 /// # let _ = activity;
 /// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum Activity {
     /// It is trained.
     Train {

@@ -20,8 +20,12 @@ pub use fine_tune::FineTune;
 #[cfg(feature = "learner")]
 pub use learner::Aware;
 pub use quantized::QuantizedWorkload;
-pub use refine::{REFINE_FACTOR, RefineTune, refine_rate};
-pub use seed::{seed, seed_at};
+#[doc(hidden)]
+pub use refine::REFINE_FACTOR;
+pub use refine::{RefineTune, refine_rate};
+pub use seed::seed;
+#[doc(hidden)]
+pub use seed::seed_at;
 pub use steer::{Round, Steering};
 pub use workload::{BoxError, Epoch, Workload};
 pub(crate) use workload::{checked_score, observed};

@@ -14,6 +14,7 @@ use crate::schedule::{Schedule, Steered, Verdict};
 /// # let _ = round;
 /// ```
 #[derive(Debug, Clone, Copy, PartialEq)]
+#[non_exhaustive]
 pub struct Round {
     /// Number of the round, from 0.
     pub index: usize,

@@ -213,6 +213,7 @@ fn a_steered_study_counts_its_rounds() {
                 }
                 Activity::Measure => total -= (2 * (rounds - std::mem::take(&mut trained))) as f64,
                 Activity::Done => done += MEASURING,
+                other => panic!("{other:?}"),
             }
             assert!((progress.share - done / total).abs() < 1e-9, "{progress:?}");
         }

@@ -86,6 +86,7 @@ fn facts(curve: &Curve) -> (Vec<f64>, f64, f64, bool) {
             };
             (vec![*from, *peak, *to], first, *to, false)
         }
+        other => panic!("{other:?}"),
     }
 }
 

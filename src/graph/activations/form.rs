@@ -9,6 +9,7 @@ use crate::network::{Binary, Op, Value};
 /// ([`StepOp`](crate::network::StepOp)).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
+#[non_exhaustive]
 pub enum Form {
     /// Integer products, summed in integers.
     Product,

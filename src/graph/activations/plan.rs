@@ -12,6 +12,7 @@ use crate::format::{FormatError, Granularity, Mapping, Scheme};
 /// ```
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize, Default)]
 #[serde(rename_all = "snake_case")]
+#[non_exhaustive]
 pub enum Calibrator {
     /// From the least to the greatest value seen.
     MinMax,

@@ -14,6 +14,7 @@ use super::super::activations::ActivationQuantizer;
 /// # }
 /// ```
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[non_exhaustive]
 pub struct QuantizerRow {
     /// Its place, codes and zero point.
     pub quantizer: ActivationQuantizer,

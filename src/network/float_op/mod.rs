@@ -20,6 +20,7 @@ use super::Dim;
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 #[allow(missing_docs)] // an axis is the one that it works along
+#[non_exhaustive]
 pub enum FloatOp {
     /// The first operand to the power of the second.
     Power,

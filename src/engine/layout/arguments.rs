@@ -116,6 +116,13 @@ pub(in crate::engine) fn elementwise(
             bounds: *bounds,
             sink,
         },
+        PerElement::Multiply { factor, bounds } => Elementwise::Multiply {
+            factor: *factor,
+            lows: (lows(0), lows(1)),
+            bounds: *bounds,
+            sink,
+        },
+        PerElement::Function(function) => Elementwise::Function(*function),
         PerElement::Scale { factor, bounds } => Elementwise::Scale {
             factor: *factor,
             low: lows(0),

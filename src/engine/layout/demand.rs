@@ -163,6 +163,8 @@ impl FusedNode<'_> {
                 fill: Fill::Zero,
                 ..plain(lanes.tile(input))
             },
+            // One place that stands for all.
+            NodeWork::Elementwise(_) if place == 1 && input == [1, 1] => plain([1, 1]),
             NodeWork::Product(_) | NodeWork::Elementwise(_) => plain(to),
             NodeWork::Quantize | NodeWork::Rearrange(_) | NodeWork::Plain => {
                 plain(lanes.tile(input))

@@ -165,6 +165,21 @@ impl Layout {
         columns.map(move |column| (row, column))
     }
 
+    /// Whether it has one row and one column.
+    pub fn is_one(&self) -> bool {
+        self.size() == [1, 1]
+    }
+
+    /// A vector block that holds in each lane the one place of the lane's sample, made of a plane.
+    pub fn spread(&self) -> Gather {
+        let mut gather = Gather::default();
+        gather.push(
+            0,
+            std::array::from_fn(|lane| self.source(lane, Some([0, 0]), 0)),
+        );
+        gather
+    }
+
     /// What makes a plane whole after its inner vector blocks were written; not of one row-interleaved.
     pub fn edges(&self) -> Edges {
         self.edges_of(self.all(), self.plane(), 0)

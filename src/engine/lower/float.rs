@@ -5,6 +5,7 @@ use std::sync::Arc;
 use super::lowering::{Lowering, small, turned, whole};
 use super::node::{FusedNode, NodeWork, PerElement, Pool, WeightValues, Weighted};
 use super::shape::{Kind, Shape};
+use crate::kernel::Function;
 use crate::network::{Binary, Divide, Op, Unary, Value, Window};
 use crate::network::{Step, StepOp};
 
@@ -46,23 +47,36 @@ pub(in crate::engine) fn node<'m>(
             let product = product(whole(&shape), 1, outputs, shape.channels, values);
             return Some(joined(lowering, index, source, product));
         }
-        Op::Binary(Binary::Add) => {
-            let second = *step.inputs.get(1)?;
-            floats(first)?;
-            floats(second)?;
-            lowering.same(step)?;
-            inputs.push(second);
-            NodeWork::Elementwise(PerElement::Add {
-                factors: (1.0, 1.0),
-                bounds: UNBOUNDED,
+        Op::Binary(how @ (Binary::Add | Binary::Subtract | Binary::Multiply)) => {
+            inputs = lowering.pair(step)?.to_vec();
+            let turned = inputs != step.inputs;
+            NodeWork::Elementwise(match how {
+                Binary::Multiply => PerElement::Multiply {
+                    factor: 1.0,
+                    bounds: UNBOUNDED,
+                },
+                how => {
+                    let second = if *how == Binary::Add { 1.0 } else { -1.0 };
+                    let factors = if turned { (second, 1.0) } else { (1.0, second) };
+                    PerElement::Add {
+                        factors,
+                        bounds: UNBOUNDED,
+                    }
+                }
             })
         }
         Op::Unary(unary) => {
             floats(first)?;
-            let bounds = clamp(*unary)?;
-            NodeWork::Elementwise(PerElement::Scale {
-                factor: 1.0,
-                bounds,
+            NodeWork::Elementwise(match (clamp(*unary), *unary) {
+                (Some(bounds), _) => PerElement::Scale {
+                    factor: 1.0,
+                    bounds,
+                },
+                (None, Unary::MulScalar(factor)) => PerElement::Scale {
+                    factor,
+                    bounds: UNBOUNDED,
+                },
+                (None, unary) => PerElement::Function(function(unary)?),
             })
         }
         op => {
@@ -95,6 +109,28 @@ fn average(window: Option<Window>, divide: Divide, shape: &Shape) -> Option<Node
         sum: Some(1.0 / count.max(1) as f32),
         bounds: UNBOUNDED,
     }))
+}
+
+// None where the kernels have no such function.
+fn function(unary: Unary) -> Option<Function> {
+    Some(match unary {
+        Unary::AddScalar(term) => Function::Add(term),
+        Unary::Power(2.0) => Function::Square,
+        Unary::Abs => Function::Abs,
+        Unary::Sqrt => Function::Sqrt,
+        Unary::Reciprocal => Function::Reciprocal,
+        Unary::LeakyRelu { slope } => Function::LeakyRelu { slope },
+        Unary::HardSwish => Function::HardSwish,
+        Unary::HardSigmoid { alpha, beta } => Function::HardSigmoid { alpha, beta },
+        Unary::Exp => Function::Exp,
+        Unary::Sigmoid => Function::Sigmoid,
+        Unary::Silu => Function::Silu,
+        Unary::Tanh => Function::Tanh,
+        Unary::Erf => Function::Erf,
+        Unary::Gelu => Function::Gelu,
+        Unary::GeluTanh => Function::GeluTanh,
+        _ => return None,
+    })
 }
 
 fn clamp(unary: Unary) -> Option<(f32, f32)> {
@@ -209,7 +245,12 @@ fn joined<'m>(
 }
 
 // A number for each channel of a result of this rank.
-fn by_channel(dims: &[usize], values: &[f32], rank: usize, channels: usize) -> Option<Vec<f32>> {
+pub(in crate::engine) fn by_channel(
+    dims: &[usize],
+    values: &[f32],
+    rank: usize,
+    channels: usize,
+) -> Option<Vec<f32>> {
     let count: usize = dims.iter().product();
     if count == 1 {
         return Some(vec![*values.first()?; channels]);

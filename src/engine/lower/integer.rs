@@ -64,11 +64,33 @@ impl<'m> Lowering<'m> {
                 how: Arithmetic::Add { left, right },
                 activation,
             } => {
-                self.same(step)?;
+                let inputs = self.pair(step)?;
                 let factors = (small(*left)?, small(*right)?);
+                // Sums do not depend on the order of their two terms.
+                let factors = match inputs == step.inputs[..] {
+                    true => factors,
+                    false => (factors.1, factors.0),
+                };
                 let bounds = self.bounds(index, *activation);
-                NodeWork::Elementwise(PerElement::Add { factors, bounds })
+                let work = NodeWork::Elementwise(PerElement::Add { factors, bounds });
+                return Some(node(work, inputs.to_vec(), index));
             }
+            StepOp::Arithmetic {
+                how: Arithmetic::Multiply { multiplier },
+                activation,
+            } => {
+                // Results in floats lie otherwise than codes.
+                step.grid?;
+                let inputs = self.pair(step)?;
+                let factor = small(*multiplier)?;
+                let bounds = self.bounds(index, *activation);
+                let work = NodeWork::Elementwise(PerElement::Multiply { factor, bounds });
+                return Some(node(work, inputs.to_vec(), index));
+            }
+            StepOp::Arithmetic {
+                how: how @ (Arithmetic::AddConstant { .. } | Arithmetic::MultiplyConstant),
+                activation,
+            } => NodeWork::Product(self.by_constant(step, *how, *activation)?),
             StepOp::Table(table) => {
                 self.same(step)?;
                 NodeWork::Elementwise(PerElement::Table(table.clone()))
@@ -162,6 +184,37 @@ impl<'m> Lowering<'m> {
             bounds: bounds(step, rescale.activation),
             found: Arc::default(),
         })
+    }
+
+    // Each channel times or plus a constant: as `rescale`.
+    fn by_constant(
+        &self,
+        step: &Step,
+        how: Arithmetic,
+        activation: Option<Activation>,
+    ) -> Option<Weighted<'m>> {
+        let [first, Value::Constant(constant)] = step.inputs[..] else {
+            return None;
+        };
+        let channels = Shape::of(self.model, first)?.channels;
+        let constant = &self.model.constants()[constant];
+        let rank = step.dims.len();
+        let values = float::by_channel(&constant.dims, &constant.values, rank, channels)?;
+        let rescale = match how {
+            Arithmetic::AddConstant { multiplier } => Rescale {
+                multiplier: vec![multiplier],
+                offset: Some(values),
+                residual: None,
+                activation,
+            },
+            _ => Rescale {
+                multiplier: values,
+                offset: None,
+                residual: None,
+                activation,
+            },
+        };
+        self.rescale(step, &rescale)
     }
 
     fn bounds(&self, index: usize, activation: Option<Activation>) -> (f32, f32) {

@@ -34,6 +34,27 @@ impl Lowering<'_> {
         alike.then_some(())
     }
 
+    /// The operands of a step on two tensors, the one of the result's dimensions first: the other has them too,
+    /// or one place for each channel. Both are of the result's kind.
+    pub fn pair(&self, step: &Step) -> Option<[Value; 2]> {
+        let unit = Kind::of(step.grid)?.unit();
+        let [a, b] = step.inputs[..] else {
+            return None;
+        };
+        let shape =
+            |value: Value| Shape::of(self.model, value).filter(|shape| shape.kind.unit() == unit);
+        let (first, second) = (shape(a)?, shape(b)?);
+        let whole = |value: Value| self.model.dims(value) == step.dims;
+        let one = |value: Value, shape: Shape, other: Shape| {
+            let same_rank = self.model.dims(value).len() == step.dims.len();
+            same_rank && shape.channels == other.channels && [shape.rows, shape.columns] == [1, 1]
+        };
+        if whole(a) && (whole(b) || one(b, second, first)) {
+            return Some([a, b]);
+        }
+        (whole(b) && one(a, first, second)).then_some([b, a])
+    }
+
     /// What a linear layer reads: through a reshaping that only flattens channels, rows and columns.
     pub fn linear_source(&self, value: Value) -> Option<Value> {
         if let Value::Node(index) = value {

@@ -3,7 +3,7 @@
 use std::borrow::Cow;
 use std::sync::{Arc, Mutex, OnceLock, Weak};
 
-use crate::kernel::{PackedWeights, VectorBlock, lock};
+use crate::kernel::{Function, PackedWeights, VectorBlock, lock};
 use crate::network::{Value, Window};
 
 /// One step, or several that were joined.
@@ -128,6 +128,13 @@ pub(in crate::engine) enum PerElement {
         factors: (f32, f32),
         bounds: (f32, f32),
     },
+    /// The product of two tensors.
+    Multiply {
+        factor: f32,
+        bounds: (f32, f32),
+    },
+    /// Of floats.
+    Function(Function),
     Scale {
         factor: f32,
         bounds: (f32, f32),

@@ -92,6 +92,8 @@ pub(in crate::engine) struct Rows {
     pub planes: Vec<usize>,
     pub firsts: Vec<usize>,
     pub pitches: Vec<usize>,
+    /// Makes the one vector block of a plane of the second operand that stands for all places.
+    pub one: Option<Gather>,
 }
 
 #[derive(Debug, Clone)]
@@ -351,13 +353,21 @@ impl Rows {
     ) -> Result<(), EngineError> {
         let last = self.planes.len() - 1;
         for (place, plane) in units.enumerate() {
+            let mut one = [VectorBlock::default()];
+            if let Some(gather) = &self.one {
+                let from = &reads[1][plane * self.planes[1]..];
+                gather.run(kernels, from, &mut one, &VectorBlock::default())?;
+            }
             for row in 0..self.rows {
                 let start = |of: usize, plane: usize| {
                     plane * self.planes[of] + self.firsts[of] + row * self.pitches[of]
                 };
                 let mut operands: [&[VectorBlock]; 2] = [&[]; 2];
                 for (index, operand) in operands.iter_mut().take(last).enumerate() {
-                    *operand = &reads[index][start(index, plane)..][..self.columns];
+                    *operand = match index == 1 && self.one.is_some() {
+                        true => &one,
+                        false => &reads[index][start(index, plane)..][..self.columns],
+                    };
                 }
                 let to = &mut write[start(last, place)..][..self.columns];
                 step.run(kernels, &operands[..last], to)?;

@@ -70,6 +70,26 @@ proptest! {
         let sums: Vec<u8> = sums.map(|t| byte(t, bounds, low)).collect();
         check(&Elementwise::Add { factors, lows, bounds, sink }, &[&a, &b], &blocks_of(&sums))?;
 
+        // Their products; and by one block that stands for all.
+        let whole = |x: u8, low: i32| i32::from(x) + low;
+        let one = &b[..1];
+        for b in [&b[..], one] {
+            let other = VectorBlock::bytes(b).iter().cycle();
+            let products = from.iter().zip(other).take(count * 64);
+            let products = products.map(|(&x, &y)| {
+                let product = (whole(x, lows.0) * whole(y, lows.1)) as f32;
+                byte(product * factors.0, bounds, low)
+            });
+            let products: Vec<u8> = products.collect();
+            let multiply = Elementwise::Multiply { factor: factors.0, lows, bounds, sink };
+            check(&multiply, &[&a, b], &blocks_of(&products))?;
+        }
+        let other = VectorBlock::bytes(one).iter().cycle();
+        let sums = from.iter().zip(other).take(count * 64);
+        let sums = sums.map(|(&x, &y)| t(x, lows.0, factors.0) + t(y, lows.1, factors.1));
+        let sums: Vec<u8> = sums.map(|t| byte(t, bounds, low)).collect();
+        check(&Elementwise::Add { factors, lows, bounds, sink }, &[&a, one], &blocks_of(&sums))?;
+
         let scaled = from.iter().take(count * 64).map(|&x| t(x, lows.0, factors.0));
         let scaled: Vec<u8> = scaled.map(|t| byte(t, bounds, low)).collect();
         let scale = Elementwise::Scale { factor: factors.0, low: lows.0, bounds, sink };
@@ -93,6 +113,15 @@ proptest! {
         let sums = sums.map(|(&x, &y)| within(x * factors.0 + y * factors.1, bounds));
         let sums = blocks_of_floats(&sums.collect::<Vec<f32>>());
         check(&Elementwise::Add { factors, lows: (7, 7), bounds, sink }, &[&a, &b], &sums)?;
+
+        for b in [&b[..], &b[..1]] {
+            let other = VectorBlock::floats(b).iter().cycle();
+            let products = from.iter().zip(other).take(count * 16);
+            let products = products.map(|(&x, &y)| within(x * y * factors.0, bounds));
+            let products = blocks_of_floats(&products.collect::<Vec<f32>>());
+            let multiply = Elementwise::Multiply { factor: factors.0, lows: (7, 7), bounds, sink };
+            check(&multiply, &[&a, b], &products)?;
+        }
 
         let scaled = from.iter().take(count * 16).map(|&x| within(x * factors.1, bounds));
         let scaled = blocks_of_floats(&scaled.collect::<Vec<f32>>());

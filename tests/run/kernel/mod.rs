@@ -6,6 +6,7 @@ mod elementwise;
 mod exact;
 mod floats;
 mod frames;
+mod functions;
 mod layer;
 mod places;
 mod refusals;

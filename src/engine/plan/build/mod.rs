@@ -333,12 +333,16 @@ impl<'a> Builder<'a> {
             NodeWork::Elementwise(step) => {
                 let step = elementwise(step, &layout, &layouts);
                 let all = layouts.iter().chain([&layout]);
+                let one = layouts
+                    .get(1)
+                    .filter(|one| one.is_one() && !layout.is_one());
                 let rows = Rows {
                     rows: layout.tile[0],
                     columns: layout.tile[1],
                     planes: all.clone().map(Layout::plane).collect(),
                     firsts: all.clone().map(|layout| layout.block(0, 0)).collect(),
                     pitches: all.map(Layout::pitch).collect(),
+                    one: one.map(Layout::spread),
                 };
                 let work = OperationWork::Elementwise { step, rows };
                 let row = named("elementwise");

@@ -59,8 +59,8 @@ pub struct LayerProfile {
     pub limit: Option<f64>,
     /// The time of the kernel that was chosen when it was tried, alone and again and again.
     pub tried: Option<f64>,
-    /// The kernels that were not chosen, with their times then: slower, or with more weights to bring from
-    /// afar in a pass.
+    /// The kernels that were not chosen, with their times then: slower, or with more cold weights in a
+    /// pass.
     pub others: Vec<(String, f64)>,
 }
 
@@ -95,7 +95,7 @@ impl LayerProfile {
 
     /// How many times faster it is than the fastest of its kernels that take all weights (`dense`, `tiled`,
     /// `winograd`), where both were tried: 1 where compression gained nothing, less where what it
-    /// gains is weights that need not come from afar.
+    /// gains is fewer cold weights.
     pub fn gain(&self) -> Option<f64> {
         let full = |kernel: &str| {
             matches!(kernel, DENSE | TILED) || WINOGRAD.iter().any(|(name, _)| *name == kernel)

@@ -11,13 +11,14 @@ mod lower;
 mod node;
 mod observe;
 mod pass;
+mod recorded;
 pub mod repair;
 mod resolve;
 mod simulate;
 mod tensor;
 
 pub use activations::{ActivationQuantizer, Activations, Calibration, Calibrator, Coding, Form};
-pub use capture::Fallback;
 pub use error::GraphError;
 pub use node::{Epilogue, Graph, Node, Norm, Parameter};
+pub use recorded::Fallback;
 pub use simulate::{Packed, Quantized, QuantizerRow, QuantizerTable};

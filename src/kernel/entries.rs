@@ -109,7 +109,7 @@ pub enum PackedWeights {
         /// Where each filter's begin, and the end: four for each block of filters and one.
         starts: Vec<u32>,
     },
-    /// The filters of a block of filters share their places.
+    /// The filters of a block share their places.
     Shared {
         /// Of all blocks of filters, one after the other.
         entries: Vec<SharedEntry>,
@@ -155,7 +155,7 @@ pub enum PackedWeights {
 }
 
 impl PackedWeights {
-    /// Number of blocks of filters of filters.
+    /// Number of blocks of filters.
     pub fn filter_blocks(&self) -> usize {
         match self {
             Self::Filter { starts, .. } => starts.len().saturating_sub(1) / FILTER_BLOCK,

@@ -93,7 +93,7 @@ impl fmt::Display for KernelError {
         f.write_str(match self {
             Self::Weights => {
                 "the starts of a layer's entries do not rise to their number, tiles do not fit their \
-                 weights, or a entry lies too far"
+                 weights, or an entry lies too far"
             }
             Self::Epilogue => "a layer's epilogue does not fit its filters or codes",
             Self::Memory => "a kernel was given fewer vector blocks than it works on",

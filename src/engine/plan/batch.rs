@@ -4,27 +4,24 @@
 //! The first layers are large: sixteen samples of them do not stay in a cache. The later ones have few
 //! positions, of which many tiles waste some, and many weights, which are read once for all samples.
 
-use std::collections::HashMap;
 use std::ops::Range;
 
-use super::{Own, Plan};
-use crate::engine::layout::Layout;
+use super::Plan;
+use super::boundary::{Boundary, Front, Setting};
 use crate::engine::layout::lanes::LaneMapping;
-use crate::engine::layout::part::Begin;
 use crate::engine::layout::part::Part;
 use crate::engine::lower::node::{FusedNode, NodeWork};
 use crate::engine::lower::shape::{Kind, Shape};
 use crate::engine::table::LAYOUT_CONVERSION;
-use crate::engine::tune::cache::{TunedKernel, TunedStage};
-use crate::engine::tune::tuner::Tuner;
+use crate::engine::tune::cache::TunedStage;
 use crate::engine::{EngineError, LayerProfile, Tuning};
-use crate::kernel::{Access, KernelError, Kernels, Steps, VectorBlock};
+use crate::kernel::{Access, KernelError, Steps, VectorBlock};
 use crate::network::Network;
 use crate::network::Value;
 
 /// How samples may go together, and the most bytes that a layer's operands and result take then, of codes and
-/// of floats: more were measured to bring nothing but trials. Of floats weights are large, too, and come from
-/// afar for each sample that goes alone.
+/// of floats: more were measured to bring nothing but trials. Of floats weights are large, too, and cold
+/// for each sample that goes alone.
 const CANDIDATES: [(LaneMapping, [usize; 2]); 2] = [
     (LaneMapping::Samples, [8 << 20, 20 << 20]),
     (LaneMapping::Quarters, [4 << 20, 10 << 20]),
@@ -62,40 +59,6 @@ struct Candidate {
     back: Plan,
     /// From the earliest on.
     boundaries: Vec<Boundary>,
-}
-
-/// A plan behind which samples may go together, and the nodes before it.
-#[derive(Clone, Copy)]
-struct Front<'a> {
-    plan: &'a Plan,
-    nodes: usize,
-}
-
-/// What batch stages are made of.
-#[derive(Clone, Copy)]
-pub(in crate::engine) struct Setting<'a> {
-    part: Part<'a>,
-    one: &'a Plan,
-    kernels: Kernels,
-    threads: usize,
-    tuning: Tuning,
-}
-
-impl<'a> Setting<'a> {
-    /// `one`: the plan of one sample.
-    pub fn new(
-        part: Part<'a>,
-        one: &'a Plan,
-        (kernels, threads, tuning): (Kernels, usize, Tuning),
-    ) -> Self {
-        Self {
-            part,
-            one,
-            kernels,
-            threads,
-            tuning,
-        }
-    }
 }
 
 impl StagedBatch {
@@ -329,90 +292,4 @@ fn bytes(model: &Network, node: &FusedNode<'_>, lanes: LaneMapping) -> usize {
     blocks
         .sum::<usize>()
         .saturating_mul(VectorBlock::BYTES / VectorBlock::LANES * lanes.samples())
-}
-
-/// A place between two nodes over which one tensor goes.
-#[derive(Debug, Clone)]
-struct Boundary {
-    nodes: usize,
-    /// How samples go together behind it.
-    lanes: LaneMapping,
-    value: Value,
-    place: Range<usize>,
-    layout: Layout,
-}
-
-impl Boundary {
-    // What runs behind it, measured. `tried`: what was tried for its layers before, which are the last
-    // ones; `known`: their kernels.
-    fn back(
-        &self,
-        setting: Setting<'_>,
-        known: &[TunedKernel],
-        tried: &[LayerProfile],
-    ) -> Result<Plan, EngineError> {
-        let Setting { part, kernels, .. } = setting;
-        let tuner = Tuner::new(setting.tuning, setting.part.nodes, known);
-        let part = Part {
-            nodes: &part.nodes[self.nodes..],
-            lanes: self.lanes,
-            begin: Some(Begin {
-                value: self.value,
-                layout: self.layout,
-            }),
-            ..part
-        };
-        let mut back = Plan::new(part, kernels, setting.threads, tuner)?;
-        for (row, known) in back.layers.iter_mut().rev().zip(tried.iter().rev()) {
-            if (&row.layer, &row.kernel) == (&known.layer, &known.kernel) {
-                *row = known.clone();
-            }
-        }
-        back.measure_tried(part.model, kernels)?;
-        Ok(back)
-    }
-}
-
-impl Front<'_> {
-    // Where one tensor alone goes on.
-    fn boundaries(self, part: Part<'_>, lanes: LaneMapping) -> Vec<Boundary> {
-        let Part { model, nodes, .. } = part;
-        // Until which node a value is needed.
-        let mut last: HashMap<Value, usize> = HashMap::new();
-        for (index, node) in nodes.iter().enumerate() {
-            for &input in node.inputs.iter().filter(|input| input.is_activation()) {
-                last.insert(input, index);
-            }
-        }
-        last.insert(model.output(), nodes.len());
-        let mut boundaries = Vec::new();
-        for boundary in self.nodes + 1..nodes.len() {
-            let made = nodes[..boundary]
-                .iter()
-                .map(|node| Value::Node(node.output));
-            let mut across = made
-                .chain([Value::Input])
-                .filter(|value| last.get(value).is_some_and(|&last| last >= boundary));
-            let (Some(value), None) = (across.next(), across.next()) else {
-                continue;
-            };
-            // Where those who need it read a copy, it may be gone; and one of a plain step may be packed for
-            // them only.
-            let operations = self.plan.ends[boundary - self.nodes - 1];
-            let there = |own: &&Own| own.value == value && own.is_there(operations);
-            // Maps of lanes have 32 bits.
-            let most = i32::MAX as usize / VectorBlock::LANES / lanes.samples();
-            let counted = |own: &&Own| own.place.len() <= most;
-            if let Some(own) = self.plan.owns.iter().filter(counted).find(there) {
-                boundaries.push(Boundary {
-                    nodes: boundary,
-                    lanes,
-                    value,
-                    place: own.place.clone(),
-                    layout: own.layout,
-                });
-            }
-        }
-        boundaries
-    }
 }

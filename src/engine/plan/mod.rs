@@ -1,6 +1,7 @@
 //! A plan: the operations of a pass of several samples, or of one, and the memory they share.
 
 pub(super) mod batch;
+pub(super) mod boundary;
 pub(super) mod build;
 pub(super) mod interleaved;
 pub(super) mod memory;
@@ -184,8 +185,8 @@ impl Plan {
         }
     }
 
-    /// Takes the time of each operation in passes on one thread: one after the other they find other things
-    /// near than each kernel alone.
+    /// Takes the time of each operation in passes on one thread: one after the other they find other
+    /// data in the caches than each kernel alone.
     pub fn measure(&mut self, model: &Network, kernels: Kernels) -> Result<(), EngineError> {
         const PASSES: usize = 3;
         // After which no further pass is made.

@@ -1,7 +1,8 @@
 //! The plans of a model.
 
 use super::Plan;
-use super::batch::{Setting, StagedBatch};
+use super::batch::StagedBatch;
+use super::boundary::Setting;
 use crate::engine::layout::lanes::LaneMapping;
 use crate::engine::layout::part::Part;
 use crate::engine::lower;

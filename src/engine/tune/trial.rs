@@ -63,7 +63,7 @@ impl Scratch {
             )?;
             least = least.min(run.elapsed());
             runs += 1;
-            // The first run finds nothing near, and may find a matrix unit at rest.
+            // The first run finds nothing in a cache, and may find a matrix unit at rest.
             let microseconds = least.as_secs_f64() * 1e6;
             if microseconds > much && (runs > 1 || microseconds > (TRIAL_BOUND * much).max(WAKE)) {
                 break;

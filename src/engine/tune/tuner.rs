@@ -27,7 +27,7 @@ impl<'a> Tuner<'a> {
     /// `nodes`: all of the model's, also for a plan that runs some of them, since the others' weights come
     /// between two passes of it.
     pub fn new(tuning: Tuning, nodes: &[FusedNode<'_>], known: &'a [TunedKernel]) -> Self {
-        // What several share is brought once.
+        // What several share is read once.
         let mut seen = HashSet::new();
         let weights = nodes.iter().map(|node| match &node.work {
             NodeWork::Product(weighted) if seen.insert(Arc::as_ptr(&weighted.found)) => {

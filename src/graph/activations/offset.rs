@@ -2,7 +2,6 @@
 
 use super::super::{Graph, Node};
 use super::Form;
-use super::place::root;
 use crate::network::{Binary, Op, Value};
 
 /// For each quantizer the number of its group, if its codes may stand for values around an offset; quantizers
@@ -64,4 +63,12 @@ fn gives(node: &Node, form: Form) -> bool {
 fn adds_constant(node: &Node) -> bool {
     let activations = node.inputs.iter().filter(|v| v.is_activation()).count();
     node.op == Op::Binary(Binary::Add) && activations == 1
+}
+
+/// The first of the tensors, or quantizers, that were joined with this one.
+pub(super) fn root(parent: &[usize], mut tensor: usize) -> usize {
+    while parent[tensor] != tensor {
+        tensor = parent[tensor];
+    }
+    tensor
 }

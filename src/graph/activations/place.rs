@@ -4,7 +4,7 @@ use serde::{Deserialize, Serialize};
 
 use super::super::{Graph, GraphError, Node};
 use super::form::{Form, form, only_summed};
-use super::offset;
+use super::offset::{self, root};
 use crate::format::{Scheme, WeightView};
 use crate::network::{Grid, NetworkError};
 use crate::network::{Op, Value};
@@ -312,11 +312,4 @@ impl QuantizerPlacement {
             .filter(|(node, form)| **form == Form::Float && !node.op.is_movement())
             .map(|(node, _)| node)
     }
-}
-
-pub(super) fn root(parent: &[usize], mut tensor: usize) -> usize {
-    while parent[tensor] != tensor {
-        tensor = parent[tensor];
-    }
-    tensor
 }

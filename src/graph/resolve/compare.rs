@@ -7,7 +7,7 @@ use burn_ir::{BaseOperationIr, IrVisitorMut, OperationIr, TensorId, TensorIr, Te
 
 use super::Resolver;
 use crate::graph::GraphError;
-use crate::graph::capture::BATCHES;
+use crate::graph::recorded::BATCHES;
 use crate::network::Dim;
 
 /// Which tensor of one recording is which of the other.

@@ -7,6 +7,7 @@ mod float_only;
 mod fold;
 mod layers;
 mod linear;
+mod matching;
 mod norms;
 mod numeric;
 mod patterns;
@@ -16,8 +17,8 @@ use std::collections::HashMap;
 
 use burn_ir::{OperationIr, TensorId, TensorIr};
 
-use super::capture::Recording;
 use super::node::{Epilogue, Graph, Node, Parameter};
+use super::recorded::Recording;
 use super::{Fallback, GraphError};
 use crate::network::MAX_RANK;
 use crate::network::Op;

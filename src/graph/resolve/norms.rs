@@ -1,6 +1,6 @@
 //! Norms that are written out: layer norm over the last axis, group and instance norm.
 
-use super::patterns::{become_op, made, of, pair, uniform};
+use super::matching::{become_op, made, of, pair, uniform};
 use crate::graph::node::Graph;
 use crate::network::{Binary, Dim, Op, Unary};
 use crate::network::{Constant, Value};

@@ -3,7 +3,6 @@
 use burn::tensor::Tensor;
 
 use super::super::tensor::{AnyTensor, along, map_rank};
-use super::requantization::Requantization;
 use crate::format::WeightView;
 use crate::network::Binary;
 
@@ -51,10 +50,10 @@ pub(super) fn plus_channels(tensor: AnyTensor, offset: Tensor<1>, axis: usize) -
     tensor.binary(offset, Binary::Add)
 }
 
-pub(super) fn affine(sum: AnyTensor, requantization: &Requantization, axis: usize) -> AnyTensor {
-    let units = times_channels(sum, requantization.multiplier.clone(), axis);
-    match &requantization.offset {
-        Some(offset) => plus_channels(units, offset.clone(), axis),
-        None => units,
+/// As the forward pass reads it; or back.
+pub(super) fn as_read(tensor: AnyTensor, transposed: bool) -> AnyTensor {
+    match transposed {
+        true => tensor.permute(&[1, 0]),
+        false => tensor,
     }
 }

@@ -5,8 +5,9 @@ use burn::tensor::Tensor;
 use super::super::apply::apply;
 use super::super::tensor::{AnyTensor, map_rank, with_rank};
 use super::super::{GraphError, Norm};
-use super::channels::{affine, plus, plus_channels, times, times_channels, times_rows};
+use super::channels::{plus, plus_channels, times, times_channels, times_rows};
 use super::pass::{Pass, SimulatedValue};
+use super::requantization::Requantization;
 use super::sums::{Sum, summed};
 use crate::network::{Binary, Op, Value};
 
@@ -275,5 +276,14 @@ impl Pass<'_> {
             exact.binary(smooth, Binary::Add),
             quantizer,
         ))
+    }
+}
+
+// A sum with its multiplier and offset.
+fn affine(sum: AnyTensor, requantization: &Requantization, axis: usize) -> AnyTensor {
+    let units = times_channels(sum, requantization.multiplier.clone(), axis);
+    match &requantization.offset {
+        Some(offset) => plus_channels(units, offset.clone(), axis),
+        None => units,
     }
 }

@@ -2,6 +2,7 @@
 //! integer-valued floats are exact up to 24 bits.
 
 mod channels;
+mod config;
 mod epilogue;
 mod float;
 mod forms;
@@ -18,8 +19,8 @@ mod sums;
 mod trace;
 mod weights;
 
+pub(crate) use config::QuantizationConfig;
 pub(crate) use float::any;
-pub(crate) use model::QuantizationConfig;
 pub use model::Quantized;
 pub use packed::Packed;
 pub(crate) use pass::Pass;

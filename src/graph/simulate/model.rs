@@ -1,18 +1,17 @@
-use std::sync::{Arc, OnceLock};
+use std::sync::Arc;
 
 use burn::module::{
     Content, Module, ModuleDisplay, ModuleDisplayDefault, ModuleMapper, ModuleVisitor, Param,
 };
 use burn::tensor::{Device, Tensor};
 
-use super::super::activations::{ActivationQuantizer, QuantizerPlacement};
+use super::super::activations::ActivationQuantizer;
 use super::super::tensor::{AnyTensor, map_rank};
 use super::super::{Graph, GraphError, Node};
+use super::config::{QuantizationConfig, elsewhere};
 use super::pass::Pass;
 use super::quantizer_table::{QuantizerRow, QuantizerTable};
-use super::reads::Reads;
 use super::weights::{Weight, weights};
-use crate::compress::Attached;
 #[cfg(doc)]
 use crate::compress::Compression;
 use crate::quantize::gradient_share;
@@ -38,18 +37,6 @@ pub struct Quantized<M: Module> {
     correction: Option<Param<Tensor<1>>>,
     config: Arc<QuantizationConfig>,
     frozen: bool,
-}
-
-/// What does not change while a model trains.
-#[derive(Debug, Clone)]
-pub(crate) struct QuantizationConfig {
-    pub placement: QuantizerPlacement,
-    pub attached: Attached,
-    pub reads: Reads,
-    pub learned: bool,
-    pub momentum: f64,
-    /// Whether the device rounds by an addition; asked once.
-    pub rounds_by_addition: OnceLock<bool>,
 }
 
 impl<M: Module> Quantized<M> {
@@ -312,12 +299,6 @@ impl<M: Module> Module for Quantized<M> {
     }
 }
 
-// The same on another device, which is yet to be asked.
-pub(super) fn elsewhere(mut config: Arc<QuantizationConfig>) -> Arc<QuantizationConfig> {
-    Arc::make_mut(&mut config).rounds_by_addition = OnceLock::new();
-    config
-}
-
 impl<M: Module> ModuleDisplayDefault for Quantized<M> {
     fn content(&self, content: Content) -> Option<Content> {
         content
@@ -332,36 +313,3 @@ impl<M: Module> ModuleDisplayDefault for Quantized<M> {
 impl<M: Module> ModuleDisplay for Quantized<M> {}
 
 const ACTIVATIONS: &str = "activations";
-
-// That of Burn's own batch norm.
-const MOMENTUM: f64 = 0.1;
-
-impl QuantizationConfig {
-    pub fn new(placement: QuantizerPlacement, attached: Attached, learned: bool) -> Self {
-        Self {
-            reads: Reads::new(&placement),
-            placement,
-            attached,
-            learned,
-            momentum: MOMENTUM,
-            rounds_by_addition: OnceLock::new(),
-        }
-    }
-
-    /// Of a graph with nothing quantized but its weights' values.
-    pub fn in_floats(graph: Graph, attached: Attached) -> Self {
-        Self::new(QuantizerPlacement::floats(graph), attached, false)
-    }
-
-    // Elements that share a quantizer's scale, of one image.
-    fn quantizer_length(&self, quantizer: usize) -> usize {
-        let placement = &self.placement;
-        let elements =
-            |dims: &[crate::network::Dim]| -> usize { dims.iter().map(|d| d.at(1)).product() };
-        if placement.input == Some(quantizer) {
-            return elements(&placement.graph.input);
-        }
-        let node = placement.nodes.iter().position(|of| *of == Some(quantizer));
-        node.map_or(1, |node| elements(&placement.graph.nodes[node].dims))
-    }
-}

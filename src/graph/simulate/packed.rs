@@ -78,7 +78,7 @@ impl Packed {
     pub fn to_device(self, device: &Device) -> Self {
         let moved = |tensor: Tensor<1>| tensor.to_device(device);
         Self {
-            config: super::model::elsewhere(self.config),
+            config: super::config::elsewhere(self.config),
             weights: (self.weights.into_iter())
                 .map(|weight| weight.moved(device))
                 .collect(),

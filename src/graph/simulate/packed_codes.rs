@@ -4,7 +4,7 @@ use burn::tensor::{DType, Device, Int, Tensor, TensorData};
 
 use super::super::tensor::{AnyTensor, map_rank};
 use super::super::{GraphError, Parameter};
-use super::weights::as_read;
+use super::channels::as_read;
 use crate::compress::scaled;
 use crate::format::WeightView;
 

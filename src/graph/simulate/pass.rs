@@ -7,7 +7,7 @@ use super::super::apply::apply;
 use super::super::tensor::AnyTensor;
 use super::super::{Graph, GraphError, Node};
 use super::channels::{plus, plus_channels, times, times_channels};
-use super::model::QuantizationConfig;
+use super::config::QuantizationConfig;
 use super::requantization::RequantizationSource;
 use super::round::{requantize, rounds_by_addition};
 use super::weights::Weight;

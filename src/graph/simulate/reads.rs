@@ -1,9 +1,6 @@
 //! How a pass reads the parameters of its graph.
 
-use super::super::GraphError;
 use super::super::activations::{Form, QuantizerPlacement};
-use super::model::QuantizationConfig;
-use super::weights::weights;
 use crate::format::{Granularity, Mapping, Scheme, WeightView};
 use crate::network::{Op, Value};
 
@@ -43,7 +40,7 @@ pub(crate) struct Fold {
 impl Fold {
     // Of the weight of a product, as the graph reads it, where each output channel has a scale, or all
     // have one.
-    fn new(op: &Op, dims: &[usize], weights: &[f32], each: &[f32], scheme: &Scheme) -> Self {
+    pub fn new(op: &Op, dims: &[usize], weights: &[f32], each: &[f32], scheme: &Scheme) -> Self {
         let apart = scheme.granularity() != Granularity::Tensor;
         let layout = op.weight_layout(dims);
         let row = |place: usize| {
@@ -118,38 +115,12 @@ impl Fold {
     }
 }
 
-impl QuantizationConfig {
-    /// Lets the weights of products make up for the scales of their inputs' channels, by what the weights
-    /// are now. Reads these from the device.
-    pub fn fold<M: burn::module::Module>(&mut self, module: &M) -> Result<(), GraphError> {
-        let placement = &self.placement;
-        let graph = &placement.graph;
-        let folded = |index: usize| {
-            let node = &graph.nodes[index];
-            let (_, each) = placement.channel_factors(*node.inputs.first()?)?;
-            match (placement.forms[index], node.inputs.get(1)) {
-                (Form::Product, Some(Value::Parameter(weight))) => Some((index, *weight, each)),
-                _ => None,
-            }
-        };
-        let folded: Vec<_> = (0..graph.nodes.len()).filter_map(folded).collect();
-        let Some(scheme) = self.attached.scheme().filter(|_| !folded.is_empty()) else {
-            return Ok(());
-        };
-        let exact = self.attached.without_codes();
-        let weights = weights(graph, &module.valid(), &exact, &Reads::default())?;
-        for (index, weight, each) in folded {
-            let values = weights[weight].values();
-            let dims = values.dims();
-            let values = values.read(&graph.parameters[weight].path)?;
-            let fold = Fold::new(&graph.nodes[index].op, &dims, &values, each, &scheme);
-            self.reads.0[weight].fold = Some(fold);
-        }
-        Ok(())
-    }
-}
-
 impl Reads {
+    /// Lets a weight make up for the scales of its input's channels.
+    pub(super) fn fold(&mut self, weight: usize, fold: Fold) {
+        self.0[weight].fold = Some(fold);
+    }
+
     /// Those of a quantized graph.
     pub fn new(placement: &QuantizerPlacement) -> Self {
         let mut reads = Self::of_products(placement, |value| placement.offset(value) != 0.0);

@@ -5,6 +5,7 @@ use burn::tensor::{Bool, Device, Tensor};
 
 use super::super::tensor::{AnyTensor, map_rank};
 use super::super::{Graph, GraphError, Parameter};
+use super::channels::as_read;
 use super::packed_codes::PackedCodes;
 use super::reads::Reads;
 use crate::compress::{Attached, attached_part, effective, effective_codes};
@@ -259,14 +260,6 @@ fn sums(tensor: AnyTensor, axis: usize) -> Tensor<1> {
     let shape = [length(&dims[..axis]), dims[axis], length(&dims[axis + 1..])];
     let rows: Tensor<3> = tensor.reshape(&shape).rank();
     rows.sum_dim(2).sum_dim(0).reshape([dims[axis]])
-}
-
-/// As the forward pass reads it; or back.
-pub(super) fn as_read(tensor: AnyTensor, transposed: bool) -> AnyTensor {
-    match transposed {
-        true => tensor.permute(&[1, 0]),
-        false => tensor,
-    }
 }
 
 #[derive(Default)]

@@ -146,7 +146,7 @@ impl<'a> Builder<'a> {
         self.push(operation, row);
     }
 
-    // By blocks of filters of filters, or by lines, of which so many are made together.
+    // By blocks of filters, or by lines, of which so many are made together.
     fn product(
         &mut self,
         (product, together): (Product, usize),

@@ -1,5 +1,7 @@
 //! Records an unmodified module's forward pass, at two batch sizes.
 
+use std::collections::BTreeMap;
+
 use burn::module::{Module, ModuleVisitor, Param};
 use burn::tensor::Tensor;
 use burn_ir::{NumericOperationIr, OperationIr, TensorId};
@@ -90,6 +92,8 @@ fn record<M: Module, const D: usize, const E: usize>(
     forward: &impl Fn(&M, Tensor<D>) -> Tensor<E>,
 ) -> Result<Recording, GraphError> {
     let mut markers = Markers::default();
+    let mut numbers = Numbers::default();
+    module.visit(&mut numbers);
     let captured = recording::record(|device, scope| {
         let input = Tensor::<D>::ones(shape, device);
         // Running statistics are shared between clones of a module, but not with this copy.
@@ -118,7 +122,15 @@ fn record<M: Module, const D: usize, const E: usize>(
     let parameters: Vec<_> = marks
         .iter()
         .zip(markers.parameters)
-        .filter_map(|(mark, (path, dims))| negated(mark).map(|id| Recorded { path, dims, id }))
+        .filter_map(|(mark, (path, dims))| {
+            let (id, number) = (negated(mark)?, numbers.found.get(&path).copied());
+            Some(Recorded {
+                path,
+                dims,
+                id,
+                number,
+            })
+        })
         .collect();
     if start + 1 + parameters.len() != begin {
         return Err(failed("a parameter is not in Burn's recording".to_string()));
@@ -165,5 +177,39 @@ impl ModuleVisitor for Markers {
         self.parameters
             .push((self.path.join("."), value.dims().to_vec()));
         let _ = value.neg();
+    }
+}
+
+// Parameters of one element that no gradient is asked for, by path. Not the statistics of norms, which change
+// without gradients.
+#[derive(Default)]
+struct Numbers {
+    path: Vec<String>,
+    containers: Vec<String>,
+    found: BTreeMap<String, f32>,
+}
+
+impl ModuleVisitor for Numbers {
+    fn enter_module(&mut self, name: &str, container_type: &str) {
+        self.path.push(name.to_string());
+        self.containers.push(container_type.to_string());
+    }
+
+    fn exit_module(&mut self, _name: &str, _container_type: &str) {
+        self.path.pop();
+        self.containers.pop();
+    }
+
+    fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<D>>) {
+        let norm = |container: &String| container.ends_with(":BatchNorm");
+        if param.shape().num_elements() != 1 || self.containers.iter().any(norm) {
+            return;
+        }
+        // As it is in training: in validation nothing has gradients.
+        let trained = param.valid().train().val().is_require_grad();
+        let value = param.val().into_data().iter::<f32>().next();
+        if let (false, Some(value)) = (trained, value) {
+            self.found.insert(self.path.join("."), value);
+        }
     }
 }

@@ -173,6 +173,8 @@ pub struct Graph {
     pub(crate) output: Value,
     pub(crate) parameters: Vec<Parameter>,
     pub(crate) constants: Vec<Constant>,
+    /// Parameters of one element that are read as numbers, by path: they must stay as they are.
+    pub(crate) numbers: Vec<(String, f32)>,
 }
 
 impl Graph {

@@ -26,6 +26,8 @@ pub(super) struct Recorded {
     pub path: String,
     pub dims: Vec<usize>,
     pub id: TensorId,
+    /// Its value, where it is one number that nobody trains: a constant of an imported graph.
+    pub number: Option<f32>,
 }
 
 /// What becomes of an operation that no integer form exists for: of those that [`FloatOp`] lists.

@@ -73,6 +73,7 @@ mod tests {
             input: dims(3),
             output: Value::Node(1),
             parameters: Vec::new(),
+            numbers: Vec::new(),
             constants: vec![Constant {
                 dims: vec![1, 1],
                 values: vec![value],

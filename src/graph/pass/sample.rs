@@ -22,6 +22,7 @@ impl Sample {
             output: Value::Input,
             parameters: Vec::new(),
             constants: Vec::new(),
+            numbers: Vec::new(),
         })
     }
 

@@ -178,11 +178,12 @@ impl Resolver<'_> {
         }
     }
 
-    /// What is known of a tensor, if the pass made it itself.
+    /// What is known of a tensor, if the pass made it itself or it is a number.
     pub(super) fn held(&self, tensor: &TensorIr) -> Result<Option<ConstantValue>, GraphError> {
         match self.known.get(&tensor.id) {
             Some(Known::Constant(held)) => Ok(Some(held.clone())),
-            Some(Known::Value(_)) => Ok(None),
+            Some(Known::Value(_)) => Ok(self.numbers.get(&tensor.id).cloned()),
+            Some(Known::Mask(_)) => Ok(None),
             None => self.late(tensor.id),
         }
     }

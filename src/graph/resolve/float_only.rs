@@ -23,6 +23,12 @@ impl Resolver<'_> {
             OperationIr::NumericFloat(_, op) => self.numeric_in_float(op)?,
             OperationIr::BaseFloat(op) => self.base_in_float(op)?,
             OperationIr::Float(_, FloatOperationIr::Powf(op)) => {
+                if let Some(power) = self.held(&op.rhs)?.and_then(|held| held.single())
+                    && self.dims(&op.lhs) == self.dims(&op.out)
+                {
+                    self.unary(&op.lhs, &[Unary::Power(power as f32)], &op.out)?;
+                    return Ok(true);
+                }
                 self.compared(FloatOp::Power, op)?;
                 true
             }
@@ -48,18 +54,11 @@ impl Resolver<'_> {
     fn numeric_in_float(&mut self, op: &NumericOperationIr) -> Result<bool, GraphError> {
         use NumericOperationIr as From;
         match op {
+            // With a number: see `mask`.
             From::Greater(op) => self.compared(FloatOp::Greater, op)?,
             From::GreaterEqual(op) => self.compared(FloatOp::GreaterEqual, op)?,
             From::Lower(op) => self.compared(FloatOp::Less, op)?,
             From::LowerEqual(op) => self.compared(FloatOp::LessEqual, op)?,
-            From::GreaterElem(op) => self.against(FloatOp::Greater, &op.lhs, op.rhs, &op.out)?,
-            From::GreaterEqualElem(op) => {
-                self.against(FloatOp::GreaterEqual, &op.lhs, op.rhs, &op.out)?
-            }
-            From::LowerElem(op) => self.against(FloatOp::Less, &op.lhs, op.rhs, &op.out)?,
-            From::LowerEqualElem(op) => {
-                self.against(FloatOp::LessEqual, &op.lhs, op.rhs, &op.out)?
-            }
             From::MaxDim(op) if op.accumulator_len == 1 => {
                 self.reduced(|axis| FloatOp::Max { axis }, &[op.axis], &op.input, &op.out)?
             }

@@ -1,12 +1,14 @@
 //! From Burn's recorded operations to a graph.
 
 mod base;
+mod batch_first;
 mod compare;
 mod constant;
 mod float_only;
 mod fold;
 mod layers;
 mod linear;
+mod mask;
 mod matching;
 mod norms;
 mod numeric;
@@ -60,6 +62,8 @@ enum Known {
     Value(Value),
     /// Made by the pass, and not yet part of the graph.
     Constant(ConstantValue),
+    /// A comparison with a number that is not yet part of the graph.
+    Mask(mask::Mask),
 }
 
 struct Resolver<'a> {
@@ -68,6 +72,8 @@ struct Resolver<'a> {
     fallback: Fallback,
     comparison: Comparison,
     known: HashMap<TensorId, Known>,
+    /// Parameters that are numbers.
+    numbers: HashMap<TensorId, ConstantValue>,
     /// Constants that are in the graph.
     placed: HashMap<TensorId, Value>,
     graph: Graph,
@@ -98,6 +104,7 @@ impl<'a> Resolver<'a> {
             fallback,
             comparison: Comparison::new(&ids(first), &ids(second)),
             known: HashMap::from([(first.input, Known::Value(Value::Input))]),
+            numbers: HashMap::new(),
             placed: HashMap::new(),
             graph: Graph {
                 nodes: Vec::new(),
@@ -110,6 +117,7 @@ impl<'a> Resolver<'a> {
                 output: Value::Input,
                 parameters: Vec::new(),
                 constants: Vec::new(),
+                numbers: Vec::new(),
             },
             of_parameters: HashMap::new(),
             last: None,
@@ -122,6 +130,15 @@ impl<'a> Resolver<'a> {
                 dims: parameter.dims.clone(),
                 transposed: false,
             });
+            if let Some(number) = parameter.number {
+                let dims = parameter.dims.iter().copied().map(Dim::Fixed).collect();
+                let held = ConstantValue::uniform(f64::from(number), dims);
+                resolver.numbers.insert(parameter.id, held);
+                resolver
+                    .graph
+                    .numbers
+                    .push((parameter.path.clone(), number));
+            }
             let value = Value::Parameter(index);
             resolver.known.insert(parameter.id, Known::Value(value));
             resolver
@@ -138,7 +155,7 @@ impl<'a> Resolver<'a> {
                 self.known.insert(op.out.id, Known::Constant(held));
                 true
             }
-            _ if self.fold(one)? => true,
+            _ if self.fold(one)? || self.masks(one)? => true,
             OperationIr::BaseFloat(op) => self.base(op, other)?,
             OperationIr::NumericFloat(_, op) => self.numeric(op)?,
             OperationIr::Float(_, op) => self.float(op)?,
@@ -163,6 +180,12 @@ impl<'a> Resolver<'a> {
             Some(Known::Constant(held)) => {
                 let held = held.clone();
                 self.place_full(id, held)
+            }
+            Some(Known::Mask(mask)) => {
+                let mask = mask.clone();
+                let value = self.place_mask(mask)?;
+                self.known.insert(id, Known::Value(value));
+                Ok(value)
             }
             None => match self.late(id)? {
                 // Made before the pass began, as a module's plain tensors are.

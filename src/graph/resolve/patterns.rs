@@ -3,7 +3,7 @@
 use std::f32::consts::{FRAC_1_SQRT_2, PI};
 
 use super::matching::{become_op, made, of, pair, uniform};
-use super::{norms, rewrite};
+use super::{batch_first, norms, rewrite};
 use crate::graph::node::Graph;
 use crate::network::Value;
 use crate::network::{Binary, Dim, Op, Unary, Window};
@@ -12,7 +12,11 @@ use crate::network::{Binary, Dim, Op, Unary, Window};
 ///
 /// A pattern changes the node that ends it, and leaves those that lead to it to other uses.
 pub(super) fn apply(graph: &mut Graph) {
-    for index in 0..graph.nodes.len() {
+    let mut index = 0;
+    while index < graph.nodes.len() {
+        if batch_first::apply(graph, index) {
+            index += 2;
+        }
         while functions(graph, index)
             || reductions(graph, index)
             || shapes(graph, index)
@@ -22,6 +26,7 @@ pub(super) fn apply(graph: &mut Graph) {
         if let Some(value) = same(graph, index) {
             rewrite::replace(graph, index, value);
         }
+        index += 1;
     }
     rewrite::prune(graph);
 }
@@ -34,6 +39,9 @@ fn functions(graph: &mut Graph, index: usize) -> bool {
     let value = Value::Node(index);
     if let Some((input, gelu)) = gelu(graph, value) {
         return become_op(graph, index, Op::Unary(gelu), vec![input]);
+    }
+    if let Some((input, function)) = hard(graph, value) {
+        return become_op(graph, index, Op::Unary(function), vec![input]);
     }
     if let Some((left, right)) = pair(graph, value, Binary::Multiply) {
         for (x, gate) in [(left, right), (right, left)] {
@@ -59,6 +67,53 @@ fn functions(graph: &mut Graph, index: usize) -> bool {
         return become_op(graph, index, Op::Softmax { axis }, vec![input]);
     }
     false
+}
+
+// `clamp(x + 3, 0, 6) / 6`, `clamp(a x + b, 0, 1)`, and the former times `x` before it is divided.
+fn hard(graph: &Graph, value: Value) -> Option<(Value, Unary)> {
+    let Op::Unary(function) = made(graph, value)?.0 else {
+        return None;
+    };
+    let input = made(graph, value)?.1;
+    let clamped = |value, top: f32| {
+        of(graph, value, |f| match f {
+            Unary::Clamp { min, max } => min == 0.0 && near(max, top),
+            _ => false,
+        })
+    };
+    let moved = |value| match made(graph, value)? {
+        (Op::Unary(Unary::AddScalar(by)), x) => Some((x, *by)),
+        _ => None,
+    };
+    match *function {
+        Unary::Clamp { min: 0.0, max: 1.0 } => {
+            let (scaled, beta) = moved(input)?;
+            match made(graph, scaled)? {
+                (Op::Unary(Unary::MulScalar(alpha)), x) => {
+                    let alpha = *alpha;
+                    Some((x, Unary::HardSigmoid { alpha, beta }))
+                }
+                _ => None,
+            }
+        }
+        Unary::MulScalar(alpha) if alpha > 0.0 => {
+            if let Some(x) = clamped(input, 1.0 / alpha) {
+                let (x, by) = moved(x)?;
+                let beta = by * alpha;
+                // As it is written: three of six is a half.
+                let beta = if near(beta, 0.5) { 0.5 } else { beta };
+                return Some((x, Unary::HardSigmoid { alpha, beta }));
+            }
+            let (left, right) = pair(graph, input, Binary::Multiply)?;
+            let mut sides = [(left, right), (right, left)].into_iter();
+            sides.find_map(|(x, gate)| {
+                let (of, by) = moved(clamped(gate, 6.0)?)?;
+                let swish = near(alpha, 1.0 / 6.0) && near(by, 3.0) && of == x;
+                swish.then_some((x, Unary::HardSwish))
+            })
+        }
+        _ => None,
+    }
 }
 
 // `x/2 (1 + g(x))`, the half anywhere in the product.

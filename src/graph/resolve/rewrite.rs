@@ -18,6 +18,22 @@ pub(super) fn replace(graph: &mut Graph, from: usize, to: Value) {
     graph.output = change(graph.output);
 }
 
+/// Puts a node before another.
+pub(super) fn insert(graph: &mut Graph, at: usize, node: Node) {
+    let change = |value| match value {
+        Value::Node(index) if index >= at => Value::Node(index + 1),
+        other => other,
+    };
+    for node in &mut graph.nodes[at..] {
+        for input in &mut node.inputs {
+            *input = change(*input);
+        }
+        node.epilogue = node.epilogue.map(change);
+    }
+    graph.output = change(graph.output);
+    graph.nodes.insert(at, node);
+}
+
 /// Drops nodes, parameters and constants that nothing uses.
 pub(super) fn prune(graph: &mut Graph) {
     let mut nodes = vec![false; graph.nodes.len()];

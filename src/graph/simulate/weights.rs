@@ -1,4 +1,4 @@
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 use burn::module::{Module, ModuleVisitor, Param};
 use burn::tensor::{Bool, Device, Tensor};
@@ -165,8 +165,23 @@ pub(crate) fn weights<M: Module>(
     if count > 1 {
         return Err(GraphError::Devices { count });
     }
-    let mut reader = Reader::default();
+    let mut reader = Reader {
+        asked: graph.numbers.iter().map(|(path, _)| path.clone()).collect(),
+        ..Reader::default()
+    };
     module.visit(&mut reader);
+    for (path, number) in &graph.numbers {
+        let found = reader.numbers.get(path);
+        if found.is_none_or(|found| found.to_bits() != number.to_bits()) {
+            return Err(GraphError::Parameter {
+                path: path.clone(),
+                what: format!(
+                    "the graph holds it as the number {number}, and it is {}: capture the graph again",
+                    found.map_or("gone".to_string(), f32::to_string)
+                ),
+            });
+        }
+    }
     let parameters = graph.parameters.iter().enumerate();
     parameters
         .map(|(index, parameter)| {
@@ -268,6 +283,9 @@ struct Reader {
     base: HashMap<String, AnyTensor>,
     removed: HashMap<String, Tensor<2, Bool>>,
     parts: HashMap<(String, String), Tensor<1>>,
+    /// Parameters whose number is wanted, and what it is.
+    asked: HashSet<String>,
+    numbers: HashMap<String, f32>,
 }
 
 impl Reader {
@@ -295,6 +313,11 @@ impl ModuleVisitor for Reader {
             self.parts
                 .insert((layer.to_string(), part.to_string()), values);
             return;
+        }
+        if self.asked.contains(&path)
+            && let Some(number) = param.val().into_data().iter::<f32>().next()
+        {
+            self.numbers.insert(path.clone(), number);
         }
         if let Some(tensor) = AnyTensor::of(param.base()) {
             self.base.insert(path, tensor);

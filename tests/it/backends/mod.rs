@@ -18,6 +18,7 @@ pub mod float_model;
 pub mod floor;
 pub mod graph_capture;
 pub mod graph_check;
+pub mod graph_imported;
 pub mod graph_models;
 pub mod graph_ops;
 pub mod graph_passes;

@@ -153,15 +153,24 @@ fn tanh(x: f32) -> f32 {
     if size < 0.625 { near } else { far }
 }
 
-// Abramowitz and Stegun, 7.1.26.
+// The series near zero; Abramowitz and Stegun, 7.1.26, beyond.
 #[inline(always)]
 fn erf(x: f32) -> f32 {
     let size = x.abs();
+    let square = x * x;
+    let p = 1.205_533_3e-4;
+    let p = p * square - 8.548_327e-4;
+    let p = p * square + 5.223_977_5e-3;
+    let p = p * square - 2.686_617e-2;
+    let p = p * square + 1.128_379_2e-1;
+    let p = p * square - 3.761_263_8e-1;
+    let near = p * square * x + 1.128_379_2 * x;
     let t = 1.0 / (1.0 + 0.327_591_1 * size);
     let p = 1.061_405_4;
     let p = p * t - 1.453_152;
     let p = p * t + 1.421_413_7;
     let p = p * t - 0.284_496_74;
     let p = p * t + 0.254_829_6;
-    (1.0 - p * t * exp(-size * size)).copysign(x)
+    let far = (1.0 - p * t * exp(-size * size)).copysign(x);
+    if size < 0.65 { near } else { far }
 }

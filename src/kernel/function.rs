@@ -61,36 +61,40 @@ impl Function {
     /// Of each element.
     #[inline(always)]
     pub(super) fn each(self, from: &[f32], to: &mut [f32]) {
+        // No closures: a compiler may leave those calls, without the instruction set.
+        macro_rules! map {
+            ($x:ident => $value:expr) => {
+                for (to, &$x) in to.iter_mut().zip(from) {
+                    *to = $value;
+                }
+            };
+        }
         match self {
-            Self::Add(term) => map(from, to, |x| x + term),
-            Self::Square => map(from, to, |x| x * x),
-            Self::Abs => map(from, to, f32::abs),
-            Self::Sqrt => map(from, to, f32::sqrt),
-            Self::Reciprocal => map(from, to, |x| 1.0 / x),
-            Self::LeakyRelu { slope } => map(from, to, |x| if x < 0.0 { x * slope } else { x }),
-            Self::HardSwish => map(from, to, |x| x * unit(x / 6.0 + 0.5)),
-            Self::HardSigmoid { alpha, beta } => map(from, to, |x| unit(alpha * x + beta)),
-            Self::Exp => map(from, to, exp),
-            Self::Sigmoid => map(from, to, sigmoid),
-            Self::Silu => map(from, to, |x| x * sigmoid(x)),
-            Self::Tanh => map(from, to, tanh),
-            Self::Erf => map(from, to, erf),
-            Self::Gelu => map(from, to, |x| {
-                0.5 * x * (1.0 + erf(x * std::f32::consts::FRAC_1_SQRT_2))
-            }),
-            Self::GeluTanh => map(from, to, |x| {
-                const ROOT: f32 = 0.797_884_6;
-                0.5 * x * (1.0 + tanh(ROOT * (x + 0.044_715 * x * x * x)))
-            }),
+            Self::Add(term) => map!(x => x + term),
+            Self::Square => map!(x => x * x),
+            Self::Abs => map!(x => x.abs()),
+            Self::Sqrt => map!(x => x.sqrt()),
+            Self::Reciprocal => map!(x => 1.0 / x),
+            Self::LeakyRelu { slope } => map!(x => if x < 0.0 { x * slope } else { x }),
+            Self::HardSwish => map!(x => x * unit(x / 6.0 + 0.5)),
+            Self::HardSigmoid { alpha, beta } => map!(x => unit(alpha * x + beta)),
+            Self::Exp => map!(x => exp(x)),
+            Self::Sigmoid => map!(x => sigmoid(x)),
+            Self::Silu => map!(x => x * sigmoid(x)),
+            Self::Tanh => map!(x => tanh(x)),
+            Self::Erf => map!(x => erf(x)),
+            Self::Gelu => {
+                map!(x => 0.5 * x * (1.0 + erf(x * std::f32::consts::FRAC_1_SQRT_2)))
+            }
+            Self::GeluTanh => map!(x => 0.5 * x * (1.0 + tanh(cubic(x)))),
         }
     }
 }
 
 #[inline(always)]
-fn map(from: &[f32], to: &mut [f32], f: impl Fn(f32) -> f32) {
-    for (to, &x) in to.iter_mut().zip(from) {
-        *to = f(x);
-    }
+fn cubic(x: f32) -> f32 {
+    const ROOT: f32 = 0.797_884_6;
+    ROOT * (x + 0.044_715 * x * x * x)
 }
 
 #[inline(always)]

@@ -4,6 +4,7 @@ use burn::module::Module;
 use burn::nn::PaddingConfig2d;
 use burn::nn::conv::{Conv2d, Conv2dConfig};
 use burn::nn::pool::{MaxPool2d, MaxPool2dConfig};
+use burn::tensor::activation::{gelu, hard_sigmoid, hard_swish, leaky_relu, relu, sigmoid, silu};
 use burn::tensor::ops::PadMode;
 use burn::tensor::{Tensor, s};
 use burn_compress::engine::{EngineError, Program};
@@ -213,4 +214,64 @@ fn zeros_of_codes_in_front_of_a_pool_that_pads() {
     let zeros = &found[each / 12 * channels..each];
     assert!(zeros.iter().all(|&x| x == 0.0), "{zeros:?}");
     assert!(found[..each / 12 * channels].iter().any(|&x| x < 0.0));
+}
+
+// Names of the rows that run plainly.
+fn plain_rows(model: &Network, batch: usize) -> Vec<String> {
+    let program = Program::compile(model, options(Kernels::detect().isa(), 2)).unwrap();
+    let rows = program.layers(batch).iter().map(|row| row.kernel.clone());
+    rows.filter(|kernel| kernel.starts_with("plain")).collect()
+}
+
+#[test]
+fn gates_constants_and_functions_run_on_blocks() {
+    if leaves_out("gates_constants_and_functions_run_on_blocks") {
+        return;
+    }
+    let module = convolutions(2, 8);
+    type Forward = fn(&Vec<Conv2d>, Tensor<4>) -> Tensor<4>;
+    let forwards: [(&str, Forward); 5] = [
+        ("gate", |m, x| {
+            let x = m[0].forward(x);
+            let gate = sigmoid(x.clone().mean_dims(&[2, 3]) * 3.0);
+            m[1].forward(x * gate)
+        }),
+        ("gate on the left, and added", |m, x| {
+            let x = m[0].forward(x);
+            let gate = hard_sigmoid(x.clone().mean_dims(&[2, 3]), 0.2, 0.5);
+            m[1].forward(gate.clone() * x.clone() + gate)
+        }),
+        ("product of two tensors", |m, x| {
+            let x = m[0].forward(x);
+            let y = m[1].forward(x.clone());
+            m[1].forward(silu(x) * y)
+        }),
+        ("constants by channel", |m, x| {
+            let x = relu(m[0].forward(x));
+            let values = [0.5, -2.0, 1.5, 0.25, 3.0, -0.125, 1.0, 0.75];
+            let scale = Tensor::<1>::from_data(values, &x.device()).reshape([1, 8, 1, 1]);
+            m[1].forward(x.clone() * scale.clone()) + gelu(x + scale)
+        }),
+        ("functions", |m, x| {
+            let x = m[0].forward(x * 2.0 - 1.0);
+            m[1].forward(leaky_relu(x.clone(), 0.1).tanh() - hard_swish(x))
+        }),
+    ];
+    for (name, forward) in forwards {
+        let floats = floats(&module, [1, 3, 10, 9], forward);
+        let batches = [input([4, 3, 10, 9], 3, &device())];
+        let (quantized, _) = quantized(module.clone(), How::bits(8, 8), forward, &batches);
+        let integers = quantized.to_integer().unwrap();
+        for (model, kind) in [(&floats, "floats"), (&integers, "integers")] {
+            let what = format!("{name} in {kind}");
+            for batch in [1, 4, 16] {
+                assert_eq!(
+                    plain_rows(model, batch),
+                    Vec::<String>::new(),
+                    "{what}, {batch}"
+                );
+            }
+            assert_runs(model, &[1, 2, 4, 5, 16, 17, 33], &what);
+        }
+    }
 }

@@ -1,6 +1,7 @@
 #[cfg(feature = "compress")]
 use crate::{
-    compress::CompressError, graph::GraphError, recipe::RecipeError, report::ReportError,
+    compress::CompressError, graph::GraphError, recipe::RecipeError,
+    reconstruct::ReconstructError, report::ReportError,
     schedule::ScheduleError, study::StudyError, train::TrainError, work::WorkError,
 };
 use crate::{engine::EngineError, format::FormatError, network::NetworkError};
@@ -41,6 +42,10 @@ pub enum Error {
     #[cfg(feature = "compress")]
     #[error(transparent)]
     Graph(#[from] GraphError),
+    /// Compression without training.
+    #[cfg(feature = "compress")]
+    #[error(transparent)]
+    Reconstruct(#[from] ReconstructError),
     /// Training under compression.
     #[cfg(feature = "compress")]
     #[error(transparent)]

@@ -19,5 +19,8 @@ mod tensor;
 pub use activations::{Activations, Calibration, Calibrator, Coding, Form, Site};
 pub use capture::Fallback;
 pub use error::GraphError;
+pub(crate) use observe::{input_columns, input_squares};
 pub use node::{Epilogue, Graph, Node, Norm, Parameter};
 pub use simulate::{Packed, Quantized, SiteRow, SiteTable};
+pub(crate) use simulate::{Pass, Reads, Setting, Walk, Weight, any, weights};
+pub(crate) use tensor::{AnyTensor, along};

@@ -16,6 +16,7 @@ mod statistics;
 mod sums;
 mod terms;
 mod trace;
+mod walk;
 mod weights;
 
 pub(crate) use float::any;
@@ -26,6 +27,7 @@ pub(crate) use pass::Pass;
 pub(crate) use reads::Reads;
 pub use site_table::{SiteRow, SiteTable};
 pub(crate) use terms::{Source, Terms};
+pub(crate) use walk::Walk;
 pub(crate) use weights::{Weight, weights};
 
 use super::activations::Site;

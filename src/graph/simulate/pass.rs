@@ -39,8 +39,8 @@ pub(crate) struct Pass<'a> {
     pub(super) training: bool,
     pub(super) host_scales: Option<Vec<f32>>,
     pub(super) statistics: HashMap<String, Tensor<1>>,
-    batch: usize,
-    device: Device,
+    pub(super) batch: usize,
+    pub(super) device: Device,
     /// Shows what each product comes to before its activation, in real units.
     pub on_product: Option<&'a mut dyn FnMut(usize, AnyTensor)>,
     /// The node whose result ends a run; none: the graph's output.
@@ -120,7 +120,7 @@ impl<'a> Pass<'a> {
     }
 
     // A float result: becomes codes where its site asks for them.
-    fn settle(&self, value: Value, tensor: AnyTensor) -> Held {
+    pub(super) fn settle(&self, value: Value, tensor: AnyTensor) -> Held {
         match self.setting.placement.site(value) {
             None => Held::Float(tensor),
             Some(site) => {
@@ -140,7 +140,7 @@ impl<'a> Pass<'a> {
         requantize(units, range, ramp, by_addition)
     }
 
-    fn node(&mut self, index: usize, held: &[Option<Held>]) -> Result<Held, GraphError> {
+    pub(super) fn node(&mut self, index: usize, held: &[Option<Held>]) -> Result<Held, GraphError> {
         let graph = self.graph;
         let node = &graph.nodes[index];
         let dims: Vec<usize> = node.dims.iter().map(|dim| dim.at(self.batch)).collect();
@@ -185,7 +185,7 @@ impl<'a> Pass<'a> {
         })
     }
 
-    fn in_float(&self, node: &Node, dims: &[usize], held: &[Option<Held>]) -> AnyTensor {
+    pub(super) fn in_float(&self, node: &Node, dims: &[usize], held: &[Option<Held>]) -> AnyTensor {
         let inputs = node.inputs.iter().map(|value| self.float(*value, held));
         let mut inputs: Vec<AnyTensor> = inputs.collect();
         let centre = self.centred_on.map_or(0.0, |of| of(node.inputs[0]));

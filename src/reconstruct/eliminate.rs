@@ -99,15 +99,14 @@ impl Filter {
     }
 }
 
-/// The order of a filter's units from the cheapest on, without those of which all is gone already; until
-/// one is left, or the pattern lets no more go.
-pub(super) fn order(
+// A filter of which some columns are gone already, and the units that are left.
+fn begin(
     inverse: &[f32],
     diagonal: &[f64],
     weights: &[f64],
     gone: &[bool],
     units: &Units,
-) -> Vec<Gone> {
+) -> (Filter, Vec<(usize, Vec<usize>)>, Vec<usize>) {
     let size = weights.len();
     let mut filter = Filter {
         size,
@@ -119,10 +118,9 @@ pub(super) fn order(
         count: size,
         row: Vec::with_capacity(size),
     };
-    let least = |column: usize| (1.0 / diagonal[column]) as f32;
     let mut quota = units.quota.clone();
     for column in (0..size).filter(|column| gone[*column]) {
-        filter.eliminate(column, least(column));
+        filter.eliminate(column, least(diagonal, column));
         if let Some(group) = units.group.get(column) {
             quota[*group] = quota[*group].saturating_sub(1);
         }
@@ -136,6 +134,24 @@ pub(super) fn order(
             open.push((unit, left));
         }
     }
+    (filter, open, quota)
+}
+
+// What rounding may not fall below: the diagonal of an inverse is at least the inverse of the diagonal.
+fn least(diagonal: &[f64], column: usize) -> f32 {
+    (1.0 / diagonal[column]) as f32
+}
+
+/// The order of a filter's units from the cheapest on, without those of which all is gone already; until
+/// one is left, or the pattern lets no more go.
+pub(super) fn order(
+    inverse: &[f32],
+    diagonal: &[f64],
+    weights: &[f64],
+    gone: &[bool],
+    units: &Units,
+) -> Vec<Gone> {
+    let (mut filter, mut open, mut quota) = begin(inverse, diagonal, weights, gone, units);
     let mut order = Vec::with_capacity(open.len());
     while open.len() > 1 {
         let costs = open.iter().enumerate().filter_map(|(place, (unit, columns))| {
@@ -147,7 +163,7 @@ pub(super) fn order(
         };
         let (unit, columns) = open.remove(place);
         for column in columns {
-            filter.eliminate(column, least(column));
+            filter.eliminate(column, least(diagonal, column));
         }
         if let Some(group) = units.group.get(unit) {
             quota[*group] -= 1;
@@ -156,4 +172,93 @@ pub(super) fn order(
         order.push(Gone { unit, cost });
     }
     order
+}
+
+/// The same by what each unit would cost as the first: for long filters.
+pub(super) fn order_at_once(
+    inverse: &[f32],
+    diagonal: &[f64],
+    weights: &[f64],
+    gone: &[bool],
+    units: &Units,
+) -> Vec<Gone> {
+    let (filter, open, mut quota) = begin(inverse, diagonal, weights, gone, units);
+    let costs = open.iter().map(|(unit, columns)| Gone {
+        unit: *unit,
+        cost: filter.cost(columns) / columns.len() as f64,
+    });
+    let mut order: Vec<Gone> = costs.collect();
+    order.sort_by(|a, b| a.cost.total_cmp(&b.cost));
+    order.pop();
+    order.retain(|gone| match units.group.get(gone.unit) {
+        Some(group) if quota[*group] == 0 => false,
+        Some(group) => {
+            quota[*group] -= 1;
+            true
+        }
+        None => true,
+    });
+    order
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{order, order_at_once};
+    use crate::format::WeightView;
+    use crate::prune::Pattern;
+    use crate::reconstruct::cholesky::Factor;
+    use crate::reconstruct::units::Units;
+
+    // Columns 0 and 1 carry almost the same input.
+    const H: [f64; 9] = [1.0, 0.95, 0.0, 0.95, 1.0, 0.0, 0.0, 0.0, 1.0];
+
+    fn inverse() -> Vec<f32> {
+        let factor = Factor::new(H.to_vec(), 3).unwrap();
+        factor.inverse().into_iter().map(|value| value as f32).collect()
+    }
+
+    fn units(pattern: Pattern) -> Units {
+        Units::new(pattern, &WeightView::new(vec![1, 3], 0).unwrap())
+    }
+
+    #[test]
+    fn a_weight_whose_input_another_carries_goes_first() {
+        let weights = [0.9, 1.0, 0.5];
+        let order = order(&inverse(), &[1.0; 3], &weights, &[false; 3], &units(Pattern::Unstructured));
+        // By magnitude, the last would go first: its loss is 0.25. Without the first, the second is
+        // 1 + 0.95 * 0.9, and the loss (1 - 0.95²) * 0.81.
+        assert_eq!(order[0].unit, 0);
+        assert!((order[0].cost - 0.0975 * 0.81).abs() < 1e-5, "{}", order[0].cost);
+        assert_eq!(order[1].unit, 2);
+        assert!((order[1].cost - 0.25).abs() < 1e-5);
+        assert_eq!(order.len(), 2); // one stays
+    }
+
+    #[test]
+    fn what_is_gone_is_made_up_for_first() {
+        let units = units(Pattern::Unstructured);
+        let gone = [true, false, false];
+        let order = order(&inverse(), &[1.0; 3], &[0.9, 0.1, 0.5], &gone, &units);
+        assert_eq!(order[0].unit, 2); // the second is 0.1 + 0.95 * 0.9 by now
+    }
+
+    #[test]
+    fn groups_of_n_of_m_keep_theirs() {
+        let units = units(Pattern::NOfM { n: 1, m: 2 });
+        for of in [order, order_at_once] {
+            let order = of(&inverse(), &[1.0; 3], &[0.9, 1.0, 0.01], &[false; 3], &units);
+            assert_eq!(order.len(), 1);
+            assert_eq!(order[0].unit, 0);
+        }
+    }
+
+    #[test]
+    fn a_block_costs_what_its_weights_cost_together() {
+        let units = units(Pattern::Block { channels: 2 });
+        let order = order(&inverse(), &[1.0; 3], &[0.9, 1.0, 9.0], &[false; 3], &units);
+        // w h w of the two columns, over their number.
+        let together = 0.81 + 1.0 + 2.0 * 0.95 * 0.9;
+        assert_eq!(order[0].unit, 0);
+        assert!((order[0].cost - together / 2.0).abs() < 1e-4, "{}", order[0].cost);
+    }
 }

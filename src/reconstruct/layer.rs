@@ -3,14 +3,17 @@
 use burn::tensor::Device;
 
 use super::codes::{Task, codes};
-use super::eliminate::{Gone, order};
+use super::eliminate::{Gone, order, order_at_once};
 use super::levels::{Cost, cheapest, costs};
-use super::moments::{Moments, Problem};
+use super::moments::Problem;
 use super::threads::each;
 use super::units::Units;
 use crate::compress::Rows;
 use crate::format::Scheme;
 use crate::prune::Pattern;
+
+/// The most columns of a filter whose weights go one by one: their time is the cube of the columns.
+const SHORT: usize = 1200;
 
 /// The filters of a layer, and the order in which the units of each go.
 pub(super) struct Orders {
@@ -42,7 +45,10 @@ impl Orders {
             });
             // The best weights without those that are gone come from their elimination.
             let best = &problems[group].best[row * columns..][..columns];
-            order(inverse, diagonal, best, gone, &units)
+            match columns <= SHORT {
+                true => order(inverse, diagonal, best, gone, &units),
+                false => order_at_once(inverse, diagonal, best, gone, &units),
+            }
         });
         Self { units, orders }
     }
@@ -126,9 +132,4 @@ pub(super) fn solve(
 pub(super) fn dims(rows: &Rows, groups: usize) -> [usize; 3] {
     let view = &rows.layer.view;
     [groups, view.rows() / groups.max(1), view.columns()]
-}
-
-/// The problems of a layer.
-pub(super) fn problems(rows: &[f32], moments: &Moments, centred: bool) -> Vec<Problem> {
-    moments.problems(rows, centred)
 }

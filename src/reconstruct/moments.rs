@@ -39,6 +39,12 @@ impl Moments {
         }
     }
 
+    /// Of so many places of a batch, in all of `total` places, those that a layer needs: every n-th. More
+    /// than a hundred for each column tell no more.
+    pub fn stride(columns: usize, total: usize) -> usize {
+        (total / (columns.max(1) * PLACES)).max(1)
+    }
+
     /// Adds a batch: inputs `[groups, columns, places]` and the outputs wanted, `[groups, rows, places]`.
     pub fn add(
         &mut self,
@@ -143,11 +149,12 @@ pub(super) struct Problem {
     pub b: Vec<f64>,
     pub constant: Vec<f64>,
     pub factor: Factor,
-    /// What was added to the diagonal.
-    pub damping: f64,
     /// The best weights.
     pub best: Vec<f64>,
 }
+
+/// Places that are seen for each column.
+const PLACES: usize = 128;
 
 /// The least damping, as a share of the mean diagonal.
 const DAMPING: f64 = 0.01;
@@ -204,7 +211,6 @@ impl Problem {
             b,
             constant,
             factor,
-            damping,
             best,
         }
     }

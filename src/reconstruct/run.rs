@@ -3,11 +3,11 @@
 use std::collections::BTreeMap;
 
 use burn::module::Module;
-use burn::tensor::{Device, Tensor};
+use burn::tensor::{Device, Tensor, s};
 
 use super::channels::{Statistics, output_rows};
 use super::inputs::checked;
-use super::layer::{Orders, dims, problems, solve};
+use super::layer::{Orders, dims, solve};
 use super::levels::cheapest;
 use super::moments::Moments;
 use super::networks::{Network, times};
@@ -235,8 +235,8 @@ impl<F: FnMut(&Progress<'_>)> Stage<'_, F> {
                         return Err(self.unreached(layer));
                     }
                     let rows = &self.rows[layer];
-                    let problems =
-                        problems(&self.before[layer], &seen.moments, self.is_centred(&product));
+                    let centred = self.is_centred(&product);
+                    let problems = seen.moments.problems(&self.before[layer], centred);
                     let share = 1.0 / seen.result.variance().max(f64::MIN_POSITIVE);
                     let importance: Vec<f64> = seen.factors.iter().map(|a| a * a * share).collect();
                     all.extend(Orders::new(pattern, rows, &problems).costs(&importance, |_| layer));
@@ -261,6 +261,13 @@ impl<F: FnMut(&Progress<'_>)> Stage<'_, F> {
         ReconstructError::Unreached {
             layer: self.rows[layer].layer.path.clone(),
             what: "its inputs are zero throughout".to_string(),
+        }
+    }
+
+    fn unbearable(&self, layer: usize, level: f64) -> ReconstructError {
+        ReconstructError::Unbearable {
+            layer: self.rows[layer].layer.path.clone(),
+            level,
         }
     }
 
@@ -292,6 +299,9 @@ impl<F: FnMut(&Progress<'_>)> Stage<'_, F> {
             match input_columns(&node.op, &input) {
                 Some(inputs) => {
                     let wanted = output_rows(&node.op, product.groups, wanted);
+                    let [_, columns, places] = inputs.dims();
+                    let stride = Moments::stride(columns, places * original.batches());
+                    let (inputs, wanted) = (every(inputs, stride), every(wanted, stride));
                     moments.add(name, inputs, wanted)?;
                 }
                 None => {
@@ -345,10 +355,10 @@ impl<F: FnMut(&Progress<'_>)> Stage<'_, F> {
         if let Some(add) = node.epilogue.add {
             let residual = original.operand(batch, add);
             result = result.binary(residual.clone(), Binary::Add);
-            if tune("RESIDUAL", 1.0) > 0.0 && !std::ptr::eq(original, present) {
+            if !std::ptr::eq(original, present) {
                 let lost = residual.binary(present.operand(batch, add), Binary::Subtract);
                 let inverse: Vec<f64> = (seen.factors.iter())
-                    .map(|a| if a.abs() > 1e-6 { tune("RESIDUAL", 1.0) / a } else { 0.0 })
+                    .map(|a| if a.abs() > LEAST_FACTOR { a.recip() } else { 0.0 })
                     .collect();
                 wanted = wanted.binary(times(lost, &inverse, axis), Binary::Add);
             }
@@ -375,11 +385,15 @@ impl<F: FnMut(&Progress<'_>)> Stage<'_, F> {
         let seen = match solves {
             Some(layer) => {
                 let seen = self.see(&product, layer, original, present)?;
+                let level = self.begun.removal.map_or(0.0, |removal| removal.level);
                 if seen.moments.is_dead() {
-                    return Err(self.unreached(layer));
+                    return Err(match level > 0.0 {
+                        true => self.unbearable(layer, level),
+                        false => self.unreached(layer),
+                    });
                 }
-                let problems =
-                    problems(&self.before[layer], &seen.moments, self.is_centred(&product));
+                let centred = self.is_centred(&product);
+                let problems = seen.moments.problems(&self.before[layer], centred);
                 let importance: Vec<f64> = seen.factors.iter().map(|a| a * a).collect();
                 let rows = &mut self.rows[layer];
                 if let Some(removal) = self.begun.removal
@@ -390,12 +404,8 @@ impl<F: FnMut(&Progress<'_>)> Stage<'_, F> {
                 }
                 let scheme = self.begun.scheme();
                 let lost = solve(rows, &problems, &importance, scheme.as_ref(), &self.device);
-                let level = self.begun.removal.map_or(0.0, |removal| removal.level);
                 if lost.is_none_or(|lost| level > 0.0 && lost > BEARABLE) {
-                    return Err(ReconstructError::Unbearable {
-                        layer: rows.layer.path.clone(),
-                        level,
-                    });
+                    return Err(self.unbearable(layer, level));
                 }
                 present.put_rows(product.parameter, rows);
                 seen
@@ -494,6 +504,9 @@ impl<F: FnMut(&Progress<'_>)> Stage<'_, F> {
     }
 }
 
+/// A channel that its batch norm multiplies by less makes up for nothing.
+const LEAST_FACTOR: f64 = 1e-6;
+
 /// The share of its output's variance that a layer may lose.
 const BEARABLE: f64 = 0.999;
 
@@ -507,6 +520,14 @@ struct Seen {
     /// Of each channel in the epilogue.
     factors: Vec<f64>,
     moments: Moments,
+}
+
+// Every n-th place.
+fn every(tensor: Tensor<3>, stride: usize) -> Tensor<3> {
+    match stride {
+        0 | 1 => tensor,
+        _ => tensor.slice(s![.., .., ..;stride as isize]),
+    }
 }
 
 // What turns one variance into another; ones where there is none.
@@ -545,8 +566,4 @@ fn scale_rows(rows: &mut Rows, factors: impl Iterator<Item = f64>) {
             *value *= factor;
         }
     }
-}
-
-fn tune(name: &str, default: f64) -> f64 {
-    std::env::var(name).ok().and_then(|v| v.parse().ok()).unwrap_or(default)
 }

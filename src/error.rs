@@ -1,7 +1,8 @@
 #[cfg(feature = "compress")]
 use crate::{
     compress::CompressError, graph::GraphError, macs::MacError, recipe::RecipeError,
-    report::ReportError, schedule::ScheduleError, study::StudyError, train::TrainError,
+    reconstruct::ReconstructError, report::ReportError, schedule::ScheduleError, study::StudyError,
+    train::TrainError,
 };
 use crate::{engine::EngineError, format::FormatError, network::NetworkError};
 
@@ -41,6 +42,10 @@ pub enum Error {
     #[cfg(feature = "compress")]
     #[error(transparent)]
     Graph(#[from] GraphError),
+    /// Compression without training.
+    #[cfg(feature = "compress")]
+    #[error(transparent)]
+    Reconstruct(#[from] ReconstructError),
     /// Training under compression.
     #[cfg(feature = "compress")]
     #[error(transparent)]

@@ -66,6 +66,8 @@ pub mod quantize;
 #[cfg(feature = "compress")]
 pub mod recipe;
 #[cfg(feature = "compress")]
+pub mod reconstruct;
+#[cfg(feature = "compress")]
 mod recording;
 #[cfg(feature = "compress")]
 pub mod report;
@@ -90,6 +92,7 @@ pub use {
     graph::Activations,
     prune::Pruner,
     quantize::Quantizer,
+    reconstruct::Reconstruction,
     schedule::Schedule,
     study::Study,
 };

@@ -14,7 +14,7 @@ use super::{CompressError, Compressed, Compression, Layer, Observations, Plan, S
 impl Compression {
     // The module with the zeros that it is to have, its weights, and the masks that the plan asks for at
     // a step.
-    fn begin<M: Module>(
+    pub(super) fn begin<M: Module>(
         plan: Plan,
         layers: Vec<Layer>,
         module: M,

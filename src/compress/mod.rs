@@ -7,6 +7,7 @@
 
 mod again;
 mod begin;
+mod begun;
 mod bind;
 mod compression;
 mod edit;
@@ -31,6 +32,7 @@ mod warn;
 mod weights;
 mod zeros;
 
+pub(crate) use begun::{Begun, Removal, Rows, with_values};
 pub(crate) use bind::{Attached, effective, effective_codes, scaled};
 pub use compression::Compression;
 pub use error::CompressError;

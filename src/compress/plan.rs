@@ -379,7 +379,7 @@ impl Plan {
         Ok(Observations::new(self, &self.layers(module)?))
     }
 
-    fn layers<M: Module>(&self, module: &M) -> Result<Vec<Layer>, CompressError> {
+    pub(super) fn layers<M: Module>(&self, module: &M) -> Result<Vec<Layer>, CompressError> {
         if self.pruning.is_none() && self.quantization.is_none() {
             return Err(CompressError::EmptyPlan);
         }

@@ -20,5 +20,8 @@ mod tensor;
 pub use activations::{ActivationQuantizer, Activations, Calibration, Calibrator, Coding, Form};
 pub use error::GraphError;
 pub use node::{Epilogue, Graph, Node, Norm, Parameter};
+pub(crate) use observe::{input_columns, input_squares};
 pub use recorded::Fallback;
 pub use simulate::{Packed, Quantized, QuantizerRow, QuantizerTable};
+pub(crate) use simulate::{Pass, QuantizationConfig, Reads, Walk, Weight, any, weights};
+pub(crate) use tensor::{AnyTensor, along};

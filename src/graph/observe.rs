@@ -89,7 +89,7 @@ impl Graph {
 }
 
 // The sum of each channel's squares.
-fn input_squares(op: &Op, input: &AnyTensor) -> Tensor<1> {
+pub(crate) fn input_squares(op: &Op, input: &AnyTensor) -> Tensor<1> {
     let dims = input.dims();
     let axis = op.channel_axis(dims.len());
     let outer: usize = dims[..axis].iter().product();
@@ -102,9 +102,15 @@ fn input_squares(op: &Op, input: &AnyTensor) -> Tensor<1> {
 
 // The Gram matrix of the inputs of a filter in each group; none of a transposed convolution.
 fn input_gram(op: &Op, input: &AnyTensor) -> Option<Tensor<3>> {
+    let inputs = input_columns(op, input)?;
+    Some(inputs.clone().matmul(inputs.swap_dims(1, 2)))
+}
+
+/// The inputs of a filter at each place, `[groups, inputs of a filter, samples and positions]`; none of a
+/// transposed convolution.
+pub(crate) fn input_columns(op: &Op, input: &AnyTensor) -> Option<Tensor<3>> {
     let dims = input.dims();
-    // `[groups, inputs of a filter, samples and positions]`
-    let inputs: Tensor<3> = match op {
+    Some(match op {
         Op::Linear => {
             let channels = *dims.last()?;
             let rows = dims.iter().product::<usize>() / channels.max(1);
@@ -131,6 +137,5 @@ fn input_gram(op: &Op, input: &AnyTensor) -> Option<Tensor<3>> {
                 .reshape([*groups, of_group, samples * positions])
         }
         _ => return None,
-    };
-    Some(inputs.clone().matmul(inputs.swap_dims(1, 2)))
+    })
 }

@@ -6,6 +6,7 @@ pub mod cifar;
 pub mod deployed;
 #[path = "../../models/mod.rs"]
 pub mod models;
+pub mod reconstruct;
 #[path = "../../support/mod.rs"]
 pub mod support;
 

@@ -17,6 +17,7 @@ mod round;
 mod statistics;
 mod sums;
 mod trace;
+mod walk;
 mod weights;
 
 pub(crate) use config::QuantizationConfig;
@@ -27,6 +28,7 @@ pub(crate) use pass::Pass;
 pub use quantizer_table::{QuantizerRow, QuantizerTable};
 pub(crate) use reads::Reads;
 pub(crate) use requantization::{Requantization, RequantizationSource};
+pub(crate) use walk::Walk;
 pub(crate) use weights::{Weight, weights};
 
 use super::activations::ActivationQuantizer;

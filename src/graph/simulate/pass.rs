@@ -39,8 +39,8 @@ pub(crate) struct Pass<'a> {
     pub(super) training: bool,
     pub(super) host_scales: Option<Vec<f32>>,
     pub(super) statistics: HashMap<String, Tensor<1>>,
-    batch: usize,
-    device: Device,
+    pub(super) batch: usize,
+    pub(super) device: Device,
     /// Shows what each product comes to before its activation, in real units.
     pub on_product: Option<&'a mut dyn FnMut(usize, AnyTensor)>,
     /// The node whose result ends a run; none: the graph's output.
@@ -120,7 +120,7 @@ impl<'a> Pass<'a> {
     }
 
     // A float result: becomes codes where its quantizer asks for them.
-    fn settle(&self, value: Value, tensor: AnyTensor) -> SimulatedValue {
+    pub(super) fn settle(&self, value: Value, tensor: AnyTensor) -> SimulatedValue {
         match self.config.placement.quantizer(value) {
             None => SimulatedValue::Float(tensor),
             Some(quantizer) => {
@@ -140,7 +140,7 @@ impl<'a> Pass<'a> {
         requantize(units, range, ramp, by_addition)
     }
 
-    fn node(
+    pub(super) fn node(
         &mut self,
         index: usize,
         simulated: &[Option<SimulatedValue>],
@@ -192,7 +192,7 @@ impl<'a> Pass<'a> {
         })
     }
 
-    fn in_float(
+    pub(super) fn in_float(
         &self,
         node: &Node,
         dims: &[usize],

@@ -34,6 +34,16 @@ enum Stored {
 }
 
 impl Weight {
+    /// A parameter of these values, as the forward pass reads it.
+    pub fn of(values: AnyTensor) -> Self {
+        Self {
+            stored: Stored::Whole(values),
+            scale: None,
+            sums: None,
+            as_integers: false,
+        }
+    }
+
     /// Its values; of the weight of an integer product, which nothing reads so, its integers.
     pub fn values(&self) -> AnyTensor {
         match (&self.stored, &self.scale) {

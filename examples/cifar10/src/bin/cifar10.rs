@@ -12,12 +12,13 @@ use burn::module::Module;
 use burn::optim::decay::WeightDecayConfig;
 use burn::optim::momentum::MomentumConfig;
 use burn::optim::{ModuleOptimizer, SgdConfig};
-use burn_compress::Study;
 use burn_compress::prune::Pattern;
 use burn_compress::recipe::{ActivationLevels, PruneLevels, QuantizeLevels, Recipe};
+use burn_compress::{Reconstruction, Study};
 use clap::{Parser, ValueEnum};
 
 use cifar10::arguments::ResNetArguments;
+use cifar10::reconstruct::{Levels, compare};
 use cifar10::support::forget;
 use cifar10::support::show;
 use cifar10::support::workload::{CALIBRATION, Classification};
@@ -56,6 +57,22 @@ struct Arguments {
     /// Accuracy that may be lost, in points
     #[arg(long, default_value_t = 1.2)]
     max_drop: f64,
+    /// Compresses without training, on the first training images without their labels, in place of a
+    /// study: each level in each pattern, and each number of bits
+    #[arg(long)]
+    reconstruct: bool,
+    /// Images that a reconstruction sees
+    #[arg(long, default_value_t = 1024)]
+    inputs: usize,
+    /// Each level together with each number of bits, too
+    #[arg(long, requires = "reconstruct")]
+    both: bool,
+    /// A reconstruction leaves the weights as nearest rounding and magnitudes give them
+    #[arg(long, requires = "reconstruct")]
+    statistics_only: bool,
+    /// A reconstruction leaves the statistics of channels as they come
+    #[arg(long, requires = "reconstruct")]
+    weights_only: bool,
     /// Number of seeds
     #[arg(long, default_value_t = 1)]
     seeds: u64,
@@ -103,6 +120,20 @@ impl From<Together> for Pattern {
 fn main() -> Result<(), Box<dyn Error>> {
     let arguments = Arguments::parse();
     let (device, model) = arguments.of.network()?;
+    if arguments.reconstruct {
+        let (inputs, test) = arguments.of.images(Some(arguments.inputs))?;
+        let levels = Levels {
+            sparsity: arguments.sparsity,
+            patterns: arguments.pattern.into_iter().map(Pattern::from).collect(),
+            bits: arguments.bits,
+            both: arguments.both,
+        };
+        let what = Reconstruction {
+            weights: !arguments.statistics_only,
+            statistics: !arguments.weights_only,
+        };
+        return compare(&model, &levels, what, &inputs, &test, &device);
+    }
     if arguments.fresh {
         forget(&arguments.out)?;
     }

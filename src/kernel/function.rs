@@ -150,7 +150,7 @@ fn tanh(x: f32) -> f32 {
     let p = p * square + 2.063_908_8e-2;
     let p = p * square - 5.373_971_6e-2;
     let p = p * square + 1.333_144_2e-1;
-    let p = p * square - 3.333_328_2e-1;
+    let p = p * square - 3.333_328e-1;
     let near = p * square * x + x;
     let bounded = if size < 10.0 { size } else { 10.0 };
     let far = (1.0 - 2.0 / (exp(2.0 * bounded) + 1.0)).copysign(x);
@@ -168,7 +168,7 @@ fn erf(x: f32) -> f32 {
     let p = p * square - 2.686_617e-2;
     let p = p * square + 1.128_379_2e-1;
     let p = p * square - 3.761_263_8e-1;
-    let near = p * square * x + 1.128_379_2 * x;
+    let near = p * square * x + std::f32::consts::FRAC_2_SQRT_PI * x;
     let t = 1.0 / (1.0 + 0.327_591_1 * size);
     let p = 1.061_405_4;
     let p = p * t - 1.453_152;

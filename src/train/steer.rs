@@ -9,9 +9,10 @@ use crate::schedule::{Schedule, Steered, Verdict};
 /// One round of a steered threshold, for a callback.
 ///
 /// ```
-/// use burn_compress::{schedule::Verdict, train::Round};
-/// let round = Round { index: 0, level: 0.5, score: 91.0, verdict: Verdict::Raise };
-/// # let _ = round;
+/// use burn_compress::train::Round;
+/// fn tell(round: &Round) -> String {
+///     format!("{}: {:.0} % removed, score {:.2}", round.index, 100.0 * round.level, round.score)
+/// }
 /// ```
 #[derive(Debug, Clone, Copy, PartialEq)]
 #[non_exhaustive]

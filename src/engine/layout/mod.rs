@@ -67,8 +67,8 @@ pub(in crate::engine) struct Layout {
     pub tile: [usize; 2],
     pub halo: Halo,
     pub fill: Fill,
-    /// Where the first lines of all planes come first, then the second ones, and so on: how many each
-    /// thread makes, at least. Else plane comes after plane.
+    /// Row-interleaved: the first lines of all planes come first, then the second ones, and so on. The number
+    /// is how many lines each thread makes, at least. None: planar, plane after plane.
     pub interleaved: Option<usize>,
 }
 

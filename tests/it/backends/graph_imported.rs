@@ -181,7 +181,7 @@ fn a_part_of_a_permuted_tensor_keeps_its_batch_in_front() {
     let forward = |x: Tensor<3>| {
         let [n, s, _] = x.dims();
         let three = x.reshape([n, s, 3, 2, 4]).permute([2, 0, 3, 1, 4]);
-        let part = |i: usize| three.clone().slice([i..i + 1]).squeeze_dim::<4>(0);
+        let part = |i: usize| three.clone().narrow(0, i, 1).squeeze_dim::<4>(0);
         let weights = part(0).matmul(part(1).swap_dims(2, 3));
         weights.matmul(part(2))
     };

@@ -1,8 +1,8 @@
 #[cfg(feature = "compress")]
 use crate::{
-    compress::CompressError, graph::GraphError, recipe::RecipeError,
-    reconstruct::ReconstructError, report::ReportError,
-    schedule::ScheduleError, study::StudyError, train::TrainError, work::WorkError,
+    compress::CompressError, graph::GraphError, recipe::RecipeError, reconstruct::ReconstructError,
+    report::ReportError, schedule::ScheduleError, study::StudyError, train::TrainError,
+    work::WorkError,
 };
 use crate::{engine::EngineError, format::FormatError, network::NetworkError};
 

@@ -65,5 +65,6 @@ pub(super) fn output_rows(op: &Op, groups: usize, output: AnyTensor) -> Tensor<3
     let places: usize = dims[2..].iter().product();
     let of_group = channels / groups;
     let rows: Tensor<4> = output.reshape(&[samples, groups, of_group, places]).rank();
-    rows.permute([1, 2, 0, 3]).reshape([groups, of_group, samples * places])
+    rows.permute([1, 2, 0, 3])
+        .reshape([groups, of_group, samples * places])
 }

@@ -96,7 +96,9 @@ pub(super) fn codes(tasks: &[Task<'_>], scheme: &Scheme, device: &Device) -> Opt
     });
     let filters: Vec<Filter<'_>> = filters.into_iter().collect::<Option<_>>()?;
 
-    let values: Vec<f32> = (filters.iter().flat_map(|f| &f.best)).map(|v| *v as f32).collect();
+    let values: Vec<f32> = (filters.iter().flat_map(|f| &f.best))
+        .map(|v| *v as f32)
+        .collect();
     let (of_set, length) = match scheme.granularity() {
         Granularity::Tensor => (filters.len(), values.len()),
         Granularity::Channel => (1, columns),
@@ -109,10 +111,17 @@ pub(super) fn codes(tasks: &[Task<'_>], scheme: &Scheme, device: &Device) -> Opt
         let set = Set {
             filters,
             scheme,
-            length: if scales_of_set == 1 { usize::MAX } else { length },
+            length: if scales_of_set == 1 {
+                usize::MAX
+            } else {
+                length
+            },
         };
         let start = place * scales_of_set;
-        set.solve(all.iter().map(|ranges| &ranges[start..start + scales_of_set]))
+        set.solve(
+            all.iter()
+                .map(|ranges| &ranges[start..start + scales_of_set]),
+        )
     });
     let mut coded = Coded {
         values: Vec::with_capacity(values.len()),
@@ -122,7 +131,9 @@ pub(super) fn codes(tasks: &[Task<'_>], scheme: &Scheme, device: &Device) -> Opt
     for (values, ranges) in solved {
         coded.values.extend(values.into_iter().flatten());
         coded.scale.extend(ranges.iter().map(|range| range.scale));
-        coded.zero_point.extend(ranges.iter().map(|range| range.zero_point as f32));
+        coded
+            .zero_point
+            .extend(ranges.iter().map(|range| range.zero_point as f32));
     }
     Some(coded)
 }
@@ -170,7 +181,9 @@ struct State {
 impl Set<'_> {
     fn quantized(&self, ranges: &[Range], column: usize, value: f64) -> f64 {
         let range = &ranges[column / self.length];
-        let code = self.scheme.quantize(value as f32, range.scale, range.zero_point);
+        let code = self
+            .scheme
+            .quantize(value as f32, range.scale, range.zero_point);
         f64::from(self.scheme.dequantize(code, range.scale, range.zero_point))
     }
 
@@ -206,7 +219,9 @@ impl Set<'_> {
                 best = Some((error, values, ranges));
             }
         }
-        best.map_or((Vec::new(), Vec::new()), |(_, values, ranges)| (values, ranges))
+        best.map_or((Vec::new(), Vec::new()), |(_, values, ranges)| {
+            (values, ranges)
+        })
     }
 
     // The squared error of weights rounded each by itself, by the diagonal, of those of a scale.
@@ -218,7 +233,8 @@ impl Set<'_> {
             for column in columns.filter(|column| column / self.length == scale) {
                 let value = filter.best[column];
                 let off = self.quantized(ranges, column, value) - value;
-                sum += filter.task.weight * off * off * problem.h[column * problem.columns + column];
+                sum +=
+                    filter.task.weight * off * off * problem.h[column * problem.columns + column];
             }
         }
         sum
@@ -324,8 +340,7 @@ impl Set<'_> {
                 })
                 .collect();
             let (mut gain, mut square) = (0.0, 0.0);
-            for ((filter, state), (units, product)) in
-                self.filters.iter().zip(&*states).zip(&units)
+            for ((filter, state), (units, product)) in self.filters.iter().zip(&*states).zip(&units)
             {
                 gain += filter.task.weight * dot(units, &state.residual);
                 square += filter.task.weight * dot(units, product);

@@ -30,7 +30,8 @@ impl Filter {
         let place = self.places[column];
         let size = self.size;
         self.row.clear();
-        self.row.extend_from_slice(&self.inverse[place * size..][..size]);
+        self.row
+            .extend_from_slice(&self.inverse[place * size..][..size]);
         let pivot = self.row[place].max(least);
         let weight = self.weights[place];
         self.left[place] = false;
@@ -154,10 +155,13 @@ pub(super) fn order(
     let (mut filter, mut open, mut quota) = begin(inverse, diagonal, weights, gone, units);
     let mut order = Vec::with_capacity(open.len());
     while open.len() > 1 {
-        let costs = open.iter().enumerate().filter_map(|(place, (unit, columns))| {
-            let may_go = units.group.get(*unit).is_none_or(|group| quota[*group] > 0);
-            may_go.then(|| (place, filter.cost(columns) / columns.len() as f64))
-        });
+        let costs = open
+            .iter()
+            .enumerate()
+            .filter_map(|(place, (unit, columns))| {
+                let may_go = units.group.get(*unit).is_none_or(|group| quota[*group] > 0);
+                may_go.then(|| (place, filter.cost(columns) / columns.len() as f64))
+            });
         let Some((place, cost)) = costs.min_by(|(_, a), (_, b)| a.total_cmp(b)) else {
             break;
         };
@@ -214,7 +218,11 @@ mod tests {
 
     fn inverse() -> Vec<f32> {
         let factor = Factor::new(H.to_vec(), 3).unwrap();
-        factor.inverse().into_iter().map(|value| value as f32).collect()
+        factor
+            .inverse()
+            .into_iter()
+            .map(|value| value as f32)
+            .collect()
     }
 
     fn units(pattern: Pattern) -> Units {
@@ -224,11 +232,21 @@ mod tests {
     #[test]
     fn a_weight_whose_input_another_carries_goes_first() {
         let weights = [0.9, 1.0, 0.5];
-        let order = order(&inverse(), &[1.0; 3], &weights, &[false; 3], &units(Pattern::Unstructured));
+        let order = order(
+            &inverse(),
+            &[1.0; 3],
+            &weights,
+            &[false; 3],
+            &units(Pattern::Unstructured),
+        );
         // By magnitude, the last would go first: its loss is 0.25. Without the first, the second is
         // 1 + 0.95 * 0.9, and the loss (1 - 0.95²) * 0.81.
         assert_eq!(order[0].unit, 0);
-        assert!((order[0].cost - 0.0975 * 0.81).abs() < 1e-5, "{}", order[0].cost);
+        assert!(
+            (order[0].cost - 0.0975 * 0.81).abs() < 1e-5,
+            "{}",
+            order[0].cost
+        );
         assert_eq!(order[1].unit, 2);
         assert!((order[1].cost - 0.25).abs() < 1e-5);
         assert_eq!(order.len(), 2); // one stays
@@ -246,7 +264,13 @@ mod tests {
     fn groups_of_n_of_m_keep_theirs() {
         let units = units(Pattern::NOfM { n: 1, m: 2 });
         for of in [order, order_at_once] {
-            let order = of(&inverse(), &[1.0; 3], &[0.9, 1.0, 0.01], &[false; 3], &units);
+            let order = of(
+                &inverse(),
+                &[1.0; 3],
+                &[0.9, 1.0, 0.01],
+                &[false; 3],
+                &units,
+            );
             assert_eq!(order.len(), 1);
             assert_eq!(order[0].unit, 0);
         }
@@ -259,6 +283,10 @@ mod tests {
         // w h w of the two columns, over their number.
         let together = 0.81 + 1.0 + 2.0 * 0.95 * 0.9;
         assert_eq!(order[0].unit, 0);
-        assert!((order[0].cost - together / 2.0).abs() < 1e-4, "{}", order[0].cost);
+        assert!(
+            (order[0].cost - together / 2.0).abs() < 1e-4,
+            "{}",
+            order[0].cost
+        );
     }
 }

@@ -12,7 +12,9 @@ use crate::graph::GraphError;
 #[non_exhaustive]
 pub enum ReconstructError {
     /// Too few inputs to tell anything of the layers.
-    #[error("{found} inputs do not show what layers compute: give {least} or more, better a thousand")]
+    #[error(
+        "{found} inputs do not show what layers compute: give {least} or more, better a thousand"
+    )]
     Inputs {
         /// How many there were.
         found: usize,
@@ -32,7 +34,9 @@ pub enum ReconstructError {
         place: String,
     },
     /// A layer that no input reaches.
-    #[error("the inputs do not reach layer `{layer}`: {what}; exclude it from the selection, or give inputs that do")]
+    #[error(
+        "the inputs do not reach layer `{layer}`: {what}; exclude it from the selection, or give inputs that do"
+    )]
     Unreached {
         /// Path of the layer.
         layer: String,

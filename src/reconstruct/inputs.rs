@@ -13,7 +13,9 @@ pub(super) fn checked<const D: usize>(
     let batches = batches.into_iter();
     let batches = batches.map(|batch| any(batch.without_autodiff().to_device(device)));
     let batches: Vec<AnyTensor> = batches.collect::<Result<_, _>>()?;
-    let found = batches.iter().map(|batch| batch.dims().first().copied().unwrap_or(0));
+    let found = batches
+        .iter()
+        .map(|batch| batch.dims().first().copied().unwrap_or(0));
     let found: usize = found.sum();
     let least = Reconstruction::LEAST_INPUTS;
     if found < least {

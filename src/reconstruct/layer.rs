@@ -30,7 +30,10 @@ impl Orders {
             .map(|problem| {
                 let inverse = problem.factor.inverse();
                 let inverse = inverse.into_iter().map(|value| value as f32).collect();
-                (inverse, problem.h.iter().step_by(columns + 1).copied().collect())
+                (
+                    inverse,
+                    problem.h.iter().step_by(columns + 1).copied().collect(),
+                )
             })
             .collect();
         let none = vec![false; columns];
@@ -40,9 +43,10 @@ impl Orders {
             let of_group = problems[0].rows;
             let (group, row) = (filter / of_group, filter % of_group);
             let (inverse, diagonal) = &inverses[group];
-            let gone = rows.removed.as_ref().map_or(&none[..], |removed| {
-                &removed[filter * columns..][..columns]
-            });
+            let gone = rows
+                .removed
+                .as_ref()
+                .map_or(&none[..], |removed| &removed[filter * columns..][..columns]);
             // The best weights without those that are gone come from their elimination.
             let best = &problems[group].best[row * columns..][..columns];
             match columns <= SHORT {
@@ -114,15 +118,22 @@ pub(super) fn solve(
             let cube = columns * columns * columns / 6 * tasks.len();
             let none = vec![false; columns];
             let filters = each(&tasks, cube, |task| {
-                task.problem.without(task.row, task.removed.unwrap_or(&none))
+                task.problem
+                    .without(task.row, task.removed.unwrap_or(&none))
             });
             filters.concat()
         }
     };
-    let errors = tasks.iter().zip(values.chunks(columns)).map(|(task, weights)| {
-        let constant = task.problem.constant[task.row];
-        (task.weight * task.problem.error(task.row, weights), task.weight * constant)
-    });
+    let errors = tasks
+        .iter()
+        .zip(values.chunks(columns))
+        .map(|(task, weights)| {
+            let constant = task.problem.constant[task.row];
+            (
+                task.weight * task.problem.error(task.row, weights),
+                task.weight * constant,
+            )
+        });
     let (error, all) = errors.fold((0.0, 0.0), |(a, b), (c, d)| (a + c, b + d));
     rows.values = values.into_iter().map(|value| value as f32).collect();
     Some(if all > 0.0 { error / all } else { 0.0 })

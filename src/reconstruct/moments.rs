@@ -105,12 +105,16 @@ impl Moments {
     pub fn is_dead(&self) -> bool {
         let step = self.columns + 1;
         let diagonals = self.xx.chunks(self.columns * self.columns);
-        diagonals.flat_map(|xx| xx.iter().step_by(step)).all(|square| *square == 0.0)
+        diagonals
+            .flat_map(|xx| xx.iter().step_by(step))
+            .all(|square| *square == 0.0)
     }
 
     /// The least-squares problem of each group: around means where the layer can take up a constant.
     pub fn problems(&self, weights: &[f32], centred: bool) -> Vec<Problem> {
-        (0..self.groups).map(|group| self.problem(group, weights, centred)).collect()
+        (0..self.groups)
+            .map(|group| self.problem(group, weights, centred))
+            .collect()
     }
 
     fn problem(&self, group: usize, weights: &[f32], centred: bool) -> Problem {

@@ -100,9 +100,10 @@ impl<'a> Network<'a> {
         };
         let gamma = self.values(norm.gamma)?;
         let variance = self.values(norm.variance)?;
-        let factors = gamma.iter().zip(variance).map(|(gamma, variance)| {
-            f64::from(*gamma) / f64::from(variance + norm.epsilon).sqrt()
-        });
+        let factors = gamma
+            .iter()
+            .zip(variance)
+            .map(|(gamma, variance)| f64::from(*gamma) / f64::from(variance + norm.epsilon).sqrt());
         Ok(factors.collect())
     }
 }

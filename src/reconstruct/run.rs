@@ -206,7 +206,10 @@ impl<F: FnMut(&Progress<'_>)> Stage<'_, F> {
         let takes: Vec<usize> = (0..self.rows.len())
             .filter(|layer| self.rows[*layer].takes_part)
             .collect();
-        let views: Vec<_> = takes.iter().map(|layer| &self.rows[*layer].layer.view).collect();
+        let views: Vec<_> = takes
+            .iter()
+            .map(|layer| &self.rows[*layer].layer.view)
+            .collect();
         let (total, _) = pattern.count(level, views.iter().copied());
         let levels = match scope {
             Scope::Layer => Some(vec![level; views.len()]),
@@ -358,7 +361,13 @@ impl<F: FnMut(&Progress<'_>)> Stage<'_, F> {
             if !std::ptr::eq(original, present) {
                 let lost = residual.binary(present.operand(batch, add), Binary::Subtract);
                 let inverse: Vec<f64> = (seen.factors.iter())
-                    .map(|a| if a.abs() > LEAST_FACTOR { a.recip() } else { 0.0 })
+                    .map(|a| {
+                        if a.abs() > LEAST_FACTOR {
+                            a.recip()
+                        } else {
+                            0.0
+                        }
+                    })
                     .collect();
                 wanted = wanted.binary(times(lost, &inverse, axis), Binary::Add);
             }
@@ -379,7 +388,10 @@ impl<F: FnMut(&Progress<'_>)> Stage<'_, F> {
     ) -> Result<(), ReconstructError> {
         self.progress(product.node);
         let node = &self.graph.nodes()[product.node];
-        let first = self.products.iter().find(|p| p.parameter == product.parameter);
+        let first = self
+            .products
+            .iter()
+            .find(|p| p.parameter == product.parameter);
         let first = first.is_some_and(|first| first.node == product.node);
         let solves = product.layer.filter(|_| self.what.weights && first);
         let seen = match solves {

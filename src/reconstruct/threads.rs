@@ -49,5 +49,8 @@ pub(super) fn each<'a, T: Sync, R: Send>(
             *result = Some(of(item));
         }
     });
-    results.into_iter().filter_map(|(_, result)| result).collect()
+    results
+        .into_iter()
+        .filter_map(|(_, result)| result)
+        .collect()
 }

@@ -31,7 +31,10 @@ impl Levels {
         for pattern in &self.patterns {
             for level in &self.sparsity {
                 let pruning = Pruning::to(*level).pattern(*pattern);
-                plans.push((format!("{:.0} % {pattern}", 100.0 * level), Plan::new().prune(pruning)));
+                plans.push((
+                    format!("{:.0} % {pattern}", 100.0 * level),
+                    Plan::new().prune(pruning),
+                ));
             }
         }
         for bits in &self.bits {
@@ -66,15 +69,25 @@ pub fn compare(
     println!("{:<24}{:>10.2}", "original", score(model));
     for (name, plan) in levels.plans()? {
         let indices: Vec<usize> = (0..inputs.len()).collect();
-        let batches = indices.chunks(BATCH).map(|batch| inputs.batch(batch, device).0);
+        let batches = indices
+            .chunks(BATCH)
+            .map(|batch| inputs.batch(batch, device).0);
         let forward = |model: &ResNet, images: Tensor<4>| model.forward(images);
         let start = Instant::now();
         let compressed = what.run(&plan, model.clone(), forward, batches, |_| ())?;
         let seconds = start.elapsed().as_secs_f64();
-        println!("{name:<24}{:>10.2}{seconds:>10.1}", score(&compressed.module));
+        println!(
+            "{name:<24}{:>10.2}{seconds:>10.1}",
+            score(&compressed.module)
+        );
         if std::env::var("LAYERS").is_ok() {
             for l in compressed.layers() {
-                println!("   {:<28} {:>6} {:.3}", l.path, l.weights, l.removed as f64 / l.weights as f64);
+                println!(
+                    "   {:<28} {:>6} {:.3}",
+                    l.path,
+                    l.weights,
+                    l.removed as f64 / l.weights as f64
+                );
             }
         }
     }

@@ -12,9 +12,9 @@ use burn::module::Module;
 use burn::optim::decay::WeightDecayConfig;
 use burn::optim::momentum::MomentumConfig;
 use burn::optim::{ModuleOptimizer, SgdConfig};
-use burn_compress::{Reconstruction, Study};
 use burn_compress::prune::Pattern;
 use burn_compress::recipe::{ActivationLevels, PruneLevels, QuantizeLevels, Recipe};
+use burn_compress::{Reconstruction, Study};
 use clap::{Parser, ValueEnum};
 
 use cifar10::arguments::ResNetArguments;

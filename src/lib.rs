@@ -114,6 +114,8 @@ mod pages {
     mod guide_prune {}
     #[doc = include_str!("../docs/guide/quantize.md")]
     mod guide_quantize {}
+    #[doc = include_str!("../docs/guide/reconstruct.md")]
+    mod guide_reconstruct {}
     #[doc = include_str!("../docs/guide/recipes.md")]
     mod guide_recipes {}
     #[doc = include_str!("../docs/guide/run.md")]

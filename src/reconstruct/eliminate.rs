@@ -100,6 +100,9 @@ impl Filter {
     }
 }
 
+// A unit that is left, and its columns.
+type Open = (usize, Vec<usize>);
+
 // A filter of which some columns are gone already, and the units that are left.
 fn begin(
     inverse: &[f32],
@@ -107,7 +110,7 @@ fn begin(
     weights: &[f64],
     gone: &[bool],
     units: &Units,
-) -> (Filter, Vec<(usize, Vec<usize>)>, Vec<usize>) {
+) -> (Filter, Vec<Open>, Vec<usize>) {
     let size = weights.len();
     let mut filter = Filter {
         size,
@@ -127,7 +130,7 @@ fn begin(
         }
         filter.shrink();
     }
-    let mut open: Vec<(usize, Vec<usize>)> = Vec::new();
+    let mut open: Vec<Open> = Vec::new();
     for (unit, columns) in units.columns.iter().enumerate() {
         let left = columns.iter().copied().filter(|column| !gone[*column]);
         let left: Vec<usize> = left.collect();

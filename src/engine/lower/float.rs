@@ -48,6 +48,24 @@ pub(in crate::engine) fn node<'m>(
             return Some(joined(lowering, index, source, product));
         }
         Op::Binary(how @ (Binary::Add | Binary::Subtract | Binary::Multiply)) => {
+            if let Some(constant) = constant(lowering, step.inputs.get(1)) {
+                let channels = floats(first)?.channels;
+                let whole = lowering.model.dims(first) == step.dims;
+                let values =
+                    by_channel(&constant.dims, &constant.values, step.dims.len(), channels)?;
+                // Each channel alone, times 1.
+                let weights = vec![1.0; channels];
+                let mut product = product(Window::default(), channels, channels, 1, weights);
+                let folded = whole
+                    && match how {
+                        Binary::Subtract => {
+                            let values: Vec<f32> = values.iter().map(|value| -value).collect();
+                            fold(&mut product, Binary::Add, &values)
+                        }
+                        how => fold(&mut product, *how, &values),
+                    };
+                return folded.then(|| joined(lowering, index, first, product));
+            }
             inputs = lowering.pair(step)?.to_vec();
             let turned = inputs != step.inputs;
             NodeWork::Elementwise(match how {

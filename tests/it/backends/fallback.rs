@@ -203,10 +203,10 @@ fn masks_of_values() {
 fn functions_made_of_masks() {
     let shape = [1, 3, 4];
     let elu_names = [
-        "less_equal",
         "exp",
         "add_scalar",
         "multiply_scalar",
+        "less_equal",
         "where",
     ];
     check(shape, "LowerEqualElem", &elu_names, |x| elu(x, 0.7));
@@ -214,11 +214,11 @@ fn functions_made_of_masks() {
         shape,
         "LowerEqualElem",
         &[
-            "less_equal",
             "multiply_scalar",
             "exp",
             "add_scalar",
             "multiply_scalar",
+            "less_equal",
             "where",
         ],
         |x| celu(x, 0.7),

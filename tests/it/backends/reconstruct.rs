@@ -102,7 +102,7 @@ fn codes_follow_the_output_under_every_scheme() {
                 );
                 let content = compressed.archive().content("weight");
                 assert!(
-                    matches!(content, Some(Payload::Quantized(codes)) if codes.scheme() == scheme)
+                    matches!(content, Some(Payload::Quantized(codes)) if *codes.scheme() == scheme)
                 );
             }
         }
@@ -336,7 +336,7 @@ fn bad_inputs_are_told() {
     let nan = correlated(20, &device) * f32::NAN;
     let nan = failure(plan(), vec![correlated(20, &device), nan]);
     assert!(matches!(nan, ReconstructError::NotFinite { .. }), "{nan}");
-    let other = failure(plan(), vec![Tensor::ones([20, 3], &device)]);
+    let other = failure(plan(), vec![input([20, 3], 1, &device)]);
     assert!(matches!(other, ReconstructError::Graph(_)), "{other}");
     let empty = failure(Plan::new(), vec![correlated(20, &device)]);
     assert!(matches!(empty, ReconstructError::Compress(_)), "{empty}");

@@ -35,6 +35,8 @@ mod quantized_study;
 #[cfg(feature = "flex")]
 mod recipe;
 #[cfg(feature = "flex")]
+mod reconstruct;
+#[cfg(feature = "flex")]
 mod report;
 #[path = "../support/runs.rs"]
 mod runs;

@@ -38,7 +38,6 @@ pub mod quantized;
 pub mod quantized_aware;
 pub mod quantized_ops;
 pub mod quantized_training;
-pub mod reconstruct;
 pub mod refine;
 pub mod regrowth;
 pub mod repair;

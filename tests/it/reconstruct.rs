@@ -12,10 +12,10 @@ use burn_compress::quantize::LeastSquares;
 use burn_compress::reconstruct::{ReconstructError, Reconstruction};
 use burn_compress::{Options, Program};
 
-use super::device::device;
-use super::graph_models::randomized;
-use super::models::{Net, values};
-use super::quantized::input;
+use super::backends::device::device;
+use super::backends::graph_models::randomized;
+use super::backends::models::{Net, values};
+use super::backends::quantized::input;
 
 const WIDTH: usize = 24;
 

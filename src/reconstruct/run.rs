@@ -14,7 +14,7 @@ use super::networks::{Network, times};
 use super::{Progress, ReconstructError, Reconstruction};
 use crate::compress::{Begun, Compressed, Plan, Removal, Rows, with_values};
 use crate::format::Granularity;
-use crate::graph::{Fallback, Graph, Setting, input_columns, input_squares};
+use crate::graph::{AnyTensor, Fallback, Graph, GraphError, Setting, input_columns, input_squares};
 use crate::network::{Binary, Op, Value};
 use crate::prune::{Scope, erk};
 
@@ -191,7 +191,7 @@ impl<F: FnMut(&Progress<'_>)> Stage<'_, F> {
     // How many weights each layer loses.
     fn counts<'b>(
         &mut self,
-        network: impl Fn() -> Result<Network<'b>, crate::graph::GraphError>,
+        network: impl Fn() -> Result<Network<'b>, GraphError>,
     ) -> Result<Vec<usize>, ReconstructError> {
         let mut counts = vec![0; self.rows.len()];
         let Some(removal) = self.begun.removal.filter(|_| self.what.weights) else {
@@ -296,8 +296,7 @@ impl<F: FnMut(&Progress<'_>)> Stage<'_, F> {
             moments: Moments::new([0, 0, 0]),
         };
         for batch in 0..original.batches() {
-            let (own, wanted) = self.outputs(product, batch, original, present, &mut seen)?;
-            drop(own);
+            let wanted = self.outputs(product, batch, original, present, &mut seen)?;
             let input = present.operand(batch, node.inputs[0]);
             match input_columns(&node.op, &input) {
                 Some(inputs) => {
@@ -308,7 +307,7 @@ impl<F: FnMut(&Progress<'_>)> Stage<'_, F> {
                     moments.add(name, inputs, wanted)?;
                 }
                 None => {
-                    let found = crate::graph::AnyTensor::from(input_squares(&node.op, &input));
+                    let found = AnyTensor::from(input_squares(&node.op, &input));
                     let found = found.read(name)?;
                     squares.resize(found.len(), 0.0);
                     for (sum, value) in squares.iter_mut().zip(found) {
@@ -339,8 +338,8 @@ impl<F: FnMut(&Progress<'_>)> Stage<'_, F> {
         Ok(seen)
     }
 
-    // The original's own output without epilogue, and the one wanted: which makes up for what the
-    // residual lost.
+    // The output wanted, without epilogue: the original's own, and what makes up for what the residual
+    // lost.
     fn outputs(
         &self,
         product: &Product,
@@ -348,7 +347,7 @@ impl<F: FnMut(&Progress<'_>)> Stage<'_, F> {
         original: &Network<'_>,
         present: &Network<'_>,
         seen: &mut Seen,
-    ) -> Result<(crate::graph::AnyTensor, crate::graph::AnyTensor), ReconstructError> {
+    ) -> Result<AnyTensor, ReconstructError> {
         let node = &self.graph.nodes()[product.node];
         let name = &node.layer;
         let own = original.bare(batch, product.node);
@@ -372,10 +371,10 @@ impl<F: FnMut(&Progress<'_>)> Stage<'_, F> {
                 wanted = wanted.binary(times(lost, &inverse, axis), Binary::Add);
             }
         }
-        seen.own.add(name, own.clone(), axis)?;
+        seen.own.add(name, own, axis)?;
         seen.wanted.add(name, wanted.clone(), axis)?;
         seen.result.add(name, result, axis)?;
-        Ok((own, wanted))
+        Ok(wanted)
     }
 
     // Solves a product's layer, and puts its statistics back.

@@ -114,9 +114,9 @@ impl Factor {
         let mut rows: Vec<(usize, &mut [f64])> = inverse.chunks_mut(size).enumerate().collect();
         in_ranges(&mut rows, 1, cube / 6, |some| {
             for (i, row) in some {
-                for j in 0..=*i {
+                for (j, value) in row.iter_mut().enumerate().take(*i + 1) {
                     let [one, other] = [*i, j].map(|k| &columns[k * size + *i..][..size - *i]);
-                    row[j] = dot(one, other);
+                    *value = dot(one, other);
                 }
             }
         });

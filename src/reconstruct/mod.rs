@@ -9,6 +9,7 @@
 mod channels;
 mod cholesky;
 mod codes;
+mod counts;
 mod eliminate;
 mod error;
 mod inputs;
@@ -16,7 +17,9 @@ mod layer;
 mod levels;
 mod moments;
 mod networks;
+mod put_back;
 mod run;
+mod see;
 mod threads;
 mod units;
 

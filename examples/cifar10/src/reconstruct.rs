@@ -80,16 +80,6 @@ pub fn compare(
             "{name:<24}{:>10.2}{seconds:>10.1}",
             score(&compressed.module)
         );
-        if std::env::var("LAYERS").is_ok() {
-            for l in compressed.layers() {
-                println!(
-                    "   {:<28} {:>6} {:.3}",
-                    l.path,
-                    l.weights,
-                    l.removed as f64 / l.weights as f64
-                );
-            }
-        }
     }
     Ok(())
 }

@@ -1,6 +1,6 @@
 //! Compression without training: from weights and a thousand unlabelled inputs.
 //!
-//! A [`Plan`](crate::compress::Plan) says what is done to which weights; [`Plan::reconstruct`] does it layer by
+//! A [`Plan`] says what is done to which weights; [`Plan::reconstruct`] does it layer by
 //! layer along the captured graph. Each layer sees its inputs as the compressed network gives them, and
 //! aims at the original's output. See [`Reconstruction`] for the two parts, and what each does.
 //!

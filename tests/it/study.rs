@@ -666,6 +666,57 @@ fn a_distortion_is_the_error_of_a_layer_relative_to_its_weights() {
     }
 }
 
+/// A forward pass that asks for the values of its input, which a recording does not have.
+struct Reads(Toy);
+
+impl Workload<Net> for Reads {
+    type Input = Tensor<4>;
+    type Output = Tensor<2>;
+
+    fn steps_per_epoch(&self) -> usize {
+        self.0.steps
+    }
+
+    fn train_epoch(&mut self, net: Net, epoch: &mut Epoch<'_>) -> Result<Net, BoxError> {
+        self.0.train_epoch(net, epoch)
+    }
+
+    fn score(&mut self, net: &Net) -> Result<f64, BoxError> {
+        self.0.score(net)
+    }
+
+    fn example(&self, device: &Device) -> Tensor<4> {
+        self.0.example(device)
+    }
+
+    fn forward(&self, net: &Net, images: Tensor<4>) -> Tensor<2> {
+        let _ = images.clone().into_data();
+        net.forward(images)
+    }
+}
+
+#[test]
+fn a_pass_whose_multiply_adds_cannot_be_counted_is_noted() {
+    let recipe = Recipe {
+        epochs: 0,
+        quantize: None,
+        ..small()
+    };
+    let mut reads = Reads(Toy::new(&device()));
+    let outcome = Study::of(recipe).run_module(net(), &mut reads).unwrap();
+    let notes: Vec<String> = outcome
+        .report()
+        .notes()
+        .map(|note| note.to_string())
+        .collect();
+    assert!(
+        notes
+            .iter()
+            .any(|note| note.starts_with("Multiply-adds are not counted")),
+        "{notes:?}"
+    );
+}
+
 /// A forward pass that takes its time.
 struct Slow(Toy);
 

@@ -5,7 +5,7 @@ use burn::tensor::Tensor;
 
 use crate::Error;
 use crate::compress::Compressed;
-use crate::graph::{Activations, Calibration, Graph, GraphError};
+use crate::graph::{Activations, Calibration, Fallback, Graph, GraphError};
 use crate::network::Network;
 
 /// Bits of a weight that is a float.
@@ -52,14 +52,15 @@ impl<M: Module> Compressed<M> {
         shape: [usize; D],
         forward: impl Fn(&M, Tensor<D>) -> Tensor<E>,
     ) -> Result<Network, Error> {
-        let graph = Graph::capture(&self.module, shape, forward)?.simplify();
+        let graph = Graph::capture_with(&self.module, shape, Fallback::Float, forward)?.simplify();
         let bits = self.scheme().map_or(FLOAT_BITS, |scheme| scheme.bits());
         Ok(float_network(&graph, &self.module, bits)?)
     }
 
     /// The network of the module with quantized activations: whole numbers, where the weights have codes
     /// of a [`Scheme`](crate::format::Scheme). The ranges of activations are found on `batches` of
-    /// inputs without labels.
+    /// inputs without labels. Operations without an integer form stay in float;
+    /// [`Program::warnings`](crate::engine::Program::warnings) names them.
     ///
     /// The codes of the weights are those of this compression, to the last bit.
     ///
@@ -93,7 +94,7 @@ impl<M: Module> Compressed<M> {
         activations: Activations,
         batches: impl IntoIterator<Item = Tensor<D>>,
     ) -> Result<Network, Error> {
-        let graph = Graph::capture(&self.module, shape, forward)?.simplify();
+        let graph = Graph::capture_with(&self.module, shape, Fallback::Float, forward)?.simplify();
         let (module, compression) = self.attached()?;
         let mut calibration = Calibration::new(graph, &module, &compression, activations)?;
         for batch in batches {

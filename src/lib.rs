@@ -110,6 +110,10 @@ mod pages {
     mod guide_extend {}
     #[doc = include_str!("../docs/guide/files.md")]
     mod guide_files {}
+    #[doc = include_str!("../docs/guide/limits.md")]
+    mod guide_limits {}
+    #[doc = include_str!("../docs/guide/onnx.md")]
+    mod guide_onnx {}
     #[doc = include_str!("../docs/guide/prune.md")]
     mod guide_prune {}
     #[doc = include_str!("../docs/guide/quantize.md")]

@@ -7,7 +7,7 @@ use burn::tensor::Tensor;
 use burn_ir::{NumericOperationIr, OperationIr, TensorId};
 
 use super::recorded::{BATCHES, Fallback, Recorded, Recording};
-use super::{Graph, GraphError, resolve};
+use super::{Graph, GraphError, one_sample, resolve};
 use crate::network::{MAX_RANK, NetworkError};
 use crate::recording;
 
@@ -16,6 +16,9 @@ impl Graph {
     /// graph runs at any batch size, whatever its length here. The module is not changed, and may be in
     /// training: what is captured is the pass of [`valid`](Module::valid). It may be compressed by this
     /// crate: captured is the pass with its effective weights.
+    ///
+    /// A pass may be fixed to one sample, as of a file that was exported so. Its graph runs at any batch
+    /// size all the same; it is compared with the pass on two samples.
     ///
     /// Fails with [`GraphError::Capture`] where the pass panics or asks for the value of a tensor,
     /// [`GraphError::Varies`] where it does something else for another batch size,
@@ -73,15 +76,44 @@ impl Graph {
         if count > 1 {
             return Err(GraphError::Devices { count });
         }
-        let [first, second] = BATCHES.map(|batch| {
-            let mut shape = shape;
-            if let Some(axis) = shape.first_mut() {
-                *axis = batch;
+        let [first, second] = BATCHES.map(|batch| record(module, of(shape, batch), &forward));
+        match (first, second) {
+            (Ok(first), Ok(second)) => resolve::resolve(&first, &second, fallback),
+            (Err(error), _) | (_, Err(error)) => {
+                Self::of_one_sample(module, of(shape, 1), fallback, forward, error)
             }
-            record(module, shape, &forward)
-        });
-        resolve::resolve(&first?, &second?, fallback)
+        }
     }
+
+    // Of a pass that takes one sample alone; the error is that of more samples.
+    fn of_one_sample<M: Module, const D: usize, const E: usize>(
+        module: &M,
+        shape: [usize; D],
+        fallback: Fallback,
+        forward: impl Fn(&M, Tensor<D>) -> Tensor<E>,
+        error: GraphError,
+    ) -> Result<Self, GraphError> {
+        let Ok(one) = record(module, shape, &forward) else {
+            return Err(error);
+        };
+        let [first, second] = BATCHES.map(|batch| one_sample::repeated(&one, batch));
+        let graph = resolve::resolve(&first?, &second?, fallback)?;
+        match one_sample::agrees(&graph, module, shape, &forward) {
+            true => Ok(graph),
+            false => Err(GraphError::Capture {
+                reason: "the batch is fixed at 1, and repeated for two samples the pass gives \
+                         something else: leave the batch free"
+                    .to_string(),
+            }),
+        }
+    }
+}
+
+fn of<const D: usize>(mut shape: [usize; D], batch: usize) -> [usize; D] {
+    if let Some(axis) = shape.first_mut() {
+        *axis = batch;
+    }
+    shape
 }
 
 // Burn tells the ids of tensors only to backend extensions. So each tensor that must be found again is

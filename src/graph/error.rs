@@ -17,7 +17,8 @@ use crate::network::NetworkError;
 pub enum GraphError {
     /// The forward pass cannot be recorded: it panicked, or asked for the value of a tensor.
     #[error(
-        "the forward pass cannot be recorded: {reason}; it must not depend on the values of tensors"
+        "the forward pass cannot be recorded: {reason} (a pass may ask for no tensor's values, and runs at \
+         batch sizes of 2 and 3, or of 1)"
     )]
     Capture {
         /// What Burn said.

@@ -40,6 +40,15 @@ pub(super) fn apply(
             of_all[*axis] = dims[*axis];
             ranked!(gather(first, next().expand(&of_all)))
         }
+        FloatOp::Lookup => {
+            let table = first.dims();
+            let row = table[1..].iter().product();
+            let table: Tensor<2> = first.reshape(&[table[0], row]).rank();
+            let places = next();
+            let count = places.dims().iter().product();
+            let places: Tensor<1> = places.reshape(&[count]).rank();
+            AnyTensor::from(table.select(0, places.int())).reshape(dims)
+        }
         _ if op.axis().is_some() => map_rank!(first, x => along(op, x)),
         _ => ranked!(pair(first.expand(dims), next().expand(dims))),
     }

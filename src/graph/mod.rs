@@ -10,6 +10,7 @@ mod float_op;
 mod lower;
 mod node;
 mod observe;
+mod one_sample;
 mod pass;
 mod recorded;
 pub mod repair;

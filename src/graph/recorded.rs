@@ -10,6 +10,7 @@ use serde::{Deserialize, Serialize};
 pub(super) const BATCHES: [usize; 2] = [2, 3];
 
 /// What Burn recorded of one pass.
+#[derive(Clone)]
 pub(super) struct Recording {
     /// The operations of the pass alone.
     pub operations: Vec<OperationIr>,
@@ -22,6 +23,7 @@ pub(super) struct Recording {
 }
 
 /// A parameter in a recording.
+#[derive(Clone)]
 pub(super) struct Recorded {
     pub path: String,
     pub dims: Vec<usize>,

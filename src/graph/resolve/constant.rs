@@ -183,7 +183,7 @@ impl Resolver<'_> {
         match self.known.get(&tensor.id) {
             Some(Known::Constant(held)) => Ok(Some(held.clone())),
             Some(Known::Value(_)) => Ok(self.numbers.get(&tensor.id).cloned()),
-            Some(Known::Mask(_)) => Ok(None),
+            Some(Known::Mask(_) | Known::Assembled(_) | Known::Whole(_)) => Ok(None),
             None => self.late(tensor.id),
         }
     }

@@ -115,7 +115,8 @@ impl Resolver<'_> {
             self.fold_two(op, |a, b| f64::from((a == b) == equal))
         };
         Ok(match op {
-            From::Zeros(op) => Some((created(0.0, &op.out), &op.out)),
+            // What is empty is filled later: see `assembled`.
+            From::Zeros(op) | From::Empty(op) => Some((created(0.0, &op.out), &op.out)),
             From::Ones(op) => Some((created(1.0, &op.out), &op.out)),
             From::Reshape(op) => self
                 .held(&op.input)?

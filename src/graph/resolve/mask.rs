@@ -166,10 +166,12 @@ impl Resolver<'_> {
         })
     }
 
-    // Of `x s`: the number and the tensor.
+    // Of what is `x s` below zero: the number and the tensor.
     fn slope(&self, value: Value) -> Option<(f32, Value)> {
         match matching::made(&self.graph, value)? {
-            (Op::Unary(Unary::MulScalar(slope)), x) => Some((*slope, x)),
+            (Op::Unary(Unary::MulScalar(slope) | Unary::LeakyRelu { slope }), x) => {
+                Some((*slope, x))
+            }
             _ => None,
         }
     }

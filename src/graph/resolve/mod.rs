@@ -1,5 +1,6 @@
 //! From Burn's recorded operations to a graph.
 
+mod assembled;
 mod base;
 mod batch_first;
 mod compare;
@@ -14,10 +15,11 @@ mod norms;
 mod numeric;
 mod patterns;
 mod rewrite;
+mod whole;
 
 use std::collections::HashMap;
 
-use burn_ir::{OperationIr, TensorId, TensorIr};
+use burn_ir::{BaseOperationIr, OperationIr, TensorId, TensorIr};
 
 use super::node::{Epilogue, Graph, Node, Parameter};
 use super::recorded::Recording;
@@ -64,6 +66,10 @@ enum Known {
     Constant(ConstantValue),
     /// A comparison with a number that is not yet part of the graph.
     Mask(mask::Mask),
+    /// Filled part by part.
+    Assembled(assembled::Assembled),
+    /// Whole numbers, as the activation that they were.
+    Whole(Value),
 }
 
 struct Resolver<'a> {
@@ -155,7 +161,8 @@ impl<'a> Resolver<'a> {
                 self.known.insert(op.out.id, Known::Constant(held));
                 true
             }
-            _ if self.fold(one)? || self.masks(one)? => true,
+            _ if self.fold(one)? || self.masks(one)? || self.whole(one)? => true,
+            OperationIr::BaseFloat(BaseOperationIr::SliceAssign(op)) => self.assigned(op)?,
             OperationIr::BaseFloat(op) => self.base(op, other)?,
             OperationIr::NumericFloat(_, op) => self.numeric(op)?,
             OperationIr::Float(_, op) => self.float(op)?,
@@ -186,6 +193,13 @@ impl<'a> Resolver<'a> {
                 let value = self.place_mask(mask)?;
                 self.known.insert(id, Known::Value(value));
                 Ok(value)
+            }
+            Some(Known::Assembled(known)) => {
+                let known = known.clone();
+                self.place_assembled(id, known)
+            }
+            Some(Known::Whole(_)) => {
+                Err(self.unsupported("whole numbers of the input".to_string()))
             }
             None => match self.late(id)? {
                 // Made before the pass began, as a module's plain tensors are.

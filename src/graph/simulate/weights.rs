@@ -180,8 +180,9 @@ pub(crate) fn weights<M: Module>(
         ..Reader::default()
     };
     module.visit(&mut reader);
+    let numbers = reader.numbers();
     for (path, number) in &graph.numbers {
-        let found = reader.numbers.get(path);
+        let found = numbers.get(path);
         if found.is_none_or(|found| found.to_bits() != number.to_bits()) {
             return Err(GraphError::Parameter {
                 path: path.clone(),
@@ -293,9 +294,10 @@ struct Reader {
     base: HashMap<String, AnyTensor>,
     removed: HashMap<String, Tensor<2, Bool>>,
     parts: HashMap<(String, String), Tensor<1>>,
-    /// Parameters whose number is wanted, and what it is.
+    /// Parameters whose number is wanted, and a tensor of one element for each.
     asked: HashSet<String>,
-    numbers: HashMap<String, f32>,
+    paths: Vec<String>,
+    ones: Vec<Tensor<1>>,
 }
 
 impl Reader {
@@ -303,6 +305,15 @@ impl Reader {
         self.parts
             .get(&(path.to_string(), part.to_string()))
             .cloned()
+    }
+
+    // All of them in one transfer from the device.
+    fn numbers(&mut self) -> HashMap<String, f32> {
+        if self.ones.is_empty() {
+            return HashMap::new();
+        }
+        let all = Tensor::cat(std::mem::take(&mut self.ones), 0).into_data();
+        self.paths.drain(..).zip(all.iter::<f32>()).collect()
     }
 }
 
@@ -324,10 +335,9 @@ impl ModuleVisitor for Reader {
                 .insert((layer.to_string(), part.to_string()), values);
             return;
         }
-        if self.asked.contains(&path)
-            && let Some(number) = param.val().into_data().iter::<f32>().next()
-        {
-            self.numbers.insert(path.clone(), number);
+        if self.asked.contains(&path) && param.shape().num_elements() == 1 {
+            self.paths.push(path.clone());
+            self.ones.push(param.val().without_autodiff().reshape([1]));
         }
         if let Some(tensor) = AnyTensor::of(param.base()) {
             self.base.insert(path, tensor);

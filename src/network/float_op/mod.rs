@@ -67,6 +67,9 @@ pub enum FloatOp {
     /// Elements of an axis, by places of their own: the second operand, a constant of whole numbers, has
     /// the place of each element of the result. Its other axes are the first operand's, or of length 1.
     Gather { axis: usize },
+    /// Rows of a table, the first operand: the second has the place of each, a whole number, or one that is
+    /// rounded towards zero. The result has the axes of the places, and those of a row.
+    Lookup,
 }
 
 impl FloatOp {
@@ -93,6 +96,7 @@ impl FloatOp {
             Self::SortDescending { .. } => "sort_descending",
             Self::Select { .. } => "select",
             Self::Gather { .. } => "gather",
+            Self::Lookup => "lookup",
         }
     }
 
@@ -119,6 +123,10 @@ impl FloatOp {
     pub(crate) fn dims(&self, operands: &[Vec<Dim>]) -> Result<Vec<Dim>, String> {
         let wrong = || format!("{} does not take {operands:?}", self.name());
         match (self.axis(), operands) {
+            (None, [table, places]) if *self == Self::Lookup => match table.as_slice() {
+                [Dim::Fixed(_), row @ ..] => Ok([places, row].concat()),
+                _ => Err(wrong()),
+            },
             (None, [one, other]) if *self != Self::Where => broadcast(one, other),
             (None, [otherwise, mask, chosen]) if *self == Self::Where => {
                 broadcast(&broadcast(otherwise, mask)?, chosen)

@@ -11,6 +11,17 @@ impl FloatOp {
     ) -> Result<Vec<f32>, String> {
         let full = |(values, from): (&[f32], &[usize])| expand(values, from, dims).map(Vec::from);
         match (self.axis(), operands) {
+            (None, &[(table, from), (places, _)]) if *self == Self::Lookup => {
+                let row: usize = from[1..].iter().product();
+                let mut result = reserve(places.len() * row)?;
+                for &place in places {
+                    let wrong = || format!("{place} is no row of {}", from[0]);
+                    let exists = place.trunc() >= 0.0 && place.trunc() < from[0] as f32;
+                    let start = exists.then_some(place as usize * row).ok_or_else(wrong)?;
+                    result.extend_from_slice(&table[start..start + row]);
+                }
+                Ok(result)
+            }
             (None, &[otherwise, mask, chosen]) => {
                 let mut result = full(otherwise)?;
                 let chosen = full(chosen)?.into_iter().zip(full(mask)?);

@@ -142,6 +142,7 @@ fn choices_that_are_functions_of_one_number() {
         leaky
     );
     assert_eq!(one(|x| x.clone().max_pair(x * 0.1)), leaky);
+    assert_eq!(one(|x| x.clone().max_pair(leaky_relu(x, 0.1))), leaky);
     let relu = Op::Unary(Unary::Relu);
     assert_eq!(one(|x| x.clone().mask_fill(x.lower_elem(0.0), 0.0)), relu);
     assert_eq!(one(|x| x.clone().max_pair(x.zeros_like())), relu);
@@ -194,4 +195,147 @@ fn a_part_of_a_permuted_tensor_keeps_its_batch_in_front() {
     let input = numbers([2, 5, 24], 3, &device());
     let found: Tensor<4> = graph.forward(&model, input.clone()).unwrap();
     assert_close(&values(found), &values(forward(input)));
+}
+
+#[derive(Module, Debug)]
+struct Recurrent {
+    lstm: burn::nn::Lstm,
+    gru: burn::nn::Gru,
+    both: burn::nn::BiLstm,
+}
+
+#[test]
+fn recurrent_layers_fill_their_results_part_by_part() {
+    let device = &device();
+    let model = Recurrent {
+        lstm: burn::nn::LstmConfig::new(6, 4, true).init(device),
+        gru: burn::nn::GruConfig::new(4, 5, true).init(device),
+        both: burn::nn::BiLstmConfig::new(5, 3, true).init(device),
+    };
+    let forward = |model: &Recurrent, x: Tensor<3>| {
+        let x = model.lstm.forward(x, None).0;
+        let x = model.gru.forward(x, None);
+        model.both.forward(x, None).0
+    };
+    let graph = Graph::capture(&model, [1, 3, 6], forward)
+        .unwrap()
+        .simplify();
+    let input = numbers([4, 3, 6], 5, device);
+    let expected = values(forward(&model, input.clone()));
+    let found: Tensor<3> = graph.forward(&model, input.clone()).unwrap();
+    assert_close(&values(found), &expected);
+    let network = graph.to_float_model(&model).unwrap();
+    let program = burn_compress::Program::compile(&network, Default::default()).unwrap();
+    assert_close(&program.run(&values(input), 4).unwrap(), &expected);
+}
+
+#[test]
+fn a_tensor_is_filled_by_parts_and_what_is_left_stays() {
+    let forward = |x: Tensor<2>| {
+        let [n, _] = x.dims();
+        let ones = Tensor::<2>::ones([n, 6], &x.device());
+        let two = x.clone().narrow(1, 0, 2) * 2.0;
+        let filled = ones.slice_assign([0..n, 1..3], two.clone());
+        let again = filled.slice_assign([0..n, 4..5], x.clone().narrow(1, 2, 1));
+        again.slice_assign([0..n, 1..3], two + 1.0)
+    };
+    let model = Vec::<burn::nn::Linear>::new();
+    let (graph, _) = check(&model, [1, 3], |_, x| forward(x));
+    let input = numbers([3, 3], 3, &device());
+    let found: Tensor<2> = graph.forward(&model, input.clone()).unwrap();
+    assert_close(&values(found), &values(forward(input)));
+}
+
+#[derive(Module, Debug)]
+struct Tokens {
+    table: burn::nn::Embedding,
+    head: burn::nn::Linear,
+}
+
+#[test]
+fn token_ids_are_looked_up() {
+    use burn_compress::graph::Fallback;
+    use burn_compress::{Activations, Plan, Program, Quantization, Scheme};
+
+    let device = &device();
+    let model = Tokens {
+        table: burn::nn::EmbeddingConfig::new(1000, 8).init(device),
+        head: burn::nn::LinearConfig::new(8, 3).init(device),
+    };
+    // As Burn's layer does it, and as importers do.
+    let layer = |model: &Tokens, x: Tensor<2>| model.head.forward(model.table.forward(x.int()));
+    let rows = |model: &Tokens, x: Tensor<2>| {
+        let [n, length] = x.dims();
+        let ids = x.int().reshape([n * length]);
+        let rows = model.table.weight.val().select(0, ids);
+        model.head.forward(rows.reshape([n, length, 8]))
+    };
+    let error = Graph::capture(&model, [1, 4], layer).unwrap_err();
+    assert!(error.to_string().contains("Embedding"), "{error}");
+    let ids = [3.0, 999.0, 0.0, 517.0, 42.0, 42.0, 998.0, 1.0];
+    let input = Tensor::<2>::from_data(burn::tensor::TensorData::new(ids.to_vec(), [2, 4]), device);
+    let expected = values(layer(&model, input.clone()));
+    for graph in [
+        Graph::capture_with(&model, [1, 4], Fallback::Float, layer).unwrap(),
+        Graph::capture_with(&model, [1, 4], Fallback::Float, rows).unwrap(),
+    ] {
+        let found: Tensor<3> = graph.forward(&model, input.clone()).unwrap();
+        assert_close(&values(found), &expected);
+    }
+    let compressed = Plan::new().apply(model.clone()).unwrap();
+    let network = compressed.network([1, 4], layer).unwrap();
+    let program = Program::compile(&network, Default::default()).unwrap();
+    assert_close(&program.run(&ids, 2).unwrap(), &expected);
+    let error = program.run(&[0.0, 1.0, 1000.0, 2.0], 1).unwrap_err();
+    assert!(
+        error.to_string().contains("1000 is no row of 1000"),
+        "{error}"
+    );
+    assert!(program.run(&[0.0, 1.0, -1.0, 2.0], 1).is_err());
+
+    // Ids are no activations: they are not rounded to codes.
+    let plan = Plan::new().quantize(Quantization::to(Scheme::symmetric(8).unwrap()));
+    let activations = Activations::bits(8).unwrap();
+    let network = plan.apply(model).unwrap();
+    let network = network
+        .quantized_network([1, 4], layer, activations, [input])
+        .unwrap();
+    let program = Program::compile(&network, Default::default()).unwrap();
+    let found = program.run(&ids, 2).unwrap();
+    let error: f32 = found
+        .iter()
+        .zip(&expected)
+        .map(|(a, b)| (a - b).powi(2))
+        .sum();
+    let size: f32 = expected.iter().map(|x| x * x).sum();
+    assert!(error < 1e-3 * size, "{error} of {size}");
+}
+
+#[test]
+fn a_batch_that_is_fixed_at_one_is_free_in_the_graph() {
+    let conv = burn::nn::conv::Conv2dConfig::new([2, 4], [3, 3]).init(&device());
+    type Conv = burn::nn::conv::Conv2d;
+    // As files exported with a batch of 1 have it: heads beside each other, and flattened.
+    let forward = |conv: &Conv, x: Tensor<4>| {
+        let x = conv.forward(x).reshape([4, 9]).reshape([1, 2, 2, 9]);
+        let heads = x.permute([0, 2, 1, 3]).reshape([2, 2, 9]);
+        let products = heads.clone().matmul(heads.swap_dims(1, 2));
+        products.reshape([1, 8])
+    };
+    let graph = Graph::capture(&conv, [1, 2, 5, 5], forward).unwrap();
+    let input = numbers([3, 2, 5, 5], 3, &device());
+    let found: Tensor<2> = graph.forward(&conv, input.clone()).unwrap();
+    let expected: Vec<f32> = (0..3)
+        .flat_map(|i| values(forward(&conv, input.clone().narrow(0, i, 1))))
+        .collect();
+    assert_close(&values(found), &expected);
+
+    // A pass that mixes what would be two samples is refused.
+    let mixed = |conv: &Conv, x: Tensor<4>| {
+        let x = conv.forward(x).reshape([4, 9]);
+        let all = x.clone().sum_dim(0);
+        (x + all).reshape([1, 36])
+    };
+    let error = Graph::capture(&conv, [1, 2, 5, 5], mixed).unwrap_err();
+    assert!(error.to_string().contains("batch"), "{error}");
 }

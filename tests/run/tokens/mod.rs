@@ -1,6 +1,7 @@
 //! Networks on tokens run on vector blocks alone, and give what the reference does.
 
 mod blocks;
+mod integers;
 mod moves;
 
 use burn_compress::engine::{Options, Program};

@@ -177,6 +177,7 @@ impl FusedNode<'_> {
             | NodeWork::Rearrange(_)
             | NodeWork::Channels(_)
             | NodeWork::Matrix(_)
+            | NodeWork::Constant(_)
             | NodeWork::Plain => plain(own, input),
         }
     }

@@ -106,6 +106,9 @@ impl<'m> Lowering<'m> {
                 let window = self.window(first, op.sums()?.0)?;
                 self.sum(index, first, window, *multiplier, *activation)?
             }
+            StepOp::Move(Op::Expand) if !first.is_activation() => {
+                return self.repeated(index, step);
+            }
             StepOp::Move(op) => self.moved(index, step, op)?,
             StepOp::Float(_) => {
                 let node = token::node(self, index, step);

@@ -33,6 +33,8 @@ pub(in crate::engine) enum NodeWork<'m> {
     Channels(OverChannels),
     /// The product of two activations.
     Matrix(Matrix),
+    /// A tensor that is the same for each sample.
+    Constant(Vec<f32>),
     /// The step of this number, as the reference has it.
     Plain,
 }
@@ -200,4 +202,6 @@ pub(in crate::engine) struct Rearrange {
     pub columns: Vec<Option<usize>>,
     /// Whether places keep their order row by row instead, in rows of another length.
     pub in_order: bool,
+    /// Rows and columns of each further operand, of the same channels, where operands lie beside each other.
+    pub beside: Vec<[Vec<Option<usize>>; 2]>,
 }

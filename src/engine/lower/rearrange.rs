@@ -35,6 +35,7 @@ pub(in crate::engine) fn of(
                 rows: whole(to.rows),
                 columns: whole(to.columns),
                 in_order: to.size() != first.size(),
+                beside: Vec::new(),
             }
         }
         Op::Permute { axes } => by_axes(to, from, axes, &all(&|_, place| Some(place)))?,
@@ -66,8 +67,11 @@ pub(in crate::engine) fn of(
             by_axes(to, from, &own, &all(&inner))?
         }
         Op::Concatenate { axis } if *axis > 0 && *axis < rank => {
-            let alike = from.iter().all(|shape| shape.size() == to.size());
-            if !alike || to.axes.role(*axis) != Role::Channel {
+            if to.axes.role(*axis) != Role::Channel {
+                let beside = beside(*axis, to, from)?;
+                return beside.keeps_planes(to.kind.unit()).then_some(beside);
+            }
+            if from.iter().any(|shape| shape.size() != to.size()) {
                 return None;
             }
             let mut maps = all(&|_, place| Some(place));
@@ -143,7 +147,37 @@ fn by_axes(
         rows: places(Role::Row),
         columns: places(Role::Column),
         in_order: false,
+        beside: Vec::new(),
     })
+}
+
+// Operands one after the other along rows or columns.
+fn beside(axis: usize, to: &Shape, from: &[Shape]) -> Option<Rearrange> {
+    let own: Vec<usize> = (0..to.axes.rank()).collect();
+    let mut start = 0;
+    let mut parts = from.iter().map(|shape| {
+        let length = shape.axes.length(axis);
+        let maps = own.iter().map(|&of| {
+            let place = |place: usize| {
+                let own = match of == axis {
+                    true => place.checked_sub(start).filter(|&own| own < length),
+                    false => Some(place),
+                };
+                own.map(|own| (0, own))
+            };
+            (0..to.axes.length(of)).map(place).collect()
+        });
+        let maps: Vec<_> = maps.collect();
+        start += length;
+        let part = by_axes(to, std::slice::from_ref(shape), &own, &maps)?;
+        (shape.channels == to.channels).then_some(part)
+    });
+    let mut first = parts.next()??;
+    for part in parts {
+        let part = part?;
+        first.beside.push([part.rows, part.columns]);
+    }
+    Some(first)
 }
 
 /// Lets nodes read through movements that leave all in place: tensors whose axes have another order lie alike.
@@ -192,7 +226,8 @@ pub(in crate::engine) fn join(nodes: &mut [FusedNode], model: &Viewed) {
         let NodeWork::Rearrange(first) = &source.work else {
             continue;
         };
-        if first.in_order || second.in_order {
+        let moves = |of: &Rearrange| !of.in_order && of.beside.is_empty();
+        if !moves(first) || !moves(second) {
             continue;
         }
         let joined = second.after(first);
@@ -210,7 +245,7 @@ impl Rearrange {
         let stays = |map: &[Option<usize>]| map.iter().enumerate().all(|(at, of)| *of == Some(at));
         let mut channels = self.channels.iter().enumerate();
         let alike = channels.all(|(channel, of)| *of == Some((0, channel)));
-        !self.in_order && alike && stays(&self.rows) && stays(&self.columns)
+        !self.in_order && self.beside.is_empty() && alike && stays(&self.rows) && stays(&self.columns)
     }
 
     /// Whether some elements come from nowhere.
@@ -250,6 +285,7 @@ impl Rearrange {
             rows: places(&self.rows, &first.rows),
             columns: places(&self.columns, &first.columns),
             in_order: false,
+            beside: Vec::new(),
         }
     }
 }

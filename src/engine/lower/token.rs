@@ -6,7 +6,7 @@ use super::lowering::Lowering;
 use super::node::{FusedNode, Matrix, NodeWork, OverChannels};
 use super::shape::Shape;
 use crate::kernel::{ChannelStep, InputGrid};
-use crate::network::{Binary, Constant, Grid, Op, Rescale, Step, StepOp, Unary, Value};
+use crate::network::{Binary, Constant, Grid, Op, Rescale, Step, StepOp, Unary, Value, expand};
 
 const UNBOUNDED: (f32, f32) = (f32::NEG_INFINITY, f32::INFINITY);
 
@@ -95,6 +95,20 @@ impl<'m> Lowering<'m> {
             Some(Value::Constant(index)) => self.model.network().constants().get(*index),
             _ => None,
         }
+    }
+
+    /// A constant that is the same for each sample: a class token.
+    pub fn repeated(&self, index: usize, step: &Step) -> Option<FusedNode<'m>> {
+        let constant = self.constant(step.inputs.first())?;
+        Shape::of(self.model, Value::Node(index))?;
+        let dims: Vec<usize> = step.dims.iter().map(|dim| dim.at(1)).collect();
+        let values = expand(&constant.values, &constant.dims, &dims).ok()?;
+        Some(FusedNode {
+            work: NodeWork::Constant(values.into_owned()),
+            inputs: Vec::new(),
+            output: index,
+            layer: step.layer.clone(),
+        })
     }
 
     // Groups of channels that are an axis each, and their channels.

@@ -71,7 +71,11 @@ pub(in crate::engine) enum OperationWork {
         /// Vector blocks from a plane of each operand to the next.
         sizes: Vec<usize>,
         fill: VectorBlock,
+        /// Whether all operands are parts of each plane.
+        beside: bool,
     },
+    /// What is the same in each pass.
+    Constant(VectorBlocks),
     /// Vector blocks to whole numbers or floats, `[N, C, H, W]`.
     Unpack {
         frame: Places,
@@ -306,6 +310,7 @@ impl ScheduledOperation {
                 planes,
                 sizes,
                 fill,
+                beside,
             } => {
                 for (plane, write) in units.zip(write.chunks_exact_mut(self.unit)) {
                     match planes[plane] {
@@ -313,9 +318,18 @@ impl ScheduledOperation {
                         Some((operand, plane)) => {
                             let from = &reads[operand][plane * sizes[operand]..];
                             gathers[operand].run(kernels, from, write, fill)?;
+                            let further = gathers.iter().zip(reads).zip(sizes).skip(1);
+                            for ((gather, read), size) in further.filter(|_| *beside) {
+                                let from = &read[plane * size..];
+                                gather.run_over(kernels, from, write)?;
+                            }
                         }
                     }
                 }
+            }
+            OperationWork::Constant(blocks) => {
+                let unit = self.unit;
+                write.copy_from_slice(&blocks[units.start * unit..units.end * unit]);
             }
             OperationWork::Unpack { frame, sink, grid } => match (sink, grid) {
                 (Sink::Codes { .. }, None) => {

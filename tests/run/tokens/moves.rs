@@ -1,4 +1,4 @@
-use burn_compress::network::{Binary, Op, Unary, Value, Window};
+use burn_compress::network::{Binary, Op, StepOp, Unary, Value, Window};
 
 use super::assert_on_blocks;
 use crate::tokens_support::Tokens;
@@ -112,4 +112,27 @@ fn outputs_of_any_order() {
     let made = net.linear(Value::Input, 12);
     let heads = net.split(made, 3);
     assert_on_blocks(&net.finish(heads), &BATCHES, false, "heads");
+}
+
+// A class token before the others, which are followed by some that are zero.
+#[test]
+fn tokens_beside_each_other() {
+    for tokens in [1, 2, 16, 31] {
+        let mut net = Tokens::new(&[tokens, 6], 7);
+        let class = net.constant(&[1, 1, 6], 0.0, 1.0);
+        let class = net.moved(Op::Expand, class, &[1, 6]);
+        let made = net.linear(Value::Input, 6);
+        let op = StepOp::Move(Op::Concatenate { axis: 1 });
+        let all = net.step(op, &[class, made, made], &[2 * tokens + 1, 6]);
+        let normal = net.layer_norm(all);
+        let padding = vec![(0, 0), (1, 2), (0, 0)];
+        let op = Op::Pad {
+            padding,
+            value: 0.0,
+        };
+        let padded = net.moved(op, normal, &[2 * tokens + 4, 6]);
+        let output = net.linear(padded, 5);
+        let what = format!("{tokens} tokens");
+        assert_on_blocks(&net.finish(output), &BATCHES, false, &what);
+    }
 }

@@ -365,6 +365,12 @@ impl<'a> Builder<'a> {
             }
             NodeWork::Channels(over) => self.channels(over, &layouts[0], reads, to, &node.layer),
             NodeWork::Matrix(matrix) => self.matrix(matrix, &layouts, reads, to, &node.layer),
+            NodeWork::Constant(values) => {
+                let blocks = self.constant(values, &layout, &node.layer)?;
+                let costs = vec![1; layout.planes()];
+                let work = OperationWork::Constant(blocks);
+                self.on_blocks(work, reads, to, costs, &node.layer, named("constant"));
+            }
             NodeWork::Quantize | NodeWork::Plain => {}
         }
         Ok(())

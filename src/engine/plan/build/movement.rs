@@ -137,6 +137,7 @@ impl Builder<'_> {
                 rows: all(layout.shape.rows),
                 columns: all(layout.shape.columns),
                 in_order: false,
+                beside: Vec::new(),
             };
             let reads = vec![self.made[&own]];
             self.rearrange(&copy, &[layout], reads, found, layer);
@@ -154,12 +155,15 @@ impl Builder<'_> {
     ) {
         let layout = self.tensors.all[to].layout;
         let unit = layout.shape.kind.unit();
-        let gathers = from
-            .iter()
-            .map(|from| match rearrange.in_order {
-                true => layout.gather_in_order(from),
-                false => layout.gather(from, &rearrange.rows, &rearrange.columns),
-            });
+        let gathers = from.iter().enumerate().map(|(operand, from)| {
+            let further = operand.checked_sub(1);
+            let further = further.and_then(|further| rearrange.beside.get(further));
+            match (rearrange.in_order, further) {
+                (true, _) => layout.gather_in_order(from),
+                (false, None) => layout.gather(from, &rearrange.rows, &rearrange.columns),
+                (false, Some([rows, columns])) => layout.gather(from, rows, columns),
+            }
+        });
         let gathers = gathers.collect();
         let first = |group: &[Option<(usize, usize)>]| {
             group[0].map(|(operand, channel)| (operand, channel / unit))
@@ -177,6 +181,7 @@ impl Builder<'_> {
             planes,
             sizes: from.iter().map(Layout::plane).collect(),
             fill,
+            beside: !rearrange.beside.is_empty(),
         };
         let row = LayerProfile::named(layer, "rearrange");
         self.on_blocks(work, reads, to, costs, layer, row);

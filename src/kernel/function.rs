@@ -110,7 +110,7 @@ const ROUND: f32 = 12_582_912.0;
 
 // Cephes, expf: `2^n e^r`, of the nearest whole number and a polynomial within half of ln 2.
 #[inline(always)]
-fn exp(x: f32) -> f32 {
+pub(super) fn exp(x: f32) -> f32 {
     let bounded = if x < LARGEST { x } else { LARGEST };
     let bounded = if bounded > -LARGEST {
         bounded

@@ -231,7 +231,28 @@ impl Gather {
             gather: self,
             from,
             to,
-            fill,
+            fill: Some(fill),
+        });
+        Ok(())
+    }
+
+    /// The same into a plane that others have written, whose lanes stay where no map names another one.
+    ///
+    /// Fails as [`run`](Self::run).
+    pub fn run_over(
+        &self,
+        kernels: Kernels,
+        from: &[VectorBlock],
+        to: &mut [VectorBlock],
+    ) -> Result<(), KernelError> {
+        if from.len() < self.needs.0 || to.len() < self.needs.1 {
+            return Err(KernelError::Memory);
+        }
+        kernels.dispatch(RunGather {
+            gather: self,
+            from,
+            to,
+            fill: None,
         });
         Ok(())
     }
@@ -241,7 +262,8 @@ struct RunGather<'a> {
     gather: &'a Gather,
     from: &'a [VectorBlock],
     to: &'a mut [VectorBlock],
-    fill: &'a VectorBlock,
+    // None: what lies there stays.
+    fill: Option<&'a VectorBlock>,
 }
 
 impl Work for RunGather<'_> {
@@ -257,16 +279,27 @@ impl Work for RunGather<'_> {
             to[place as usize] = from[source as usize];
         }
         // SAFETY: a vector block is aligned; its integers are its sixteen lanes.
-        let filled = unsafe { S::load_integers(std::ptr::from_ref(fill).cast()) };
+        let filled = match fill {
+            Some(fill) => Some(unsafe { S::load_integers(std::ptr::from_ref(fill).cast()) }),
+            None => None,
+        };
         for part in &gather.moves {
             let to = std::ptr::from_mut(&mut to[part.to as usize]).cast();
             let from = std::ptr::from_ref(&from[part.from as usize]).cast();
             let map = &gather.maps[part.map as usize];
             // SAFETY: both are whole aligned vector blocks.
-            unsafe { S::store_integers(to, S::permute(S::load_integers(from), map, filled)) };
+            unsafe {
+                let others = match filled {
+                    Some(filled) => filled,
+                    None => S::load_integers(to),
+                };
+                S::store_integers(to, S::permute(S::load_integers(from), map, others));
+            }
         }
         for &place in &gather.fills {
-            to[place as usize] = *fill;
+            if let Some(fill) = fill {
+                to[place as usize] = *fill;
+            }
         }
         for part in &gather.mixed {
             let to = std::ptr::from_mut(&mut to[part.to as usize]).cast();
@@ -283,7 +316,13 @@ impl Work for RunGather<'_> {
             let to = std::ptr::from_mut(&mut to[*place as usize]);
             // SAFETY: it is a whole aligned vector block; `Gather::run` has checked what is read against the
             // furthest place of all maps.
-            unsafe { S::store_integers(to.cast(), S::gather(from.as_ptr(), map, filled)) };
+            unsafe {
+                let others = match filled {
+                    Some(filled) => filled,
+                    None => S::load_integers(to.cast()),
+                };
+                S::store_integers(to.cast(), S::gather(from.as_ptr(), map, others));
+            }
         }
     }
 }

@@ -47,7 +47,6 @@ pub(crate) use movement::expand;
 pub use op::{Binary, Op, Window};
 pub use rescale::{Activation, Divide, Rescale, Weights};
 pub use run::{Elements, Statistics, Traced};
-#[cfg(feature = "compress")]
 pub(crate) use shape::MAX_RANK;
 pub(crate) use sink::{Operand, filled, reserve};
 pub(crate) use step::execute_alone;

@@ -170,7 +170,7 @@ impl StepOp {
     }
 
     /// The operation of a graph that has the same shapes: its own, where it has one.
-    pub(super) fn op(&self) -> &Op {
+    pub(crate) fn op(&self) -> &Op {
         const OF_ONE: &Op = &Op::Unary(Unary::Abs);
         const OF_TWO: &Op = &Op::Binary(Binary::Add);
         match self {

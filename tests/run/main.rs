@@ -12,3 +12,6 @@ mod network;
 mod noise;
 #[path = "../support/runs.rs"]
 mod runs;
+mod tokens;
+#[path = "../support/tokens.rs"]
+mod tokens_support;

@@ -122,6 +122,18 @@ pub(in crate::engine) fn elementwise(
             bounds: *bounds,
             sink,
         },
+        PerElement::AddConstant(_) => Elementwise::Add {
+            factors: (1.0, 1.0),
+            lows: (0, 0),
+            bounds: (f32::NEG_INFINITY, f32::INFINITY),
+            sink,
+        },
+        PerElement::MultiplyConstant(_) => Elementwise::Multiply {
+            factor: 1.0,
+            lows: (0, 0),
+            bounds: (f32::NEG_INFINITY, f32::INFINITY),
+            sink,
+        },
         PerElement::Function(function) => Elementwise::Function(*function),
         PerElement::Scale { factor, bounds } => Elementwise::Scale {
             factor: *factor,

@@ -1,16 +1,17 @@
 //! What each node needs of its operands' layouts, and the tensors that follow from it.
 
-use super::lanes::LaneMapping;
+use super::lanes::{LaneMapping, tile};
 use super::part::Part;
 use super::{Fill, Halo, Layout};
+use crate::engine::lower::axes::Viewed;
 use crate::engine::lower::node::{FusedNode, NodeWork, Pool, Weighted};
 use crate::engine::lower::shape::Shape;
-use crate::network::Network;
 use crate::network::{Value, Window};
 
 /// What a node needs of an operand.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub(in crate::engine) struct Demand {
+    pub grid: [usize; 2],
     pub tile: [usize; 2],
     pub halo: Halo,
     pub fill: Fill,
@@ -62,18 +63,20 @@ impl Tensors {
     }
 
     /// The same; it is added where it is not there, and vector blocks can hold it.
-    pub fn own(&mut self, model: &Network, value: Value, lanes: LaneMapping) -> Option<usize> {
+    pub fn own(&mut self, model: &Viewed, value: Value, lanes: LaneMapping) -> Option<usize> {
         let known = self.find_own(value);
         if known.is_some() {
             return known;
         }
         let shape = Shape::of(model, value)?;
+        let grid = lanes.grid(shape.size());
         self.all.push(BlockTensor {
             value,
             layout: Layout {
                 lanes,
                 shape,
-                tile: lanes.tile([shape.rows, shape.columns]),
+                grid,
+                tile: tile(grid, shape.size()),
                 halo: Halo::default(),
                 fill: Fill::Any,
                 interleaved: None,
@@ -87,8 +90,9 @@ impl Tensors {
     fn meet(&mut self, value: Value, demand: Demand) {
         for tensor in self.all.iter_mut().filter(|tensor| tensor.value == value) {
             let fill = tensor.layout.fill.union(demand.fill);
+            let layout = &tensor.layout;
             if let Some(fill) = fill
-                && tensor.layout.tile == demand.tile
+                && (layout.grid, layout.tile) == (demand.grid, demand.tile)
             {
                 tensor.layout.fill = fill;
                 tensor.layout.halo = tensor.layout.halo.union(demand.halo);
@@ -104,6 +108,7 @@ impl Tensors {
             self.all.push(BlockTensor {
                 value,
                 layout: Layout {
+                    grid: demand.grid,
                     tile: demand.tile,
                     halo: demand.halo,
                     fill: demand.fill,
@@ -119,32 +124,34 @@ impl Tensors {
         self.all.iter().position(|tensor| {
             let layout = &tensor.layout;
             let fills = demand.fill == Fill::Any || layout.fill == demand.fill;
-            tensor.value == value && layout.tile == demand.tile && fills
+            let lies = (layout.grid, layout.tile) == (demand.grid, demand.tile);
+            tensor.value == value && lies && fills
         })
     }
 }
 
 impl FusedNode<'_> {
-    pub fn is_on_blocks(&self) -> bool {
-        !matches!(self.work, NodeWork::Plain)
-    }
-
     /// What it needs of an operand.
-    pub fn demand(&self, model: &Network, place: usize, lanes: LaneMapping) -> Demand {
+    pub fn demand(&self, model: &Viewed, place: usize, lanes: LaneMapping) -> Demand {
         let size = |value: Value| {
             let shape = Shape::of(model, value);
-            shape.map_or([1, 1], |shape| [shape.rows, shape.columns])
+            shape.map_or([1, 1], |shape| shape.size())
         };
         let input = size(self.inputs[place]);
-        let to = lanes.tile(size(Value::Node(self.output)));
-        let plain = |tile: [usize; 2]| Demand {
-            tile,
+        let made = size(Value::Node(self.output));
+        let (own, grid) = (lanes.grid(input), lanes.grid(made));
+        let to = tile(grid, made);
+        let plain = |grid: [usize; 2], size: [usize; 2]| Demand {
+            grid,
+            tile: tile(grid, size),
             halo: Halo::default(),
             fill: Fill::Any,
         };
         match &self.work {
             NodeWork::Product(Weighted { window, .. }) if place == 0 => {
-                window_demand(window, input, to, lanes, Fill::Zero)
+                // One place that sees all lies in the first tile of any grid.
+                let grid = if made == [1, 1] { own } else { grid };
+                window_demand(window, input, (grid, to), lanes, Fill::Zero)
             }
             NodeWork::Pool(Pool {
                 window: Some(window),
@@ -156,19 +163,22 @@ impl FusedNode<'_> {
                 } else {
                     Fill::Least
                 };
-                window_demand(window, input, to, lanes, fill)
+                window_demand(window, input, (grid, to), lanes, fill)
             }
             // Lanes beyond the sample are added too.
             NodeWork::Pool(_) => Demand {
                 fill: Fill::Zero,
-                ..plain(lanes.tile(input))
+                ..plain(own, input)
             },
             // One place that stands for all.
-            NodeWork::Elementwise(_) if place == 1 && input == [1, 1] => plain([1, 1]),
-            NodeWork::Product(_) | NodeWork::Elementwise(_) => plain(to),
-            NodeWork::Quantize | NodeWork::Rearrange(_) | NodeWork::Plain => {
-                plain(lanes.tile(input))
-            }
+            NodeWork::Elementwise(_) if place == 1 && input == [1, 1] => plain(own, input),
+            NodeWork::Product(_) | NodeWork::Elementwise(_) => plain(grid, made),
+            NodeWork::Quantize
+            | NodeWork::Rearrange(_)
+            | NodeWork::Channels(_)
+            | NodeWork::Matrix(_)
+            | NodeWork::Constant(_)
+            | NodeWork::Plain => plain(own, input),
         }
     }
 }
@@ -176,7 +186,7 @@ impl FusedNode<'_> {
 fn window_demand(
     window: &Window,
     input: [usize; 2],
-    to: [usize; 2],
+    (grid, to): ([usize; 2], [usize; 2]),
     lanes: LaneMapping,
     fill: Fill,
 ) -> Demand {
@@ -199,6 +209,7 @@ fn window_demand(
     };
     let outside = window.padding != [(0, 0), (0, 0)];
     Demand {
+        grid,
         tile: [rows, columns],
         halo,
         fill: if outside { fill } else { Fill::Any },

@@ -24,7 +24,6 @@ impl LaneMapping {
         self.side() * self.side()
     }
 
-    /// Tiles in a row, and in a column.
     fn side(self) -> usize {
         match self {
             Self::Samples => 1,
@@ -33,24 +32,22 @@ impl LaneMapping {
         }
     }
 
-    /// Rows and columns of a tile of a sample of this size.
-    pub fn tile(self, size: [usize; 2]) -> [usize; 2] {
-        size.map(|length| length.div_ceil(self.side()))
-    }
-
-    /// The first row and column of a lane's tile.
-    pub fn origin(self, lane: usize, tile: [usize; 2]) -> [usize; 2] {
-        let of = lane % self.tiles();
-        [of / self.side() * tile[0], of % self.side() * tile[1]]
+    /// Tiles in a column, and in a row, of a sample of this size: of one row or column alone, all lie in it.
+    pub fn grid(self, size: [usize; 2]) -> [usize; 2] {
+        match size {
+            [1, _] => [1, self.tiles()],
+            [_, 1] => [self.tiles(), 1],
+            _ => [self.side(); 2],
+        }
     }
 
     /// The sample of a lane.
     pub fn sample(self, lane: usize) -> usize {
         lane / self.tiles()
     }
+}
 
-    /// The lane of a sample's tile.
-    pub fn lane(self, sample: usize, [row, column]: [usize; 2]) -> usize {
-        sample * self.tiles() + row * self.side() + column
-    }
+/// Rows and columns of a tile of a sample of this size.
+pub(in crate::engine) fn tile(grid: [usize; 2], size: [usize; 2]) -> [usize; 2] {
+    [0, 1].map(|axis| size[axis].div_ceil(grid[axis]))
 }

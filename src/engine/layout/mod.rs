@@ -6,10 +6,12 @@ pub(super) mod demand;
 pub(super) mod interleave;
 pub(super) mod lanes;
 pub(super) mod part;
+pub(super) mod places;
 
 use crate::engine::lower::shape::{Kind, Shape};
-use crate::kernel::{Edges, Frame, Gather, LaneMap, Move, VectorBlock};
+use crate::kernel::{Edges, Frame, Gather, LaneMap, Move, Planes, Strided, VectorBlock};
 use lanes::LaneMapping;
+use places::Places;
 
 /// Rows before and after, columns before and after.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -63,6 +65,8 @@ impl Fill {
 pub(in crate::engine) struct Layout {
     pub lanes: LaneMapping,
     pub shape: Shape,
+    /// Tiles of a sample in a column, and in a row.
+    pub grid: [usize; 2],
     /// Rows and columns of a tile.
     pub tile: [usize; 2],
     pub halo: Halo,
@@ -126,13 +130,25 @@ impl Layout {
         self.fill.block(self.shape.kind)
     }
 
-    fn size(&self) -> [usize; 2] {
-        [self.shape.rows, self.shape.columns]
+    /// Where its inner vector blocks lie.
+    pub fn inner(&self) -> Planes {
+        Planes {
+            plane: self.plane(),
+            first: self.block(0, 0),
+            pitch: self.pitch(),
+        }
+    }
+
+    // The first row and column of a lane's tile.
+    fn origin(&self, lane: usize) -> [usize; 2] {
+        let of = lane % self.lanes.tiles();
+        let [_, columns] = self.grid;
+        [of / columns * self.tile[0], of % columns * self.tile[1]]
     }
 
     /// Where a vector block of a lane lies in the sample: none outside.
     pub fn place(&self, lane: usize, row: isize, column: isize) -> Option<[usize; 2]> {
-        let [first_row, first_column] = self.lanes.origin(lane, self.tile);
+        let [first_row, first_column] = self.origin(lane);
         let row = usize::try_from(first_row as isize + row).ok()?;
         let column = usize::try_from(first_column as isize + column).ok()?;
         (row < self.shape.rows && column < self.shape.columns).then_some([row, column])
@@ -143,7 +159,8 @@ impl Layout {
     fn holder(&self, lane: usize, [row, column]: [usize; 2]) -> (usize, usize) {
         let [rows, columns] = self.tile.map(|length| length.max(1));
         let sample = self.lanes.sample(lane);
-        let lane = self.lanes.lane(sample, [row / rows, column / columns]);
+        let tile = row / rows * self.grid[1] + column / columns;
+        let lane = sample * self.lanes.tiles() + tile;
         let inner = [row % rows, column % columns].map(|at| at as isize);
         (lane, self.block(inner[0], inner[1]))
     }
@@ -167,7 +184,7 @@ impl Layout {
 
     /// Whether it has one row and one column.
     pub fn is_one(&self) -> bool {
-        self.size() == [1, 1]
+        self.shape.size() == [1, 1]
     }
 
     /// A vector block that holds in each lane the one place of the lane's sample, made of a plane.
@@ -300,6 +317,15 @@ impl Layout {
         })
     }
 
+    /// The same of a sample whose places are those of another one in the same order, row by row.
+    pub fn gather_in_order(&self, from: &Self) -> Gather {
+        let columns = from.shape.columns.max(1);
+        self.made_of(self.all(), 0, |lane, [row, column]| {
+            let place = row * self.shape.columns + column;
+            from.source(lane, Some([place / columns, place % columns]), 0)
+        })
+    }
+
     /// The same, of all samples made of tensors of fewer each, which lie one after the other in another layout;
     /// each line of a plane, where this lies row-interleaved.
     pub fn convert_layout(&self, from: &Self) -> Vec<Gather> {
@@ -339,12 +365,13 @@ impl Layout {
         gather
     }
 
-    /// Where the lanes lie in samples `[N, C, H, W]`, of which there may be fewer than lanes.
-    pub fn frame(&self, samples: usize) -> Frame {
-        let [rows, columns] = self.size();
+    /// Where the lanes lie in samples, of which there may be fewer than lanes.
+    pub fn frame(&self, samples: usize) -> Places {
+        let [rows, columns] = self.shape.size();
+        let strides = self.shape.axes.strides();
         let sample = self.shape.channels * rows * columns;
         let lanes = (0..VectorBlock::LANES).map(|lane| {
-            let [row, column] = self.lanes.origin(lane, self.tile);
+            let [row, column] = self.origin(lane);
             let inside =
                 |length: usize, first: usize, tile: usize| length.saturating_sub(first).min(tile);
             let part = (
@@ -352,20 +379,39 @@ impl Layout {
                 inside(columns, column, self.tile[1]),
             );
             let of = self.lanes.sample(lane);
-            let first = of * sample + row.min(rows) * columns + column.min(columns);
+            let first = of * sample
+                + row.min(rows) * strides.row
+                + column.min(columns) * strides.column;
             (of < samples).then_some((first, part))
         });
-        Frame {
-            channels: self.shape.channels,
-            sample,
-            channel: rows * columns,
-            row: columns,
-            lanes: lanes.collect(),
-            rows: self.tile[0],
-            columns: self.tile[1],
-            pitch: self.pitch(),
-            first: self.block(0, 0),
-            plane: self.plane(),
+        let lanes = lanes.collect();
+        let places = rows * columns;
+        let in_front = strides.channels.iter().enumerate();
+        let in_front = in_front.clone().all(|(c, &first)| first == c * places)
+            && (columns == 1 || strides.column == 1)
+            && (rows == 1 || strides.row == columns);
+        match in_front {
+            true => Places::InFront(Frame {
+                channels: self.shape.channels,
+                sample,
+                channel: places,
+                row: columns,
+                lanes,
+                rows: self.tile[0],
+                columns: self.tile[1],
+                pitch: self.pitch(),
+                first: self.block(0, 0),
+                plane: self.plane(),
+            }),
+            false => Places::Strided(Strided {
+                sample,
+                channels: strides.channels,
+                row: strides.row,
+                column: strides.column,
+                lanes,
+                tile: self.tile,
+                planes: self.inner(),
+            }),
         }
     }
 }

@@ -2,13 +2,14 @@
 
 use super::Layout;
 use super::lanes::LaneMapping;
+use crate::engine::lower::axes::Viewed;
 use crate::engine::lower::node::FusedNode;
-use crate::network::{Network, Value};
+use crate::network::Value;
 
 /// What of a model a plan runs, and as what.
 #[derive(Clone, Copy)]
 pub(in crate::engine) struct Part<'a> {
-    pub model: &'a Network,
+    pub model: &'a Viewed<'a>,
     pub nodes: &'a [FusedNode<'a>],
     pub lanes: LaneMapping,
     /// The tensor from which it goes on.

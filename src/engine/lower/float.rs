@@ -2,11 +2,11 @@
 
 use std::sync::Arc;
 
-use super::lowering::{Lowering, small, turned, whole};
+use super::lowering::{Lowering, small, turned};
 use super::node::{FusedNode, NodeWork, PerElement, Pool, WeightValues, Weighted};
 use super::shape::{Kind, Shape};
 use crate::kernel::Function;
-use crate::network::{Binary, Divide, Op, Unary, Value, Window};
+use crate::network::{Binary, Divide, Op, Unary, Value, Window, expand};
 use crate::network::{Step, StepOp};
 
 const UNBOUNDED: (f32, f32) = (f32::NEG_INFINITY, f32::INFINITY);
@@ -33,6 +33,7 @@ pub(in crate::engine) fn node<'m>(
     let work = match op {
         Op::Convolution { window, groups, .. } => {
             floats(first)?;
+            lowering.images(first)?;
             let weights = constant(lowering, step.inputs.get(1))?;
             let (dims, values) = (&weights.dims, weights.values.clone());
             let product = product(*window, *groups, dims[0], dims[1], values);
@@ -40,33 +41,37 @@ pub(in crate::engine) fn node<'m>(
         }
         Op::Linear => {
             let source = lowering.linear_source(first)?;
-            let shape = floats(source)?;
+            floats(source.value)?;
             let weights = constant(lowering, step.inputs.get(1))?;
             let outputs = *weights.dims.get(1)?;
-            let values = turned(&weights.values, outputs);
-            let product = product(whole(&shape), 1, outputs, shape.channels, values);
-            return Some(joined(lowering, index, source, product));
+            let values = source.ordered(turned(&weights.values, outputs));
+            let channels = source.shape.channels;
+            let product = product(source.window, 1, outputs, channels, values);
+            return Some(joined(lowering, index, source.value, product));
         }
         Op::Binary(how @ (Binary::Add | Binary::Subtract | Binary::Multiply)) => {
             if let Some(constant) = constant(lowering, step.inputs.get(1)) {
-                let channels = floats(first)?.channels;
-                let whole = lowering.model.dims(first) == step.dims;
-                let values =
-                    by_channel(&constant.dims, &constant.values, step.dims.len(), channels)?;
+                let shape = floats(first)?;
+                let channels = shape.channels;
+                if !lowering.lies_like(first, index) {
+                    return None;
+                }
+                let Some(values) = shape.axes.by_channel(&constant.dims, &constant.values) else {
+                    return each_element(lowering, index, step, *how);
+                };
                 // Each channel alone, times 1.
                 let weights = vec![1.0; channels];
                 let mut product = product(Window::default(), channels, channels, 1, weights);
-                let folded = whole
-                    && match how {
-                        Binary::Subtract => {
-                            let values: Vec<f32> = values.iter().map(|value| -value).collect();
-                            fold(&mut product, Binary::Add, &values)
-                        }
-                        how => fold(&mut product, *how, &values),
-                    };
+                let folded = match how {
+                    Binary::Subtract => {
+                        let values: Vec<f32> = values.iter().map(|value| -value).collect();
+                        fold(&mut product, Binary::Add, &values)
+                    }
+                    how => fold(&mut product, *how, &values),
+                };
                 return folded.then(|| joined(lowering, index, first, product));
             }
-            inputs = lowering.pair(step)?.to_vec();
+            inputs = lowering.pair(index, step)?.to_vec();
             let turned = inputs != step.inputs;
             NodeWork::Elementwise(match how {
                 Binary::Multiply => PerElement::Multiply {
@@ -85,6 +90,7 @@ pub(in crate::engine) fn node<'m>(
         }
         Op::Unary(unary) => {
             floats(first)?;
+            lowering.same(index, step)?;
             NodeWork::Elementwise(match (clamp(*unary), *unary) {
                 (Some(bounds), _) => PerElement::Scale {
                     factor: 1.0,
@@ -100,6 +106,7 @@ pub(in crate::engine) fn node<'m>(
         op => {
             let (over, divide) = op.sums()?;
             let shape = floats(first)?;
+            floats(Value::Node(index))?;
             let window = lowering.window(first, over)?;
             average(window, divide, &shape)?
         }
@@ -185,7 +192,7 @@ fn constant<'a>(
     value: Option<&Value>,
 ) -> Option<&'a crate::network::Constant> {
     match value {
-        Some(Value::Constant(index)) => lowering.model.constants().get(*index),
+        Some(Value::Constant(index)) => lowering.model.network().constants().get(*index),
         _ => None,
     }
 }
@@ -200,7 +207,6 @@ fn joined<'m>(
 ) -> FusedNode<'m> {
     let model = lowering.model;
     let layer = model.steps()[index].layer.clone();
-    let filters = product.filters.len();
     let (mut inputs, mut last) = (vec![input], index);
     while lowering.uses[last] == 1 && product.bounds == UNBOUNDED {
         let next = (last + 1..model.steps().len())
@@ -212,7 +218,7 @@ fn joined<'m>(
         let StepOp::Float(op) = &step.op else {
             break;
         };
-        if step.grid.is_some() || step.dims != model.steps()[last].dims {
+        if step.grid.is_some() || !lowering.lies_like(Value::Node(last), next) {
             break;
         }
         let done = match (op, &step.inputs[..]) {
@@ -220,8 +226,10 @@ fn joined<'m>(
                 let other = if *a == Value::Node(last) { *b } else { *a };
                 match constant(lowering, Some(&other)) {
                     Some(constant) => {
-                        let rank = step.dims.len();
-                        let values = by_channel(&constant.dims, &constant.values, rank, filters);
+                        let axes = model.axes(Value::Node(next));
+                        let values = axes.and_then(|axes| {
+                            axes.by_channel(&constant.dims, &constant.values)
+                        });
                         product.residual.is_none()
                             && values.is_some_and(|values| fold(&mut product, *how, &values))
                     }
@@ -229,7 +237,7 @@ fn joined<'m>(
                         let fits = *how == Binary::Add
                             && product.residual.is_none()
                             && a != b
-                            && model.dims(other) == step.dims
+                            && lowering.lies_like(other, next)
                             && Shape::of(model, other).is_some_and(|s| s.kind == Kind::Floats);
                         if fits {
                             product.residual = Some(1.0);
@@ -262,21 +270,32 @@ fn joined<'m>(
     }
 }
 
-// A number for each channel of a result of this rank.
-pub(in crate::engine) fn by_channel(
-    dims: &[usize],
-    values: &[f32],
-    rank: usize,
-    channels: usize,
-) -> Option<Vec<f32>> {
-    let count: usize = dims.iter().product();
-    if count == 1 {
-        return Some(vec![*values.first()?; channels]);
+// With a constant that has a number for each element of a sample, or for each position.
+fn each_element<'m>(
+    lowering: &Lowering<'m>,
+    index: usize,
+    step: &'m Step,
+    how: Binary,
+) -> Option<FusedNode<'m>> {
+    let constant = constant(lowering, step.inputs.get(1))?;
+    let dims: Vec<usize> = step.dims.iter().map(|dim| dim.at(1)).collect();
+    let mut values = expand(&constant.values, &constant.dims, &dims).ok()?.into_owned();
+    if values.iter().any(|&value| small(value).is_none()) {
+        return None;
     }
-    let axis = dims.iter().position(|&length| length != 1)?;
-    let from_end = dims.len() - axis;
-    let fits = count == channels && dims[axis] == channels && from_end + 1 == rank.max(2);
-    fits.then(|| values.to_vec())
+    if how == Binary::Subtract {
+        values.iter_mut().for_each(|value| *value = -*value);
+    }
+    let work = match how {
+        Binary::Multiply => PerElement::MultiplyConstant(values),
+        _ => PerElement::AddConstant(values),
+    };
+    Some(FusedNode {
+        work: NodeWork::Elementwise(work),
+        inputs: vec![*step.inputs.first()?],
+        output: index,
+        layer: step.layer.clone(),
+    })
 }
 
 // Whether a factor or a term of each filter could be folded in.

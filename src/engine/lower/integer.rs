@@ -3,10 +3,10 @@
 use std::borrow::Cow;
 use std::sync::Arc;
 
-use super::float;
-use super::lowering::{Lowering, small, turned, whole};
+use super::lowering::{Lowering, small, turned};
+use super::{float, token};
 use super::node::{FusedNode, NodeWork, PerElement, Pool, WeightValues, Weighted};
-use super::shape::{Kind, Shape, spatial};
+use super::shape::{Kind, Shape};
 use crate::network::{Activation, Arithmetic, Codes, Divide, Rescale, Step};
 use crate::network::{Op, StepOp, Value, Weights, Window};
 
@@ -26,7 +26,10 @@ impl<'m> Lowering<'m> {
         let first = *step.inputs.first()?;
         let work = match &step.op {
             StepOp::Quantize if first == Value::Input => {
-                spatial(self.model.input())?;
+                let [input, made] = [first, Value::Node(index)].map(|of| self.model.axes(of));
+                if !input?.is_like(&made?) {
+                    return None;
+                }
                 NodeWork::Quantize
             }
             StepOp::Product {
@@ -35,9 +38,10 @@ impl<'m> Lowering<'m> {
                 rescale,
             } => {
                 self.codes(first)?;
+                self.images(first)?;
                 let codes = narrow(weights)?;
                 let shape = [weights.dims[0], weights.dims[1]];
-                NodeWork::Product(self.integers(step, *window, *groups, (shape, codes), rescale)?)
+                NodeWork::Product(self.integers((index, step), *window, *groups, (shape, codes), rescale)?)
             }
             StepOp::Product {
                 op: Op::Linear,
@@ -45,26 +49,24 @@ impl<'m> Lowering<'m> {
                 rescale,
             } => {
                 let source = self.linear_source(first)?;
-                self.codes(source)?;
-                let shape = Shape::of(self.model, source)?;
+                self.codes(source.value)?;
                 let [inputs, outputs] = weights.dims[..] else {
                     return None;
                 };
-                let codes = Cow::Owned(turned(&narrow(weights)?, outputs));
-                let turned = ([outputs, inputs], codes);
-                let window = whole(&shape);
-                let mut product = self.integers(step, window, 1, turned, rescale)?;
-                product.channels = shape.channels;
+                let codes = source.ordered(turned(&narrow(weights)?, outputs));
+                let turned = ([outputs, inputs], Cow::Owned(codes));
+                let mut product = self.integers((index, step), source.window, 1, turned, rescale)?;
+                product.channels = source.shape.channels;
                 let mut inputs = step.inputs.clone();
-                inputs[0] = source;
+                inputs[0] = source.value;
                 return Some(node(NodeWork::Product(product), inputs, index));
             }
-            StepOp::Rescale(rescale) => NodeWork::Product(self.rescale(step, rescale)?),
+            StepOp::Rescale(rescale) => NodeWork::Product(self.rescale(index, step, rescale)?),
             StepOp::Arithmetic {
                 how: Arithmetic::Add { left, right },
                 activation,
             } => {
-                let inputs = self.pair(step)?;
+                let inputs = self.pair(index, step)?;
                 let factors = (small(*left)?, small(*right)?);
                 // Sums do not depend on the order of their two terms.
                 let factors = match inputs == step.inputs[..] {
@@ -81,7 +83,7 @@ impl<'m> Lowering<'m> {
             } => {
                 // Results in floats lie otherwise than codes.
                 step.grid?;
-                let inputs = self.pair(step)?;
+                let inputs = self.pair(index, step)?;
                 let factor = small(*multiplier)?;
                 let bounds = self.bounds(index, *activation);
                 let work = NodeWork::Elementwise(PerElement::Multiply { factor, bounds });
@@ -90,9 +92,9 @@ impl<'m> Lowering<'m> {
             StepOp::Arithmetic {
                 how: how @ (Arithmetic::AddConstant { .. } | Arithmetic::MultiplyConstant),
                 activation,
-            } => NodeWork::Product(self.by_constant(step, *how, *activation)?),
+            } => NodeWork::Product(self.by_constant(index, step, *how, *activation)?),
             StepOp::Table(table) => {
-                self.same(step)?;
+                self.same(index, step)?;
                 NodeWork::Elementwise(PerElement::Table(table.clone()))
             }
             StepOp::Sum {
@@ -104,16 +106,22 @@ impl<'m> Lowering<'m> {
                 let window = self.window(first, op.sums()?.0)?;
                 self.sum(index, first, window, *multiplier, *activation)?
             }
+            StepOp::Move(Op::Expand) if !first.is_activation() => {
+                return self.repeated(index, step);
+            }
             StepOp::Move(op) => self.moved(index, step, op)?,
-            StepOp::Float(_) => return float::node(self, index, step),
-            _ => return None,
+            StepOp::Float(_) => {
+                let node = token::node(self, index, step);
+                return node.or_else(|| float::node(self, index, step));
+            }
+            _ => return token::node(self, index, step),
         };
         Some(node(work, step.inputs.clone(), index))
     }
 
     fn integers(
         &self,
-        step: &Step,
+        step: (usize, &Step),
         window: Window,
         groups: usize,
         ([filters, channels], codes): ([usize; 2], Cow<'m, [i8]>),
@@ -129,12 +137,17 @@ impl<'m> Lowering<'m> {
             filter_order: Vec::new(),
             channel_order: Vec::new(),
             residual,
-            bounds: bounds(step, rescale.activation),
+            bounds: bounds(step.1, rescale.activation),
             found: Arc::default(),
         })
     }
 
-    fn epilogues(&self, step: &Step, filters: usize, rescale: &Rescale) -> Option<Epilogues> {
+    fn epilogues(
+        &self,
+        (index, step): (usize, &Step),
+        filters: usize,
+        rescale: &Rescale,
+    ) -> Option<Epilogues> {
         let of = |factors: &[f32], filter: usize| match factors {
             [one] => Some(*one),
             factors => factors.get(filter).copied(),
@@ -153,7 +166,7 @@ impl<'m> Lowering<'m> {
             small(factor)?;
             let last = *step.inputs.last()?;
             self.codes(last)?;
-            if self.model.dims(last) != step.dims {
+            if !self.lies_like(last, index) {
                 return None;
             }
             Kind::of(step.grid)?;
@@ -164,14 +177,24 @@ impl<'m> Lowering<'m> {
     }
 
     // Each channel by its own factor: a product of one weight of 1.
-    fn rescale(&self, step: &Step, rescale: &Rescale) -> Option<Weighted<'m>> {
+    fn rescale(&self, index: usize, step: &Step, rescale: &Rescale) -> Option<Weighted<'m>> {
+        let first = *step.inputs.first()?;
+        // Factors are of the second axis.
+        let counts = [rescale.multiplier.len(), rescale.offset.as_ref().map_or(1, Vec::len)];
+        if counts != [1, 1] {
+            self.images(first)?;
+        }
+        self.channel_wise(index, step, rescale)
+    }
+
+    fn channel_wise(&self, index: usize, step: &Step, rescale: &Rescale) -> Option<Weighted<'m>> {
         let first = *step.inputs.first()?;
         self.codes(first)?;
         let shape = Shape::of(self.model, first)?;
-        if self.model.dims(first) != step.dims {
+        if !self.lies_like(first, index) {
             return None;
         }
-        let (filters, residual) = self.epilogues(step, shape.channels, rescale)?;
+        let (filters, residual) = self.epilogues((index, step), shape.channels, rescale)?;
         Some(Weighted {
             window: Window::default(),
             groups: shape.channels,
@@ -189,6 +212,7 @@ impl<'m> Lowering<'m> {
     // Each channel times or plus a constant: as `rescale`.
     fn by_constant(
         &self,
+        index: usize,
         step: &Step,
         how: Arithmetic,
         activation: Option<Activation>,
@@ -196,10 +220,9 @@ impl<'m> Lowering<'m> {
         let [first, Value::Constant(constant)] = step.inputs[..] else {
             return None;
         };
-        let channels = Shape::of(self.model, first)?.channels;
+        let axes = Shape::of(self.model, first)?.axes;
         let constant = &self.model.constants()[constant];
-        let rank = step.dims.len();
-        let values = float::by_channel(&constant.dims, &constant.values, rank, channels)?;
+        let values = axes.by_channel(&constant.dims, &constant.values)?;
         let rescale = match how {
             Arithmetic::AddConstant { multiplier } => Rescale {
                 multiplier: vec![multiplier],
@@ -214,7 +237,7 @@ impl<'m> Lowering<'m> {
                 activation,
             },
         };
-        self.rescale(step, &rescale)
+        self.channel_wise(index, step, &rescale)
     }
 
     fn bounds(&self, index: usize, activation: Option<Activation>) -> (f32, f32) {
@@ -234,7 +257,7 @@ impl<'m> Lowering<'m> {
         self.model.steps()[index].grid?;
         let dims = self.model.dims(first);
         // A window of all rows and columns is none: its sum goes over all tiles at once.
-        let all = spatial(&dims).map(|[_, rows, columns]| [rows, columns]);
+        let all = Shape::of(self.model, first).map(|shape| shape.size());
         let part = |window: &Window| Some(window.kernel) != all || window.padding != [(0, 0); 2];
         Some(NodeWork::Pool(Pool {
             window: window.filter(|window| dims.len() > 2 && part(window)),
@@ -251,6 +274,7 @@ impl<'m> Lowering<'m> {
         } = op
         {
             Shape::of(self.model, step.inputs[0])?;
+            self.images(step.inputs[0])?;
             return Some(NodeWork::Pool(Pool {
                 window: Some(*window),
                 sum: None,
@@ -263,7 +287,7 @@ impl<'m> Lowering<'m> {
             .iter()
             .map(|&value| Shape::of(self.model, value));
         let from: Vec<Shape> = shapes.collect::<Option<_>>()?;
-        let rearranged = super::rearrange::of(op, &step.dims, to, &from)?;
+        let rearranged = super::rearrange::of(op, &step.dims, &to, &from)?;
         Some(NodeWork::Rearrange(rearranged))
     }
 }
@@ -281,7 +305,7 @@ fn narrow(weights: &Weights) -> Option<Cow<'_, [i8]>> {
 
 // Rounding and the two clamps never lower a greater number below a less: together they are one clamp,
 // to what they make of the ends.
-fn bounds(step: &Step, activation: Option<Activation>) -> (f32, f32) {
+pub(super) fn bounds(step: &Step, activation: Option<Activation>) -> (f32, f32) {
     let end = |t: f32| {
         let t = activation.map_or(t, |activation| activation.apply(t));
         match step.grid {

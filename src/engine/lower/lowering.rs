@@ -1,13 +1,14 @@
 //! What lowering knows of a network while it goes through its steps.
 
-use super::shape::{Kind, Shape, spatial};
-use crate::network::{Network, Op, Over, Step, StepOp, Value, Window};
+use super::axes::{Axes, Role, Viewed};
+use super::shape::{Kind, Shape};
+use crate::network::{Op, Over, Step, StepOp, Value, Window};
 
 /// Numbers beyond these might end in NaN, which the kernels know nothing of.
 const LARGEST: f32 = 1e25;
 
 pub(in crate::engine) struct Lowering<'a> {
-    pub model: &'a Network,
+    pub model: &'a Viewed<'a>,
     /// How often each step's result is used, the model's output included.
     pub uses: Vec<usize>,
     /// Steps that were joined to one before them.
@@ -23,12 +24,26 @@ impl Lowering<'_> {
         }
     }
 
+    /// Whether a tensor's channels are in front.
+    pub fn images(&self, value: Value) -> Option<()> {
+        let axes = self.model.axes(value)?;
+        axes.is_images(&self.model.dims(value)).then_some(())
+    }
+
+    /// Whether a tensor lies as the result of a step, element by element.
+    pub fn lies_like(&self, value: Value, step: usize) -> bool {
+        let made = Value::Node(step);
+        let axes = |value: Value| self.model.axes(value);
+        let alike = axes(value).zip(axes(made)).is_some_and(|(a, b)| a.is_like(&b));
+        alike && self.model.dims(value) == self.model.dims(made)
+    }
+
     /// Whether all operands have the dimensions of the result, and its kind.
-    pub fn same(&self, step: &Step) -> Option<()> {
+    pub fn same(&self, index: usize, step: &Step) -> Option<()> {
         let kind = Kind::of(step.grid)?;
         let alike = step.inputs.iter().all(|&value| {
             let shape = Shape::of(self.model, value);
-            self.model.dims(value) == step.dims
+            self.lies_like(value, index)
                 && shape.is_some_and(|shape| shape.kind.unit() == kind.unit())
         });
         alike.then_some(())
@@ -36,7 +51,7 @@ impl Lowering<'_> {
 
     /// The operands of a step on two tensors, the one of the result's dimensions first: the other has them too,
     /// or one place for each channel. Both are of the result's kind.
-    pub fn pair(&self, step: &Step) -> Option<[Value; 2]> {
+    pub fn pair(&self, index: usize, step: &Step) -> Option<[Value; 2]> {
         let unit = Kind::of(step.grid)?.unit();
         let [a, b] = step.inputs[..] else {
             return None;
@@ -44,33 +59,54 @@ impl Lowering<'_> {
         let shape =
             |value: Value| Shape::of(self.model, value).filter(|shape| shape.kind.unit() == unit);
         let (first, second) = (shape(a)?, shape(b)?);
-        let whole = |value: Value| self.model.dims(value) == step.dims;
-        let one = |value: Value, shape: Shape, other: Shape| {
-            let same_rank = self.model.dims(value).len() == step.dims.len();
-            same_rank && shape.channels == other.channels && [shape.rows, shape.columns] == [1, 1]
+        let whole = |value: Value| self.lies_like(value, index);
+        let one = |shape: Shape, other: Shape| {
+            let same = other.axes.covers(&shape.axes);
+            same && shape.channels == other.channels && shape.size() == [1, 1]
         };
-        if whole(a) && (whole(b) || one(b, second, first)) {
+        if whole(a) && (whole(b) || one(second, first)) {
             return Some([a, b]);
         }
-        (whole(b) && one(a, first, second)).then_some([b, a])
+        (whole(b) && one(first, second)).then_some([b, a])
     }
 
-    /// What a linear layer reads: through a reshaping that only flattens channels, rows and columns.
-    pub fn linear_source(&self, value: Value) -> Option<Value> {
-        if let Value::Node(index) = value {
-            let step = &self.model.steps()[index];
-            if let (StepOp::Move(Op::Reshape), Some([channels, rows, columns]), [source]) = (
-                &step.op,
-                spatial(&self.model.dims(step.inputs[0])),
-                &step.inputs[..],
-            ) {
-                let flat = spatial(&step.dims) == Some([channels * rows * columns, 1, 1]);
-                if flat && step.dims.len() == 2 {
-                    return Some(*source);
-                }
-            }
+    /// What a linear layer reads, and with which window: of tokens each position alone, or all that a reshaping
+    /// only flattens to channels.
+    pub fn linear_source(&self, value: Value) -> Option<LinearSource> {
+        let dims = self.model.dims(value);
+        if dims.len() > 2 {
+            let shape = Shape::of(self.model, value)?;
+            return shape.axes.is_tokens(&dims).then(|| LinearSource {
+                value,
+                shape,
+                window: Window::default(),
+                order: None,
+            });
         }
-        (self.model.dims(value).len() == 2).then_some(value)
+        let flattened = match value {
+            Value::Node(index) => {
+                let step = &self.model.steps()[index];
+                let source = match (&step.op, &step.inputs[..]) {
+                    (StepOp::Move(Op::Reshape), [source]) => Some(*source),
+                    _ => None,
+                };
+                let shape = source.and_then(|source| Shape::of(self.model, source));
+                let axes = self.model.axes(value).map(|axes| axes.channels());
+                let flat = |shape: &Shape| Some(shape.channels * shape.rows * shape.columns) == axes;
+                source.zip(shape.filter(flat))
+            }
+            _ => None,
+        };
+        let (value, shape) = match flattened {
+            Some(flattened) => flattened,
+            None => (value, Shape::of(self.model, value)?),
+        };
+        Some(LinearSource {
+            value,
+            window: whole(&shape),
+            order: order(&shape.axes),
+            shape,
+        })
     }
 
     /// The window of sums; none where each is over all rows and columns.
@@ -80,8 +116,8 @@ impl Lowering<'_> {
                 window,
                 ceil: false,
                 ..
-            } => Some(Some(window)),
-            Over::Shares { output: [1, 1], .. } => Some(None),
+            } => self.images(value).map(|()| Some(window)),
+            Over::Shares { output: [1, 1], .. } => self.images(value).map(|()| None),
             Over::Axes(axes) => self.all_places(value, axes).map(|()| None),
             _ => None,
         }
@@ -89,10 +125,50 @@ impl Lowering<'_> {
 
     /// Whether axes are all rows and columns of a tensor.
     fn all_places(&self, value: Value, axes: &[usize]) -> Option<()> {
-        let rank = self.model.dims(value).len();
-        spatial(&self.model.dims(value))?;
-        (rank > 2 && axes.iter().copied().eq(2..rank)).then_some(())
+        let of = self.model.axes(value)?;
+        let fits = (1..of.rank()).all(|axis| {
+            let place = of.role(axis) != Role::Channel;
+            of.length(axis) == 1 || place == axes.contains(&axis)
+        });
+        (of.rank() > 2 && fits && !axes.contains(&0)).then_some(())
     }
+}
+
+/// What a linear layer reads.
+pub(in crate::engine) struct LinearSource {
+    pub value: Value,
+    pub shape: Shape,
+    pub window: Window,
+    /// Which of the layer's weights is the first of a filter, and so on; none: they are in order.
+    order: Option<Vec<usize>>,
+}
+
+impl LinearSource {
+    /// Weights `[out, in]` in the order of channels, rows and columns.
+    pub fn ordered<T: Copy>(&self, weights: Vec<T>) -> Vec<T> {
+        match &self.order {
+            None => weights,
+            Some(order) => {
+                let filters = weights.chunks_exact(order.len().max(1));
+                let of = |filter: &[T]| order.iter().map(|&at| filter[at]).collect::<Vec<_>>();
+                filters.flat_map(of).collect()
+            }
+        }
+    }
+}
+
+// The place of each element of a sample by channel, row and column; none where they are in this order.
+fn order(axes: &Axes) -> Option<Vec<usize>> {
+    let strides = axes.strides();
+    let mut order = Vec::new();
+    for first in strides.channels {
+        for row in 0..axes.rows() {
+            let first = first + row * strides.row;
+            order.extend((0..axes.columns()).map(|column| first + column * strides.column));
+        }
+    }
+    let sorted = order.is_sorted();
+    (!sorted).then_some(order)
 }
 
 /// A number that no sum of products makes infinite.

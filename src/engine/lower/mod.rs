@@ -1,5 +1,6 @@
 //! From the steps of a network to nodes: what runs on vector blocks, and what runs plainly.
 
+pub(in crate::engine) mod axes;
 mod float;
 mod integer;
 mod lowering;
@@ -8,14 +9,16 @@ mod rearrange;
 pub(in crate::engine) mod reorder;
 pub(in crate::engine) mod same;
 pub(in crate::engine) mod shape;
+pub(in crate::engine) mod token;
 pub(in crate::engine) mod weighted;
 
-use crate::network::{Network, Value};
+use crate::network::{StepOp, Value};
+use axes::Viewed;
 use lowering::Lowering;
 use node::{FusedNode, NodeWork};
 
 /// The nodes of a model, in order.
-pub(in crate::engine) fn nodes(model: &Network) -> Vec<FusedNode<'_>> {
+pub(in crate::engine) fn nodes<'m>(model: &'m Viewed<'m>) -> Vec<FusedNode<'m>> {
     let mut uses = vec![0; model.steps().len()];
     let outputs = std::iter::once(model.output());
     let values = model
@@ -42,13 +45,14 @@ pub(in crate::engine) fn nodes(model: &Network) -> Vec<FusedNode<'_>> {
     // A node gives the result of the last step that was joined to it, and stands where that stood.
     nodes.sort_by_key(|node| node.output);
     rearrange::join(&mut nodes, model);
+    rearrange::look_through(&mut nodes, model);
     drop_unused(model, nodes)
 }
 
 // A reshaping that a linear layer looked through may be needed no longer.
-fn drop_unused<'m>(model: &Network, nodes: Vec<FusedNode<'m>>) -> Vec<FusedNode<'m>> {
+fn drop_unused<'m>(model: &Viewed, nodes: Vec<FusedNode<'m>>) -> Vec<FusedNode<'m>> {
     let mut needed: Vec<bool> = vec![false; model.steps().len()];
-    if let Value::Node(index) = model.output() {
+    if let Value::Node(index) = result(model, &nodes) {
         needed[index] = true;
     }
     let mut kept = Vec::new();
@@ -67,9 +71,33 @@ fn drop_unused<'m>(model: &Network, nodes: Vec<FusedNode<'m>>) -> Vec<FusedNode<
     kept
 }
 
+// What the output is read from: codes that are dequantized at the end are so on their way out.
+fn result(model: &Viewed, nodes: &[FusedNode]) -> Value {
+    let output = model.output();
+    let source = match output {
+        Value::Node(index) => match (&model.steps()[index].op, &model.steps()[index].inputs[..]) {
+            (StepOp::Dequantize, [source]) => *source,
+            _ => return output,
+        },
+        _ => return output,
+    };
+    let made = |node: &FusedNode| Value::Node(node.output) == source && node.is_on_blocks();
+    match nodes.iter().any(made) {
+        true => source,
+        false => output,
+    }
+}
+
+impl FusedNode<'_> {
+    /// Whether it works on vector blocks.
+    pub fn is_on_blocks(&self) -> bool {
+        !matches!(self.work, NodeWork::Plain)
+    }
+}
+
 impl<'m> Lowering<'m> {
     fn node(&mut self, index: usize) -> FusedNode<'m> {
-        let step = &self.model.steps()[index];
+        let step = &self.model.network().steps()[index];
         self.hot(index, step).unwrap_or_else(|| FusedNode {
             work: NodeWork::Plain,
             inputs: step.inputs.clone(),

@@ -3,7 +3,7 @@
 use std::borrow::Cow;
 use std::sync::{Arc, Mutex, OnceLock, Weak};
 
-use crate::kernel::{Function, PackedWeights, VectorBlock, lock};
+use crate::kernel::{ChannelStep, Function, InputGrid, PackedWeights, VectorBlock, lock};
 use crate::network::{Value, Window};
 
 /// One step, or several that were joined.
@@ -29,6 +29,12 @@ pub(in crate::engine) enum NodeWork<'m> {
     Elementwise(PerElement),
     /// Channels, rows and columns at other places.
     Rearrange(Rearrange),
+    /// A step over the channels of each position.
+    Channels(OverChannels),
+    /// The product of two activations.
+    Matrix(Matrix),
+    /// A tensor that is the same for each sample.
+    Constant(Vec<f32>),
     /// The step of this number, as the reference has it.
     Plain,
 }
@@ -133,6 +139,10 @@ pub(in crate::engine) enum PerElement {
         factor: f32,
         bounds: (f32, f32),
     },
+    /// The sum with a constant that has a number for each element of a sample.
+    AddConstant(Vec<f32>),
+    /// The product with such a constant.
+    MultiplyConstant(Vec<f32>),
     /// Of floats.
     Function(Function),
     Scale {
@@ -143,6 +153,46 @@ pub(in crate::engine) enum PerElement {
     Table(Vec<i32>),
 }
 
+/// A step over the channels of each position, in groups.
+#[derive(Debug, Clone)]
+pub(in crate::engine) struct OverChannels {
+    pub step: ChannelStep,
+    pub groups: usize,
+    /// Channels of a group.
+    pub group: usize,
+    /// By channel of a group, a factor and a term; none: 1 and 0.
+    pub affine: Vec<[f32; 2]>,
+    /// Grids of operand and result; none: floats.
+    pub source: Option<InputGrid>,
+    pub sink: Option<InputGrid>,
+}
+
+/// A product of two activations, of each head apart. Positions of the left one lie in the lanes.
+#[derive(Debug, Clone)]
+pub(in crate::engine) struct Matrix {
+    pub groups: usize,
+    /// Elements of a sum.
+    pub inner: usize,
+    /// Channels of the result in a group.
+    pub filters: usize,
+    /// Whether the right operand's channels are summed over, or its positions.
+    pub inner_is_channel: bool,
+    /// The factor of sums.
+    pub multiplier: f32,
+    pub bounds: (f32, f32),
+    /// Grids of operands and result; none: floats.
+    pub left: Option<InputGrid>,
+    pub right: Option<InputGrid>,
+    pub sink: Option<InputGrid>,
+}
+
+impl FusedNode<'_> {
+    /// Whether its lanes must be positions of one sample.
+    pub fn needs_one_sample(&self) -> bool {
+        matches!(self.work, NodeWork::Matrix(_))
+    }
+}
+
 /// Where elements of the result come from; where nowhere, they are zero.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(in crate::engine) struct Rearrange {
@@ -150,4 +200,8 @@ pub(in crate::engine) struct Rearrange {
     pub channels: Vec<Option<(usize, usize)>>,
     pub rows: Vec<Option<usize>>,
     pub columns: Vec<Option<usize>>,
+    /// Whether places keep their order row by row instead, in rows of another length.
+    pub in_order: bool,
+    /// Rows and columns of each further operand, of the same channels, where operands lie beside each other.
+    pub beside: Vec<[Vec<Option<usize>>; 2]>,
 }

@@ -1,22 +1,7 @@
 //! What vector blocks hold of a tensor.
 
-use crate::network::{Dim, Grid, Network, Value};
-
-/// Channels, rows and columns of a tensor that vector blocks can hold: `[N, C]`, `[N, C, L]`, `[N, C, H, W]`.
-pub(in crate::engine) fn spatial(dims: &[Dim]) -> Option<[usize; 3]> {
-    let fixed = |dim: &Dim| match dim {
-        Dim::Fixed(length) => Some(*length),
-        Dim::Batch(_) => None,
-    };
-    match dims {
-        [Dim::Batch(1), channels] => Some([fixed(channels)?, 1, 1]),
-        [Dim::Batch(1), channels, columns] => Some([fixed(channels)?, 1, fixed(columns)?]),
-        [Dim::Batch(1), channels, rows, columns] => {
-            Some([fixed(channels)?, fixed(rows)?, fixed(columns)?])
-        }
-        _ => None,
-    }
-}
+use super::axes::{Axes, Viewed};
+use crate::network::{Grid, Value};
 
 /// What vector blocks hold of a tensor.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -54,20 +39,29 @@ pub(in crate::engine) struct Shape {
     pub channels: usize,
     pub rows: usize,
     pub columns: usize,
+    pub axes: Axes,
 }
 
 impl Shape {
     /// None of one that vector blocks cannot hold.
-    pub fn of(model: &Network, value: Value) -> Option<Self> {
-        if !value.is_activation() {
-            return None;
-        }
-        let [channels, rows, columns] = spatial(&model.dims(value))?;
+    pub fn of(model: &Viewed, value: Value) -> Option<Self> {
+        let axes = model.axes(value)?;
         Some(Self {
             kind: Kind::of(model.grid(value))?,
-            channels,
-            rows,
-            columns,
+            channels: axes.channels(),
+            rows: axes.rows(),
+            columns: axes.columns(),
+            axes,
         })
+    }
+
+    pub fn size(&self) -> [usize; 2] {
+        [self.rows, self.columns]
+    }
+
+    /// Whether both lie alike, element by element.
+    pub fn lies_like(&self, other: &Self) -> bool {
+        let of = |shape: &Self| (shape.kind, shape.channels, shape.size());
+        of(self) == of(other)
     }
 }

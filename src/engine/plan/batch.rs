@@ -10,13 +10,13 @@ use super::Plan;
 use super::boundary::{Boundary, Front, Setting};
 use crate::engine::layout::lanes::LaneMapping;
 use crate::engine::layout::part::Part;
+use crate::engine::lower::axes::Viewed;
 use crate::engine::lower::node::{FusedNode, NodeWork};
 use crate::engine::lower::shape::{Kind, Shape};
 use crate::engine::table::LAYOUT_CONVERSION;
 use crate::engine::tune::cache::TunedStage;
 use crate::engine::{EngineError, LayerProfile, Tuning};
 use crate::kernel::{Access, KernelError, Steps, VectorBlock};
-use crate::network::Network;
 use crate::network::Value;
 
 /// How samples may go together, and the most bytes that a layer's operands and result take then, of codes and
@@ -281,7 +281,7 @@ fn shares(
 }
 
 // Bytes of a node's operands and result, of all samples.
-fn bytes(model: &Network, node: &FusedNode<'_>, lanes: LaneMapping) -> usize {
+fn bytes(model: &Viewed, node: &FusedNode<'_>, lanes: LaneMapping) -> usize {
     let values = node.inputs.iter().copied();
     let blocks = values.chain([Value::Node(node.output)]).map(|value| {
         let shape = Shape::of(model, value);

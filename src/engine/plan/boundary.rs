@@ -102,7 +102,10 @@ impl Front<'_> {
         }
         last.insert(model.output(), nodes.len());
         let mut boundaries = Vec::new();
-        for boundary in self.nodes + 1..nodes.len() {
+        // Nodes whose lanes must be of one sample come before.
+        let alone = nodes.iter().rposition(|node| node.needs_one_sample());
+        let first = alone.map_or(0, |last| last + 1).max(self.nodes + 1);
+        for boundary in first..nodes.len() {
             let made = nodes[..boundary]
                 .iter()
                 .map(|node| Value::Node(node.output));

@@ -4,9 +4,10 @@ use std::ops::Range;
 
 use super::interleaved::{Halo, InterleavedPool, InterleavedProduct, Lines};
 use crate::engine::EngineError;
+use crate::engine::layout::places::Places;
 use crate::kernel::{
-    Edges, Element, Elementwise, Frame, Gather, InputGrid, Kernels, Product, Sink, VectorBlock,
-    Windows,
+    Channels, Edges, Element, Elementwise, Gather, InputGrid, Kernels, MatrixProduct, PackedRight,
+    Product, Sink, VectorBlock, VectorBlocks, Windows,
 };
 use crate::network::{Elements, Grid, Network, Operand, execute_alone};
 
@@ -30,7 +31,7 @@ pub(in crate::engine) struct ScheduledOperation {
 pub(in crate::engine) enum OperationWork {
     /// The model's input; a frame for each number of samples.
     Load {
-        frames: Vec<Frame>,
+        frames: Vec<Places>,
         grid: Option<InputGrid>,
         /// Of the one plane, where units are lines, not planes.
         lines: Option<Lines>,
@@ -53,7 +54,15 @@ pub(in crate::engine) enum OperationWork {
     Elementwise {
         step: Elementwise,
         rows: Rows,
+        /// The second operand, where it is no tensor but a constant.
+        constant: Option<VectorBlocks>,
     },
+    /// Units are planes.
+    Channels(Channels),
+    /// The right operand of a product of two activations. Units are blocks of filters.
+    PackRight(PackedRight),
+    /// Units are blocks of filters.
+    Matrix(MatrixProduct),
     Rearrange {
         /// By operand.
         gathers: Vec<Gather>,
@@ -62,17 +71,21 @@ pub(in crate::engine) enum OperationWork {
         /// Vector blocks from a plane of each operand to the next.
         sizes: Vec<usize>,
         fill: VectorBlock,
+        /// Whether all operands are parts of each plane.
+        beside: bool,
     },
+    /// What is the same in each pass.
+    Constant(VectorBlocks),
     /// Vector blocks to whole numbers or floats, `[N, C, H, W]`.
     Unpack {
-        frame: Frame,
+        frame: Places,
         sink: Sink,
         /// Codes become floats by this grid.
         grid: Option<Grid>,
     },
     /// The way back.
     Pack {
-        frame: Frame,
+        frame: Places,
         grid: Option<InputGrid>,
     },
     /// A step as the reference has it.
@@ -133,6 +146,14 @@ impl ScheduledOperation {
         match &self.work {
             OperationWork::Product(product) => unit + product.entries().together(),
             OperationWork::InterleavedProduct(interleaved) => interleaved.next(unit),
+            OperationWork::Channels(channels) => {
+                let each = if channels.sink.is_some() { 4 } else { 1 };
+                match channels.group.is_multiple_of(each) {
+                    true => (unit / (channels.group / each) + 1) * (channels.group / each),
+                    // Planes of several groups.
+                    false => self.units(),
+                }
+            }
             _ => unit + 1,
         }
     }
@@ -263,14 +284,33 @@ impl ScheduledOperation {
             OperationWork::InterleavedPool(interleaved) => {
                 interleaved.run(kernels, units, reads[0], (write, self.unit))?;
             }
-            OperationWork::Elementwise { step, rows } => {
-                rows.run(kernels, step, units, reads, write)?;
+            OperationWork::Elementwise {
+                step,
+                rows,
+                constant: None,
+            } => rows.run(kernels, step, units, reads, write)?,
+            OperationWork::Elementwise {
+                step,
+                rows,
+                constant: Some(constant),
+            } => rows.run(kernels, step, units, &[reads[0], constant], write)?,
+            OperationWork::Channels(channels) => {
+                let each = if channels.sink.is_some() { 4 } else { 1 };
+                let group = |unit: usize| (unit * each).div_ceil(channels.group.max(1));
+                // Planes beyond the last channel are nobody's.
+                let groups = group(units.start).min(channels.groups)..group(units.end).min(channels.groups);
+                channels.run(kernels, groups, reads[0], write)?;
+            }
+            OperationWork::PackRight(right) => right.pack(units, reads[0], write)?,
+            OperationWork::Matrix(product) => {
+                product.run(kernels, units, reads[0], reads[1], write)?;
             }
             OperationWork::Rearrange {
                 gathers,
                 planes,
                 sizes,
                 fill,
+                beside,
             } => {
                 for (plane, write) in units.zip(write.chunks_exact_mut(self.unit)) {
                     match planes[plane] {
@@ -278,9 +318,18 @@ impl ScheduledOperation {
                         Some((operand, plane)) => {
                             let from = &reads[operand][plane * sizes[operand]..];
                             gathers[operand].run(kernels, from, write, fill)?;
+                            let further = gathers.iter().zip(reads).zip(sizes).skip(1);
+                            for ((gather, read), size) in further.filter(|_| *beside) {
+                                let from = &read[plane * size..];
+                                gather.run_over(kernels, from, write)?;
+                            }
                         }
                     }
                 }
+            }
+            OperationWork::Constant(blocks) => {
+                let unit = self.unit;
+                write.copy_from_slice(&blocks[units.start * unit..units.end * unit]);
             }
             OperationWork::Unpack { frame, sink, grid } => match (sink, grid) {
                 (Sink::Codes { .. }, None) => {
@@ -305,7 +354,7 @@ impl ScheduledOperation {
                 }
             },
             OperationWork::Pack { frame, grid } => {
-                let planes = 0..write.len() / frame.plane.max(1);
+                let planes = 0..write.len() / frame.plane().max(1);
                 match grid {
                     None => {
                         frame.write(kernels, VectorBlock::floats(reads[0]), None, planes, write)?;

@@ -6,6 +6,8 @@ use super::boundary::Setting;
 use crate::engine::layout::lanes::LaneMapping;
 use crate::engine::layout::part::Part;
 use crate::engine::lower;
+use crate::engine::lower::axes::Viewed;
+use crate::engine::lower::node::FusedNode;
 use crate::engine::lower::reorder::{Order, reorder};
 use crate::engine::lower::same::share_packed;
 use crate::engine::tune::cache::TunedStage;
@@ -43,6 +45,7 @@ impl Plans {
         tuning: Tuning,
         known: Option<&TuningCache>,
     ) -> Result<Option<Self>, EngineError> {
+        let model = &Viewed::new(model);
         let mut nodes = lower::nodes(model);
         let orders = reorder(&mut nodes, known.map_or(&[], |known| &known.orders));
         share_packed(&mut nodes);
@@ -62,7 +65,8 @@ impl Plans {
         };
         one.measure_tried(model, kernels)?;
         let each = one.blocks * VectorBlock::BYTES;
-        let many = match each.saturating_mul(VectorBlock::LANES) <= BATCH_BUDGET {
+        let small = each.saturating_mul(VectorBlock::LANES) <= BATCH_BUDGET;
+        let many = match small && !nodes.iter().any(FusedNode::needs_one_sample) {
             true => {
                 let tuned = known.and_then(|known| known.many.first());
                 let tuner = Tuner::new(tuning, &nodes, tuned.map_or(&[], |tuned| &tuned.kernels));

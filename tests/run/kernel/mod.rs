@@ -1,6 +1,7 @@
 //! The kernels of every instruction set that the machine has, held to plain loops over plain arrays.
 
 mod blocks;
+mod channels;
 mod codes;
 mod elementwise;
 mod exact;
@@ -8,11 +9,13 @@ mod floats;
 mod frames;
 mod functions;
 mod layer;
+mod matrix;
 mod places;
 mod refusals;
 mod refused_frames;
 mod refused_products;
 mod steps;
+mod strided;
 mod team;
 mod windows;
 

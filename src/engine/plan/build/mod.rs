@@ -8,7 +8,9 @@ use crate::engine::layout::arguments::{elementwise, windows};
 use crate::engine::layout::demand::Tensors;
 use crate::engine::layout::lanes::LaneMapping;
 use crate::engine::layout::part::{Begin, Part};
-use crate::engine::lower::node::{FusedNode, NodeWork};
+use crate::engine::lower::axes::Viewed;
+use crate::engine::lower::node::{FusedNode, NodeWork, PerElement};
+use crate::engine::lower::token::input_grid;
 use crate::engine::lower::shape::Kind;
 use crate::engine::plan::interleaved::{Halo, InterleavedPool, InterleavedProduct, Lines};
 use crate::engine::plan::operation::{OperationWork, Rows, ScheduledOperation};
@@ -16,14 +18,16 @@ use crate::engine::table::LayerProfile;
 use crate::engine::tune::cache::TunedKernel;
 use crate::engine::tune::choose::TunedProduct;
 use crate::engine::tune::tuner::Tuner;
-use crate::kernel::{Edges, InputGrid, Kernels, PackedWeights, Product, VectorBlock, Windows};
-use crate::network::Network;
+use crate::kernel::{
+    Edges, Kernels, PackedWeights, Product, VectorBlock, Windows,
+};
 use crate::network::Value;
 
 mod movement;
+mod token;
 
 pub(in crate::engine) struct Builder<'a> {
-    model: &'a Network,
+    model: &'a Viewed<'a>,
     lanes: LaneMapping,
     kernels: Kernels,
     tuner: Tuner<'a>,
@@ -255,12 +259,7 @@ impl<'a> Builder<'a> {
             .own(self.model, value, self.lanes)
             .ok_or_else(fault)?;
         if node.work_loads() {
-            let grid = self.model.grid(value).map(|grid| InputGrid {
-                scale: grid.scale(),
-                offset: grid.offset(),
-                low: grid.low(),
-                high: grid.high(),
-            });
+            let grid = self.model.grid(value).map(input_grid);
             self.load(to, Value::Input, grid);
             return Ok(());
         }
@@ -331,8 +330,16 @@ impl<'a> Builder<'a> {
                 self.pool(windows, reads, to, &node.layer, row);
             }
             NodeWork::Elementwise(step) => {
+                let constant = match step {
+                    PerElement::AddConstant(values) | PerElement::MultiplyConstant(values) => {
+                        Some(self.constant(values, &layout, &node.layer)?)
+                    }
+                    _ => None,
+                };
                 let step = elementwise(step, &layout, &layouts);
-                let all = layouts.iter().chain([&layout]);
+                // A constant lies as the result.
+                let constants = constant.iter().map(|_| &layout);
+                let all = layouts.iter().chain(constants).chain([&layout]);
                 let one = layouts
                     .get(1)
                     .filter(|one| one.is_one() && !layout.is_one());
@@ -344,13 +351,25 @@ impl<'a> Builder<'a> {
                     pitches: all.map(Layout::pitch).collect(),
                     one: one.map(Layout::spread),
                 };
-                let work = OperationWork::Elementwise { step, rows };
+                let work = OperationWork::Elementwise {
+                    step,
+                    rows,
+                    constant,
+                };
                 let row = named("elementwise");
                 let planes = vec![1; layout.planes()];
                 self.on_blocks(work, reads, to, planes, &node.layer, row);
             }
             NodeWork::Rearrange(rearrange) => {
                 self.rearrange(rearrange, &layouts, reads, to, &node.layer);
+            }
+            NodeWork::Channels(over) => self.channels(over, &layouts[0], reads, to, &node.layer),
+            NodeWork::Matrix(matrix) => self.matrix(matrix, &layouts, reads, to, &node.layer),
+            NodeWork::Constant(values) => {
+                let blocks = self.constant(values, &layout, &node.layer)?;
+                let costs = vec![1; layout.planes()];
+                let work = OperationWork::Constant(blocks);
+                self.on_blocks(work, reads, to, costs, &node.layer, named("constant"));
             }
             NodeWork::Quantize | NodeWork::Plain => {}
         }

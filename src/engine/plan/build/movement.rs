@@ -4,8 +4,10 @@ use super::{Builder, lines};
 use crate::engine::EngineError;
 use crate::engine::layout::arguments::sink;
 use crate::engine::layout::demand::Demand;
+use crate::engine::layout::places::Places;
 use crate::engine::layout::{Fill, Layout};
 use crate::engine::lower::node::{FusedNode, Rearrange};
+use crate::engine::lower::token::input_grid;
 use crate::engine::plan::operation::{
     OperationWork, PlainOperand, PlainSource, ScheduledOperation,
 };
@@ -44,10 +46,13 @@ impl Builder<'_> {
         match value {
             Value::Input => {
                 let frames = (1..=self.lanes.samples()).map(|samples| layout.frame(samples));
+                let frames: Vec<Places> = frames.collect();
                 // A small one is loaded sooner than threads meet again.
-                let interleaved = layout.planes() == 1 && layout.blocks() >= LARGE;
+                let interleaved = layout.planes() == 1
+                    && layout.blocks() >= LARGE
+                    && frames.iter().all(Places::is_in_front);
                 let work = OperationWork::Load {
-                    frames: frames.collect(),
+                    frames,
                     grid,
                     lines: interleaved.then(|| lines(&layout)),
                 };
@@ -117,8 +122,7 @@ impl Builder<'_> {
             let grid = self.model.grid(value).map(|grid| InputGrid {
                 scale: 1.0,
                 offset: 0.0,
-                low: grid.low(),
-                high: grid.high(),
+                ..input_grid(grid)
             });
             self.load(own, value, grid);
         }
@@ -132,6 +136,8 @@ impl Builder<'_> {
                     .collect(),
                 rows: all(layout.shape.rows),
                 columns: all(layout.shape.columns),
+                in_order: false,
+                beside: Vec::new(),
             };
             let reads = vec![self.made[&own]];
             self.rearrange(&copy, &[layout], reads, found, layer);
@@ -149,9 +155,15 @@ impl Builder<'_> {
     ) {
         let layout = self.tensors.all[to].layout;
         let unit = layout.shape.kind.unit();
-        let gathers = from
-            .iter()
-            .map(|from| layout.gather(from, &rearrange.rows, &rearrange.columns));
+        let gathers = from.iter().enumerate().map(|(operand, from)| {
+            let further = operand.checked_sub(1);
+            let further = further.and_then(|further| rearrange.beside.get(further));
+            match (rearrange.in_order, further) {
+                (true, _) => layout.gather_in_order(from),
+                (false, None) => layout.gather(from, &rearrange.rows, &rearrange.columns),
+                (false, Some([rows, columns])) => layout.gather(from, rows, columns),
+            }
+        });
         let gathers = gathers.collect();
         let first = |group: &[Option<(usize, usize)>]| {
             group[0].map(|(operand, channel)| (operand, channel / unit))
@@ -169,6 +181,7 @@ impl Builder<'_> {
             planes,
             sizes: from.iter().map(Layout::plane).collect(),
             fill,
+            beside: !rearrange.beside.is_empty(),
         };
         let row = LayerProfile::named(layer, "rearrange");
         self.on_blocks(work, reads, to, costs, layer, row);
@@ -199,7 +212,7 @@ impl Builder<'_> {
         let layout = self.tensors.all[tensor].layout;
         let samples = self.lanes.samples();
         let frame = layout.frame(samples);
-        let blocks = (frame.sample * samples).div_ceil(VectorBlock::LANES);
+        let blocks = (frame.sample() * samples).div_ceil(VectorBlock::LANES);
         let write = self.buffer(blocks);
         let sink = sink(layout.shape.kind);
         let operation = ScheduledOperation {

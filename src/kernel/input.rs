@@ -244,7 +244,7 @@ pub struct InputGrid {
 }
 
 impl InputGrid {
-    fn fits(&self) -> bool {
+    pub(super) fn fits(&self) -> bool {
         let codes = self.low..=self.high;
         // Each within 255 of zero first: then their distance is no more than 32 bits hold.
         codes.contains(&0) && self.low >= -255 && self.high <= 255 && self.high - self.low <= 255

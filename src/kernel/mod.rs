@@ -9,6 +9,7 @@
 
 #[cfg(target_arch = "x86_64")]
 mod amx;
+mod assembly;
 #[cfg(target_arch = "x86_64")]
 mod avx2;
 #[cfg(target_arch = "x86_64")]
@@ -16,6 +17,7 @@ mod avx512;
 mod block;
 mod blocks;
 mod chunks;
+mod convert;
 mod dot;
 mod elementwise;
 mod entries;
@@ -32,6 +34,7 @@ mod peak;
 mod places;
 mod portable;
 mod product;
+mod resample;
 mod sliced;
 mod slices;
 mod specialize;
@@ -46,8 +49,10 @@ mod winograd;
 
 use std::fmt;
 
+pub use assembly::{Assembly, LaneSources};
 pub use block::VectorBlock;
 pub use blocks::VectorBlocks;
+pub use convert::Convert;
 pub use elementwise::Elementwise;
 pub use entries::{FILTER_BLOCK, PackedWeights, SharedEntry, SparseEntry, TILE};
 pub use epilogue::{Epilogue, Filter, Residual, Sink};
@@ -57,6 +62,7 @@ pub use input::{Element, Frame, InputGrid};
 pub use isa::{Isa, Kernels};
 pub use places::{Edges, Gather, LaneMap, Move};
 pub use product::{Position, Product};
+pub use resample::Resample;
 pub use specialize::SHIFT;
 pub use steps::{Access, StepWork, Steps};
 pub use team::Team;

@@ -166,9 +166,12 @@ impl FusedNode<'_> {
             // One place that stands for all.
             NodeWork::Elementwise(_) if place == 1 && input == [1, 1] => plain([1, 1]),
             NodeWork::Product(_) | NodeWork::Elementwise(_) => plain(to),
-            NodeWork::Quantize | NodeWork::Rearrange(_) | NodeWork::Plain => {
-                plain(lanes.tile(input))
-            }
+            NodeWork::Quantize
+            | NodeWork::Rearrange(_)
+            | NodeWork::Assemble(_)
+            | NodeWork::Resample(_)
+            | NodeWork::Convert(_)
+            | NodeWork::Plain => plain(lanes.tile(input)),
         }
     }
 }

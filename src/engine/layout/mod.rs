@@ -229,8 +229,8 @@ impl Layout {
         lines.collect()
     }
 
-    // Where the content of a place is taken from, as `Gather` has it: vector blocks are counted from `first`.
-    fn source(&self, lane: usize, place: Option<[usize; 2]>, first: usize) -> i32 {
+    /// Where the content of a place is taken from, as `Gather` has it: vector blocks are counted from `first`.
+    pub fn source(&self, lane: usize, place: Option<[usize; 2]>, first: usize) -> i32 {
         place.map_or(-1, |place| {
             let (lane, block) = self.holder(lane, place);
             ((block - first) * VectorBlock::LANES + lane) as i32

@@ -3,11 +3,11 @@
 use std::borrow::Cow;
 use std::sync::Arc;
 
-use super::float;
 use super::lowering::{Lowering, small, turned, whole};
 use super::node::{FusedNode, NodeWork, PerElement, Pool, WeightValues, Weighted};
 use super::shape::{Kind, Shape, spatial};
-use crate::network::{Activation, Arithmetic, Codes, Divide, Rescale, Step};
+use super::{assemble, convert, float, rearrange};
+use crate::network::{Activation, Arithmetic, Codes, FloatOp, Rescale, Step};
 use crate::network::{Op, StepOp, Value, Weights, Window};
 
 /// The epilogue of each filter, and the factor of a residual.
@@ -97,15 +97,35 @@ impl<'m> Lowering<'m> {
             }
             StepOp::Sum {
                 op,
-                divide: Divide::None,
+                divide,
                 multiplier,
                 activation,
             } => {
-                let window = self.window(first, op.sums()?.0)?;
-                self.sum(index, first, window, *multiplier, *activation)?
+                self.codes(first)?;
+                // Results in floats lie otherwise than codes.
+                step.grid?;
+                let (factor, bounds) = (small(*multiplier)?, self.bounds(index, *activation));
+                let pool = self.pool(step, op.sums()?.0, *divide, factor)?;
+                NodeWork::Pool(Pool { bounds, ..pool })
             }
-            StepOp::Move(op) => self.moved(index, step, op)?,
-            StepOp::Float(_) => return float::node(self, index, step),
+            StepOp::Move(op) => {
+                let (work, inputs) = self.moved(index, step, op)?;
+                return Some(node(work, inputs, index));
+            }
+            StepOp::Quantize | StepOp::Dequantize => {
+                let (work, inputs) = convert::of(self, step)?;
+                return Some(node(work, inputs, index));
+            }
+            StepOp::Float(Op::Float(FloatOp::Select { .. })) if step.grid.is_none() => {
+                let (work, inputs) = assemble::of(self, index)?;
+                return Some(node(work, inputs, index));
+            }
+            StepOp::Float(_) => {
+                return match convert::of(self, step) {
+                    Some((work, inputs)) => Some(node(work, inputs, index)),
+                    None => float::node(self, index, step),
+                };
+            }
             _ => return None,
         };
         Some(node(work, step.inputs.clone(), index))
@@ -221,50 +241,26 @@ impl<'m> Lowering<'m> {
         bounds(&self.model.steps()[index], activation)
     }
 
-    fn sum(
-        &self,
-        index: usize,
-        first: Value,
-        window: Option<Window>,
-        multiplier: f32,
-        activation: Option<Activation>,
-    ) -> Option<NodeWork<'m>> {
-        self.codes(first)?;
-        // Results in floats lie otherwise than codes.
-        self.model.steps()[index].grid?;
-        let dims = self.model.dims(first);
-        // A window of all rows and columns is none: its sum goes over all tiles at once.
-        let all = spatial(&dims).map(|[_, rows, columns]| [rows, columns]);
-        let part = |window: &Window| Some(window.kernel) != all || window.padding != [(0, 0); 2];
-        Some(NodeWork::Pool(Pool {
-            window: window.filter(|window| dims.len() > 2 && part(window)),
-            sum: Some(small(multiplier)?),
-            bounds: self.bounds(index, activation),
-        }))
-    }
-
-    fn moved(&self, index: usize, step: &Step, op: &Op) -> Option<NodeWork<'m>> {
-        if let Op::MaxPool {
-            window,
-            ceil: false,
-            ..
-        } = op
-        {
-            Shape::of(self.model, step.inputs[0])?;
-            return Some(NodeWork::Pool(Pool {
-                window: Some(*window),
-                sum: None,
-                bounds: (f32::NEG_INFINITY, f32::INFINITY),
-            }));
-        }
+    // What an operation moves where, and from which tensors.
+    fn moved(&self, index: usize, step: &Step, op: &Op) -> Option<(NodeWork<'m>, Vec<Value>)> {
         let to = Shape::of(self.model, Value::Node(index))?;
-        let shapes = step
-            .inputs
-            .iter()
-            .map(|&value| Shape::of(self.model, value));
-        let from: Vec<Shape> = shapes.collect::<Option<_>>()?;
-        let rearranged = super::rearrange::of(op, &step.dims, to, &from)?;
-        Some(NodeWork::Rearrange(rearranged))
+        let inputs = || step.inputs.clone();
+        if let Op::MaxPool { window, .. } = op {
+            let from = Shape::of(self.model, step.inputs[0])?;
+            let sizes = [from, to].map(|shape| [shape.rows, shape.columns]);
+            let pool = Pool::greatest(*window, sizes[0], sizes[1]);
+            return Some((NodeWork::Pool(pool), inputs()));
+        }
+        if !assemble::looks_through(self, step) {
+            let shapes = step.inputs.iter();
+            let from = shapes.map(|&value| Shape::of(self.model, value));
+            let from: Option<Vec<Shape>> = from.collect();
+            let moved = from.and_then(|from| rearrange::of(op, &step.dims, to, &from));
+            if let Some(rearrange) = moved {
+                return Some((NodeWork::Rearrange(rearrange), inputs()));
+            }
+        }
+        assemble::of(self, index)
     }
 }
 

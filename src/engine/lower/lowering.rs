@@ -15,6 +15,14 @@ pub(in crate::engine) struct Lowering<'a> {
 }
 
 impl Lowering<'_> {
+    /// Whether one step alone needs a tensor.
+    pub fn is_used_once(&self, value: Value) -> bool {
+        match value {
+            Value::Node(index) => self.uses[index] == 1,
+            _ => false,
+        }
+    }
+
     /// Whether vector blocks hold the codes of a tensor.
     pub fn codes(&self, value: Value) -> Option<()> {
         match Shape::of(self.model, value)?.kind {
@@ -75,6 +83,12 @@ impl Lowering<'_> {
 
     /// The window of sums; none where each is over all rows and columns.
     pub fn window(&self, value: Value, over: Over) -> Option<Option<Window>> {
+        let [_, rows, columns] = spatial(&self.model.dims(value))?;
+        let side_by_side = |kernel: [usize; 2]| Window {
+            kernel,
+            stride: kernel,
+            ..Window::default()
+        };
         match over {
             Over::Windows {
                 window,
@@ -82,8 +96,16 @@ impl Lowering<'_> {
                 ..
             } => Some(Some(window)),
             Over::Shares { output: [1, 1], .. } => Some(None),
+            Over::Shares { output, .. } => {
+                let even = rows.is_multiple_of(output[0]) && columns.is_multiple_of(output[1]);
+                even.then(|| Some(side_by_side([rows / output[0], columns / output[1]])))
+            }
+            Over::Axes([2]) if self.model.dims(value).len() == 4 => {
+                Some(Some(side_by_side([rows, 1])))
+            }
+            Over::Axes([3]) => Some(Some(side_by_side([1, columns]))),
             Over::Axes(axes) => self.all_places(value, axes).map(|()| None),
-            _ => None,
+            Over::Windows { .. } => None,
         }
     }
 

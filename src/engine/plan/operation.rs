@@ -2,11 +2,12 @@
 
 use std::ops::Range;
 
+use super::gathered::{Assembled, Converted};
 use super::interleaved::{Halo, InterleavedPool, InterleavedProduct, Lines};
 use crate::engine::EngineError;
 use crate::kernel::{
-    Edges, Element, Elementwise, Frame, Gather, InputGrid, Kernels, Product, Sink, VectorBlock,
-    Windows,
+    Edges, Element, Elementwise, Frame, Gather, InputGrid, Kernels, Product, Resample, Sink,
+    VectorBlock, Windows,
 };
 use crate::network::{Elements, Grid, Network, Operand, execute_alone};
 
@@ -63,6 +64,10 @@ pub(in crate::engine) enum OperationWork {
         sizes: Vec<usize>,
         fill: VectorBlock,
     },
+    Assemble(Assembled),
+    /// Vector blocks from a plane of the operand to the next.
+    Resample(Resample, usize),
+    Convert(Converted),
     /// Vector blocks to whole numbers or floats, `[N, C, H, W]`.
     Unpack {
         frame: Frame,
@@ -281,6 +286,17 @@ impl ScheduledOperation {
                         }
                     }
                 }
+            }
+            OperationWork::Assemble(assembled) => {
+                assembled.run(kernels, units, reads, (write, self.unit))?;
+            }
+            OperationWork::Resample(resample, apart) => {
+                for (plane, write) in units.zip(write.chunks_exact_mut(self.unit)) {
+                    resample.run(kernels, &reads[0][plane * apart..], write)?;
+                }
+            }
+            OperationWork::Convert(converted) => {
+                converted.run(kernels, units, reads[0], write)?;
             }
             OperationWork::Unpack { frame, sink, grid } => match (sink, grid) {
                 (Sink::Codes { .. }, None) => {

@@ -10,6 +10,7 @@ use crate::engine::layout::lanes::LaneMapping;
 use crate::engine::layout::part::{Begin, Part};
 use crate::engine::lower::node::{FusedNode, NodeWork};
 use crate::engine::lower::shape::Kind;
+use crate::engine::plan::gathered::{Assembled, resampling};
 use crate::engine::plan::interleaved::{Halo, InterleavedPool, InterleavedProduct, Lines};
 use crate::engine::plan::operation::{OperationWork, Rows, ScheduledOperation};
 use crate::engine::table::LayerProfile;
@@ -351,6 +352,35 @@ impl<'a> Builder<'a> {
             }
             NodeWork::Rearrange(rearrange) => {
                 self.rearrange(rearrange, &layouts, reads, to, &node.layer);
+            }
+            NodeWork::Assemble(assemble) => {
+                let work = OperationWork::Assemble(Assembled::new(assemble, &layouts, &layout));
+                self.on_blocks(
+                    work,
+                    reads,
+                    to,
+                    vec![1; layout.planes()],
+                    &node.layer,
+                    named("assemble"),
+                );
+            }
+            NodeWork::Resample(resample) => {
+                let resampling = resampling(resample, &layouts[0], &layout);
+                let work = OperationWork::Resample(resampling, layouts[0].plane());
+                self.on_blocks(
+                    work,
+                    reads,
+                    to,
+                    vec![1; layout.planes()],
+                    &node.layer,
+                    named("resample"),
+                );
+            }
+            NodeWork::Convert(conversion) => {
+                // The output is read of codes.
+                if !self.is_output_alone(value) {
+                    self.convert(node, conversion, (reads, layouts[0]), to);
+                }
             }
             NodeWork::Quantize | NodeWork::Plain => {}
         }

@@ -15,6 +15,7 @@ mod lower;
 mod options;
 mod plan;
 mod program;
+mod rewrite;
 mod run;
 mod table;
 mod tune;

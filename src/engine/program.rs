@@ -4,6 +4,7 @@ use std::sync::{Arc, Mutex};
 use super::{EngineError, LayerProfile, Options, Tuning, TuningCache, warn};
 use crate::Warning;
 use crate::engine::plan::plans::Plans;
+use crate::engine::rewrite::rewritten;
 use crate::engine::run::Inner;
 use crate::kernel::{Isa, Kernels, Team};
 use crate::network::Network;
@@ -123,8 +124,11 @@ impl Program {
             return Err(EngineError::Threads);
         }
         let team = Team::new(threads);
-        let plans = match model.keeps_samples_apart() {
-            true => Plans::new(&model, kernels, team.threads(), options.tuning, known)?,
+        let apart = model.keeps_samples_apart();
+        let rewritten = apart.then(|| rewritten(&model)).flatten();
+        let of = rewritten.as_ref().unwrap_or(&model);
+        let plans = match apart {
+            true => Plans::new(of, kernels, team.threads(), options.tuning, known)?,
             false => None,
         };
         let plans_of = plans.as_ref();
@@ -140,6 +144,7 @@ impl Program {
         let each = (count(model.input()), count(&model.output_dims()));
         let mut inner = Inner {
             model,
+            rewritten,
             kernels,
             team,
             plans,

@@ -9,6 +9,7 @@
 
 #[cfg(target_arch = "x86_64")]
 mod amx;
+mod assembly;
 #[cfg(target_arch = "x86_64")]
 mod avx2;
 #[cfg(target_arch = "x86_64")]
@@ -17,6 +18,7 @@ mod block;
 mod blocks;
 mod channels;
 mod chunks;
+mod convert;
 mod dot;
 mod elementwise;
 mod entries;
@@ -34,6 +36,7 @@ mod peak;
 mod places;
 mod portable;
 mod product;
+mod resample;
 mod sliced;
 mod slices;
 mod specialize;
@@ -49,9 +52,11 @@ mod winograd;
 
 use std::fmt;
 
+pub use assembly::{Assembly, LaneSources};
 pub use block::VectorBlock;
 pub use blocks::VectorBlocks;
 pub use channels::{ChannelStep, Channels, Planes};
+pub use convert::Convert;
 pub use elementwise::Elementwise;
 pub use entries::{FILTER_BLOCK, PackedWeights, SharedEntry, SparseEntry, TILE};
 pub use epilogue::{Epilogue, Filter, Residual, Sink};
@@ -62,6 +67,7 @@ pub use isa::{Isa, Kernels};
 pub use matrix::{MatrixProduct, PackedRight};
 pub use places::{Edges, Gather, LaneMap, Move};
 pub use product::{Position, Product};
+pub use resample::Resample;
 pub use specialize::SHIFT;
 pub use steps::{Access, StepWork, Steps};
 pub use strided::Strided;

@@ -41,6 +41,7 @@ pub enum Pooling {
 ///     taps: vec![0, 1],
 ///     positions: vec![Position { input: 0, output: 0, residual: 0 }],
 ///     planes: (2, 1),
+///     divisors: vec![],
 ///     bounds: (f32::NEG_INFINITY, f32::INFINITY),
 ///     sink: Sink::Floats,
 /// };
@@ -56,8 +57,10 @@ pub struct Windows {
     pub pooling: Pooling,
     /// Vector blocks of a window, from its start.
     pub taps: Vec<u32>,
-    /// Where windows start and results go.
+    /// Where windows start and results go, and which divisors they have (as the place of a residual).
     pub positions: Vec<Position>,
+    /// What sums are divided by after the factor, lane by lane; none: 1.
+    pub divisors: Vec<VectorBlock>,
     /// Vector blocks from a plane to the next, of the input and of the output.
     pub planes: (usize, usize),
     /// Bounds of a sum; of codes, whole numbers that a byte of the sink holds.
@@ -70,8 +73,8 @@ impl Windows {
     /// All planes of the input, as many as `output` has, one after the other.
     ///
     /// Fails with [`KernelError::Memory`] where a window or a result lies outside its plane, and with
-    /// [`KernelError::Epilogue`] where a bound of a sum is no number, or more than a byte holds, or samples
-    /// have other numbers of lanes.
+    /// [`KernelError::Epilogue`] where a bound of a sum is no number, or more than a byte holds, samples
+    /// have other numbers of lanes, or there are no such divisors.
     pub fn run(
         &self,
         kernels: Kernels,
@@ -107,6 +110,7 @@ impl Windows {
     ///     taps: vec![0],
     ///     positions: vec![line(0), line(1)],
     ///     planes: (1, 1),
+    ///     divisors: vec![],
     ///     bounds: (f32::NEG_INFINITY, f32::INFINITY),
     ///     sink: Sink::Floats,
     /// };
@@ -125,11 +129,16 @@ impl Windows {
     ) -> Result<(), KernelError> {
         if let Pooling::Sum { across, .. } = self.pooling {
             let divides = across.is_power_of_two() && across <= VectorBlock::LANES;
+            let divides = divides && (across == 1 || self.divisors.is_empty());
             if !divides || !self.sink.holds(self.bounds) {
                 return Err(KernelError::Epilogue);
             }
         }
         let positions = self.positions.get(positions).ok_or(KernelError::Memory)?;
+        let divides = |position: &Position| (position.residual as usize) < self.divisors.len();
+        if !self.divisors.is_empty() && !positions.iter().all(divides) {
+            return Err(KernelError::Epilogue);
+        }
         if planes == 0 || positions.is_empty() {
             return Ok(());
         }
@@ -184,8 +193,12 @@ impl Work for Run<'_> {
                 match (windows.pooling, windows.sink) {
                     (Pooling::Max, Sink::Codes { .. }) => max_bytes(from, &windows.taps, to),
                     (Pooling::Max, Sink::Floats) => max_floats(from, &windows.taps, to),
-                    (Pooling::Sum { .. }, Sink::Codes { low }) => windows.codes(low, from, to),
-                    (Pooling::Sum { .. }, Sink::Floats) => windows.floats(from, to),
+                    (Pooling::Sum { .. }, Sink::Codes { low }) => {
+                        windows.codes(low, from, windows.divisors_of(position), to);
+                    }
+                    (Pooling::Sum { .. }, Sink::Floats) => {
+                        windows.floats(from, windows.divisors_of(position), to);
+                    }
                 }
             }
         }
@@ -217,7 +230,15 @@ fn max_floats(from: &[VectorBlock], taps: &[u32], to: &mut [VectorBlock]) {
 
 impl Windows {
     #[inline(always)]
-    fn codes(&self, low: i32, from: &[VectorBlock], to: &mut [VectorBlock]) {
+    fn divisors_of(&self, position: &Position) -> &[f32] {
+        match self.divisors.get(position.residual as usize..) {
+            Some(divisors) if !divisors.is_empty() => VectorBlock::floats(&divisors[..1]),
+            _ => &[],
+        }
+    }
+
+    #[inline(always)]
+    fn codes(&self, low: i32, from: &[VectorBlock], divisors: &[f32], to: &mut [VectorBlock]) {
         let Pooling::Sum {
             multiplier,
             start,
@@ -232,6 +253,16 @@ impl Windows {
             sums.iter_mut()
                 .zip(bytes)
                 .for_each(|(sum, &x)| *sum = sum.wrapping_add(i32::from(x)));
+        }
+        if !divisors.is_empty() {
+            let lanes = VectorBlock::bytes_mut(to).chunks_exact_mut(4);
+            for ((to, sums), divisor) in lanes.zip(sums.chunks_exact(4)).zip(divisors) {
+                for (to, sum) in to.iter_mut().zip(sums) {
+                    let t = sum.wrapping_add(start) as f32 * multiplier;
+                    *to = code(t / divisor, self.bounds, low);
+                }
+            }
+            return;
         }
         let of = |sum: i32| {
             let t = sum.wrapping_add(start) as f32 * multiplier;
@@ -254,7 +285,7 @@ impl Windows {
     }
 
     #[inline(always)]
-    fn floats(&self, from: &[VectorBlock], to: &mut [VectorBlock]) {
+    fn floats(&self, from: &[VectorBlock], divisors: &[f32], to: &mut [VectorBlock]) {
         let Pooling::Sum {
             multiplier, across, ..
         } = self.pooling
@@ -272,6 +303,9 @@ impl Windows {
         }
         for sums in sums.chunks_mut(across) {
             sums.fill(sums.iter().sum());
+        }
+        for (sum, divisor) in sums.iter_mut().zip(divisors) {
+            *sum /= divisor;
         }
         let (least, most) = self.bounds;
         for (to, sum) in VectorBlock::floats_mut(to).iter_mut().zip(sums) {

@@ -3,6 +3,7 @@
 mod archive;
 mod archive_forged;
 mod archive_sizes;
+mod blocks;
 mod dot;
 mod engine;
 mod format;

@@ -4,7 +4,7 @@ use super::Layout;
 use super::lanes::LaneMapping;
 use crate::engine::lower::node::{PerElement, Pool, Weighted};
 use crate::engine::lower::shape::{Kind, Shape};
-use crate::kernel::{Elementwise, Pooling, Position, Sink, Windows};
+use crate::kernel::{Elementwise, Pooling, Position, Sink, VectorBlock, Windows};
 use crate::network::Window;
 
 /// Bytes or floats.
@@ -47,7 +47,7 @@ pub(in crate::engine) fn windows(
     from: &Layout,
     lanes: LaneMapping,
 ) -> Windows {
-    let (taps, positions): (Vec<u32>, Vec<Position>) = match &pool.window {
+    let (taps, mut positions): (Vec<u32>, Vec<Position>) = match &pool.window {
         Some(window) => {
             let [rows, columns] = window.kernel;
             let taps = (0..rows).flat_map(|row| {
@@ -81,6 +81,10 @@ pub(in crate::engine) fn windows(
         Kind::Codes { low } => low,
         Kind::Floats => 0,
     };
+    let divisors = match &pool.divisors {
+        Some(counts) => divisors(counts, to, &mut positions),
+        None => Vec::new(),
+    };
     Windows {
         pooling: match pool.sum {
             None => Pooling::Max,
@@ -93,9 +97,37 @@ pub(in crate::engine) fn windows(
         taps,
         positions,
         planes: (from.plane(), to.plane()),
+        divisors,
         bounds: pool.bounds,
         sink: sink(to.shape.kind),
     }
+}
+
+// What each position's sums are divided by, lane by lane; positions are told which they have.
+fn divisors(
+    [rows, columns]: &[Vec<usize>; 2],
+    to: &Layout,
+    positions: &mut [Position],
+) -> Vec<VectorBlock> {
+    let places = (0..to.tile[0] as isize)
+        .flat_map(|row| (0..to.tile[1] as isize).map(move |column| (row, column)));
+    let mut all: Vec<VectorBlock> = Vec::new();
+    for (position, (row, column)) in positions.iter_mut().zip(places) {
+        let of = |lane: usize| match to.place(lane, row, column) {
+            Some([row, column]) => (rows[row] * columns[column]) as f32,
+            None => 1.0,
+        };
+        let mut block = [VectorBlock::default()];
+        let lanes = VectorBlock::floats_mut(&mut block).iter_mut().enumerate();
+        lanes.for_each(|(lane, divisor)| *divisor = of(lane));
+        let known = all.iter().position(|known| *known == block[0]);
+        let index = known.unwrap_or_else(|| {
+            all.push(block[0]);
+            all.len() - 1
+        });
+        position.residual = index as u32;
+    }
+    all
 }
 
 pub(in crate::engine) fn elementwise(

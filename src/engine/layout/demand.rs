@@ -173,8 +173,12 @@ impl FusedNode<'_> {
             // One place that stands for all.
             NodeWork::Elementwise(_) if place == 1 && input == [1, 1] => plain(own, input),
             NodeWork::Product(_) | NodeWork::Elementwise(_) => plain(grid, made),
+            // Codes and floats of the same places.
+            NodeWork::Convert(_) => plain(grid, made),
             NodeWork::Quantize
             | NodeWork::Rearrange(_)
+            | NodeWork::Assemble(_)
+            | NodeWork::Resample(_)
             | NodeWork::Channels(_)
             | NodeWork::Matrix(_)
             | NodeWork::Constant(_)

@@ -246,8 +246,8 @@ impl Layout {
         lines.collect()
     }
 
-    // Where the content of a place is taken from, as `Gather` has it: vector blocks are counted from `first`.
-    fn source(&self, lane: usize, place: Option<[usize; 2]>, first: usize) -> i32 {
+    /// Where the content of a place is taken from, as `Gather` has it: vector blocks are counted from `first`.
+    pub fn source(&self, lane: usize, place: Option<[usize; 2]>, first: usize) -> i32 {
         place.map_or(-1, |place| {
             let (lane, block) = self.holder(lane, place);
             ((block - first) * VectorBlock::LANES + lane) as i32
@@ -379,9 +379,8 @@ impl Layout {
                 inside(columns, column, self.tile[1]),
             );
             let of = self.lanes.sample(lane);
-            let first = of * sample
-                + row.min(rows) * strides.row
-                + column.min(columns) * strides.column;
+            let first =
+                of * sample + row.min(rows) * strides.row + column.min(columns) * strides.column;
             (of < samples).then_some((first, part))
         });
         let lanes = lanes.collect();

@@ -4,9 +4,10 @@ use std::sync::Arc;
 
 use super::lowering::{Lowering, small, turned};
 use super::node::{FusedNode, NodeWork, PerElement, Pool, WeightValues, Weighted};
+use super::resample;
 use super::shape::{Kind, Shape};
 use crate::kernel::Function;
-use crate::network::{Binary, Divide, Op, Unary, Value, Window, expand};
+use crate::network::{Binary, Op, Unary, Value, Window, expand};
 use crate::network::{Step, StepOp};
 
 const UNBOUNDED: (f32, f32) = (f32::NEG_INFINITY, f32::INFINITY);
@@ -104,11 +105,18 @@ pub(in crate::engine) fn node<'m>(
             })
         }
         op => {
-            let (over, divide) = op.sums()?;
-            let shape = floats(first)?;
-            floats(Value::Node(index))?;
-            let window = lowering.window(first, over)?;
-            average(window, divide, &shape)?
+            let from = floats(first)?;
+            let to = floats(Value::Node(index))?;
+            let sums = op.sums();
+            let pool =
+                sums.and_then(|(over, divide)| lowering.pool(index, step, over, divide, 1.0));
+            match pool {
+                Some(pool) => NodeWork::Pool(averaged(pool)),
+                None => NodeWork::Resample({
+                    lowering.images(first)?;
+                    resample::of(op, &from, &to)?
+                }),
+            }
         }
     };
     Some(FusedNode {
@@ -119,21 +127,16 @@ pub(in crate::engine) fn node<'m>(
     })
 }
 
-// Each sum by one number, which padding must not change.
-fn average(window: Option<Window>, divide: Divide, shape: &Shape) -> Option<NodeWork<'static>> {
-    let padded = window.is_some_and(|window| window.padding != [(0, 0); 2]);
-    let count = match divide {
-        Divide::None => return None,
-        Divide::Elements if padded => return None,
-        _ => window.map_or(shape.rows * shape.columns, |window| {
-            window.kernel[0] * window.kernel[1]
-        }),
-    };
-    Some(NodeWork::Pool(Pool {
-        window,
-        sum: Some(1.0 / count.max(1) as f32),
-        bounds: UNBOUNDED,
-    }))
+// Sums that are all divided by one number are multiplied by its inverse.
+fn averaged(pool: Pool) -> Pool {
+    match pool.common_divisor() {
+        Some(count) => Pool {
+            sum: Some(1.0 / count as f32),
+            divisors: None,
+            ..pool
+        },
+        None => pool,
+    }
 }
 
 // None where the kernels have no such function.
@@ -227,9 +230,8 @@ fn joined<'m>(
                 match constant(lowering, Some(&other)) {
                     Some(constant) => {
                         let axes = model.axes(Value::Node(next));
-                        let values = axes.and_then(|axes| {
-                            axes.by_channel(&constant.dims, &constant.values)
-                        });
+                        let values =
+                            axes.and_then(|axes| axes.by_channel(&constant.dims, &constant.values));
                         product.residual.is_none()
                             && values.is_some_and(|values| fold(&mut product, *how, &values))
                     }
@@ -279,7 +281,9 @@ fn each_element<'m>(
 ) -> Option<FusedNode<'m>> {
     let constant = constant(lowering, step.inputs.get(1))?;
     let dims: Vec<usize> = step.dims.iter().map(|dim| dim.at(1)).collect();
-    let mut values = expand(&constant.values, &constant.dims, &dims).ok()?.into_owned();
+    let mut values = expand(&constant.values, &constant.dims, &dims)
+        .ok()?
+        .into_owned();
     if values.iter().any(|&value| small(value).is_none()) {
         return None;
     }

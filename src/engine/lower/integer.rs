@@ -4,10 +4,10 @@ use std::borrow::Cow;
 use std::sync::Arc;
 
 use super::lowering::{Lowering, small, turned};
-use super::{float, token};
 use super::node::{FusedNode, NodeWork, PerElement, Pool, WeightValues, Weighted};
 use super::shape::{Kind, Shape};
-use crate::network::{Activation, Arithmetic, Codes, Divide, Rescale, Step};
+use super::{assemble, convert, float, rearrange, token};
+use crate::network::{Activation, Arithmetic, Codes, FloatOp, Rescale, Step};
 use crate::network::{Op, StepOp, Value, Weights, Window};
 
 /// The epilogue of each filter, and the factor of a residual.
@@ -41,7 +41,13 @@ impl<'m> Lowering<'m> {
                 self.images(first)?;
                 let codes = narrow(weights)?;
                 let shape = [weights.dims[0], weights.dims[1]];
-                NodeWork::Product(self.integers((index, step), *window, *groups, (shape, codes), rescale)?)
+                NodeWork::Product(self.integers(
+                    (index, step),
+                    *window,
+                    *groups,
+                    (shape, codes),
+                    rescale,
+                )?)
             }
             StepOp::Product {
                 op: Op::Linear,
@@ -55,7 +61,8 @@ impl<'m> Lowering<'m> {
                 };
                 let codes = source.ordered(turned(&narrow(weights)?, outputs));
                 let turned = ([outputs, inputs], Cow::Owned(codes));
-                let mut product = self.integers((index, step), source.window, 1, turned, rescale)?;
+                let mut product =
+                    self.integers((index, step), source.window, 1, turned, rescale)?;
                 product.channels = source.shape.channels;
                 let mut inputs = step.inputs.clone();
                 inputs[0] = source.value;
@@ -99,20 +106,42 @@ impl<'m> Lowering<'m> {
             }
             StepOp::Sum {
                 op,
-                divide: Divide::None,
+                divide,
                 multiplier,
                 activation,
             } => {
-                let window = self.window(first, op.sums()?.0)?;
-                self.sum(index, first, window, *multiplier, *activation)?
+                self.codes(first)?;
+                // Results in floats lie otherwise than codes.
+                step.grid?;
+                let (factor, bounds) = (small(*multiplier)?, self.bounds(index, *activation));
+                let pool = self.pool(index, step, op.sums()?.0, *divide, factor)?;
+                NodeWork::Pool(Pool { bounds, ..pool })
             }
             StepOp::Move(Op::Expand) if !first.is_activation() => {
                 return self.repeated(index, step);
             }
-            StepOp::Move(op) => self.moved(index, step, op)?,
+            StepOp::Move(op) => {
+                let (work, inputs) = self.moved(index, step, op)?;
+                return Some(node(work, inputs, index));
+            }
+            StepOp::Quantize | StepOp::Dequantize => {
+                if let Some((work, inputs)) = convert::of(self, index, step) {
+                    return Some(node(work, inputs, index));
+                }
+                return token::node(self, index, step);
+            }
+            StepOp::Float(Op::Float(FloatOp::Select { .. })) if step.grid.is_none() => {
+                let (work, inputs) = assemble::of(self, index)?;
+                return Some(node(work, inputs, index));
+            }
             StepOp::Float(_) => {
-                let node = token::node(self, index, step);
-                return node.or_else(|| float::node(self, index, step));
+                if let Some(node) = token::node(self, index, step) {
+                    return Some(node);
+                }
+                return match convert::of(self, index, step) {
+                    Some((work, inputs)) => Some(node(work, inputs, index)),
+                    None => float::node(self, index, step),
+                };
             }
             _ => return token::node(self, index, step),
         };
@@ -180,7 +209,10 @@ impl<'m> Lowering<'m> {
     fn rescale(&self, index: usize, step: &Step, rescale: &Rescale) -> Option<Weighted<'m>> {
         let first = *step.inputs.first()?;
         // Factors are of the second axis.
-        let counts = [rescale.multiplier.len(), rescale.offset.as_ref().map_or(1, Vec::len)];
+        let counts = [
+            rescale.multiplier.len(),
+            rescale.offset.as_ref().map_or(1, Vec::len),
+        ];
         if counts != [1, 1] {
             self.images(first)?;
         }
@@ -244,51 +276,28 @@ impl<'m> Lowering<'m> {
         bounds(&self.model.steps()[index], activation)
     }
 
-    fn sum(
-        &self,
-        index: usize,
-        first: Value,
-        window: Option<Window>,
-        multiplier: f32,
-        activation: Option<Activation>,
-    ) -> Option<NodeWork<'m>> {
-        self.codes(first)?;
-        // Results in floats lie otherwise than codes.
-        self.model.steps()[index].grid?;
-        let dims = self.model.dims(first);
-        // A window of all rows and columns is none: its sum goes over all tiles at once.
-        let all = Shape::of(self.model, first).map(|shape| shape.size());
-        let part = |window: &Window| Some(window.kernel) != all || window.padding != [(0, 0); 2];
-        Some(NodeWork::Pool(Pool {
-            window: window.filter(|window| dims.len() > 2 && part(window)),
-            sum: Some(small(multiplier)?),
-            bounds: self.bounds(index, activation),
-        }))
-    }
-
-    fn moved(&self, index: usize, step: &Step, op: &Op) -> Option<NodeWork<'m>> {
-        if let Op::MaxPool {
-            window,
-            ceil: false,
-            ..
-        } = op
-        {
-            Shape::of(self.model, step.inputs[0])?;
-            self.images(step.inputs[0])?;
-            return Some(NodeWork::Pool(Pool {
-                window: Some(*window),
-                sum: None,
-                bounds: (f32::NEG_INFINITY, f32::INFINITY),
-            }));
-        }
+    // What an operation moves where, and from which tensors.
+    fn moved(&self, index: usize, step: &Step, op: &Op) -> Option<(NodeWork<'m>, Vec<Value>)> {
         let to = Shape::of(self.model, Value::Node(index))?;
-        let shapes = step
-            .inputs
-            .iter()
-            .map(|&value| Shape::of(self.model, value));
-        let from: Vec<Shape> = shapes.collect::<Option<_>>()?;
-        let rearranged = super::rearrange::of(op, &step.dims, &to, &from)?;
-        Some(NodeWork::Rearrange(rearranged))
+        let inputs = || step.inputs.clone();
+        if let Op::MaxPool { window, .. } = op {
+            self.images(step.inputs[0])?;
+            let from = Shape::of(self.model, step.inputs[0])?;
+            let pool = Pool::greatest(*window, from.size(), to.size());
+            return Some((NodeWork::Pool(pool), inputs()));
+        }
+        let through = assemble::looks_through(self, step);
+        if let Some(assembled) = through.then(|| assemble::of(self, index)).flatten() {
+            return Some(assembled);
+        }
+        let from = step.inputs.iter();
+        let from = from.map(|&value| Shape::of(self.model, value));
+        let from: Option<Vec<Shape>> = from.collect();
+        let moved = from.and_then(|from| rearrange::of(op, &step.dims, &to, &from));
+        match moved {
+            Some(rearrange) => Some((NodeWork::Rearrange(rearrange), inputs())),
+            None => assemble::of(self, index),
+        }
     }
 }
 

@@ -16,6 +16,14 @@ pub(in crate::engine) struct Lowering<'a> {
 }
 
 impl Lowering<'_> {
+    /// Whether one step alone needs a tensor.
+    pub fn is_used_once(&self, value: Value) -> bool {
+        match value {
+            Value::Node(index) => self.uses[index] == 1,
+            _ => false,
+        }
+    }
+
     /// Whether vector blocks hold the codes of a tensor.
     pub fn codes(&self, value: Value) -> Option<()> {
         match Shape::of(self.model, value)?.kind {
@@ -34,7 +42,9 @@ impl Lowering<'_> {
     pub fn lies_like(&self, value: Value, step: usize) -> bool {
         let made = Value::Node(step);
         let axes = |value: Value| self.model.axes(value);
-        let alike = axes(value).zip(axes(made)).is_some_and(|(a, b)| a.is_like(&b));
+        let alike = axes(value)
+            .zip(axes(made))
+            .is_some_and(|(a, b)| a.is_like(&b));
         alike && self.model.dims(value) == self.model.dims(made)
     }
 
@@ -92,7 +102,8 @@ impl Lowering<'_> {
                 };
                 let shape = source.and_then(|source| Shape::of(self.model, source));
                 let axes = self.model.axes(value).map(|axes| axes.channels());
-                let flat = |shape: &Shape| Some(shape.channels * shape.rows * shape.columns) == axes;
+                let flat =
+                    |shape: &Shape| Some(shape.channels * shape.rows * shape.columns) == axes;
                 source.zip(shape.filter(flat))
             }
             _ => None,
@@ -111,15 +122,34 @@ impl Lowering<'_> {
 
     /// The window of sums; none where each is over all rows and columns.
     pub fn window(&self, value: Value, over: Over) -> Option<Option<Window>> {
+        if let Over::Axes(axes) = over
+            && self.all_places(value, axes).is_some()
+        {
+            return Some(None);
+        }
+        self.images(value)?;
+        let [rows, columns] = Shape::of(self.model, value)?.size();
+        let side_by_side = |kernel: [usize; 2]| Window {
+            kernel,
+            stride: kernel,
+            ..Window::default()
+        };
         match over {
             Over::Windows {
                 window,
                 ceil: false,
                 ..
-            } => self.images(value).map(|()| Some(window)),
-            Over::Shares { output: [1, 1], .. } => self.images(value).map(|()| None),
-            Over::Axes(axes) => self.all_places(value, axes).map(|()| None),
-            _ => None,
+            } => Some(Some(window)),
+            Over::Shares { output: [1, 1], .. } => Some(None),
+            Over::Shares { output, .. } => {
+                let even = rows.is_multiple_of(output[0]) && columns.is_multiple_of(output[1]);
+                even.then(|| Some(side_by_side([rows / output[0], columns / output[1]])))
+            }
+            Over::Axes([2]) if self.model.dims(value).len() == 4 => {
+                Some(Some(side_by_side([rows, 1])))
+            }
+            Over::Axes([3]) => Some(Some(side_by_side([1, columns]))),
+            Over::Axes(_) | Over::Windows { .. } => None,
         }
     }
 

@@ -1,12 +1,16 @@
 //! From the steps of a network to nodes: what runs on vector blocks, and what runs plainly.
 
+mod assemble;
 pub(in crate::engine) mod axes;
+mod convert;
 mod float;
 mod integer;
 mod lowering;
 pub(in crate::engine) mod node;
+mod pool;
 mod rearrange;
 pub(in crate::engine) mod reorder;
+mod resample;
 pub(in crate::engine) mod same;
 pub(in crate::engine) mod shape;
 pub(in crate::engine) mod token;

@@ -35,6 +35,12 @@ pub(in crate::engine) enum NodeWork<'m> {
     Matrix(Matrix),
     /// A tensor that is the same for each sample.
     Constant(Vec<f32>),
+    /// Elements at other places, planes torn apart.
+    Assemble(Assemble),
+    /// Weighted sums of a few places of a plane, of floats.
+    Resample(Resample),
+    /// Codes to floats, and back.
+    Convert(Conversion),
     /// The step of this number, as the reference has it.
     Plain,
 }
@@ -125,6 +131,8 @@ pub(in crate::engine) struct Pool {
     pub window: Option<Window>,
     /// The factor of the sum; none: the greatest.
     pub sum: Option<f32>,
+    /// What each sum is divided by: a number of its row times one of its column.
+    pub divisors: Option<[Vec<usize>; 2]>,
     pub bounds: (f32, f32),
 }
 
@@ -204,4 +212,38 @@ pub(in crate::engine) struct Rearrange {
     pub in_order: bool,
     /// Rows and columns of each further operand, of the same channels, where operands lie beside each other.
     pub beside: Vec<[Vec<Option<usize>>; 2]>,
+}
+
+/// For each place of a plane, which of the planes that it is made of the element comes from, and its place
+/// there, row by row; none: from nowhere.
+pub(in crate::engine) type Pattern = Vec<Option<(u32, u32)>>;
+
+/// Planes that are made of places of several others.
+#[derive(Debug, Clone, PartialEq)]
+pub(in crate::engine) struct Assemble {
+    pub patterns: Vec<Pattern>,
+    /// For each channel, its pattern, and the operands and channels that it is made of.
+    pub channels: Vec<(usize, Vec<(usize, usize)>)>,
+    /// Rows and columns of each operand.
+    pub operands: Vec<[usize; 2]>,
+    /// What comes from nowhere; of codes always zero.
+    pub fill: f32,
+}
+
+/// For each row and each column, those of the operand that are summed, each times a factor.
+#[derive(Debug, Clone, PartialEq)]
+pub(in crate::engine) struct Resample {
+    pub rows: Vec<Vec<(usize, f32)>>,
+    pub columns: Vec<Vec<(usize, f32)>>,
+}
+
+/// A change between codes and floats.
+#[derive(Debug, Clone, PartialEq)]
+pub(in crate::engine) enum Conversion {
+    /// Codes to what they stand for.
+    Floats,
+    /// Codes to a float each, of the least code first.
+    Table(Vec<f32>),
+    /// Floats to codes.
+    Codes,
 }

@@ -245,7 +245,11 @@ impl Rearrange {
         let stays = |map: &[Option<usize>]| map.iter().enumerate().all(|(at, of)| *of == Some(at));
         let mut channels = self.channels.iter().enumerate();
         let alike = channels.all(|(channel, of)| *of == Some((0, channel)));
-        !self.in_order && self.beside.is_empty() && alike && stays(&self.rows) && stays(&self.columns)
+        !self.in_order
+            && self.beside.is_empty()
+            && alike
+            && stays(&self.rows)
+            && stays(&self.columns)
     }
 
     /// Whether some elements come from nowhere.

@@ -295,7 +295,8 @@ impl<'m> Lowering<'m> {
         };
         let [left, right] = [self.model.grid(a)?, self.model.grid(b)?];
         let mut matrix = self.matrix(step, index, [Some(centred(left)), Some(centred(right))])?;
-        let reach = |grid: Grid| u64::from(grid.low().unsigned_abs().max(grid.high().unsigned_abs()));
+        let reach =
+            |grid: Grid| u64::from(grid.low().unsigned_abs().max(grid.high().unsigned_abs()));
         let most = reach(left) * reach(right) * matrix.inner as u64;
         let [multiplier] = rescale.multiplier[..] else {
             return None;

@@ -3,6 +3,7 @@
 pub(super) mod batch;
 pub(super) mod boundary;
 pub(super) mod build;
+pub(super) mod gathered;
 pub(super) mod interleaved;
 pub(super) mod memory;
 pub(super) mod operation;

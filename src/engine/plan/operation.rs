@@ -2,12 +2,13 @@
 
 use std::ops::Range;
 
+use super::gathered::{Assembled, Converted};
 use super::interleaved::{Halo, InterleavedPool, InterleavedProduct, Lines};
 use crate::engine::EngineError;
 use crate::engine::layout::places::Places;
 use crate::kernel::{
     Channels, Edges, Element, Elementwise, Gather, InputGrid, Kernels, MatrixProduct, PackedRight,
-    Product, Sink, VectorBlock, VectorBlocks, Windows,
+    Product, Resample, Sink, VectorBlock, VectorBlocks, Windows,
 };
 use crate::network::{Elements, Grid, Network, Operand, execute_alone};
 
@@ -76,6 +77,10 @@ pub(in crate::engine) enum OperationWork {
     },
     /// What is the same in each pass.
     Constant(VectorBlocks),
+    Assemble(Assembled),
+    /// Vector blocks from a plane of the operand to the next.
+    Resample(Resample, usize),
+    Convert(Converted),
     /// Vector blocks to whole numbers or floats, `[N, C, H, W]`.
     Unpack {
         frame: Places,
@@ -298,7 +303,8 @@ impl ScheduledOperation {
                 let each = if channels.sink.is_some() { 4 } else { 1 };
                 let group = |unit: usize| (unit * each).div_ceil(channels.group.max(1));
                 // Planes beyond the last channel are nobody's.
-                let groups = group(units.start).min(channels.groups)..group(units.end).min(channels.groups);
+                let groups =
+                    group(units.start).min(channels.groups)..group(units.end).min(channels.groups);
                 channels.run(kernels, groups, reads[0], write)?;
             }
             OperationWork::PackRight(right) => right.pack(units, reads[0], write)?,
@@ -330,6 +336,17 @@ impl ScheduledOperation {
             OperationWork::Constant(blocks) => {
                 let unit = self.unit;
                 write.copy_from_slice(&blocks[units.start * unit..units.end * unit]);
+            }
+            OperationWork::Assemble(assembled) => {
+                assembled.run(kernels, units, reads, (write, self.unit))?;
+            }
+            OperationWork::Resample(resample, apart) => {
+                for (plane, write) in units.zip(write.chunks_exact_mut(self.unit)) {
+                    resample.run(kernels, &reads[0][plane * apart..], write)?;
+                }
+            }
+            OperationWork::Convert(converted) => {
+                converted.run(kernels, units, reads[0], write)?;
             }
             OperationWork::Unpack { frame, sink, grid } => match (sink, grid) {
                 (Sink::Codes { .. }, None) => {

@@ -19,6 +19,8 @@ use workspace::{Memory, Workspace};
 #[derive(Debug)]
 pub(in crate::engine) struct Inner {
     pub model: Network,
+    /// The network of the plans, where it is another one with the same results.
+    pub rewritten: Option<Network>,
     pub kernels: Kernels,
     pub team: Team,
     // None where samples mix, or vector blocks cannot hold the model.
@@ -349,7 +351,7 @@ impl Inner {
 
     pub fn context<'a>(&'a self, input: &'a [f32], samples: usize) -> Context<'a> {
         Context {
-            model: &self.model,
+            model: self.rewritten.as_ref().unwrap_or(&self.model),
             kernels: self.kernels,
             input,
             samples,

@@ -31,6 +31,7 @@ fn windows_lie_in_their_planes() {
         taps: vec![0, 1],
         positions: vec![at(1, 1, 0)],
         planes: (3, 2),
+        divisors: vec![],
         bounds: ALL,
         sink: Sink::Codes { low: 0 },
     };

@@ -14,6 +14,7 @@ fn windows(layer: &Layer, pooling: Pooling, bounds: (f32, f32), sink: Sink) -> W
         taps: (0..layer.taps()).map(|tap| layer.tap(tap) as u32).collect(),
         positions: layer.positions(),
         planes: (layer.from.blocks, layer.to.blocks),
+        divisors: vec![],
         bounds,
         sink,
     }

@@ -10,17 +10,16 @@ use crate::engine::layout::lanes::LaneMapping;
 use crate::engine::layout::part::{Begin, Part};
 use crate::engine::lower::axes::Viewed;
 use crate::engine::lower::node::{FusedNode, NodeWork, PerElement};
-use crate::engine::lower::token::input_grid;
 use crate::engine::lower::shape::Kind;
+use crate::engine::lower::token::input_grid;
+use crate::engine::plan::gathered::{Assembled, resampling};
 use crate::engine::plan::interleaved::{Halo, InterleavedPool, InterleavedProduct, Lines};
 use crate::engine::plan::operation::{OperationWork, Rows, ScheduledOperation};
 use crate::engine::table::LayerProfile;
 use crate::engine::tune::cache::TunedKernel;
 use crate::engine::tune::choose::TunedProduct;
 use crate::engine::tune::tuner::Tuner;
-use crate::kernel::{
-    Edges, Kernels, PackedWeights, Product, VectorBlock, Windows,
-};
+use crate::kernel::{Edges, Kernels, PackedWeights, Product, VectorBlock, Windows};
 use crate::network::Value;
 
 mod movement;
@@ -370,6 +369,35 @@ impl<'a> Builder<'a> {
                 let costs = vec![1; layout.planes()];
                 let work = OperationWork::Constant(blocks);
                 self.on_blocks(work, reads, to, costs, &node.layer, named("constant"));
+            }
+            NodeWork::Assemble(assemble) => {
+                let work = OperationWork::Assemble(Assembled::new(assemble, &layouts, &layout));
+                self.on_blocks(
+                    work,
+                    reads,
+                    to,
+                    vec![1; layout.planes()],
+                    &node.layer,
+                    named("assemble"),
+                );
+            }
+            NodeWork::Resample(resample) => {
+                let resampling = resampling(resample, &layouts[0], &layout);
+                let work = OperationWork::Resample(resampling, layouts[0].plane());
+                self.on_blocks(
+                    work,
+                    reads,
+                    to,
+                    vec![1; layout.planes()],
+                    &node.layer,
+                    named("resample"),
+                );
+            }
+            NodeWork::Convert(conversion) => {
+                // The output is read of codes.
+                if !self.is_output_alone(value) {
+                    self.convert(node, conversion, (reads, layouts[0]), to);
+                }
             }
             NodeWork::Quantize | NodeWork::Plain => {}
         }

@@ -6,13 +6,15 @@ use crate::engine::layout::arguments::sink;
 use crate::engine::layout::demand::Demand;
 use crate::engine::layout::places::Places;
 use crate::engine::layout::{Fill, Layout};
-use crate::engine::lower::node::{FusedNode, Rearrange};
+use crate::engine::lower::node::{Conversion, FusedNode, Rearrange};
+use crate::engine::lower::shape::Kind;
 use crate::engine::lower::token::input_grid;
+use crate::engine::plan::gathered::{Converted, Planes};
 use crate::engine::plan::operation::{
     OperationWork, PlainOperand, PlainSource, ScheduledOperation,
 };
 use crate::engine::table::{LAYOUT_CONVERSION, LayerProfile, PLAIN};
-use crate::kernel::{Edges, InputGrid, VectorBlock};
+use crate::kernel::{Convert, Edges, InputGrid, VectorBlock};
 use crate::network::{Dim, Value};
 use crate::network::{Grid, StepOp};
 
@@ -38,6 +40,64 @@ impl Builder<'_> {
             }
         }
         self.plain(output)
+    }
+
+    /// Whether a tensor is codes that become the output, and nothing else.
+    pub(in crate::engine) fn is_output_alone(&self, value: Value) -> bool {
+        let Value::Node(index) = value else {
+            return false;
+        };
+        let steps = self.model.steps();
+        matches!(steps[index].op, StepOp::Dequantize)
+            && self.model.output() == value
+            && !steps.iter().any(|step| step.inputs.contains(&value))
+    }
+
+    // Codes to floats, or back.
+    pub(in crate::engine) fn convert(
+        &mut self,
+        node: &FusedNode,
+        conversion: &Conversion,
+        (reads, from): (Vec<usize>, Layout),
+        to: usize,
+    ) {
+        let value = Value::Node(node.output);
+        let layout = self.tensors.all[to].layout;
+        let low = match from.shape.kind {
+            Kind::Codes { low } => low,
+            Kind::Floats => 0,
+        };
+        let convert = match conversion {
+            Conversion::Floats => {
+                let grid = self.model.grid(node.inputs[0]);
+                Convert::Floats {
+                    scale: grid.map_or(1.0, |grid| grid.scale()),
+                    offset: grid.map_or(0.0, |grid| grid.offset()),
+                    low,
+                }
+            }
+            Conversion::Table(values) => {
+                let value = |byte: usize| values.get(byte).copied().unwrap_or(0.0);
+                Convert::Table(Box::new(std::array::from_fn(value)))
+            }
+            Conversion::Codes => {
+                let grid = self.model.grid(value);
+                Convert::Codes(InputGrid {
+                    scale: grid.map_or(1.0, |grid| grid.scale()),
+                    offset: grid.map_or(0.0, |grid| grid.offset()),
+                    low: grid.map_or(0, |grid| grid.low()),
+                    high: grid.map_or(0, |grid| grid.high()),
+                })
+            }
+        };
+        let work = OperationWork::Convert(Converted {
+            convert,
+            from: Planes::of(&from),
+            to: Planes::of(&layout),
+        });
+        let row = LayerProfile::named(&node.layer, "convert");
+        let planes = vec![1; layout.planes()];
+        self.on_blocks(work, reads, to, planes, &node.layer, row);
     }
 
     // From samples to vector blocks.

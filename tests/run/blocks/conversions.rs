@@ -1,0 +1,59 @@
+use burn_compress::network::{Binary, Op, StepOp, Unary};
+
+use super::{Kind, Making, check, fine};
+
+const DIMS: [usize; 3] = [6, 5, 7];
+
+// Functions of codes in floats, whose results are floats or codes: each code's is the reference's.
+#[test]
+fn functions_of_codes() {
+    for unary in [
+        Unary::Silu,
+        Unary::Exp,
+        Unary::Sin,
+        Unary::LogSigmoid,
+        Unary::Round,
+    ] {
+        for ends_in_codes in [false, true] {
+            for explicit in [false, true] {
+                let mut making = Making::new(Kind::Codes, 3, &DIMS);
+                let mut value = making.input();
+                if explicit {
+                    value = making.step(StepOp::Dequantize, vec![value], None, &DIMS);
+                    value = making.float(Op::Unary(Unary::MulScalar(1.5)), vec![value], &DIMS);
+                }
+                let grid = ends_in_codes.then(|| fine(making.noise.grid(8)));
+                let op = StepOp::Float(Op::Unary(unary));
+                let value = making.step(op, vec![value], grid, &DIMS);
+                let model = making.end(value);
+                check(
+                    &model,
+                    0.0,
+                    &format!("{unary:?} {ends_in_codes} {explicit}"),
+                );
+            }
+        }
+    }
+}
+
+// Steps in floats between codes, whose operations are the reference's.
+#[test]
+fn floats_between_codes() {
+    for offset in [0.0, 0.3] {
+        let mut making = Making::new(Kind::Codes, 5, &DIMS);
+        let first = making.input();
+        let other = making.touched(first);
+        let grid = fine(making.noise.grid(8)).with_offset(offset).unwrap();
+        let op = StepOp::Float(Op::Binary(Binary::Subtract));
+        let value = making.step(op, vec![first, other], Some(grid), &DIMS);
+        let pad = Op::Pad {
+            padding: vec![(0, 0), (0, 1), (1, 1), (0, 2)],
+            value: 0.5,
+        };
+        let dims = [7, 7, 9];
+        let floats = making.step(StepOp::Dequantize, vec![value], None, &DIMS);
+        let padded = making.step(StepOp::Move(pad), vec![floats], None, &dims);
+        let value = making.step(StepOp::Quantize, vec![padded], Some(grid), &dims);
+        check(&making.end(value), 0.0, &format!("offset {offset}"));
+    }
+}

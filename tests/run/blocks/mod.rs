@@ -3,6 +3,7 @@
 
 mod conversions;
 mod moves;
+mod networks;
 mod pools;
 mod resampling;
 mod transposed;

@@ -7,6 +7,7 @@ mod exact;
 mod floats;
 mod frames;
 mod functions;
+mod gathered;
 mod layer;
 mod places;
 mod refusals;

@@ -125,12 +125,15 @@ impl Program {
         }
         let team = Team::new(threads);
         let apart = model.keeps_samples_apart();
-        let rewritten = apart.then(|| rewritten(&model)).flatten();
+        let mut rewritten = apart.then(|| rewritten(&model)).flatten();
         let of = rewritten.as_ref().unwrap_or(&model);
         let plans = match apart {
             true => Plans::new(of, kernels, team.threads(), options.tuning, known)?,
             false => None,
         };
+        if let (Some(network), Some(plans)) = (&mut rewritten, &plans) {
+            network.keep_constants(&plans.constants());
+        }
         let plans_of = plans.as_ref();
         let cache = TuningCache {
             isa: kernels.isa(),

@@ -1,7 +1,6 @@
 //! Codes that become floats, and floats that become codes: four channels in a plane, or one.
 
 use super::lanes::Lanes;
-use super::windows::code;
 use super::{InputGrid, KernelError, Kernels, VectorBlock, Work};
 
 /// A change between codes and floats.
@@ -95,13 +94,34 @@ impl Work for Run<'_> {
                 }
             }
             Convert::Codes(grid) => {
-                let bounds = (grid.low as f32, grid.high as f32);
-                let values = VectorBlock::floats(self.from);
-                for (to, &value) in VectorBlock::integers_mut(self.to).iter_mut().zip(values) {
-                    let t = (value - grid.offset) / grid.scale;
-                    let one = i32::from(code(t, bounds, grid.low)) << shift;
-                    *to = (*to & !(0xff << shift)) | one;
-                }
+                // SAFETY: by the caller.
+                unsafe { codes::<S>(grid, shift, self.from, self.to) }
+            }
+        }
+    }
+}
+
+// SAFETY contract: the machine has the instruction set of `S`.
+#[inline(always)]
+unsafe fn codes<S: Lanes>(
+    grid: &InputGrid,
+    shift: u32,
+    from: &[VectorBlock],
+    to: &mut [VectorBlock],
+) {
+    // SAFETY: vector blocks are whole and aligned; the set is there, by the caller.
+    unsafe {
+        let (scale, offset) = (S::splat(grid.scale), S::splat(grid.offset));
+        let (low, high) = (S::splat(grid.low as f32), S::splat(grid.high as f32));
+        for (to, from) in to.chunks_exact_mut(1).zip(from) {
+            let values = S::load(std::ptr::from_ref(from).cast());
+            let t = S::divide(S::subtract(values, offset), scale);
+            let rounded = S::round(S::min(S::max(t, low), high));
+            let mut codes = [VectorBlock::default()];
+            S::store_integers(std::ptr::from_mut(&mut codes[0]).cast(), rounded);
+            let codes = VectorBlock::integers(&codes);
+            for (to, code) in VectorBlock::integers_mut(to).iter_mut().zip(codes) {
+                *to = (*to & !(0xff << shift)) | (code.wrapping_sub(grid.low) << shift);
             }
         }
     }

@@ -142,7 +142,7 @@ impl Lanes for Portable {
 
     #[inline(always)]
     unsafe fn byte<const PLACE: i32>(a: [i32; 16], term: [i32; 16]) -> [i32; 16] {
-        lanes(|lane| ((a[lane] >> (8 * PLACE)) & 255) + term[lane])
+        lanes(|lane| ((a[lane] >> (8 * PLACE)) & 255).wrapping_add(term[lane]))
     }
 
     #[inline(always)]

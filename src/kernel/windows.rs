@@ -193,12 +193,13 @@ impl Work for Run<'_> {
                 match (windows.pooling, windows.sink) {
                     (Pooling::Max, Sink::Codes { .. }) => max_bytes(from, &windows.taps, to),
                     (Pooling::Max, Sink::Floats) => max_floats(from, &windows.taps, to),
-                    (Pooling::Sum { .. }, Sink::Codes { low }) => {
-                        windows.codes(low, from, windows.divisors_of(position), to);
+                    (Pooling::Sum { across: 1, .. }, _) => {
+                        let divisors = windows.divisors_of(position);
+                        // SAFETY: by the caller.
+                        unsafe { windows.of_lanes::<S>(from, divisors, &mut to[0]) };
                     }
-                    (Pooling::Sum { .. }, Sink::Floats) => {
-                        windows.floats(from, windows.divisors_of(position), to);
-                    }
+                    (Pooling::Sum { .. }, Sink::Codes { low }) => windows.codes(low, from, to),
+                    (Pooling::Sum { .. }, Sink::Floats) => windows.floats(from, to),
                 }
             }
         }
@@ -230,15 +231,78 @@ fn max_floats(from: &[VectorBlock], taps: &[u32], to: &mut [VectorBlock]) {
 
 impl Windows {
     #[inline(always)]
-    fn divisors_of(&self, position: &Position) -> &[f32] {
-        match self.divisors.get(position.residual as usize..) {
-            Some(divisors) if !divisors.is_empty() => VectorBlock::floats(&divisors[..1]),
-            _ => &[],
+    fn divisors_of(&self, position: &Position) -> Option<&VectorBlock> {
+        self.divisors.get(position.residual as usize)
+    }
+
+    // Each lane's own sums. SAFETY contract: the machine has the instruction set of `S`.
+    #[inline(always)]
+    unsafe fn of_lanes<S: Lanes>(
+        &self,
+        from: &[VectorBlock],
+        divisors: Option<&VectorBlock>,
+        to: &mut VectorBlock,
+    ) {
+        let Pooling::Sum {
+            multiplier, start, ..
+        } = self.pooling
+        else {
+            return;
+        };
+        // SAFETY: vector blocks are whole and aligned; the set is there, by the caller.
+        unsafe {
+            let (multiplier, least) = (S::splat(multiplier), S::splat(self.bounds.0));
+            let most = S::splat(self.bounds.1);
+            let divisors = match divisors {
+                Some(divisors) => Some(S::load(std::ptr::from_ref(divisors).cast())),
+                None => None,
+            };
+            // No closures, which a compiler may leave calls, of no instruction set.
+            macro_rules! bounded {
+                ($sum:expr) => {{
+                    let t = S::multiply($sum, multiplier);
+                    let t = match divisors {
+                        Some(divisors) => S::divide(t, divisors),
+                        None => t,
+                    };
+                    S::min(S::max(t, least), most)
+                }};
+            }
+            let Sink::Codes { low } = self.sink else {
+                let mut sum = S::splat(0.0);
+                for taps in self.taps.chunks(PART) {
+                    let mut part = S::splat(0.0);
+                    for &tap in taps {
+                        let block = std::ptr::from_ref(&from[tap as usize]);
+                        part = S::add(part, S::load(block.cast()));
+                    }
+                    sum = S::add(sum, part);
+                }
+                S::store(std::ptr::from_mut(to).cast(), bounded!(sum));
+                return;
+            };
+            let mut sums = [S::splat_integer(start); 4];
+            for &tap in &self.taps {
+                let block = std::ptr::from_ref(&from[tap as usize]);
+                let block = S::load_integers(block.cast());
+                sums[0] = S::byte::<0>(block, sums[0]);
+                sums[1] = S::byte::<1>(block, sums[1]);
+                sums[2] = S::byte::<2>(block, sums[2]);
+                sums[3] = S::byte::<3>(block, sums[3]);
+            }
+            macro_rules! code {
+                ($place:literal) => {
+                    S::round(bounded!(S::to_floats(sums[$place])))
+                };
+            }
+            let (first, second) = (S::pair(code!(0), code!(1)), S::pair(code!(2), code!(3)));
+            let codes = S::pack(first, second, low.wrapping_neg() as i16);
+            S::store_integers(std::ptr::from_mut(to).cast(), codes);
         }
     }
 
     #[inline(always)]
-    fn codes(&self, low: i32, from: &[VectorBlock], divisors: &[f32], to: &mut [VectorBlock]) {
+    fn codes(&self, low: i32, from: &[VectorBlock], to: &mut [VectorBlock]) {
         let Pooling::Sum {
             multiplier,
             start,
@@ -253,16 +317,6 @@ impl Windows {
             sums.iter_mut()
                 .zip(bytes)
                 .for_each(|(sum, &x)| *sum = sum.wrapping_add(i32::from(x)));
-        }
-        if !divisors.is_empty() {
-            let lanes = VectorBlock::bytes_mut(to).chunks_exact_mut(4);
-            for ((to, sums), divisor) in lanes.zip(sums.chunks_exact(4)).zip(divisors) {
-                for (to, sum) in to.iter_mut().zip(sums) {
-                    let t = sum.wrapping_add(start) as f32 * multiplier;
-                    *to = code(t / divisor, self.bounds, low);
-                }
-            }
-            return;
         }
         let of = |sum: i32| {
             let t = sum.wrapping_add(start) as f32 * multiplier;
@@ -285,7 +339,7 @@ impl Windows {
     }
 
     #[inline(always)]
-    fn floats(&self, from: &[VectorBlock], divisors: &[f32], to: &mut [VectorBlock]) {
+    fn floats(&self, from: &[VectorBlock], to: &mut [VectorBlock]) {
         let Pooling::Sum {
             multiplier, across, ..
         } = self.pooling
@@ -303,9 +357,6 @@ impl Windows {
         }
         for sums in sums.chunks_mut(across) {
             sums.fill(sums.iter().sum());
-        }
-        for (sum, divisor) in sums.iter_mut().zip(divisors) {
-            *sum /= divisor;
         }
         let (least, most) = self.bounds;
         for (to, sum) in VectorBlock::floats_mut(to).iter_mut().zip(sums) {

@@ -1,4 +1,4 @@
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 use serde::{Deserialize, Serialize};
 
@@ -175,6 +175,14 @@ impl Network {
     /// Dimensions of the output.
     pub fn output_dims(&self) -> Vec<Dim> {
         self.dims(self.output)
+    }
+
+    /// Lets go of the values of constants that are not needed: what reads them has a copy of its own.
+    pub(crate) fn keep_constants(&mut self, needed: &HashSet<usize>) {
+        let others = self.constants.iter_mut().enumerate();
+        for (_, constant) in others.filter(|(index, _)| !needed.contains(index)) {
+            constant.values = Vec::new();
+        }
     }
 
     /// Whether no step mixes images.

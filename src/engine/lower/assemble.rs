@@ -11,6 +11,9 @@ use crate::network::{Dim, FloatOp, Grid, Op, Operand, Step, StepOp, Value, execu
 /// Elements of all patterns of a movement: of more, it runs plainly.
 const PATTERNS: usize = 1 << 22;
 
+/// Channels of one place each: more are planes of which vector blocks waste all lanes but one.
+const FLAT: usize = 1024;
+
 /// The elements of a tensor by number, those of all roots in turn from 1 on; 0: the fill.
 struct Trace<'a, 'm> {
     lowering: &'a Lowering<'m>,
@@ -28,6 +31,9 @@ pub(in crate::engine) fn of<'m>(
 ) -> Option<(NodeWork<'m>, Vec<Value>)> {
     let to = Shape::of(lowering.model, Value::Node(index))?;
     lowering.images(Value::Node(index))?;
+    if [to.rows, to.columns] == [1, 1] && to.channels > FLAT {
+        return None;
+    }
     let mut trace = Trace {
         lowering,
         kind: to.kind.unit(),

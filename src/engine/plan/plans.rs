@@ -1,5 +1,7 @@
 //! The plans of a model.
 
+use std::collections::HashSet;
+
 use super::Plan;
 use super::batch::StagedBatch;
 use super::boundary::Setting;
@@ -113,6 +115,20 @@ impl Plans {
             }
             _ => &self.one.layers,
         }
+    }
+
+    /// The constants that are read while it runs.
+    pub fn constants(&self) -> HashSet<usize> {
+        let many: Vec<&Plan> = match &self.many {
+            None => Vec::new(),
+            Some(Many::Whole(plan)) => vec![plan],
+            Some(Many::Staged(staged)) => staged.stages.iter().map(|stage| &stage.back).collect(),
+        };
+        let plans = many.into_iter().chain([&self.one]);
+        let operations = plans.flat_map(|plan| &plan.operations);
+        operations
+            .flat_map(|operation| operation.work.constants())
+            .collect()
     }
 
     /// The batch stages, for the tuning cache.

@@ -7,6 +7,7 @@
 
 mod channels;
 mod operands;
+mod phases;
 mod transposed;
 
 use crate::network::{Constant, Dim, Grid, Network, Op, Step, StepOp, Value};

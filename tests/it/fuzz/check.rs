@@ -202,7 +202,10 @@ fn run(
     seen.split = rows.iter().any(|row| row.kernel == "layout conversion");
     seen.plain = rows.iter().any(|row| row.kernel.starts_with("plain"));
     seen.cells = rows.iter().any(|row| !row.kernel.starts_with("plain"));
-    let exact = !model.steps().iter().any(rounds_otherwise);
+    let exact = !model
+        .steps()
+        .iter()
+        .any(|step| rounds_otherwise(model, step));
     let codes = model.steps().iter().any(|step| step.grid.is_some());
     let mut programs = Vec::new();
     if case.again {
@@ -279,30 +282,44 @@ fn by_fours(program: &Program) -> TuningCache {
 }
 
 // A sum whose order is the program's own, or a function that it computes in its own way: the result is not the
-// reference's to the bit.
-fn rounds_otherwise(step: &Step) -> bool {
+// reference's to the bit. A function of codes is a table, whose numbers are the reference's.
+fn rounds_otherwise(model: &network::Network, step: &Step) -> bool {
     let StepOp::Float(op) = &step.op else {
         return false;
     };
-    let sums = matches!(
-        op,
+    match op {
         Op::Convolution { .. }
-            | Op::Linear
-            | Op::AveragePool { .. }
-            | Op::AdaptiveAveragePool { .. }
-            | Op::Mean { .. }
-            | Op::Unary(
-                Unary::Power(_)
-                    | Unary::Exp
-                    | Unary::Sigmoid
-                    | Unary::Silu
-                    | Unary::Tanh
-                    | Unary::Erf
-                    | Unary::Gelu
-                    | Unary::GeluTanh
-            )
-    );
-    sums && step.grid.is_none()
+        | Op::TransposedConvolution { .. }
+        | Op::Linear
+        | Op::AveragePool { .. }
+        | Op::AdaptiveAveragePool { .. }
+        | Op::Sum { .. }
+        | Op::Mean { .. } => true,
+        Op::Unary(
+            Unary::Power(_)
+            | Unary::Exp
+            | Unary::Sigmoid
+            | Unary::Silu
+            | Unary::Tanh
+            | Unary::Erf
+            | Unary::Gelu
+            | Unary::GeluTanh,
+        ) => !is_of_codes(model, step),
+        _ => false,
+    }
+}
+
+// Whether a function's operand is codes of a byte, or functions of such.
+fn is_of_codes(model: &network::Network, step: &Step) -> bool {
+    let [network::Value::Node(index)] = step.inputs[..] else {
+        return false;
+    };
+    let source = &model.steps()[index];
+    if let Some(grid) = source.grid {
+        return grid.high() - grid.low() <= 255;
+    }
+    let of_one = matches!(source.op, StepOp::Dequantize | StepOp::Float(Op::Unary(_)));
+    of_one && is_of_codes(model, source)
 }
 
 /// Why a case has no form.

@@ -20,6 +20,12 @@ pub enum Movement {
     Permute(Vec<usize>),
     /// The dimensions of an image.
     Reshape(Vec<usize>),
+    /// Channels to so many rows and columns each, of images.
+    PixelShuffle(usize),
+    /// The way back.
+    PixelUnshuffle(usize),
+    /// Channels in so many groups, one of each in turns.
+    ChannelShuffle(usize),
     /// All of an axis, so many times.
     Repeat(usize, usize),
     Nearest(Two),
@@ -58,11 +64,32 @@ impl Movement {
                 let images = x.dims()[0];
                 x.reshape(&[&[images], &dims[..]].concat())
             }
+            Self::PixelShuffle(times) => shuffled(x, |[n, c, h, w]| {
+                let (s, c) = (*times, c / (times * times));
+                let (apart, turned) = ([n, c, s, s, h, w], [0, 1, 4, 2, 5, 3]);
+                (apart, turned, [n, c, s * h, s * w])
+            }),
+            Self::PixelUnshuffle(times) => shuffled(x, |[n, c, h, w]| {
+                let (s, h, w) = (*times, h / times, w / times);
+                let (apart, turned) = ([n, c, h, s, w, s], [0, 1, 3, 5, 2, 4]);
+                (apart, turned, [n, c * s * s, h, w])
+            }),
+            Self::ChannelShuffle(groups) => shuffled(x, |[n, c, h, w]| {
+                let apart = [n, *groups, c / groups, 1, h, w];
+                (apart, [0, 2, 1, 3, 4, 5], [n, c, h, w])
+            }),
             Self::Repeat(axis, times) => map!(x, x => x.repeat_dim(*axis, *times)),
             Self::Nearest(size) => upsample(x, *size, InterpolateMode::Nearest, true),
             Self::Bilinear(size, align) => upsample(x, *size, InterpolateMode::Bilinear, *align),
         }
     }
+}
+
+// In six axes for a while.
+fn shuffled(x: Any, of: impl Fn([usize; 4]) -> ([usize; 6], [isize; 6], [usize; 4])) -> Any {
+    let x: Tensor<4> = x.rank();
+    let (apart, axes, to) = of(x.dims());
+    Any::of(x.reshape(apart).permute(axes).reshape(to))
 }
 
 fn zeros_like<const D: usize>(x: &Tensor<D>, channels: usize) -> Tensor<D> {

@@ -3,12 +3,13 @@
 
 mod conversions;
 mod moves;
+mod networks;
 mod pools;
 mod resampling;
 mod transposed;
 
 use burn_compress::engine::{Program, TuningCache};
-use burn_compress::network::{Constant, Dim, Grid, Network, Op, Step, StepOp, Value};
+use burn_compress::network::{Constant, Grid, Network, Op, Step, StepOp, Value};
 
 use super::noise::{Noise, per_image};
 use super::runs::{images, isas, options};
@@ -222,9 +223,4 @@ fn by_fours(program: &Program) -> TuningCache {
         together["kernels"] = serde_json::json!([]);
     }
     serde_json::from_value(choices).unwrap()
-}
-
-/// Samples, and a batch that grows.
-pub fn fixed(dims: &[Dim]) -> Vec<usize> {
-    dims.iter().map(|dim| dim.at(1)).collect()
 }

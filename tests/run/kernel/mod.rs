@@ -8,6 +8,7 @@ mod exact;
 mod floats;
 mod frames;
 mod functions;
+mod gathered;
 mod layer;
 mod matrix;
 mod places;

@@ -257,7 +257,8 @@ impl Making<'_> {
 
     pub(super) fn movement(&mut self, dims: &[usize]) -> Option<Layer> {
         let rank = dims.len();
-        let movement = match self.rng.random_range(0..10) {
+        let movement = match self.rng.random_range(0..11) {
+            10 => self.shuffle(dims)?,
             0 | 1 => {
                 let mut padding = vec![(0, 0); rank];
                 for (axis, padding) in padding.iter_mut().enumerate().skip(1) {
@@ -321,6 +322,22 @@ impl Making<'_> {
             _ => return None,
         };
         Some(Layer::Movement(movement))
+    }
+
+    fn shuffle(&mut self, dims: &[usize]) -> Option<Movement> {
+        let [_, channels, rows, columns] = *dims else {
+            return None;
+        };
+        let mut all = Vec::new();
+        for times in 2..=3 {
+            let pixels = channels.is_multiple_of(times * times);
+            all.extend(pixels.then_some(Movement::PixelShuffle(times)));
+            let apart = rows.is_multiple_of(times) && columns.is_multiple_of(times);
+            all.extend(apart.then_some(Movement::PixelUnshuffle(times)));
+            let groups = channels.is_multiple_of(times) && channels > times;
+            all.extend(groups.then_some(Movement::ChannelShuffle(times)));
+        }
+        all.choose(self.rng).cloned()
     }
 
     fn reshape(&mut self, dims: &[usize]) -> Option<Movement> {

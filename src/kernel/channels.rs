@@ -138,7 +138,9 @@ impl Channels {
             let rows = (self.rows - 1).checked_mul(of.pitch)?;
             let last = of.first.checked_add(rows)?.checked_add(self.columns)?;
             let before = (planes - 1).checked_mul(of.plane)?;
-            before.checked_add(last).filter(|_| last <= of.plane || planes == 1)
+            before
+                .checked_add(last)
+                .filter(|_| last <= of.plane || planes == 1)
         };
         let read = needed(self.from, end.div_ceil(self::unit(self.source)));
         let written = needed(self.to, (end - first).div_ceil(unit));
@@ -366,5 +368,7 @@ pub(super) fn quantized(x: f32, grid: &InputGrid) -> i32 {
     let t = if t < high { t } else { high };
     // The low bits of what is rounded are the whole number.
     let rounded = (t + ROUND).to_bits() as i32;
-    rounded.wrapping_sub(ROUND.to_bits() as i32).wrapping_sub(grid.low)
+    rounded
+        .wrapping_sub(ROUND.to_bits() as i32)
+        .wrapping_sub(grid.low)
 }

@@ -6,6 +6,7 @@ mod archive_sizes;
 mod dot;
 mod engine;
 mod format;
+mod images;
 mod kernel;
 mod network;
 #[path = "../support/noise.rs"]

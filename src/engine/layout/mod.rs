@@ -379,9 +379,8 @@ impl Layout {
                 inside(columns, column, self.tile[1]),
             );
             let of = self.lanes.sample(lane);
-            let first = of * sample
-                + row.min(rows) * strides.row
-                + column.min(columns) * strides.column;
+            let first =
+                of * sample + row.min(rows) * strides.row + column.min(columns) * strides.column;
             (of < samples).then_some((first, part))
         });
         let lanes = lanes.collect();

@@ -4,9 +4,9 @@ use std::borrow::Cow;
 use std::sync::Arc;
 
 use super::lowering::{Lowering, small, turned};
-use super::{float, token};
 use super::node::{FusedNode, NodeWork, PerElement, Pool, WeightValues, Weighted};
 use super::shape::{Kind, Shape};
+use super::{float, token};
 use crate::network::{Activation, Arithmetic, Codes, Divide, Rescale, Step};
 use crate::network::{Op, StepOp, Value, Weights, Window};
 
@@ -41,7 +41,13 @@ impl<'m> Lowering<'m> {
                 self.images(first)?;
                 let codes = narrow(weights)?;
                 let shape = [weights.dims[0], weights.dims[1]];
-                NodeWork::Product(self.integers((index, step), *window, *groups, (shape, codes), rescale)?)
+                NodeWork::Product(self.integers(
+                    (index, step),
+                    *window,
+                    *groups,
+                    (shape, codes),
+                    rescale,
+                )?)
             }
             StepOp::Product {
                 op: Op::Linear,
@@ -55,7 +61,8 @@ impl<'m> Lowering<'m> {
                 };
                 let codes = source.ordered(turned(&narrow(weights)?, outputs));
                 let turned = ([outputs, inputs], Cow::Owned(codes));
-                let mut product = self.integers((index, step), source.window, 1, turned, rescale)?;
+                let mut product =
+                    self.integers((index, step), source.window, 1, turned, rescale)?;
                 product.channels = source.shape.channels;
                 let mut inputs = step.inputs.clone();
                 inputs[0] = source.value;
@@ -180,7 +187,10 @@ impl<'m> Lowering<'m> {
     fn rescale(&self, index: usize, step: &Step, rescale: &Rescale) -> Option<Weighted<'m>> {
         let first = *step.inputs.first()?;
         // Factors are of the second axis.
-        let counts = [rescale.multiplier.len(), rescale.offset.as_ref().map_or(1, Vec::len)];
+        let counts = [
+            rescale.multiplier.len(),
+            rescale.offset.as_ref().map_or(1, Vec::len),
+        ];
         if counts != [1, 1] {
             self.images(first)?;
         }

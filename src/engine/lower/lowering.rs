@@ -1,8 +1,9 @@
 //! What lowering knows of a network while it goes through its steps.
 
-use super::axes::{Axes, Role, Viewed};
+use super::axes::{Axes, Role};
 use super::shape::{Kind, Shape};
-use crate::network::{Op, Over, Step, StepOp, Value, Window};
+use super::viewed::Viewed;
+use crate::network::{Constant, Op, Over, Step, StepOp, Value, Window};
 
 /// Numbers beyond these might end in NaN, which the kernels know nothing of.
 const LARGEST: f32 = 1e25;
@@ -15,7 +16,15 @@ pub(in crate::engine) struct Lowering<'a> {
     pub joined: Vec<bool>,
 }
 
-impl Lowering<'_> {
+impl<'m> Lowering<'m> {
+    /// The numbers of a constant.
+    pub fn constant(&self, value: Option<&Value>) -> Option<&'m Constant> {
+        match value {
+            Some(Value::Constant(index)) => self.model.network().constants().get(*index),
+            _ => None,
+        }
+    }
+
     /// Whether vector blocks hold the codes of a tensor.
     pub fn codes(&self, value: Value) -> Option<()> {
         match Shape::of(self.model, value)?.kind {
@@ -34,7 +43,9 @@ impl Lowering<'_> {
     pub fn lies_like(&self, value: Value, step: usize) -> bool {
         let made = Value::Node(step);
         let axes = |value: Value| self.model.axes(value);
-        let alike = axes(value).zip(axes(made)).is_some_and(|(a, b)| a.is_like(&b));
+        let alike = axes(value)
+            .zip(axes(made))
+            .is_some_and(|(a, b)| a.is_like(&b));
         alike && self.model.dims(value) == self.model.dims(made)
     }
 
@@ -92,7 +103,8 @@ impl Lowering<'_> {
                 };
                 let shape = source.and_then(|source| Shape::of(self.model, source));
                 let axes = self.model.axes(value).map(|axes| axes.channels());
-                let flat = |shape: &Shape| Some(shape.channels * shape.rows * shape.columns) == axes;
+                let flat =
+                    |shape: &Shape| Some(shape.channels * shape.rows * shape.columns) == axes;
                 source.zip(shape.filter(flat))
             }
             _ => None,

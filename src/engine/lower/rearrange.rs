@@ -1,8 +1,9 @@
 //! Movements of elements, as maps of channels, rows and columns.
 
-use super::axes::{Role, Viewed};
+use super::axes::Role;
 use super::node::{FusedNode, NodeWork, Rearrange};
 use super::shape::Shape;
+use super::viewed::Viewed;
 use crate::network::{Dim, Op, Value};
 
 /// What an operation moves where; none of one that does something else, or tears planes apart.
@@ -245,7 +246,11 @@ impl Rearrange {
         let stays = |map: &[Option<usize>]| map.iter().enumerate().all(|(at, of)| *of == Some(at));
         let mut channels = self.channels.iter().enumerate();
         let alike = channels.all(|(channel, of)| *of == Some((0, channel)));
-        !self.in_order && self.beside.is_empty() && alike && stays(&self.rows) && stays(&self.columns)
+        !self.in_order
+            && self.beside.is_empty()
+            && alike
+            && stays(&self.rows)
+            && stays(&self.columns)
     }
 
     /// Whether some elements come from nowhere.

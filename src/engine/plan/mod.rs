@@ -7,6 +7,7 @@ pub(super) mod interleaved;
 pub(super) mod memory;
 pub(super) mod operation;
 pub(super) mod plans;
+pub(super) mod rows;
 
 use std::ops::Range;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};

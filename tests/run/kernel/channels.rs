@@ -12,9 +12,14 @@ const E: f64 = 1.0 / (1u64 << 23) as f64;
 fn exact(step: ChannelStep, x: &[f64], affine: &[[f32; 2]]) -> Vec<(f64, f64)> {
     let count = x.len() as f64;
     let end = |channel: usize, y: f64, bound: f64| {
-        let [factor, term] = affine.get(channel).map_or([1.0, 0.0], |of| of.map(f64::from));
+        let [factor, term] = affine
+            .get(channel)
+            .map_or([1.0, 0.0], |of| of.map(f64::from));
         let value = y * factor + term;
-        (value, bound * factor.abs() + 2.0 * E * (value.abs() + (y * factor).abs()))
+        (
+            value,
+            bound * factor.abs() + 2.0 * E * (value.abs() + (y * factor).abs()),
+        )
     };
     let each = |of: &dyn Fn(f64) -> (f64, f64)| {
         let all = x.iter().enumerate().map(|(channel, &x)| {

@@ -28,7 +28,9 @@ impl Integers {
             net: Tokens::new(&[tokens, channels], 1),
             noise: Noise(7),
         };
-        let first = own.net.step(StepOp::Quantize, &[Value::Input], &[tokens, channels]);
+        let first = own
+            .net
+            .step(StepOp::Quantize, &[Value::Input], &[tokens, channels]);
         own.ends(first, grid(0.01, 120));
         (own, first)
     }
@@ -207,10 +209,7 @@ fn float_steps_are_quantized_at_once() {
 // Of one step alone, at most the code beside it, where the quotient is within 1e-4 of a tie.
 #[test]
 fn a_float_step_is_off_at_ties_alone() {
-    let steps = [
-        Op::Softmax { axis: 2 },
-        Op::LayerNorm { epsilon: 1e-5 },
-    ];
+    let steps = [Op::Softmax { axis: 2 }, Op::LayerNorm { epsilon: 1e-5 }];
     for op in steps {
         for channels in [4, 13, 48] {
             let (mut net, input) = Integers::new(21, channels);

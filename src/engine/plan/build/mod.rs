@@ -8,19 +8,18 @@ use crate::engine::layout::arguments::{elementwise, windows};
 use crate::engine::layout::demand::Tensors;
 use crate::engine::layout::lanes::LaneMapping;
 use crate::engine::layout::part::{Begin, Part};
-use crate::engine::lower::axes::Viewed;
 use crate::engine::lower::node::{FusedNode, NodeWork, PerElement};
-use crate::engine::lower::token::input_grid;
 use crate::engine::lower::shape::Kind;
+use crate::engine::lower::token::input_grid;
+use crate::engine::lower::viewed::Viewed;
 use crate::engine::plan::interleaved::{Halo, InterleavedPool, InterleavedProduct, Lines};
-use crate::engine::plan::operation::{OperationWork, Rows, ScheduledOperation};
+use crate::engine::plan::operation::{OperationWork, ScheduledOperation};
+use crate::engine::plan::rows::Rows;
 use crate::engine::table::LayerProfile;
 use crate::engine::tune::cache::TunedKernel;
 use crate::engine::tune::choose::TunedProduct;
 use crate::engine::tune::tuner::Tuner;
-use crate::kernel::{
-    Edges, Kernels, PackedWeights, Product, VectorBlock, Windows,
-};
+use crate::kernel::{Edges, Kernels, PackedWeights, Product, VectorBlock, Windows};
 use crate::network::Value;
 
 mod movement;

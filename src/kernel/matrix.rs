@@ -1,6 +1,7 @@
 //! Products of two activations: one stays in vector blocks, whose lanes are positions of one sample; the other
 //! is packed into the place of weights.
 
+use std::mem::MaybeUninit;
 use std::ops::Range;
 
 use super::channels::Planes;
@@ -8,130 +9,13 @@ use super::chunks::even;
 use super::lanes::Lanes;
 use super::{FILTER_BLOCK, InputGrid, KernelError, Kernels, VectorBlock, Work};
 
-/// The right operand of a product, to be packed: for each block of four filters its weights, those of four
-/// filters side by side. A filter is a column of the right operand, of a group (a head).
-///
-/// ```
-/// use burn_compress_kernel::{PackedRight, Planes, VectorBlock};
-/// let planes = Planes { plane: 1, first: 0, pitch: 1 };
-/// // Four channels of sixteen positions: sixteen weights of four filters.
-/// let right = PackedRight {
-///     groups: 1,
-///     inner: 16,
-///     filters: 4,
-///     inner_is_channel: false,
-///     from: planes,
-///     tile: 1,
-///     source: None,
-/// };
-/// let mut weights = vec![VectorBlock::default(); right.block()];
-/// let channels = [1.0, 2.0, 3.0, 4.0].map(VectorBlock::of_floats);
-/// right.pack(0..1, &channels, &mut weights)?;
-/// assert_eq!(VectorBlock::floats(&weights)[..4], [1.0, 2.0, 3.0, 4.0]);
-/// # Ok::<(), burn_compress_kernel::KernelError>(())
-/// ```
-#[derive(Debug, Clone, PartialEq)]
-pub struct PackedRight {
-    /// Products apart.
-    pub groups: usize,
-    /// Elements of a sum.
-    pub inner: usize,
-    /// Columns of a group.
-    pub filters: usize,
-    /// Whether its channels are summed over and its positions are filters, or the other way round.
-    pub inner_is_channel: bool,
-    /// Where it lies, in one row.
-    pub from: Planes,
-    /// Positions of a lane: the first lane has the first ones.
-    pub tile: usize,
-    /// Its grid; none: floats.
-    pub source: Option<InputGrid>,
-}
-
-impl PackedRight {
-    /// Vector blocks of four filters' weights.
-    pub fn block(&self) -> usize {
-        (self.inner * FILTER_BLOCK).div_ceil(VectorBlock::LANES)
-    }
-
-    /// Packs some blocks of filters; `output` holds these.
-    ///
-    /// Fails with [`KernelError::Memory`] where vector blocks are too few, or positions beyond the lanes.
-    pub fn pack(
-        &self,
-        blocks: Range<usize>,
-        input: &[VectorBlock],
-        output: &mut [VectorBlock],
-    ) -> Result<(), KernelError> {
-        let (each, positions) = match self.inner_is_channel {
-            true => (self.inner, self.filters),
-            false => (self.filters, self.inner),
-        };
-        let unit = if self.source.is_some() { 4 } else { 1 };
-        let planes = self.groups.checked_mul(each).map(|all| all.div_ceil(unit));
-        let read = planes.and_then(|planes| planes.checked_mul(self.from.plane));
-        let lanes = self.tile.checked_mul(VectorBlock::LANES);
-        let inside = self.from.first.saturating_add(self.tile) <= self.from.plane;
-        let written = blocks.len().checked_mul(self.block());
-        if self.tile == 0
-            || !inside
-            || lanes.is_none_or(|lanes| lanes < positions)
-            || read.is_none_or(|read| input.len() < read)
-            || written.is_none_or(|written| output.len() < written)
-        {
-            return Err(KernelError::Memory);
-        }
-        let all = self.groups * self.filters;
-        for (block, output) in blocks.zip(output.chunks_exact_mut(self.block().max(1))) {
-            let output = VectorBlock::floats_mut(output);
-            for place in 0..FILTER_BLOCK {
-                let filter = block * FILTER_BLOCK + place;
-                let to = output.iter_mut().skip(place).step_by(FILTER_BLOCK);
-                if filter >= all {
-                    to.for_each(|to| *to = 0.0);
-                    continue;
-                }
-                let (group, filter) = (filter / self.filters, filter % self.filters);
-                match self.inner_is_channel {
-                    true => {
-                        let at = self.position(filter);
-                        for (inner, to) in to.take(self.inner).enumerate() {
-                            *to = self.element(input, group * self.inner + inner, at);
-                        }
-                    }
-                    false => {
-                        let channel = group * self.filters + filter;
-                        for (inner, to) in to.take(self.inner).enumerate() {
-                            *to = self.element(input, channel, self.position(inner));
-                        }
-                    }
-                }
-            }
-        }
-        Ok(())
-    }
-
-    // The place of a position among the floats of a plane.
-    fn position(&self, position: usize) -> usize {
-        let (lane, column) = (position / self.tile, position % self.tile);
-        (self.from.first + column) * VectorBlock::LANES + lane
-    }
-
-    fn element(&self, input: &[VectorBlock], channel: usize, at: usize) -> f32 {
-        let plane = self.from.plane * VectorBlock::LANES;
-        match self.source {
-            None => VectorBlock::floats(input)[channel * plane + at],
-            Some(grid) => {
-                let word = VectorBlock::integers(input)[channel / 4 * plane + at];
-                let code = (word >> (8 * (channel % 4)) & 255).wrapping_add(grid.low);
-                grid.scale * code as f32 + grid.offset
-            }
-        }
-    }
-}
+/// Channels of the left operand that a first-level cache holds for the columns of which registers hold sums.
+const SLICE: usize = 96;
+/// Blocks of filters whose sums wait for the next slice.
+const GROUP: usize = 16;
 
 /// A product of two activations: the left one in floats, its channels summed over, the right one as
-/// [packed](PackedRight). The result's channels are the groups' filters, one group after the other.
+/// [packed](super::PackedRight). The result's channels are the groups' filters, one group after the other.
 ///
 /// ```
 /// use burn_compress_kernel::{Kernels, MatrixProduct, Planes, VectorBlock};
@@ -238,6 +122,9 @@ impl MatrixProduct {
     }
 }
 
+// The sums of a block of filters, by filter.
+type Sums<S, const P: usize> = [[<S as Lanes>::Floats; P]; FILTER_BLOCK];
+
 struct Run<'a> {
     product: &'a MatrixProduct,
     blocks: Range<usize>,
@@ -278,50 +165,85 @@ impl Run<'_> {
     // SAFETY contract: as of `Work::run`; so many columns from this one on lie in the row.
     #[cfg_attr(not(debug_assertions), inline(always))]
     unsafe fn columns<S: Lanes, const P: usize>(&mut self, column: usize) {
-        let product = self.product;
-        let all = product.groups * product.filters;
-        for (place, block) in self.blocks.clone().enumerate() {
-            let first = block * FILTER_BLOCK;
-            let last = (first + FILTER_BLOCK).min(all) - 1;
-            let (group, other) = (first / product.filters, last / product.filters);
-            // SAFETY: `MatrixProduct::run` has checked that all planes and weights of these blocks are there.
-            unsafe {
-                let mut sums = self.sums::<S, P>(group, block, column);
-                // Filters of several groups read other channels each.
-                for group in group + 1..=other {
-                    let of_other = self.sums::<S, P>(group, block, column);
-                    for f in 0..FILTER_BLOCK {
-                        if (first + f) / product.filters == group {
-                            sums[f] = of_other[f];
+        let blocks = self.blocks.clone();
+        let inner = self.product.inner;
+        let mut all: [MaybeUninit<Sums<S, P>>; GROUP] = [const { MaybeUninit::uninit() }; GROUP];
+        for first in blocks.clone().step_by(GROUP) {
+            for start in (0..inner.max(1)).step_by(SLICE) {
+                let slice = start..(start + SLICE).min(inner);
+                for (waiting, block) in all.iter_mut().zip(first..blocks.end) {
+                    // SAFETY: `MatrixProduct::run` has checked that all planes and weights of these blocks are
+                    // there; the first slice writes what the others read.
+                    unsafe {
+                        let sums = match start {
+                            0 => [[S::splat(0.0); P]; FILTER_BLOCK],
+                            _ => waiting.assume_init_read(),
+                        };
+                        let sums = self.block::<S, P>(block, column, slice.clone(), sums);
+                        if slice.end < inner {
+                            waiting.write(sums);
+                        } else {
+                            self.finish::<S, P>(sums, block - blocks.start, column);
                         }
                     }
                 }
-                self.finish::<S, P>(sums, place, column);
             }
         }
     }
 
-    // The sums of four filters over the channels of a group.
+    // Adds a slice to the sums of a block of filters.
+    #[inline(always)]
+    unsafe fn block<S: Lanes, const P: usize>(
+        &self,
+        block: usize,
+        column: usize,
+        slice: Range<usize>,
+        sums: Sums<S, P>,
+    ) -> Sums<S, P> {
+        let product = self.product;
+        let first = block * FILTER_BLOCK;
+        let last = (first + FILTER_BLOCK).min(product.groups * product.filters) - 1;
+        let (group, other) = (first / product.filters, last / product.filters);
+        // SAFETY: by the callers.
+        unsafe {
+            let mut made = self.sums::<S, P>(group, block, column, slice.clone(), sums);
+            // Filters of several groups read other channels each.
+            for group in group + 1..=other {
+                let of_other = self.sums::<S, P>(group, block, column, slice.clone(), sums);
+                for f in 0..FILTER_BLOCK {
+                    if (first + f) / product.filters == group {
+                        made[f] = of_other[f];
+                    }
+                }
+            }
+            made
+        }
+    }
+
+    // Adds some channels of a group to the sums of four filters.
     #[inline(always)]
     unsafe fn sums<S: Lanes, const P: usize>(
         &self,
         group: usize,
         block: usize,
         column: usize,
-    ) -> [[S::Floats; P]; FILTER_BLOCK] {
+        slice: Range<usize>,
+        mut all: Sums<S, P>,
+    ) -> Sums<S, P> {
         let product = self.product;
         // SAFETY: by the callers.
         unsafe {
-            let plane = group * product.inner * product.left.plane + product.left.first + column;
+            let channel = group * product.inner + slice.start;
+            let plane = channel * product.left.plane + product.left.first + column;
             let left = self.left.as_ptr().add(plane).cast::<f32>();
             let weights = self.weights.as_ptr().add(block * product.block());
-            let weights = weights.cast::<f32>();
-            let mut all = [[S::splat(0.0); P]; FILTER_BLOCK];
+            let weights = weights.cast::<f32>().add(slice.start * FILTER_BLOCK);
             macro_rules! filters {
                 ($first:literal, $count:literal) => {{
-                    let mut sums = [[S::splat(0.0); P]; $count];
+                    let mut sums: [[S::Floats; P]; $count] =
+                        std::array::from_fn(|f| all[$first + f]);
                     let (mut left, mut weights) = (left, weights.add($first));
-                    for _ in 0..product.inner {
+                    for _ in slice.clone() {
                         for i in 0..P {
                             let x = S::load(left.add(i * VectorBlock::LANES));
                             for (f, sums) in sums.iter_mut().enumerate() {
@@ -351,7 +273,7 @@ impl Run<'_> {
     #[inline(always)]
     unsafe fn finish<S: Lanes, const P: usize>(
         &mut self,
-        sums: [[S::Floats; P]; FILTER_BLOCK],
+        sums: Sums<S, P>,
         place: usize,
         column: usize,
     ) {

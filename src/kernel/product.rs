@@ -145,12 +145,10 @@ impl Product {
     }
 
     /// The same, with sums that are made of so many vector blocks of the input after the other, in this
-    /// order. Tiles, floats that filters share, and sparse entries of a filter that do not rise by vector
-    /// block, are not split; nor is anything into more slices than a filter has sparse entries.
+    /// order. Tiles, and sparse entries of a filter that do not rise by vector block, are not split; nor is
+    /// anything into more slices than a filter has sparse entries.
     pub fn in_slices(mut self, blocks: usize) -> Self {
-        let splits = self.codes || matches!(*self.entries, PackedWeights::Filter { .. });
-        let slices = splits.then(|| Slices::of(&self.entries, blocks.max(1)));
-        self.slices = slices.flatten();
+        self.slices = Slices::of(&self.entries, blocks.max(1));
         self
     }
 

@@ -66,9 +66,20 @@ impl Run<'_> {
                     }
                 };
             }
+            macro_rules! shared_floats {
+                ($p:literal, $part:expr) => {
+                    for chunk in $part.chunks_exact($p) {
+                        self.shared_floats::<S, $p>(chunk);
+                    }
+                };
+            }
             match *self.product.entries {
                 PackedWeights::Filter { .. } if !self.product.codes => {
                     chunks!(positions, S::FLOAT_POSITIONS, S::FLOAT_POSITIONS, floats)
+                }
+                PackedWeights::Shared { .. } if !self.product.codes => {
+                    let most = S::FLOAT_SHARED_POSITIONS;
+                    chunks!(positions, most, most, shared_floats)
                 }
                 PackedWeights::Filter { .. } => {
                     chunks!(positions, S::POSITIONS, S::POSITIONS, by_filter)
@@ -236,6 +247,71 @@ impl Run<'_> {
                     filter!(2);
                     filter!(3);
                 });
+            }
+        }
+    }
+}
+
+impl Run<'_> {
+    // SAFETY contract: as of `Work::run`, on floats, whose filters share their sparse entries.
+    #[cfg_attr(not(debug_assertions), inline(always))]
+    unsafe fn shared_floats<S: Lanes, const P: usize>(&self, chunk: &[Position]) {
+        let (Some(slices), PackedWeights::Shared { entries, .. }) =
+            (&self.product.slices, &*self.product.entries)
+        else {
+            return;
+        };
+        for filter_blocks in self.groups() {
+            // SAFETY: as in `group`.
+            unsafe {
+                let starts = self.task(filter_blocks.start).starts::<P>(chunk);
+                by_slice!(self, S, Waiting<S::Floats, P>, slices, filter_blocks, (slice, filter_block, task, waiting) => {
+                    let sums = waiting.as_mut_ptr().cast::<[S::Floats; P]>();
+                    if slice == 0 {
+                        for f in 0..FILTER_BLOCK {
+                            sums.add(f).write(task.start_floats::<S, P>(f));
+                        }
+                    }
+                    let sums = waiting.assume_init_mut();
+                    let entries = entries.get_unchecked(slices.range(filter_block, slice));
+                    match S::FLOAT_FILTERS {
+                        4 => add_shared_floats::<S, 4, P>(entries, &starts, sums),
+                        _ => add_shared_floats::<S, 2, P>(entries, &starts, sums),
+                    }
+                    if slice + 1 == slices.count {
+                        task.finish_floats::<S, 0, P>(sums[0], chunk);
+                        task.finish_floats::<S, 1, P>(sums[1], chunk);
+                        task.finish_floats::<S, 2, P>(sums[2], chunk);
+                        task.finish_floats::<S, 3, P>(sums[3], chunk);
+                    }
+                });
+            }
+        }
+    }
+}
+
+// Adds to the sums of a block of filters in floats, as many filters at a time as the registers hold.
+#[inline(always)]
+unsafe fn add_shared_floats<S: Lanes, const F: usize, const P: usize>(
+    entries: &[SharedEntry],
+    starts: &[*const u8; P],
+    sums: &mut [[S::Floats; P]; FILTER_BLOCK],
+) {
+    for (part, sums) in sums.chunks_exact_mut(F).enumerate() {
+        // SAFETY: by the callers.
+        unsafe {
+            let mut now: [[S::Floats; P]; F] = std::array::from_fn(|f| sums[f]);
+            for entry in entries {
+                for (i, start) in starts.iter().enumerate() {
+                    let x = S::load(start.add(entry.offset as usize).cast());
+                    for (f, sums) in now.iter_mut().enumerate() {
+                        let bits = entry.bits[(part * F + f) % FILTER_BLOCK];
+                        sums[i] = S::multiply_add(x, S::splat(f32::from_bits(bits)), sums[i]);
+                    }
+                }
+            }
+            for (sums, now) in sums.iter_mut().zip(now) {
+                *sums = now;
             }
         }
     }

@@ -7,6 +7,7 @@ mod blocks;
 mod dot;
 mod engine;
 mod format;
+mod images;
 mod kernel;
 mod network;
 #[path = "../support/noise.rs"]

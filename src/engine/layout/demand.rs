@@ -3,9 +3,9 @@
 use super::lanes::{LaneMapping, tile};
 use super::part::Part;
 use super::{Fill, Halo, Layout};
-use crate::engine::lower::axes::Viewed;
 use crate::engine::lower::node::{FusedNode, NodeWork, Pool, Weighted};
 use crate::engine::lower::shape::Shape;
+use crate::engine::lower::viewed::Viewed;
 use crate::network::{Value, Window};
 
 /// What a node needs of an operand.

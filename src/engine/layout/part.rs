@@ -2,8 +2,8 @@
 
 use super::Layout;
 use super::lanes::LaneMapping;
-use crate::engine::lower::axes::Viewed;
 use crate::engine::lower::node::FusedNode;
+use crate::engine::lower::viewed::Viewed;
 use crate::network::Value;
 
 /// What of a model a plan runs, and as what.

@@ -3,7 +3,7 @@
 //! Convolutions have channels in front, `[N, C, H, W]`; tokens have them behind, `[N, T, C]`. Attention has heads,
 //! `[N, h, T, d]`, which are channels too. Tensors that differ in the order of axes alone lie alike.
 
-use crate::network::{Dim, MAX_RANK, Network, Op, StepOp, Value};
+use crate::network::{Dim, MAX_RANK};
 
 /// What an axis is on vector blocks.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -88,7 +88,7 @@ impl Axes {
     }
 
     /// The left operand of a product of two activations, and its result: `[N, h, T, d]`.
-    fn heads(dims: &[Dim]) -> Option<Self> {
+    pub fn heads(dims: &[Dim]) -> Option<Self> {
         let mut roles = [Role::Channel; MAX_RANK];
         roles[0] = Role::Batch;
         *roles.get_mut(dims.len().checked_sub(2).filter(|&axis| axis > 0)?)? = Role::Column;
@@ -107,7 +107,7 @@ impl Axes {
         self.lengths[axis]
     }
 
-    fn roles(&self) -> &[Role] {
+    pub fn roles(&self) -> &[Role] {
         &self.roles[..self.rank]
     }
 
@@ -170,7 +170,7 @@ impl Axes {
         channel.then(|| [self.channels() / length.max(1), length])
     }
 
-    fn groups_of_last(&self) -> Option<[usize; 2]> {
+    pub fn groups_of_last(&self) -> Option<[usize; 2]> {
         self.groups_of(self.rank - 1)
     }
 
@@ -262,7 +262,7 @@ impl Axes {
         self.channel_places().into_iter().map(value).collect()
     }
 
-    fn permuted(&self, axes: &[usize], dims: &[Dim]) -> Option<Self> {
+    pub fn permuted(&self, axes: &[usize], dims: &[Dim]) -> Option<Self> {
         let roles: Option<Vec<Role>> = axes
             .iter()
             .map(|&axis| self.roles().get(axis).copied())
@@ -271,7 +271,7 @@ impl Axes {
     }
 
     /// Those of a tensor of which this is a permutation.
-    fn unpermuted(&self, axes: &[usize], dims: &[Dim]) -> Option<Self> {
+    pub fn unpermuted(&self, axes: &[usize], dims: &[Dim]) -> Option<Self> {
         let mut roles = vec![Role::Channel; axes.len()];
         for (&axis, role) in axes.iter().zip(self.roles()) {
             *roles.get_mut(axis)? = *role;
@@ -341,145 +341,5 @@ impl Axes {
                 .find(|usual| usual.is_like(&reshaped))
                 .unwrap_or(reshaped),
         )
-    }
-}
-
-/// A network, and what the axes of its tensors are on vector blocks.
-#[derive(Debug)]
-pub(in crate::engine) struct Viewed<'m> {
-    network: &'m Network,
-    input: Option<Axes>,
-    steps: Vec<Option<Axes>>,
-}
-
-impl std::ops::Deref for Viewed<'_> {
-    type Target = Network;
-
-    fn deref(&self) -> &Network {
-        self.network
-    }
-}
-
-impl<'m> Viewed<'m> {
-    /// Axes are what the operations that read and make a tensor need; where they need nothing, channels are in
-    /// front.
-    pub fn new(network: &'m Network) -> Self {
-        let mut viewed = Self {
-            network,
-            input: None,
-            steps: vec![None; network.steps().len()],
-        };
-        let wanted = viewed.wanted();
-        let images = || Axes::images(network.input());
-        viewed.input = wanted.last().copied().flatten().or_else(images);
-        for (index, wanted) in wanted[..network.steps().len()].iter().enumerate() {
-            let dims = &network.steps()[index].dims;
-            let made = viewed.made(index);
-            viewed.steps[index] = made.or(*wanted).or_else(|| Axes::images(dims));
-        }
-        viewed
-    }
-
-    pub fn network(&self) -> &'m Network {
-        self.network
-    }
-
-    pub fn axes(&self, value: Value) -> Option<Axes> {
-        match value {
-            Value::Input => self.input,
-            Value::Node(index) => self.steps.get(index).copied().flatten(),
-            _ => None,
-        }
-    }
-
-    // What the readers of each step's result need, those of the first one before others'; last, of the input.
-    fn wanted(&self) -> Vec<Option<Axes>> {
-        let steps = self.network.steps();
-        let mut wanted: Vec<Option<Axes>> = vec![None; steps.len() + 1];
-        for (index, step) in steps.iter().enumerate().rev() {
-            let own = wanted[index];
-            for (place, &value) in step.inputs.iter().enumerate() {
-                let at = match value {
-                    Value::Input => steps.len(),
-                    Value::Node(node) => node,
-                    _ => continue,
-                };
-                let dims = self.network.dims(value);
-                let axes = needed(&step.op, place, &dims, &step.dims, own);
-                wanted[at] = axes.or(wanted[at]);
-            }
-        }
-        wanted
-    }
-
-    // What follows from the operands of a step.
-    fn made(&self, index: usize) -> Option<Axes> {
-        let step = &self.network.steps()[index];
-        let dims = &step.dims;
-        // Of the operand that has the result's dimensions, or else as many.
-        let same = || {
-            let values = step.inputs.iter().copied();
-            let alike = |value: &Value| self.network.dims(*value) == *dims;
-            let all = values.clone().filter(alike).chain(values);
-            let mut all = all.filter_map(|value| self.axes(value));
-            let roles = all.find(|axes| axes.rank == dims.len())?;
-            Axes::new(dims, roles.roles())
-        };
-        match step.op.op() {
-            Op::Convolution { .. }
-            | Op::TransposedConvolution { .. }
-            | Op::BatchNorm { .. }
-            | Op::GroupNorm { .. }
-            | Op::MaxPool { .. }
-            | Op::AveragePool { .. }
-            | Op::AdaptiveAveragePool { .. }
-            | Op::UpsampleNearest
-            | Op::UpsampleBilinear { .. } => Axes::images(dims),
-            Op::Linear => Axes::tokens(dims),
-            Op::MatMul => Axes::heads(dims),
-            Op::Permute { axes } => self.axes(step.inputs[0])?.permuted(axes, dims),
-            Op::Reshape => self.axes(step.inputs[0])?.reshaped(dims),
-            _ => same(),
-        }
-    }
-}
-
-// The axes that an operation needs of an operand, where its own result's are wanted so.
-fn needed(
-    op: &StepOp,
-    place: usize,
-    dims: &[Dim],
-    made: &[Dim],
-    own: Option<Axes>,
-) -> Option<Axes> {
-    let same = || Axes::new(dims, own?.roles());
-    match op.op() {
-        Op::Convolution { .. }
-        | Op::TransposedConvolution { .. }
-        | Op::BatchNorm { .. }
-        | Op::GroupNorm { .. }
-        | Op::MaxPool { .. }
-        | Op::AveragePool { .. }
-        | Op::AdaptiveAveragePool { .. }
-        | Op::UpsampleNearest
-        | Op::UpsampleBilinear { .. } => Axes::images(dims),
-        Op::Linear if place == 0 && dims.len() > 2 => Axes::tokens(dims),
-        Op::MatMul => Axes::heads(dims),
-        Op::Permute { axes } => own?.unpermuted(axes, dims),
-        Op::Reshape => own?.reshaped(dims),
-        Op::LayerNorm { .. } => same()
-            .filter(|axes| axes.groups_of_last().is_some())
-            .or_else(|| Axes::tokens(dims)),
-        Op::Softmax { axis } if axis + 1 == dims.len() => same()
-            .filter(|axes| axes.groups_of_last().is_some())
-            .or_else(|| Axes::tokens(dims)),
-        // Of tokens over all positions, or over channels.
-        Op::Mean { axes } | Op::Sum { axes } if dims.len() == 3 && matches!(axes[..], [_]) => {
-            same().or_else(|| match axes[..] {
-                [2] if made.len() == 3 => None,
-                _ => Axes::tokens(dims),
-            })
-        }
-        _ => same(),
     }
 }

@@ -35,7 +35,7 @@ pub(in crate::engine) fn node<'m>(
         Op::Convolution { window, groups, .. } => {
             floats(first)?;
             lowering.images(first)?;
-            let weights = constant(lowering, step.inputs.get(1))?;
+            let weights = lowering.constant(step.inputs.get(1))?;
             let (dims, values) = (&weights.dims, weights.values.clone());
             let product = product(*window, *groups, dims[0], dims[1], values);
             return Some(joined(lowering, index, first, product));
@@ -43,7 +43,7 @@ pub(in crate::engine) fn node<'m>(
         Op::Linear => {
             let source = lowering.linear_source(first)?;
             floats(source.value)?;
-            let weights = constant(lowering, step.inputs.get(1))?;
+            let weights = lowering.constant(step.inputs.get(1))?;
             let outputs = *weights.dims.get(1)?;
             let values = source.ordered(turned(&weights.values, outputs));
             let channels = source.shape.channels;
@@ -51,7 +51,7 @@ pub(in crate::engine) fn node<'m>(
             return Some(joined(lowering, index, source.value, product));
         }
         Op::Binary(how @ (Binary::Add | Binary::Subtract | Binary::Multiply)) => {
-            if let Some(constant) = constant(lowering, step.inputs.get(1)) {
+            if let Some(constant) = lowering.constant(step.inputs.get(1)) {
                 let shape = floats(first)?;
                 let channels = shape.channels;
                 if !lowering.lies_like(first, index) {
@@ -190,16 +190,6 @@ fn product(
     }
 }
 
-fn constant<'a>(
-    lowering: &Lowering<'a>,
-    value: Option<&Value>,
-) -> Option<&'a crate::network::Constant> {
-    match value {
-        Some(Value::Constant(index)) => lowering.model.network().constants().get(*index),
-        _ => None,
-    }
-}
-
 // The product, and what follows it while nothing else needs what lies between: factors and terms of
 // each channel, then a residual, then bounds.
 fn joined<'m>(
@@ -227,7 +217,7 @@ fn joined<'m>(
         let done = match (op, &step.inputs[..]) {
             (Op::Binary(how), [a, b]) => {
                 let other = if *a == Value::Node(last) { *b } else { *a };
-                match constant(lowering, Some(&other)) {
+                match lowering.constant(Some(&other)) {
                     Some(constant) => {
                         let axes = model.axes(Value::Node(next));
                         let values =
@@ -279,7 +269,7 @@ fn each_element<'m>(
     step: &'m Step,
     how: Binary,
 ) -> Option<FusedNode<'m>> {
-    let constant = constant(lowering, step.inputs.get(1))?;
+    let constant = lowering.constant(step.inputs.get(1))?;
     let dims: Vec<usize> = step.dims.iter().map(|dim| dim.at(1)).collect();
     let mut values = expand(&constant.values, &constant.dims, &dims)
         .ok()?

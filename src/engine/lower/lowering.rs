@@ -1,8 +1,9 @@
 //! What lowering knows of a network while it goes through its steps.
 
-use super::axes::{Axes, Role, Viewed};
+use super::axes::{Axes, Role};
 use super::shape::{Kind, Shape};
-use crate::network::{Op, Over, Step, StepOp, Value, Window};
+use super::viewed::Viewed;
+use crate::network::{Constant, Op, Over, Step, StepOp, Value, Window};
 
 /// Numbers beyond these might end in NaN, which the kernels know nothing of.
 const LARGEST: f32 = 1e25;
@@ -15,12 +16,20 @@ pub(in crate::engine) struct Lowering<'a> {
     pub joined: Vec<bool>,
 }
 
-impl Lowering<'_> {
+impl<'m> Lowering<'m> {
     /// Whether one step alone needs a tensor.
     pub fn is_used_once(&self, value: Value) -> bool {
         match value {
             Value::Node(index) => self.uses[index] == 1,
             _ => false,
+        }
+    }
+
+    /// The numbers of a constant.
+    pub fn constant(&self, value: Option<&Value>) -> Option<&'m Constant> {
+        match value {
+            Some(Value::Constant(index)) => self.model.network().constants().get(*index),
+            _ => None,
         }
     }
 

@@ -14,12 +14,13 @@ mod resample;
 pub(in crate::engine) mod same;
 pub(in crate::engine) mod shape;
 pub(in crate::engine) mod token;
+pub(in crate::engine) mod viewed;
 pub(in crate::engine) mod weighted;
 
 use crate::network::{StepOp, Value};
-use axes::Viewed;
 use lowering::Lowering;
 use node::{FusedNode, NodeWork};
+use viewed::Viewed;
 
 /// The nodes of a model, in order.
 pub(in crate::engine) fn nodes<'m>(model: &'m Viewed<'m>) -> Vec<FusedNode<'m>> {

@@ -1,8 +1,9 @@
 //! Movements of elements, as maps of channels, rows and columns.
 
-use super::axes::{Role, Viewed};
+use super::axes::Role;
 use super::node::{FusedNode, NodeWork, Rearrange};
 use super::shape::Shape;
+use super::viewed::Viewed;
 use crate::network::{Dim, Op, Value};
 
 /// What an operation moves where; none of one that does something else, or tears planes apart.

@@ -1,6 +1,7 @@
 //! What vector blocks hold of a tensor.
 
-use super::axes::{Axes, Viewed};
+use super::axes::Axes;
+use super::viewed::Viewed;
 use crate::network::{Grid, Value};
 
 /// What vector blocks hold of a tensor.

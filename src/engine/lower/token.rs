@@ -6,7 +6,7 @@ use super::lowering::Lowering;
 use super::node::{FusedNode, Matrix, NodeWork, OverChannels};
 use super::shape::Shape;
 use crate::kernel::{ChannelStep, InputGrid};
-use crate::network::{Binary, Constant, Grid, Op, Rescale, Step, StepOp, Unary, Value, expand};
+use crate::network::{Binary, Grid, Op, Rescale, Step, StepOp, Unary, Value, expand};
 
 const UNBOUNDED: (f32, f32) = (f32::NEG_INFINITY, f32::INFINITY);
 
@@ -90,13 +90,6 @@ fn centred(grid: Grid) -> InputGrid {
 }
 
 impl<'m> Lowering<'m> {
-    fn constant(&self, value: Option<&Value>) -> Option<&'m Constant> {
-        match value {
-            Some(Value::Constant(index)) => self.model.network().constants().get(*index),
-            _ => None,
-        }
-    }
-
     /// A constant that is the same for each sample: a class token.
     pub fn repeated(&self, index: usize, step: &Step) -> Option<FusedNode<'m>> {
         let constant = self.constant(step.inputs.first())?;

@@ -347,11 +347,15 @@ fn blockings(
         blockings.push(Blocking::Positions(few));
     }
     let near_planes = (L1_BUDGET / VectorBlock::BYTES / window).max(1);
-    let sliced = by_filter || matches!(from.shape.kind, Kind::Codes { .. });
-    // Of few weights, each filter reads a small part of a slice, which is longer then.
-    let longer: &[usize] = if by_filter { &[2, 4] } else { &[1] };
+    // Of few weights, each filter reads a small part of a slice, which is longer then; of floats that filters
+    // share, registers hold fewer positions.
+    let longer: &[usize] = match (by_filter, from.shape.kind) {
+        (true, _) => &[2, 4],
+        (false, Kind::Floats) => &[2, 1],
+        (false, Kind::Codes { .. }) => &[1],
+    };
     for slice in longer.iter().map(|longer| near_planes * longer) {
-        if sliced && slice < planes && weighted.groups == 1 {
+        if slice < planes && weighted.groups == 1 {
             blockings.push(Blocking::Channels(slice * from.plane()));
         }
     }

@@ -112,3 +112,36 @@ fn no_edges_write_nothing() {
         assert!(blocks == marked(3));
     }
 }
+
+#[test]
+fn a_gather_over_others_leaves_them() {
+    let (from, other) = (marked(8), marked(3));
+    // A whole block, one of a few lanes of one, of lanes of two, and of many.
+    let maps: [LaneMap; 4] = [
+        std::array::from_fn(|lane| 32 + lane as i32),
+        std::array::from_fn(|lane| if lane % 3 == 0 { lane as i32 } else { -1 }),
+        std::array::from_fn(|lane| if lane < 5 { 15 + lane as i32 } else { -1 }),
+        std::array::from_fn(|lane| if lane < 9 { 16 * (lane as i32 % 8) } else { -1 }),
+    ];
+    for map in maps {
+        let mut gather = Gather::default();
+        gather.push(1, map);
+        gather.push(2, [-1; 16]);
+        for kernels in all() {
+            let mut to = other.clone();
+            gather.run_over(kernels, &from, &mut to).unwrap();
+            let numbers = VectorBlock::integers(&from);
+            for (place, found) in VectorBlock::integers(&to).iter().enumerate() {
+                let source = if place / 16 == 1 { map[place % 16] } else { -1 };
+                let stays = VectorBlock::integers(&other)[place];
+                let expected = if source < 0 {
+                    stays
+                } else {
+                    numbers[source as usize]
+                };
+                assert_eq!(*found, expected, "{map:?} at {place}");
+            }
+            assert!(gather.run_over(kernels, &from, &mut to[..2]).is_err());
+        }
+    }
+}

@@ -5,7 +5,7 @@ use burn::tensor::Tensor;
 
 use crate::Error;
 use crate::compress::Compressed;
-use crate::graph::{Activations, Calibration, Fallback, Graph, GraphError};
+use crate::graph::{Activations, Calibration, Fallback, Graph, GraphError, Quantized};
 use crate::network::Network;
 
 /// Bits of a weight that is a float.
@@ -94,12 +94,47 @@ impl<M: Module> Compressed<M> {
         activations: Activations,
         batches: impl IntoIterator<Item = Tensor<D>>,
     ) -> Result<Network, Error> {
+        let quantized = self.quantized(shape, forward, activations, batches)?;
+        Ok(quantized.to_integer()?)
+    }
+
+    /// The same on the way to the network: to look at its [table](Quantized::table), to
+    /// [correct](crate::graph::repair::correct_bias) what quantized activations do to the means of channels, or
+    /// to train on.
+    ///
+    /// ```
+    /// use burn::{nn::{Linear, LinearConfig}, tensor::{Device, Tensor}};
+    /// use burn_compress::compress::{Plan, Quantization};
+    /// use burn_compress::format::Scheme;
+    /// use burn_compress::graph::{Activations, repair::correct_bias};
+    /// let model = LinearConfig::new(64, 10).init(&Device::default());
+    /// let plan = Plan::new().quantize(Quantization::to(Scheme::symmetric(4)?));
+    /// let batch = Tensor::<2>::ones([16, 64], &Device::default());
+    /// let forward = |model: &Linear, x: Tensor<2>| model.forward(x);
+    /// let compressed = plan.apply(model)?;
+    /// let activations = Activations::bits(4)?;
+    /// let quantized = compressed.quantized([1, 64], forward, activations, [batch.clone()])?;
+    /// let network = correct_bias(quantized, [batch])?.to_integer()?;
+    /// assert_eq!(network.run(&[0.5; 64], 1)?.0.len(), 10);
+    /// # Ok::<(), burn_compress::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// As [`quantized_network`](Self::quantized_network).
+    pub fn quantized<const D: usize, const E: usize>(
+        &self,
+        shape: [usize; D],
+        forward: impl Fn(&M, Tensor<D>) -> Tensor<E>,
+        activations: Activations,
+        batches: impl IntoIterator<Item = Tensor<D>>,
+    ) -> Result<Quantized<M>, Error> {
         let graph = Graph::capture_with(&self.module, shape, Fallback::Float, forward)?.simplify();
         let (module, compression) = self.attached()?;
         let mut calibration = Calibration::new(graph, &module, &compression, activations)?;
         for batch in batches {
             calibration.observe(&module, batch)?;
         }
-        Ok(calibration.finish(module)?.to_integer()?)
+        Ok(calibration.finish(module)?)
     }
 }

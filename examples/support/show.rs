@@ -26,6 +26,7 @@ pub fn progress() -> impl FnMut(&Progress) {
                 step,
                 steps,
             } => format!("{what}: epoch {}/{epochs}, step {step}/{steps}", epoch + 1),
+            Activity::Reconstruct { done, of } => format!("{what}: layer {}/{of}", done + 1),
             Activity::Measure => format!("{what}: scoring"),
             Activity::Done => format!("{what}: done"),
             other => format!("{what}: {other:?}"),
@@ -71,6 +72,7 @@ fn describe(trial: &Trial) -> String {
     };
     let mode = match trial.mode {
         Mode::Aware => "aware",
+        Mode::Reconstructed => "reconstructed",
         _ => "post-training",
     };
     let refined = if trial.refined { ", refine-tune" } else { "" };

@@ -7,7 +7,7 @@ use burn::nn::loss::CrossEntropyLossConfig;
 use burn::optim::{GradientsParams, ModuleOptimizer};
 use burn::tensor::{Device, Int, Tensor};
 use burn_compress::graph::Quantized;
-use burn_compress::train::{BoxError, Epoch, QuantizedWorkload, Workload, distillation_loss};
+use burn_compress::train::{BoxError, Epoch, Workload, distillation_loss};
 use rand::rngs::StdRng;
 use rand::seq::SliceRandom;
 use rand::{Rng, SeedableRng};
@@ -121,20 +121,18 @@ impl<P: Classifier, M: Classifier, D: Augmented> Workload<P> for Classification<
         self.test.batch(&[0], device).0
     }
 
-    fn forward(&self, model: &P, input: Tensor<4>) -> Tensor<2> {
-        model.classify(input)
-    }
-}
-
-// Images from which the ranges of activations are found.
-pub const CALIBRATION: usize = 1024;
-
-impl<M: Classifier, D: Augmented> QuantizedWorkload<M, 4, 2> for Classification<M, D> {
-    fn calibration(&mut self, device: &Device) -> Result<Vec<Tensor<4>>, BoxError> {
-        let indices: Vec<usize> = (0..self.train.len().min(CALIBRATION)).collect();
+    fn inputs(&mut self, device: &Device) -> Result<Vec<Tensor<4>>, BoxError> {
+        let indices: Vec<usize> = (0..self.train.len().min(INPUTS)).collect();
         let batches = indices.chunks(self.batch);
         Ok(batches
             .map(|batch| self.train.batch(batch, device).0)
             .collect())
     }
+
+    fn forward(&self, model: &P, input: Tensor<4>) -> Tensor<2> {
+        model.classify(input)
+    }
 }
+
+/// Images without labels that reconstruction and the ranges of activations see.
+pub const INPUTS: usize = 1024;

@@ -83,9 +83,9 @@ impl Plan {
         &self,
         module: M,
         chosen: bool,
+        seen: &Observations,
     ) -> Result<(M, Begun, Vec<Rows>), CompressError> {
         let layers = self.layers(&module)?;
-        let seen = Observations::default();
         let mut removal = None;
         let mut plan = self.clone();
         if let Some(pruning) = &self.pruning {
@@ -106,7 +106,7 @@ impl Plan {
             }
         }
         let (module, mut compression, parts) =
-            Compression::begin(plan, layers, module.valid(), usize::MAX, &seen)?;
+            Compression::begin(plan, layers, module.valid(), usize::MAX, seen)?;
         compression.state.step = usize::MAX;
         let pruning = compression.plan.pruning.as_ref();
         let takes_part = |layer: &Layer| {

@@ -79,6 +79,15 @@ impl Recipe {
             passes > 0.0,
             "time at least one pass",
         )?;
+        if let Some(what) = self.reconstruct {
+            let parts = usize::from(what.weights) + usize::from(what.statistics);
+            value(
+                "number of parts of reconstruct",
+                parts as f64,
+                parts > 0,
+                "choose weights, statistics or both",
+            )?;
+        }
         if let Some(prune) = &self.prune {
             let share = prune.ramp_share;
             let fits = (0.0..=1.0).contains(&share);

@@ -16,6 +16,7 @@ use serde::{Deserialize, Serialize};
 use crate::compress::Selection;
 use crate::format::{FormatError, Granularity, Scheme, write_atomically};
 use crate::graph::Activations;
+use crate::reconstruct::Reconstruction;
 use crate::report::Stage;
 
 /// A study as data: what reproduces it.
@@ -63,6 +64,8 @@ pub struct Recipe {
     pub order: Vec<Stage>,
     /// Which parameters are compressed.
     pub selection: Selection,
+    /// Also compresses without training on inputs without labels, at each level, and how.
+    pub reconstruct: Option<Reconstruction>,
     /// Pruning, if it is studied.
     pub prune: Option<PruneLevels>,
     /// Quantization, if it is studied.
@@ -81,6 +84,7 @@ impl Default for Recipe {
             sensitivity: true,
             order: vec![Stage::Prune, Stage::Quantize, Stage::Combined],
             selection: Selection::default(),
+            reconstruct: None,
             prune: None,
             quantize: None,
         }

@@ -2,6 +2,7 @@
 
 use burn::tensor::Tensor;
 
+use super::moments::ROUNDING;
 use crate::graph::{AnyTensor, GraphError};
 use crate::network::Op;
 
@@ -38,11 +39,20 @@ impl Statistics {
         Ok(())
     }
 
-    /// Mean and variance of a channel.
+    /// Whether all sums are numbers.
+    pub fn is_finite(&self) -> bool {
+        (self.sums.iter().chain(&self.squares)).all(|sum| sum.is_finite())
+    }
+
+    /// Mean and variance of a channel; none of one that rounding alone moves.
     pub fn of(&self, channel: usize) -> (f64, f64) {
         let count = self.count.max(1.0);
         let mean = self.sums[channel] / count;
-        (mean, (self.squares[channel] / count - mean * mean).max(0.0))
+        let variance = self.squares[channel] / count - mean * mean;
+        match variance > ROUNDING * mean * mean {
+            true => (mean, variance),
+            false => (mean, 0.0),
+        }
     }
 
     /// The variance of all channels together.

@@ -4,12 +4,12 @@ use super::layer::Orders;
 use super::levels::cheapest;
 use super::networks::Network;
 use super::run::Stage;
-use super::{Progress, ReconstructError};
+use super::{BoxError, Progress, ReconstructError};
 use crate::compress::{Removal, Rows};
 use crate::graph::GraphError;
 use crate::prune::{Scope, erk};
 
-impl<F: FnMut(&Progress<'_>)> Stage<'_, F> {
+impl<F: FnMut(&Progress<'_>) -> Result<(), BoxError>> Stage<'_, F> {
     // How many weights each layer loses.
     pub(super) fn counts<'b>(
         &mut self,
@@ -42,10 +42,16 @@ impl<F: FnMut(&Progress<'_>)> Stage<'_, F> {
             let removed = rows.removed.iter().flatten();
             removed.filter(|removed| **removed).count()
         };
+        // No layer is emptied.
+        let most = |rows: &Rows, level: f64| {
+            let length = rows.values.len();
+            (length - at_least.weights(level, length)).saturating_sub(gone(rows))
+        };
         if let Some(levels) = levels {
             for ((layer, level), view) in takes.iter().zip(levels).zip(views) {
+                let rows = &self.rows[*layer];
                 let (count, _) = pattern.count(level, std::iter::once(view));
-                counts[*layer] = count.saturating_sub(gone(&self.rows[*layer]));
+                counts[*layer] = count.saturating_sub(gone(rows)).min(most(rows, level));
             }
             return Ok(counts);
         }
@@ -53,7 +59,7 @@ impl<F: FnMut(&Progress<'_>)> Stage<'_, F> {
         let mut original = network()?;
         for node in 0..self.graph.nodes().len() {
             if let Some(product) = self.products.iter().find(|p| p.node == node).copied() {
-                self.progress(node);
+                self.progress(node)?;
                 if let Some(layer) = product.layer.filter(|layer| takes.contains(layer)) {
                     let seen = self.see(&product, layer, &original, &original)?;
                     if seen.moments.is_dead() {
@@ -62,7 +68,11 @@ impl<F: FnMut(&Progress<'_>)> Stage<'_, F> {
                     let rows = &self.rows[layer];
                     let centred = self.is_centred(&product);
                     let problems = seen.moments.problems(&self.before[layer], centred);
-                    let share = 1.0 / seen.result.variance().max(f64::MIN_POSITIVE);
+                    // An output that is always the same loses nothing.
+                    let share = match seen.result.variance() {
+                        variance if variance > 0.0 => variance.recip(),
+                        _ => 0.0,
+                    };
                     let importance: Vec<f64> = seen.factors.iter().map(|a| a * a * share).collect();
                     all.extend(Orders::new(pattern, rows, &problems).costs(&importance, |_| layer));
                 }
@@ -70,11 +80,7 @@ impl<F: FnMut(&Progress<'_>)> Stage<'_, F> {
             original.advance(node)?;
         }
         let already: usize = takes.iter().map(|layer| gone(&self.rows[*layer])).sum();
-        let most = |layer: usize| {
-            let rows = &self.rows[layer];
-            let length = rows.values.len();
-            (length - at_least.weights(level, length)).saturating_sub(gone(rows))
-        };
+        let most = |layer: usize| most(&self.rows[layer], level);
         let found = cheapest(all, counts.len(), most, total.saturating_sub(already));
         for (count, (_, weights)) in counts.iter_mut().zip(found) {
             *count = weights;

@@ -146,8 +146,8 @@ fn least(diagonal: &[f64], column: usize) -> f32 {
     (1.0 / diagonal[column]) as f32
 }
 
-/// The order of a filter's units from the cheapest on, without those of which all is gone already; until
-/// one is left, or the pattern lets no more go.
+/// The order of a filter's units from the cheapest on, without those of which all is gone already; as far
+/// as the pattern lets them go.
 pub(super) fn order(
     inverse: &[f32],
     diagonal: &[f64],
@@ -157,7 +157,7 @@ pub(super) fn order(
 ) -> Vec<Gone> {
     let (mut filter, mut open, mut quota) = begin(inverse, diagonal, weights, gone, units);
     let mut order = Vec::with_capacity(open.len());
-    while open.len() > 1 {
+    while !open.is_empty() {
         let costs = open
             .iter()
             .enumerate()
@@ -196,7 +196,6 @@ pub(super) fn order_at_once(
     });
     let mut order: Vec<Gone> = costs.collect();
     order.sort_by(|a, b| a.cost.total_cmp(&b.cost));
-    order.pop();
     order.retain(|gone| match units.group.get(gone.unit) {
         Some(group) if quota[*group] == 0 => false,
         Some(group) => {
@@ -252,7 +251,7 @@ mod tests {
         );
         assert_eq!(order[1].unit, 2);
         assert!((order[1].cost - 0.25).abs() < 1e-5);
-        assert_eq!(order.len(), 2); // one stays
+        assert_eq!(order.len(), 3);
     }
 
     #[test]

@@ -1,3 +1,4 @@
+use super::BoxError;
 use crate::compress::CompressError;
 use crate::graph::GraphError;
 
@@ -62,6 +63,14 @@ pub enum ReconstructError {
         layer: String,
         /// The level of the plan.
         level: f64,
+    },
+    /// The callback that is told of progress returned an error.
+    #[error("stopped before layer `{layer}`: {source}")]
+    Stopped {
+        /// The layer that came next.
+        layer: String,
+        /// What the callback returned.
+        source: BoxError,
     },
     /// The plan, its selection, or the module.
     #[error(transparent)]

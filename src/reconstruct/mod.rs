@@ -29,7 +29,11 @@ use burn::module::Module;
 use burn::tensor::Tensor;
 use serde::{Deserialize, Serialize};
 
-use crate::compress::{Compressed, Plan};
+use crate::compress::{Compressed, Observations, Plan};
+use crate::graph::{Fallback, Graph};
+
+/// An error of the user's own.
+type BoxError = Box<dyn std::error::Error + Send + Sync>;
 
 /// How a plan is carried out without training.
 ///
@@ -95,7 +99,7 @@ impl Reconstruction {
     /// Carries out a plan. `forward` is the module's forward pass; what it computes must not depend on the
     /// values of tensors. `batches` are inputs without labels, at least [`LEAST_INPUTS`](Self::LEAST_INPUTS)
     /// and better a thousand; all of them and what the network makes of them at one place are held on the
-    /// module's device. `on_progress` is called before each step.
+    /// module's device. `on_progress` is called before each step; an error that it returns stops the run.
     ///
     /// ```
     /// use burn::{nn::{Linear, LinearConfig}, tensor::{Device, Distribution, Tensor}};
@@ -108,7 +112,10 @@ impl Reconstruction {
     ///     model,
     ///     |model: &Linear, x: Tensor<2>| model.forward(x),
     ///     batches,
-    ///     |progress| println!("{}", progress.layer),
+    ///     |progress| {
+    ///         println!("{}", progress.layer);
+    ///         Ok(()) // or an error, to stop
+    ///     },
     /// )?;
     /// assert_eq!(compressed.layers()[0].removed, 32);
     /// # Ok::<(), burn_compress::reconstruct::ReconstructError>(())
@@ -117,16 +124,36 @@ impl Reconstruction {
     /// # Errors
     ///
     /// [`ReconstructError`] names the layer and the way out: for too few inputs, for inputs that are all the
-    /// same or not finite, for a layer that they do not reach, and for a level that a layer does not bear.
+    /// same or not finite, for a layer that they do not reach, and for a level that a layer does not bear;
+    /// [`ReconstructError::Stopped`] where `on_progress` says so.
     pub fn run<M: Module, const D: usize, const E: usize>(
         self,
         plan: &Plan,
         module: M,
         forward: impl Fn(&M, Tensor<D>) -> Tensor<E>,
         batches: impl IntoIterator<Item = Tensor<D>>,
-        on_progress: impl FnMut(&Progress<'_>),
+        on_progress: impl FnMut(&Progress<'_>) -> Result<(), BoxError>,
     ) -> Result<Compressed<M>, ReconstructError> {
-        run::run(self, plan, module, forward, batches, on_progress)
+        let capture = |module: &M, shape: [usize; D]| {
+            let graph = Graph::capture_with(module, shape, Fallback::Float, forward)?;
+            Ok(graph.simplify())
+        };
+        let seen = Observations::default();
+        run::run(self, plan, &seen, module, capture, batches, on_progress)
+    }
+
+    /// The same along a graph that was captured and simplified before, with what the criterion has seen.
+    pub(crate) fn run_along<M: Module, const D: usize>(
+        self,
+        plan: &Plan,
+        seen: &Observations,
+        module: M,
+        graph: &Graph,
+        batches: impl IntoIterator<Item = Tensor<D>>,
+        on_progress: impl FnMut(&Progress<'_>) -> Result<(), BoxError>,
+    ) -> Result<Compressed<M>, ReconstructError> {
+        let known = |_: &M, _| Ok(graph.clone());
+        run::run(self, plan, seen, module, known, batches, on_progress)
     }
 }
 
@@ -156,6 +183,6 @@ impl Plan {
         forward: impl Fn(&M, Tensor<D>) -> Tensor<E>,
         batches: impl IntoIterator<Item = Tensor<D>>,
     ) -> Result<Compressed<M>, ReconstructError> {
-        Reconstruction::default().run(self, module, forward, batches, |_| ())
+        Reconstruction::default().run(self, module, forward, batches, |_| Ok(()))
     }
 }

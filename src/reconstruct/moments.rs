@@ -124,6 +124,8 @@ impl Moments {
             .map(|sum| sum / count * centre)
             .collect();
         let mut h: Vec<f64> = self.xx[group * columns * columns..][..columns * columns].to_vec();
+        let squares: f64 = h.iter().step_by(columns + 1).sum();
+        let noise = ROUNDING * squares / count;
         for (row, a) in h.chunks_mut(columns).zip(&x) {
             for (value, b) in row.iter_mut().zip(&x) {
                 *value = *value / count - a * b;
@@ -139,7 +141,7 @@ impl Moments {
             b.extend(tx.iter().zip(&x).map(|(tx, x)| tx / count - t * x));
             constant.push((self.tt[row] / count - t * t).max(0.0));
         }
-        Problem::new(columns, rows, h, b, constant, &weights)
+        Problem::new(rows, h, b, constant, &weights, noise)
     }
 }
 
@@ -163,15 +165,20 @@ const PLACES: usize = 128;
 /// The least damping, as a share of the mean diagonal.
 const DAMPING: f64 = 0.01;
 
+/// What rounding may make of squares, as a share: differences below it say nothing.
+pub(super) const ROUNDING: f64 = 1e-6;
+
 impl Problem {
+    // `noise` is what the greatest eigenvalue may be by rounding alone.
     fn new(
-        columns: usize,
         rows: usize,
         mut h: Vec<f64>,
         mut b: Vec<f64>,
         mut constant: Vec<f64>,
         weights: &[f64],
+        noise: f64,
     ) -> Self {
+        let columns = b.len() / rows.max(1);
         let diagonal: f64 = h.iter().step_by(columns + 1).sum();
         // A group without inputs keeps its weights.
         let mean = match diagonal / columns as f64 {
@@ -183,7 +190,7 @@ impl Problem {
                 *value += by;
             }
         };
-        let mut damping = mean * DAMPING;
+        let mut damping = (mean * DAMPING).max(noise);
         damp(&mut h, damping);
         // Rounding may leave a matrix that is not positive definite.
         let factor = loop {

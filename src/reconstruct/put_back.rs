@@ -4,12 +4,12 @@ use super::channels::Statistics;
 use super::networks::Network;
 use super::run::{Product, Stage, uses};
 use super::see::Seen;
-use super::{Progress, ReconstructError};
+use super::{BoxError, Progress, ReconstructError};
 use crate::compress::Rows;
 use crate::format::Granularity;
 use crate::network::Value;
 
-impl<F: FnMut(&Progress<'_>)> Stage<'_, F> {
+impl<F: FnMut(&Progress<'_>) -> Result<(), BoxError>> Stage<'_, F> {
     // The parameter that can take up a constant in each channel of a product's result, and the factor of
     // its batch norm.
     fn shift_of(&self, product: &Product) -> (Option<usize>, Option<usize>) {
@@ -112,10 +112,10 @@ impl<F: FnMut(&Progress<'_>)> Stage<'_, F> {
     }
 }
 
-// What turns one variance into another; ones where there is none.
+// What turns one variance into another; one where either is none.
 fn factor(found: f64, wanted: f64) -> f64 {
     let factor = (wanted / found).sqrt();
-    match factor.is_finite() && found > wanted * 1e-4 {
+    match factor.is_normal() && found > wanted * 1e-4 {
         true => factor,
         false => 1.0,
     }

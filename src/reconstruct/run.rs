@@ -9,9 +9,9 @@ use super::inputs::checked;
 use super::layer::{Orders, solve};
 use super::networks::Network;
 use super::see::Seen;
-use super::{Progress, ReconstructError, Reconstruction};
-use crate::compress::{Begun, Compressed, Plan, Rows, with_values};
-use crate::graph::{Fallback, Graph, QuantizationConfig};
+use super::{BoxError, Progress, ReconstructError, Reconstruction};
+use crate::compress::{Begun, Compressed, Observations, Plan, Rows, with_values};
+use crate::graph::{Graph, GraphError, QuantizationConfig};
 use crate::network::{Op, Value};
 
 /// A product of the graph whose weight is a parameter.
@@ -41,22 +41,24 @@ pub(super) struct Stage<'a, F> {
     pub done: usize,
 }
 
-pub(super) fn run<M: Module, const D: usize, const E: usize>(
+// `capture` gives the graph of a module for inputs of a shape.
+pub(super) fn run<M: Module, const D: usize>(
     what: Reconstruction,
     plan: &Plan,
+    seen: &Observations,
     module: M,
-    forward: impl Fn(&M, Tensor<D>) -> Tensor<E>,
+    capture: impl FnOnce(&M, [usize; D]) -> Result<Graph, GraphError>,
     batches: impl IntoIterator<Item = Tensor<D>>,
-    on_progress: impl FnMut(&Progress<'_>),
+    on_progress: impl FnMut(&Progress<'_>) -> Result<(), BoxError>,
 ) -> Result<Compressed<M>, ReconstructError> {
-    let (module, begun, rows) = plan.begun(module, !what.weights)?;
+    let (module, begun, rows) = plan.begun(module, !what.weights, seen)?;
     let device = module.devices().into_iter().next().unwrap_or_default();
     let batches = checked(batches, &device)?;
     let mut shape = [1; D];
     if let Some(batch) = batches.first() {
         shape.copy_from_slice(&batch.dims());
     }
-    let graph = Graph::capture_with(&module, shape, Fallback::Float, forward)?.simplify();
+    let graph = capture(&module, shape)?;
     let setting = QuantizationConfig::in_floats(graph.clone(), Default::default());
     let products = products(&graph, &rows)?;
     let mut stage = Stage {
@@ -146,22 +148,32 @@ pub(super) fn uses(graph: &Graph, value: Value) -> usize {
     operands.filter(|operand| *operand == value).count()
 }
 
-impl<F: FnMut(&Progress<'_>)> Stage<'_, F> {
-    pub(super) fn progress(&mut self, node: usize) {
+impl<F: FnMut(&Progress<'_>) -> Result<(), BoxError>> Stage<'_, F> {
+    pub(super) fn progress(&mut self, node: usize) -> Result<(), ReconstructError> {
         let looks = self.begun.removal.is_some() && self.what.weights;
         let progress = Progress {
             layer: &self.graph.nodes()[node].layer,
             done: self.done,
             of: self.products.len() * if looks { 2 } else { 1 },
         };
-        (self.on_progress)(&progress);
+        (self.on_progress)(&progress).map_err(|source| ReconstructError::Stopped {
+            layer: progress.layer.to_string(),
+            source,
+        })?;
         self.done += 1;
+        Ok(())
     }
 
     pub(super) fn unreached(&self, layer: usize) -> ReconstructError {
         ReconstructError::Unreached {
             layer: self.rows[layer].layer.path.clone(),
             what: "its inputs are zero throughout".to_string(),
+        }
+    }
+
+    pub(super) fn not_finite(&self, node: usize) -> ReconstructError {
+        ReconstructError::NotFinite {
+            place: format!("layer `{}`", self.graph.nodes()[node].layer),
         }
     }
 
@@ -180,7 +192,7 @@ impl<F: FnMut(&Progress<'_>)> Stage<'_, F> {
         present: &mut Network<'_>,
         counts: &[usize],
     ) -> Result<(), ReconstructError> {
-        self.progress(product.node);
+        self.progress(product.node)?;
         let node = &self.graph.nodes()[product.node];
         let first = self
             .products
@@ -228,6 +240,9 @@ impl<F: FnMut(&Progress<'_>)> Stage<'_, F> {
                 seen
             }
         };
+        if !seen.is_finite() {
+            return Err(self.not_finite(product.node));
+        }
         match self.what.statistics {
             true => self.put_back(&product, &seen, present),
             false => Ok(()),

@@ -7,7 +7,7 @@ use super::layer::dims;
 use super::moments::Moments;
 use super::networks::{Network, times};
 use super::run::{Product, Stage};
-use super::{Progress, ReconstructError};
+use super::{BoxError, Progress, ReconstructError};
 use crate::graph::{AnyTensor, input_columns, input_squares};
 use crate::network::Binary;
 
@@ -26,7 +26,15 @@ pub(super) struct Seen {
 /// A channel that its batch norm multiplies by less makes up for nothing.
 const LEAST_FACTOR: f64 = 1e-6;
 
-impl<F: FnMut(&Progress<'_>)> Stage<'_, F> {
+impl Seen {
+    /// Whether all that it should give is a number.
+    pub fn is_finite(&self) -> bool {
+        let all = [&self.own, &self.wanted, &self.result];
+        all.into_iter().all(Statistics::is_finite)
+    }
+}
+
+impl<F: FnMut(&Progress<'_>) -> Result<(), BoxError>> Stage<'_, F> {
     // What a product sees and should give.
     pub(super) fn see(
         &self,
@@ -84,8 +92,7 @@ impl<F: FnMut(&Progress<'_>)> Stage<'_, F> {
             );
         }
         if !moments.is_finite() {
-            let place = format!("layer `{name}`");
-            return Err(ReconstructError::NotFinite { place });
+            return Err(self.not_finite(product.node));
         }
         seen.moments = moments;
         Ok(seen)

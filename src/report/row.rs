@@ -49,6 +49,8 @@ pub enum Mode {
     None,
     /// Applied to the trained model, without training.
     Post,
+    /// Applied without training, but so that the outputs of layers change least on inputs without labels.
+    Reconstructed,
     /// In force while the model is fine-tuned.
     Aware,
 }
@@ -58,6 +60,7 @@ impl fmt::Display for Mode {
         f.pad(match self {
             Self::None => "none",
             Self::Post => "post",
+            Self::Reconstructed => "reconstructed",
             Self::Aware => "aware",
         })
     }

@@ -106,7 +106,7 @@ impl Key {
 }
 
 /// Gathers the runs of each trial (same stage, mode, refinement, level, pattern and bits), in table
-/// order: by stage, then by level, pattern and bits from weak to strong, then post before aware.
+/// order: by stage, then by level, pattern and bits from weak to strong, then post, reconstructed and aware.
 ///
 /// ```
 /// assert!(burn_compress::report::summaries(&[]).is_empty());

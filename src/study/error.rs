@@ -5,6 +5,7 @@ use crate::format::FormatError;
 use crate::graph::GraphError;
 use crate::network::NetworkError;
 use crate::recipe::RecipeError;
+use crate::reconstruct::ReconstructError;
 use crate::report::ReportError;
 use crate::train::TrainError;
 
@@ -50,6 +51,18 @@ pub enum StudyError {
     /// The network in whole numbers.
     #[error(transparent)]
     Network(#[from] NetworkError),
+    /// Compression without training.
+    #[error(transparent)]
+    Reconstruct(#[from] ReconstructError),
+    /// The recipe compresses without training, but the study runs without a graph.
+    #[error("the recipe reconstructs: call `run` or `run_quantized`, or leave it out of it")]
+    WithoutGraph,
+    /// The recipe reconstructs or quantizes activations, but the workload gives no inputs.
+    #[error("the recipe {what}, but the workload gives no inputs: implement `Workload::inputs`")]
+    NoInputs {
+        /// `reconstructs` or `quantizes activations`.
+        what: &'static str,
+    },
     /// The recipe quantizes activations, but the study runs without a graph.
     #[error("the recipe quantizes activations: call `run_quantized`, or leave them out of it")]
     Activations,

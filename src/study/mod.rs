@@ -1,10 +1,11 @@
-//! The whole method as one call: every level post-training and aware, refine-tuned, the best ones
-//! combined, and all of it measured.
+//! The whole method as one call: every level post-training, reconstructed and aware, refine-tuned, the
+//! best ones combined, and all of it measured.
 
 mod error;
 mod evaluator;
 mod outcome;
 mod progress;
+mod reconstructed;
 mod run;
 mod sensitivity;
 mod steer;
@@ -32,10 +33,12 @@ use crate::quantize::Quantizer;
 use crate::recipe::{
     ActivationLevels, Criterion, PruneLevels, QuantizeLevels, RangeMethod, Recipe, RecipeError,
 };
+use crate::reconstruct::Reconstruction;
 use crate::report::Report;
-use crate::train::{QuantizedWorkload, TrainError, Workload, observed};
+use crate::train::{QuantizedWorkload, Workload, observed};
 use evaluator::Evaluator;
 use progress::{Clock, OnProgress};
+use reconstructed::{Reconstructor, inputs};
 use run::Runner;
 use store::Store;
 use strategy::{Integers, Strategy, Weights, samples};
@@ -119,6 +122,19 @@ impl<'a> Study<'a> {
         self
     }
 
+    /// Also compresses without training, at each level: on the inputs of
+    /// [`Workload::inputs`](crate::train::Workload::inputs), without labels.
+    ///
+    /// ```
+    /// use burn_compress::{Reconstruction, Study};
+    /// let study = Study::new().quantize([4]).reconstruct(Reconstruction::default());
+    /// assert!(study.recipe().reconstruct.is_some());
+    /// ```
+    pub fn reconstruct(mut self, what: Reconstruction) -> Self {
+        self.recipe.reconstruct = Some(what);
+        self
+    }
+
     /// Points of the score that may be lost.
     pub fn max_drop(mut self, points: f64) -> Self {
         self.recipe.max_drop = points;
@@ -188,7 +204,9 @@ impl<'a> Study<'a> {
     /// [`run_module`](Self::run_module) does.
     ///
     /// Fails with [`StudyError::Activations`] where the recipe quantizes activations:
-    /// [`run_quantized`](Self::run_quantized) does.
+    /// [`run_quantized`](Self::run_quantized) does. Where it [reconstructs](Self::reconstruct), fails with
+    /// [`StudyError::NoInputs`] if the workload gives none, and with [`StudyError::Graph`] if the forward pass
+    /// has no graph.
     pub fn run<M, W, const I: usize, const O: usize>(
         self,
         model: M,
@@ -200,23 +218,36 @@ impl<'a> Study<'a> {
     {
         self.of_weights_alone()?;
         let (graph, example) = captured(&model, workload, Fallback::Float);
-        let graph = graph.ok().map(Graph::simplify);
+        let (graph, reconstructor) = match (graph.map(Graph::simplify), self.recipe.reconstruct) {
+            (graph, None) => (graph.ok(), None),
+            (graph, Some(what)) => {
+                let graph = graph?;
+                let batches = inputs::<M, W, I>(workload, &example.device(), "reconstructs")?;
+                let reconstructor = Reconstructor::new(what, graph.clone(), batches);
+                (Some(graph), Some(reconstructor))
+            }
+        };
         let graph = graph.filter(|graph| graph.to_float_model(&model.valid()).is_ok());
         let deployment = graph.map(|graph| Deployment::new(graph, example));
         let deployment = deployment.transpose()?;
-        self.run_under(model, workload, &Weights, deployment)
+        self.run_under(model, workload, &Weights, deployment, reconstructor)
     }
 
     /// The same for a forward pass that takes or gives anything, not one tensor of floats. Run-times are
     /// those of the Burn module on its device, which computes densely
     /// ([`Timed::Module`](crate::report::Timed::Module)).
+    ///
+    /// Fails with [`StudyError::WithoutGraph`] where the recipe [reconstructs](Self::reconstruct).
     pub fn run_module<M: Module, W: Workload<M>>(
         self,
         model: M,
         workload: &mut W,
     ) -> Result<Outcome<M>, StudyError> {
         self.of_weights_alone()?;
-        self.run_under(model, workload, &Weights, None)
+        if self.recipe.reconstruct.is_some() {
+            return Err(StudyError::WithoutGraph);
+        }
+        self.run_under(model, workload, &Weights, None, None)
     }
 
     /// Runs the study on a trained model whose activations are quantized where its weights are, if the
@@ -244,11 +275,11 @@ impl<'a> Study<'a> {
         let fallback = levels.map_or(Fallback::Float, |levels| levels.fallback);
         let (graph, example) = captured(&model, workload, fallback);
         let graph = graph?.simplify();
-        let batches = workload.calibration(&example.device());
-        let batches = batches.map_err(|source| TrainError::Workload {
-            action: "giving batches for calibration",
-            source,
-        })?;
+        let device = example.device();
+        let batches = inputs::<M, W, I>(workload, &device, "quantizes activations")?;
+        let reconstructor = self.recipe.reconstruct;
+        let reconstructor =
+            reconstructor.map(|what| Reconstructor::new(what, graph.clone(), batches.clone()));
         let deployment = Deployment::new(graph.clone(), example)?;
         let macs = macs::measure(&model.valid(), |module, device| {
             Workload::<M>::forward(workload, module, Workload::<M>::example(workload, device))
@@ -259,10 +290,11 @@ impl<'a> Study<'a> {
             graph,
             activations,
             freeze_after: levels.map_or(0, |levels| levels.freeze_after),
+            corrects: (self.recipe.reconstruct).is_some_and(|what| what.statistics),
             batches,
             samples,
         };
-        self.run_under(model, workload, &strategy, Some(deployment))
+        self.run_under(model, workload, &strategy, Some(deployment), reconstructor)
     }
 
     // None where the recipe leaves them in float.
@@ -284,6 +316,7 @@ impl<'a> Study<'a> {
         workload: &mut W,
         strategy: &T,
         deployment: Option<Deployment>,
+        reconstructor: Option<Reconstructor<M>>,
     ) -> Result<Outcome<M>, StudyError>
     where
         M: Module,
@@ -326,6 +359,8 @@ impl<'a> Study<'a> {
             store,
             clock,
             rows: Vec::new(),
+            reconstructor,
+            notes,
             strategy,
         };
         runner.run()?;
@@ -333,7 +368,7 @@ impl<'a> Study<'a> {
             true => runner.sensitivity()?,
             false => Vec::new(),
         };
-        let (module, store, rows) = runner.into_parts();
+        let (module, store, rows, notes) = runner.into_parts();
         let report = Report::new(rows, recipe.max_drop)?;
         let mut report = report.with_sensitivity(sensitivity);
         let json = serde_json::to_value(&recipe).map_err(store::unfit)?;

@@ -1,6 +1,7 @@
 use std::time::{Duration, Instant};
 
 use super::Trial;
+use super::trial::RECONSTRUCTION;
 
 /// Where a study stands, for a callback.
 ///
@@ -50,9 +51,16 @@ pub enum Activity {
         /// Steps of an epoch.
         steps: usize,
     },
+    /// It is compressed without training.
+    Reconstruct {
+        /// Steps done: layers, each looked at once or twice.
+        done: usize,
+        /// All steps.
+        of: usize,
+    },
     /// It is scored and timed.
     Measure,
-    /// It is finished, or was found finished.
+    /// It is finished, was found finished, or is left out.
     Done,
 }
 
@@ -69,7 +77,7 @@ pub(super) struct Clock<'a> {
     found: f64,
     done: f64,
     trials: (usize, usize),
-    // Whether the trial at work was trained.
+    // Whether the trial at work was trained or reconstructed.
     training: bool,
 }
 
@@ -106,6 +114,22 @@ impl<'a> Clock<'a> {
         self.tell(trial, activity, step.0 as f64 / step.1.max(1) as f64);
     }
 
+    /// So many steps of a reconstruction are done.
+    pub fn reconstruct(&mut self, trial: Trial, done: usize, of: usize) {
+        self.training = true;
+        let share = done as f64 / of.max(1) as f64;
+        let activity = Activity::Reconstruct { done, of };
+        self.tell(trial, activity, share * RECONSTRUCTION as f64);
+    }
+
+    /// A trial that its model does not bear is left out, with so many epochs.
+    pub fn left_out(&mut self, trial: Trial, epochs: usize) {
+        self.training = false;
+        self.total -= epochs as f64 + MEASURING;
+        self.trials.1 -= 1;
+        self.tell(trial, Activity::Done, 0.0);
+    }
+
     /// A round of steering is over, of so many epochs of so many steps.
     pub fn round(&mut self, trial: Trial, round: (usize, usize), epochs: usize, steps: usize) {
         self.done += epochs as f64;
@@ -125,7 +149,7 @@ impl<'a> Clock<'a> {
 
     pub fn measure(&mut self, trial: Trial) {
         if std::mem::take(&mut self.training) {
-            self.done += 1.0; // its last epoch
+            self.done += 1.0; // its last epoch, or its reconstruction
         }
         self.tell(trial, Activity::Measure, 0.0);
     }

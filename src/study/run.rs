@@ -5,6 +5,7 @@ use burn::module::Module;
 
 use super::evaluator::{Candidate, Evaluator};
 use super::progress::Clock;
+use super::reconstructed::Reconstructor;
 use super::store::{Store, unfit};
 use super::strategy::{Strategy, Weights};
 use super::{StudyError, Trial};
@@ -30,6 +31,10 @@ pub(super) struct Runner<'a, M, W, T> {
     pub store: Store,
     pub clock: Clock<'a>,
     pub rows: Vec<Row>,
+    /// Where the recipe compresses without training, too.
+    pub reconstructor: Option<Reconstructor<M>>,
+    /// What the report should say beside its rows.
+    pub notes: Vec<String>,
     /// How trials with quantized weights treat activations.
     pub strategy: &'a T,
 }
@@ -48,8 +53,8 @@ where
     T: Strategy<M>,
     W: Workload<M> + Workload<T::Model>,
 {
-    pub fn into_parts(self) -> (M, Store, Vec<Row>) {
-        (self.module, self.store, self.rows)
+    pub fn into_parts(self) -> (M, Store, Vec<Row>, Vec<String>) {
+        (self.module, self.store, self.rows, self.notes)
     }
 
     /// Measures every trial that is not finished yet.
@@ -104,6 +109,9 @@ where
                 };
                 let module = self.module.valid();
                 self.level(&Weights, trial, false, &module, seed == first)?;
+                if seed == first {
+                    self.reconstruct(&Weights, trial, false, &module)?;
+                }
             }
             if let (Some(steer), None) = (&prune.steer, pattern.level()) {
                 self.steer(steer, pattern, seed)?;
@@ -125,6 +133,9 @@ where
             };
             let module = self.module.valid();
             self.level(self.strategy, trial, false, &module, seed == first)?;
+            if seed == first {
+                self.reconstruct(self.strategy, trial, false, &module)?;
+            }
         }
         Ok(())
     }
@@ -144,7 +155,8 @@ where
             ..Trial::baseline(seed)
         };
         let module = self.pruned(&prune, seed)?;
-        self.level(self.strategy, trial, true, &module, true)
+        self.level(self.strategy, trial, true, &module, true)?;
+        self.reconstruct_both(trial, &prune, &module)
     }
 
     // The model of the best pruning trial, as this seed trained it.
@@ -153,7 +165,7 @@ where
         let own = Trial { seed, ..chosen };
         let trial = match self.store.row(&own) {
             Some(_) => own,
-            None => chosen, // post-training trials do not depend on the seed
+            None => chosen, // without training no trial depends on the seed
         };
         Ok(unpack(self.store.archive(&trial)?, self.module.valid())?)
     }

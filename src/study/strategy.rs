@@ -3,7 +3,8 @@ use burn::tensor::Tensor;
 
 use super::StudyError;
 use super::evaluator::Candidate;
-use crate::compress::Compression;
+use crate::compress::{Compressed, Compression};
+use crate::graph::repair::correct_bias;
 use crate::graph::{Activations, Calibration, Graph, Quantized};
 use crate::train::TrainError;
 
@@ -20,6 +21,9 @@ pub(super) trait Strategy<M: Module> {
 
     /// The model as it trains from this epoch on; refine-tune comes after all epochs.
     fn at_epoch(&self, model: Self::Model, epoch: usize, refined: bool) -> Self::Model;
+
+    /// The model of a compression without training, to be measured.
+    fn compressed(&self, compressed: Compressed<M>) -> Result<Candidate<Self::Model>, StudyError>;
 
     /// The model to be measured; shares nothing with the one passed in.
     fn end(
@@ -47,6 +51,10 @@ impl<M: Module> Strategy<M> for Weights {
         model
     }
 
+    fn compressed(&self, compressed: Compressed<M>) -> Result<Candidate<M>, StudyError> {
+        Ok(compressed.into())
+    }
+
     fn end(&self, model: M, compression: Compression) -> Result<Candidate<M>, StudyError> {
         Ok(compression.finish(model)?.into())
     }
@@ -58,6 +66,8 @@ pub(super) struct Integers<const I: usize> {
     pub activations: Activations,
     /// Epochs after which statistics of batch norms are frozen.
     pub freeze_after: usize,
+    /// Whether the means of channels are put back after a reconstruction.
+    pub corrects: bool,
     /// What ranges are found with.
     pub batches: Vec<Tensor<I>>,
     /// Some of their samples, on the host: their number, and what they are.
@@ -110,6 +120,15 @@ impl<M: Module, const I: usize> Strategy<M> for Integers<I> {
             true => model.freeze_statistics(),
             false => model,
         }
+    }
+
+    fn compressed(&self, compressed: Compressed<M>) -> Result<Candidate<Quantized<M>>, StudyError> {
+        let (module, compression) = compressed.attached()?;
+        let mut model = self.begin(module, &compression)?;
+        if self.corrects {
+            model = correct_bias(model, self.batches.clone())?;
+        }
+        self.end(model, compression)
     }
 
     fn end(

@@ -44,6 +44,7 @@ impl Trial {
         let mode = match self.mode {
             Mode::None => "none",
             Mode::Post => "post",
+            Mode::Reconstructed => "reconstructed",
             Mode::Aware => "aware",
         };
         let refined = if self.refined { "refined" } else { "plain" };
@@ -106,6 +107,9 @@ impl Trial {
     }
 }
 
+/// What a reconstruction weighs, in epochs of training.
+pub(super) const RECONSTRUCTION: usize = 1;
+
 /// Epochs of training that a recipe asks for in all, and trials that it makes: what progress counts.
 pub(super) fn extent(recipe: &Recipe) -> (usize, usize) {
     let (seeds, trains) = (recipe.seeds.len(), recipe.epochs > 0);
@@ -124,10 +128,13 @@ pub(super) fn extent(recipe: &Recipe) -> (usize, usize) {
     let combines = recipe.order.contains(&Stage::Combined) && levels + steered > 0 && bits > 0;
     let (alone, both) = (levels + bits, usize::from(combines));
     let trained = refines + aware + aware * refines;
+    let reconstructed = usize::from(recipe.reconstruct.is_some());
     let epochs = aware * recipe.epochs + (refines + aware * refines) * recipe.refine_epochs;
     (
-        seeds * ((alone + both) * epochs + steered * rounds * recipe.epochs),
+        seeds * ((alone + both) * epochs + steered * rounds * recipe.epochs)
+            + reconstructed * RECONSTRUCTION * (alone + seeds * both),
         // Without training no level depends on the seed, but for what is combined.
-        1 + alone + seeds * (both + (alone + both) * trained + steered),
+        1 + (1 + reconstructed) * (alone + seeds * both)
+            + seeds * ((alone + both) * trained + steered),
     )
 }

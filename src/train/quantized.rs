@@ -1,11 +1,12 @@
 use burn::module::Module;
-use burn::tensor::{Device, Tensor};
+use burn::tensor::Tensor;
 
-use super::{BoxError, Workload};
+use super::Workload;
 use crate::graph::Quantized;
 
 /// A workload whose model can also be trained and scored as a [`Quantized`] graph: what a study of
-/// quantized activations needs.
+/// quantized activations needs. Each that is a workload of the module and of its graph is one; the ranges
+/// of activations are found on its [`inputs`](Workload::inputs).
 ///
 /// The same code serves both where it is written for a trait of one's own that both models implement.
 ///
@@ -42,18 +43,21 @@ use crate::graph::Quantized;
 /// #   fn score(&mut self, _model: &P) -> Result<f64, BoxError> { Ok(0.0) }
 /// #   fn example(&self, device: &Device) -> Tensor<2> { Tensor::ones([1, 4], device) }
 /// #   fn forward(&self, model: &P, input: Tensor<2>) -> Tensor<2> { model.predict(input) }
-/// }
-/// impl QuantizedWorkload<Linear, 2, 2> for Task {
-///     fn calibration(&mut self, device: &Device) -> Result<Vec<Tensor<2>>, BoxError> {
+///     fn inputs(&mut self, device: &Device) -> Result<Vec<Tensor<2>>, BoxError> {
 ///         Ok(vec![Tensor::random([64, 4], Distribution::Default, device)]) // better: real inputs
 ///     }
 /// }
+/// fn serves(_: impl QuantizedWorkload<Linear, 2, 2>) {}
+/// serves(Task);
 /// ```
 pub trait QuantizedWorkload<M: Module, const I: usize, const O: usize>:
     Workload<M, Input = Tensor<I>, Output = Tensor<O>>
     + Workload<Quantized<M>, Input = Tensor<I>, Output = Tensor<O>>
 {
-    /// Batches of inputs as the model gets them in use, from which the ranges of activations are found:
-    /// a few hundred examples do. On this device, which is a plain one.
-    fn calibration(&mut self, device: &Device) -> Result<Vec<Tensor<I>>, BoxError>;
+}
+
+impl<M: Module, W, const I: usize, const O: usize> QuantizedWorkload<M, I, O> for W where
+    W: Workload<M, Input = Tensor<I>, Output = Tensor<O>>
+        + Workload<Quantized<M>, Input = Tensor<I>, Output = Tensor<O>>
+{
 }

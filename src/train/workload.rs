@@ -124,6 +124,36 @@ pub trait Workload<M: Module> {
         Ok(())
     }
 
+    /// Batches of inputs without labels, as the model gets them in use, on this device, which is a plain
+    /// one: the ranges of activations are found on them, and what compression without training needs. A
+    /// thousand examples serve well. By default there are none, so that a study of either fails.
+    ///
+    /// ```
+    /// # use burn::nn::Linear;
+    /// # use burn::tensor::{Device, Tensor};
+    /// # use burn_compress::train::{BoxError, Epoch, Workload};
+    /// # struct Task { images: Vec<Vec<f32>> }
+    /// # impl Workload<Linear> for Task {
+    /// #   type Input = Tensor<2>;
+    /// #   type Output = Tensor<2>;
+    /// #   fn steps_per_epoch(&self) -> usize { 1 }
+    /// #   fn train_epoch(&mut self, model: Linear, epoch: &mut Epoch<'_>) -> Result<Linear, BoxError> {
+    /// #       Ok(epoch.step(model)?)
+    /// #   }
+    /// #   fn score(&mut self, _model: &Linear) -> Result<f64, BoxError> { Ok(0.0) }
+    /// #   fn example(&self, device: &Device) -> Tensor<2> { Tensor::ones([1, 4], device) }
+    /// #   fn forward(&self, model: &Linear, input: Tensor<2>) -> Tensor<2> { model.forward(input) }
+    /// fn inputs(&mut self, device: &Device) -> Result<Vec<Tensor<2>>, BoxError> {
+    ///     let rows = |images: &[Vec<f32>]| Tensor::<1>::from_data(images.concat().as_slice(), device);
+    ///     let batches = self.images.chunks(128);
+    ///     Ok(batches.map(|images| rows(images).reshape([images.len(), 4])).collect())
+    /// }
+    /// # }
+    /// ```
+    fn inputs(&mut self, _device: &Device) -> Result<Vec<Self::Input>, BoxError> {
+        Ok(Vec::new())
+    }
+
     /// Runs the model once.
     fn forward(&self, model: &M, input: Self::Input) -> Self::Output;
 }

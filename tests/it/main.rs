@@ -37,6 +37,10 @@ mod recipe;
 #[cfg(feature = "flex")]
 mod reconstruct;
 #[cfg(feature = "flex")]
+mod reconstruct_study;
+#[cfg(feature = "flex")]
+mod reconstruct_trouble;
+#[cfg(feature = "flex")]
 mod report;
 #[path = "../support/runs.rs"]
 mod runs;

@@ -3,11 +3,11 @@
 use std::time::Duration;
 
 use burn::module::Module;
-use burn_compress::Study;
 use burn_compress::prune::Pattern;
 use burn_compress::recipe::{PruneLevels, QuantizeLevels, Recipe, Steer};
 use burn_compress::report::{Mode, Row, Stage};
 use burn_compress::study::{Activity, Progress, StudyError};
+use burn_compress::{Reconstruction, Study};
 
 use super::backends::device::device;
 use super::backends::models::{Net, Seen, Toy, seen, trained};
@@ -48,6 +48,8 @@ fn epochs_of(row: &Row, recipe: &Recipe) -> usize {
     match (row.mode, row.refined) {
         (_, true) => recipe.refine_epochs,
         (Mode::Aware, false) => recipe.epochs,
+        // It counts as an epoch.
+        (Mode::Reconstructed, false) => 1,
         _ => 0,
     }
 }
@@ -59,6 +61,10 @@ fn progress_tells_every_step_and_ends_when_all_is_done() {
         quantize: recipe.quantize.filter(|_| order.contains(&Stage::Quantize)),
         ..recipe
     };
+    let reconstructed = |recipe: Recipe| Recipe {
+        reconstruct: Some(Reconstruction::default()),
+        ..recipe
+    };
     let recipes = [
         recipe(2, 3),
         recipe(2, 0),
@@ -66,6 +72,8 @@ fn progress_tells_every_step_and_ends_when_all_is_done() {
         // Nothing to combine, though the order names it.
         alone(recipe(1, 1), &[Stage::Prune]),
         alone(recipe(1, 1), &[Stage::Quantize]),
+        reconstructed(recipe(0, 0)),
+        reconstructed(alone(recipe(2, 1), &[Stage::Prune])),
     ];
     for recipe in recipes {
         let mut toy = Toy::new(&device());
@@ -103,6 +111,19 @@ fn progress_tells_every_step_and_ends_when_all_is_done() {
         };
         for (index, row) in rows.iter().enumerate() {
             let (epochs, steps) = (epochs_of(row, &recipe), toy.steps);
+            if row.mode == Mode::Reconstructed {
+                // Four layers, each looked at once more where they share a level.
+                let of = if row.stage == Stage::Quantize { 4 } else { 8 };
+                for step in 0..of {
+                    let activity = Activity::Reconstruct { done: step, of };
+                    expect(activity, row, index, done + step as f64 / of as f64);
+                }
+                done += 1.0;
+                expect(Activity::Measure, row, index, done);
+                done += MEASURING;
+                expect(Activity::Done, row, index + 1, done);
+                continue;
+            }
             for (epoch, step) in
                 (0..epochs).flat_map(|epoch| (0..=steps).map(move |step| (epoch, step)))
             {

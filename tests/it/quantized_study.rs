@@ -4,12 +4,12 @@ use burn::module::Module;
 use burn::nn::loss::CrossEntropyLossConfig;
 use burn::optim::{AdamConfig, GradientsParams, ModuleOptimizer};
 use burn::tensor::{Device, Tensor};
-use burn_compress::Study;
 use burn_compress::graph::{Calibrator, Fallback, GraphError, Quantized};
 use burn_compress::recipe::{ActivationLevels, PruneLevels, QuantizeLevels, RangeMethod, Recipe};
 use burn_compress::report::{Report, Row, Stage, Timed};
 use burn_compress::study::{Outcome, StudyError};
-use burn_compress::train::{BoxError, Epoch, QuantizedWorkload, TrainError, Workload};
+use burn_compress::train::{BoxError, Epoch, TrainError, Workload};
+use burn_compress::{Reconstruction, Study};
 
 use super::backends::device::{device, is_exact};
 use super::backends::models::{BATCH, EpochSeen, Net, PowerCut, Toy, batch, trained, values};
@@ -41,8 +41,10 @@ pub struct Task {
     epochs_done: usize,
     /// The epochs as training was given them.
     seen: Vec<EpochSeen>,
+    /// Batches of inputs without labels; none where it fails to give them.
+    pub inputs: Option<usize>,
     /// Whether the forward pass depends on values, so that it has no graph.
-    reads: bool,
+    pub reads: bool,
     /// Whether the forward pass mirrors its images, for which there is no integer form.
     mirrors: bool,
 }
@@ -55,6 +57,7 @@ impl Task {
             scores_left: None,
             epochs_done: 0,
             seen: Vec::new(),
+            inputs: Some(4),
             reads: false,
             mirrors: false,
         }
@@ -122,6 +125,12 @@ impl<P: Classify> Workload<P> for Task {
         batch(0, device).0.narrow(0, 0, 1)
     }
 
+    fn inputs(&mut self, device: &Device) -> Result<Vec<Tensor<4>>, BoxError> {
+        let batches = self.inputs.ok_or(PowerCut)?;
+        let numbers = 20..20 + batches;
+        Ok(numbers.map(|number| batch(number, device).0).collect())
+    }
+
     fn forward(&self, model: &P, images: Tensor<4>) -> Tensor<2> {
         if self.reads {
             let _ = images.clone().sum().into_scalar::<f32>();
@@ -130,12 +139,6 @@ impl<P: Classify> Workload<P> for Task {
             true => model.classify(images.flip([3])),
             false => model.classify(images),
         }
-    }
-}
-
-impl QuantizedWorkload<Net, 4, 2> for Task {
-    fn calibration(&mut self, device: &Device) -> Result<Vec<Tensor<4>>, BoxError> {
-        Ok((20..24).map(|number| batch(number, device).0).collect())
     }
 }
 
@@ -209,10 +212,11 @@ fn operations_without_an_integer_form_are_refused_or_stay_in_float_as_the_recipe
 #[test]
 fn each_quantized_trial_has_an_integer_form_that_answers_as_its_score_says() {
     let mut task = Task::new();
-    let outcome = run(Study::of(recipe()), &mut task).unwrap();
+    let study = Study::of(recipe()).reconstruct(Reconstruction::default());
+    let outcome = run(study, &mut task).unwrap();
     let rows = outcome.report().rows();
-    // Baseline; a level, two widths and their combination in four variants each.
-    assert_eq!(rows.len(), 1 + 4 * 4);
+    // Baseline; a level, two widths and their combination in five variants each.
+    assert_eq!(rows.len(), 1 + 4 * 5);
     // Each trains by the recipe, quantized activations or not.
     let level = || [run_of(1, 0.001), run_of(2, 0.01), run_of(1, 0.001)];
     let expected: Vec<_> = (0..4).flat_map(|_| level()).flatten().collect();

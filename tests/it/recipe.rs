@@ -1,5 +1,6 @@
 //! Studies as data: what is written is read, and what cannot be followed is refused by name.
 
+use burn_compress::Reconstruction;
 use burn_compress::compress::{Regrowth, Selection};
 use burn_compress::format::{FormatError, Granularity, Mapping};
 use burn_compress::graph::Fallback;
@@ -151,16 +152,24 @@ fn recipes() -> impl Strategy<Value = Recipe> {
         vec![Stage::Quantize, Stage::Prune],
     ]);
     let halves = (prop::option::of(prunings()), quantizations());
+    let reconstruct = prop::sample::select(vec![None, Some((true, true)), Some((false, true))]);
+    let reconstruct = reconstruct.prop_map(|parts| {
+        parts.map(|(weights, statistics)| Reconstruction {
+            weights,
+            statistics,
+        })
+    });
     (
         numbers,
         seeds,
         (patterns.clone(), patterns),
         order,
         halves,
-        any::<bool>(),
+        (any::<bool>(), reconstruct),
     )
         .prop_map(
-            |(numbers, seeds, (only, except), order, (prune, quantize), sensitivity)| {
+            |(numbers, seeds, (only, except), order, (prune, quantize), rest)| {
+                let (sensitivity, reconstruct) = rest;
                 let (max_drop, learning_rate, epochs, refine_epochs, timed_passes) = numbers;
                 Recipe {
                     max_drop,
@@ -172,6 +181,7 @@ fn recipes() -> impl Strategy<Value = Recipe> {
                     sensitivity,
                     order,
                     selection: Selection::only(only).except(except),
+                    reconstruct,
                     prune,
                     quantize: Some(quantize),
                 }
@@ -259,6 +269,7 @@ fn unknown_names_are_refused_by_name() {
             "inside",
         ),
         ("[selection]\nonly = []\nskip = []", "skip"),
+        ("[reconstruct]\nlabels = true", "labels"),
     ] {
         let error = Recipe::from_toml(toml).unwrap_err();
         assert!(
@@ -358,6 +369,15 @@ fn numbers_that_make_no_sense_are_refused_by_name() {
         ("seeds", refused(|recipe| recipe.seeds.clear())),
         ("seed", refused(|recipe| recipe.seeds = vec![3, 4, 3])),
         ("timed_passes", refused(|recipe| recipe.timed_passes = 0)),
+        (
+            "reconstruct",
+            refused(|recipe| {
+                recipe.reconstruct = Some(Reconstruction {
+                    weights: false,
+                    statistics: false,
+                });
+            }),
+        ),
         ("ramp_share", prune(|prune| prune.ramp_share = 1.1)),
         ("ramp_share", prune(|prune| prune.ramp_share = f64::NAN)),
         ("prune.every", prune(|prune| prune.every = 0)),

@@ -74,7 +74,7 @@ pub fn compare(
             .map(|batch| inputs.batch(batch, device).0);
         let forward = |model: &ResNet, images: Tensor<4>| model.forward(images);
         let start = Instant::now();
-        let compressed = what.run(&plan, model.clone(), forward, batches, |_| ())?;
+        let compressed = what.run(&plan, model.clone(), forward, batches, |_| Ok(()))?;
         let seconds = start.elapsed().as_secs_f64();
         println!(
             "{name:<24}{:>10.2}{seconds:>10.1}",

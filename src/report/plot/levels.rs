@@ -18,7 +18,7 @@ struct Series<'a> {
 impl Series<'_> {
     fn paint(&self) -> Paint {
         match self.mode {
-            Mode::None => Paint::Third,
+            Mode::None | Mode::Reconstructed => Paint::Third,
             Mode::Post => Paint::First,
             Mode::Aware => Paint::Second,
         }
@@ -34,10 +34,10 @@ impl Series<'_> {
 
     fn marker(&self) -> Marker {
         Marker {
-            shape: if self.mode == Mode::Aware {
-                Shape::Square
-            } else {
-                Shape::Circle
+            shape: match self.mode {
+                Mode::None | Mode::Post => Shape::Circle,
+                Mode::Reconstructed => Shape::Triangle,
+                Mode::Aware => Shape::Square,
             },
             filled: self.refined,
         }

@@ -369,6 +369,8 @@ pub struct Toy {
     pub shows: bool,
     /// In place of the accuracy.
     pub score: Option<Score>,
+    /// Batches of inputs without labels that it gives.
+    pub batches: usize,
     pub epochs_done: usize,
     /// The epochs as training was given them.
     pub seen: Vec<EpochSeen>,
@@ -416,6 +418,7 @@ impl Toy {
             score_fails_after: None,
             shows: true,
             score: None,
+            batches: 4,
             epochs_done: 0,
             seen: Vec::new(),
         }
@@ -478,6 +481,11 @@ impl Workload<Net> for Toy {
             seen.gradients(&gradients(net, step), net)?;
         }
         Ok(())
+    }
+
+    fn inputs(&mut self, device: &Device) -> Result<Vec<Tensor<4>>, BoxError> {
+        let numbers = 20..20 + self.batches;
+        Ok(numbers.map(|number| batch(number, device).0).collect())
     }
 
     fn example(&self, device: &Device) -> Tensor<4> {

@@ -21,7 +21,7 @@ use cifar10::arguments::ResNetArguments;
 use cifar10::reconstruct::{Levels, compare};
 use cifar10::support::forget;
 use cifar10::support::show;
-use cifar10::support::workload::{CALIBRATION, Classification};
+use cifar10::support::workload::{Classification, INPUTS};
 
 /// Which compression does a ResNet for CIFAR-10 bear?
 #[derive(Parser)]
@@ -62,7 +62,7 @@ struct Arguments {
     #[arg(long)]
     reconstruct: bool,
     /// Images that a reconstruction sees
-    #[arg(long, default_value_t = 1024)]
+    #[arg(long, default_value_t = INPUTS)]
     inputs: usize,
     /// Each level together with each number of bits, too
     #[arg(long, requires = "reconstruct")]
@@ -138,8 +138,8 @@ fn main() -> Result<(), Box<dyn Error>> {
         forget(&arguments.out)?;
     }
     let (train, test) = arguments.of.images(match arguments.epochs {
-        // Ranges of activations are found on some.
-        0 => Some(arguments.activation_bits.map_or(0, |_| CALIBRATION)),
+        // Ranges of activations are found on some, and a recipe may reconstruct.
+        0 => Some(INPUTS),
         _ => arguments.train_images,
     })?;
     let recipe = match &arguments.recipe {

@@ -8,6 +8,7 @@
 
 use std::error::Error;
 use std::path::{Path, PathBuf};
+use std::time::Instant;
 
 use burn::tensor::Tensor;
 use burn_compress::compress::{self, Plan, Pruning, Quantization};
@@ -24,7 +25,7 @@ use cifar10::deployed::{BATCH, Deployed, agreement};
 use cifar10::models::resnet::ResNet;
 use cifar10::support::Dataset;
 use cifar10::support::evaluate::accuracy;
-use cifar10::support::workload::CALIBRATION;
+use cifar10::support::workload::INPUTS;
 
 /// Takes a ResNet for CIFAR-10 to its integer form.
 #[derive(Parser)]
@@ -50,6 +51,12 @@ struct Arguments {
     /// Takes out what quantization does to the channels' means, likewise
     #[arg(long)]
     bias_correction: bool,
+    /// Finds the weights without training so that the outputs of layers change least, likewise
+    #[arg(long)]
+    reconstruct: bool,
+    /// Share of the weights that a reconstruction removes beyond the zeros that are there
+    #[arg(long, requires = "reconstruct")]
+    sparsity: Option<f64>,
     /// Rounds the factors and offsets of the integer form to so many significant bits: a smaller file
     #[arg(long)]
     factor_bits: Option<u32>,
@@ -64,7 +71,7 @@ struct Arguments {
 fn main() -> Result<(), Box<dyn Error>> {
     let arguments = Arguments::parse();
     let (device, original) = arguments.of.network()?;
-    let (train, test) = arguments.of.images(Some(CALIBRATION))?;
+    let (train, test) = arguments.of.images(Some(INPUTS))?;
     let options = Options {
         threads: Some(arguments.threads),
         ..Options::default()
@@ -85,7 +92,7 @@ fn main() -> Result<(), Box<dyn Error>> {
                 }
                 None => original,
             };
-            quantize(&arguments, model, &train)?
+            quantize(&arguments, model, [&train, &test])?
         }
     };
     let integers = match arguments.factor_bits {
@@ -129,6 +136,9 @@ fn main() -> Result<(), Box<dyn Error>> {
     Ok(())
 }
 
+/// An image.
+const SHAPE: [usize; 4] = [1, 3, 32, 32];
+
 /// Images on which the engine is compared with the reference.
 const CHECKED: usize = 100;
 
@@ -159,7 +169,7 @@ fn compare(before: &Deployed, after: &Deployed) {
 }
 
 fn capture(model: &ResNet) -> Result<Graph, GraphError> {
-    Graph::capture(model, [1, 3, 32, 32], |model, images: Tensor<4>| {
+    Graph::capture(model, SHAPE, |model, images: Tensor<4>| {
         model.forward(images)
     })
 }
@@ -167,7 +177,7 @@ fn capture(model: &ResNet) -> Result<Graph, GraphError> {
 fn quantize(
     arguments: &Arguments,
     mut model: ResNet,
-    train: &Cifar,
+    [train, test]: [&Cifar; 2],
 ) -> Result<Network, Box<dyn Error>> {
     let device = arguments.of.device.device()?;
     let graph = capture(&model)?;
@@ -183,18 +193,34 @@ fn quantize(
         false => Granularity::Channel,
     };
     let scheme = Scheme::new(arguments.bits, Mapping::Symmetric, granularity)?;
-    let plan = Plan::new().prune(Pruning::existing());
-    let (model, compression) = plan.quantize(Quantization::to(scheme)).attach(model)?;
+    let pruning = arguments
+        .sparsity
+        .map_or_else(Pruning::existing, Pruning::to);
+    let plan = Plan::new()
+        .prune(pruning)
+        .quantize(Quantization::to(scheme));
     let activations = Activations::bits(arguments.activation_bits)?;
-    let graph = graph.simplify();
-    let mut calibration = Calibration::new(graph, &model, &compression, activations)?;
     let indices: Vec<usize> = (0..train.len()).collect();
     let batches = indices.chunks(128);
     let batches: Vec<Tensor<4>> = batches.map(|batch| train.batch(batch, &device).0).collect();
-    for batch in &batches {
-        calibration.observe(&model, batch.clone())?;
-    }
-    let mut quantized = calibration.finish(model)?;
+    let forward = |model: &ResNet, images: Tensor<4>| model.forward(images);
+    let mut quantized = if arguments.reconstruct {
+        let start = Instant::now();
+        let compressed = plan.reconstruct(model, forward, batches.clone())?;
+        let seconds = start.elapsed().as_secs_f64();
+        let score = accuracy(test, &device, |images| compressed.module.forward(images));
+        println!("reconstructed in {seconds:.1} s, in floats: {score:.2} %");
+        compressed.quantized(SHAPE, forward, activations, batches.clone())?
+    } else {
+        // The weights as they were stay, for the correction of biases.
+        let (model, compression) = plan.attach(model)?;
+        let graph = graph.simplify();
+        let mut calibration = Calibration::new(graph, &model, &compression, activations)?;
+        for batch in &batches {
+            calibration.observe(&model, batch.clone())?;
+        }
+        calibration.finish(model)?
+    };
     if arguments.bias_correction {
         quantized = correct_bias(quantized, batches.into_iter().take(CORRECTION))?;
     }

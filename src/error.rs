@@ -1,8 +1,8 @@
 #[cfg(feature = "compress")]
 use crate::{
-    compress::CompressError, graph::GraphError, macs::MacError, recipe::RecipeError,
-    reconstruct::ReconstructError, report::ReportError, schedule::ScheduleError, study::StudyError,
-    train::TrainError,
+    channels::ChannelError, compress::CompressError, graph::GraphError, macs::MacError,
+    recipe::RecipeError, reconstruct::ReconstructError, report::ReportError,
+    schedule::ScheduleError, study::StudyError, train::TrainError,
 };
 use crate::{engine::EngineError, format::FormatError, network::NetworkError};
 
@@ -38,6 +38,10 @@ pub enum Error {
     #[cfg(feature = "compress")]
     #[error(transparent)]
     Compress(#[from] CompressError),
+    /// Channels that are removed.
+    #[cfg(feature = "compress")]
+    #[error(transparent)]
+    Channels(#[from] ChannelError),
     /// A graph.
     #[cfg(feature = "compress")]
     #[error(transparent)]

@@ -4,6 +4,7 @@
 //! - [`Plan`] says what is done to which weights. [`Plan::apply`] compresses a trained module in one
 //!   call. [`Plan::attach`] keeps the same compression in force while the module trains;
 //!   [`Compression::step`] is the one line to add to a training loop. The module keeps its type.
+//! - [`Channels`] removes whole channels: smaller tensors, faster on every backend.
 //! - [`Network`] is operations and weights as data: [`Compressed::network`] and
 //!   [`Compressed::quantized_network`] make it of a compressed module.
 //! - [`Program`] runs a network on this machine's processor.
@@ -48,6 +49,8 @@
 #![forbid(unsafe_code)]
 
 #[cfg(feature = "compress")]
+pub mod channels;
+#[cfg(feature = "compress")]
 pub mod compress;
 #[cfg(feature = "compress")]
 mod deploy;
@@ -88,6 +91,7 @@ pub use network::Network;
 pub use warning::Warning;
 #[cfg(feature = "compress")]
 pub use {
+    channels::Channels,
     compress::{Compressed, Compression, Plan, Pruning, Quantization, Selection, load},
     graph::Activations,
     prune::Pruner,
@@ -104,6 +108,8 @@ mod pages {
     mod readme {}
     #[doc = include_str!("../docs/guide/activations.md")]
     mod guide_activations {}
+    #[doc = include_str!("../docs/guide/channels.md")]
+    mod guide_channels {}
     #[doc = include_str!("../docs/guide/deploy.md")]
     mod guide_deploy {}
     #[doc = include_str!("../docs/guide/extend.md")]

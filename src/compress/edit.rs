@@ -130,7 +130,7 @@ struct Writer<'a> {
 }
 
 // A leaf of the graph stays a leaf, with the same gradient requirement.
-fn replace<const D: usize>(
+pub(crate) fn replace<const D: usize>(
     param: Param<Tensor<D>>,
     change: impl FnOnce(Tensor<D>) -> Tensor<D>,
 ) -> Param<Tensor<D>> {

@@ -2,7 +2,7 @@ use burn::module::{Module, ModuleMapper, ModuleVisitor, Param};
 use burn::tensor::{GradientCheckpointingStrategy, Tensor};
 
 /// A copy of a module that shares nothing with it; see [`Compression::snapshot`](super::Compression::snapshot).
-pub(super) fn snapshot<M: Module>(module: &M) -> M {
+pub(crate) fn snapshot<M: Module>(module: &M) -> M {
     let mut tracked = Tracked::default();
     module.visit(&mut tracked);
     match tracked.strategy {

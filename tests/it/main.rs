@@ -7,6 +7,12 @@
 mod allocations;
 mod backends;
 #[cfg(feature = "flex")]
+mod channels;
+#[cfg(feature = "flex")]
+mod channels_layers;
+#[cfg(feature = "flex")]
+mod channels_traps;
+#[cfg(feature = "flex")]
 mod criteria_study;
 #[cfg(feature = "flex")]
 mod engine_lines;

@@ -10,6 +10,7 @@ use burn::module::Module;
 use burn::optim::GradientsParams;
 use burn::tensor::Tensor;
 
+use super::weights::host_of;
 use super::{CompressError, Layer, Plan};
 use crate::prune::{Need, Weight};
 pub(crate) use saved::SavedSum;
@@ -130,6 +131,20 @@ impl Observations {
         for sum in self.sums.values_mut() {
             sum.used = true;
         }
+    }
+
+    /// A layer's mean gradient in the layout of its parameter; none where it was not observed.
+    pub(crate) fn gradient(&self, layer: &Layer) -> Result<Option<Vec<f32>>, CompressError> {
+        let key = (layer.path.clone(), Need::Gradient);
+        let Some(sum) = self.sums.get(&key) else {
+            return Ok(None);
+        };
+        let dims = [layer.view.rows(), layer.view.columns()];
+        let Some(mean) = sum.mean(dims, &sum.values.device()) else {
+            return Ok(None);
+        };
+        let rows = host_of(&layer.path, mean)?;
+        Ok(Some(layer.view.from_rows(&rows)))
     }
 
     /// A layer's weight with all that is known of it. Fails where that does not fit the layer.

@@ -253,16 +253,14 @@ impl Windows {
         unsafe {
             let (multiplier, least) = (S::splat(multiplier), S::splat(self.bounds.0));
             let most = S::splat(self.bounds.1);
-            let divisors = match divisors {
-                Some(divisors) => Some(S::load(std::ptr::from_ref(divisors).cast())),
-                None => None,
-            };
             // No closures, which a compiler may leave calls, of no instruction set.
             macro_rules! bounded {
                 ($sum:expr) => {{
                     let t = S::multiply($sum, multiplier);
                     let t = match divisors {
-                        Some(divisors) => S::divide(t, divisors),
+                        Some(divisors) => {
+                            S::divide(t, S::load(std::ptr::from_ref(divisors).cast()))
+                        }
                         None => t,
                     };
                     S::min(S::max(t, least), most)

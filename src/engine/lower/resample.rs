@@ -7,18 +7,17 @@ use crate::network::{Op, Over};
 /// What an operation on floats sums, each times a factor; none of another.
 pub(in crate::engine) fn of(op: &Op, from: &Shape, to: &Shape) -> Option<Resample> {
     let sizes = [[from.rows, to.rows], [from.columns, to.columns]];
-    let axis: fn([usize; 2], bool) -> Vec<Vec<(usize, f32)>> = match op {
-        Op::UpsampleBilinear { .. } => between,
+    let interpolates = match op {
+        Op::UpsampleBilinear { align_corners } => Some(*align_corners),
         op => match op.sums()? {
-            (Over::Shares { .. }, _) => shares,
+            (Over::Shares { .. }, _) => None,
             _ => return None,
         },
     };
-    let align_corners = *op
-        == Op::UpsampleBilinear {
-            align_corners: true,
-        };
-    let [rows, columns] = sizes.map(|sizes| axis(sizes, align_corners));
+    let [rows, columns] = sizes.map(|sizes| match interpolates {
+        Some(align_corners) => between(sizes, align_corners),
+        None => shares(sizes),
+    });
     Some(Resample { rows, columns })
 }
 
@@ -39,7 +38,7 @@ fn between([length, places]: [usize; 2], align_corners: bool) -> Vec<Vec<(usize,
 }
 
 // Windows that share the operand evenly: the mean of each.
-fn shares([length, places]: [usize; 2], _: bool) -> Vec<Vec<(usize, f32)>> {
+fn shares([length, places]: [usize; 2]) -> Vec<Vec<(usize, f32)>> {
     let window = |place: usize| {
         let window = place * length / places..((place + 1) * length).div_ceil(places);
         let share = 1.0 / window.len() as f32;

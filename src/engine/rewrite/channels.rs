@@ -6,8 +6,8 @@ use crate::network::{Dim, Divide, Op, Over, Rescale, Step, StepOp, Value, Weight
 impl Rewriting<'_> {
     /// A sum or a mean over channels, and maybe over all rows or columns too; none of another step.
     pub fn over_channels(&mut self, step: &Step) -> Option<Value> {
-        let op = match &step.op {
-            StepOp::Float(op) | StepOp::Sum { op, .. } => op,
+        let op = match (&step.op, step.grid) {
+            (StepOp::Float(op), None) | (StepOp::Sum { op, .. }, _) => op,
             _ => return None,
         };
         let (Over::Axes(axes), divide) = op.sums()? else {

@@ -288,13 +288,11 @@ fn rounds_otherwise(model: &network::Network, step: &Step) -> bool {
         return false;
     };
     match op {
-        Op::Convolution { .. }
-        | Op::TransposedConvolution { .. }
-        | Op::Linear
-        | Op::AveragePool { .. }
+        Op::Convolution { .. } | Op::TransposedConvolution { .. } | Op::Linear => true,
+        Op::AveragePool { .. }
         | Op::AdaptiveAveragePool { .. }
         | Op::Sum { .. }
-        | Op::Mean { .. } => true,
+        | Op::Mean { .. } => step.grid.is_none(),
         Op::Unary(
             Unary::Power(_)
             | Unary::Exp

@@ -1,6 +1,8 @@
+use burn_compress::engine::Program;
 use burn_compress::network::{Binary, Op, StepOp, Unary};
 
 use super::{Kind, Making, check, fine};
+use crate::runs::{images, isas, options};
 
 const DIMS: [usize; 3] = [6, 5, 7];
 
@@ -55,5 +57,28 @@ fn floats_between_codes() {
         let padded = making.step(StepOp::Move(pad), vec![floats], None, &dims);
         let value = making.step(StepOp::Quantize, vec![padded], Some(grid), &dims);
         check(&making.end(value), 0.0, &format!("offset {offset}"));
+    }
+}
+
+// Means that lie halfway between two codes become that of the reference.
+#[test]
+fn means_of_codes_in_floats() {
+    let mut making = Making::new(Kind::Codes, 5, &DIMS);
+    let value = making.input();
+    let grid = making.grid(value);
+    let to = [6, 3, 4];
+    let op = StepOp::Float(Op::AdaptiveAveragePool {
+        rank: 2,
+        output: [3, 4],
+    });
+    let value = making.step(op, vec![value], grid, &to);
+    let model = making.end(value);
+    for isa in isas() {
+        let program = Program::compile(&model, options(isa, 2)).unwrap();
+        for batch in [1, 5, 17] {
+            let input = images(&model, batch, 3);
+            let (expected, _) = model.run(&input, batch).unwrap();
+            assert_eq!(program.run(&input, batch).unwrap(), expected);
+        }
     }
 }

@@ -210,9 +210,9 @@ impl Run<'_> {
             // Filters of several groups read other channels each.
             for group in group + 1..=other {
                 let of_other = self.sums::<S, P>(group, block, column, slice.clone(), sums);
-                for f in 0..FILTER_BLOCK {
+                for (f, (made, of_other)) in made.iter_mut().zip(of_other).enumerate() {
                     if (first + f) / product.filters == group {
-                        made[f] = of_other[f];
+                        *made = of_other;
                     }
                 }
             }
@@ -295,17 +295,18 @@ impl Run<'_> {
             };
             let (scale, offset) = (S::splat(grid.scale), S::splat(grid.offset));
             let (low, high) = (S::splat(grid.low as f32), S::splat(grid.high as f32));
-            for i in 0..P {
+            let [a, b, c, d] = sums;
+            for (i, (((a, b), c), d)) in a.into_iter().zip(b).zip(c).zip(d).enumerate() {
                 macro_rules! code {
-                    ($f:literal) => {{
-                        let t = S::multiply(sums[$f][i], multiplier);
+                    ($sum:expr) => {{
+                        let t = S::multiply($sum, multiplier);
                         let t = S::min(S::max(t, least), most);
                         let t = S::divide(S::subtract(t, offset), scale);
                         S::round(S::min(S::max(t, low), high))
                     }};
                 }
-                let first = S::pair(code!(0), code!(1));
-                let second = S::pair(code!(2), code!(3));
+                let first = S::pair(code!(a), code!(b));
+                let second = S::pair(code!(c), code!(d));
                 let codes = S::pack(first, second, -grid.low as i16);
                 S::store_integers(to.add(i).cast(), codes);
             }

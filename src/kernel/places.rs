@@ -278,21 +278,17 @@ impl Work for RunGather<'_> {
         for &(place, source) in &gather.copies {
             to[place as usize] = from[source as usize];
         }
+        let stays = fill.is_none();
+        let block = fill.copied().unwrap_or_default();
         // SAFETY: a vector block is aligned; its integers are its sixteen lanes.
-        let filled = match fill {
-            Some(fill) => Some(unsafe { S::load_integers(std::ptr::from_ref(fill).cast()) }),
-            None => None,
-        };
+        let filled = unsafe { S::load_integers(std::ptr::from_ref(&block).cast()) };
         for part in &gather.moves {
             let to = std::ptr::from_mut(&mut to[part.to as usize]).cast();
             let from = std::ptr::from_ref(&from[part.from as usize]).cast();
             let map = &gather.maps[part.map as usize];
             // SAFETY: both are whole aligned vector blocks.
             unsafe {
-                let others = match filled {
-                    Some(filled) => filled,
-                    None => S::load_integers(to),
-                };
+                let others = if stays { S::load_integers(to) } else { filled };
                 S::store_integers(to, S::permute(S::load_integers(from), map, others));
             }
         }
@@ -317,9 +313,10 @@ impl Work for RunGather<'_> {
             // SAFETY: it is a whole aligned vector block; `Gather::run` has checked what is read against the
             // furthest place of all maps.
             unsafe {
-                let others = match filled {
-                    Some(filled) => filled,
-                    None => S::load_integers(to.cast()),
+                let others = if stays {
+                    S::load_integers(to.cast())
+                } else {
+                    filled
                 };
                 S::store_integers(to.cast(), S::gather(from.as_ptr(), map, others));
             }

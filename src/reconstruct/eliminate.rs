@@ -4,6 +4,9 @@
 use super::cholesky::{Factor, dot};
 use super::units::Units;
 
+/// The cost of a filter's last unit: it goes where nothing else is left to go.
+const LAST: f64 = f64::MAX;
+
 /// A unit that went, and what that cost.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Gone {
@@ -176,6 +179,7 @@ pub(super) fn order(
             quota[*group] -= 1;
         }
         filter.shrink();
+        let cost = if open.is_empty() { LAST } else { cost };
         order.push(Gone { unit, cost });
     }
     order
@@ -196,6 +200,9 @@ pub(super) fn order_at_once(
     });
     let mut order: Vec<Gone> = costs.collect();
     order.sort_by(|a, b| a.cost.total_cmp(&b.cost));
+    if let Some(last) = order.last_mut() {
+        last.cost = LAST;
+    }
     order.retain(|gone| match units.group.get(gone.unit) {
         Some(group) if quota[*group] == 0 => false,
         Some(group) => {
@@ -251,7 +258,8 @@ mod tests {
         );
         assert_eq!(order[1].unit, 2);
         assert!((order[1].cost - 0.25).abs() < 1e-5);
-        assert_eq!(order.len(), 3);
+        // The last goes after all others of the layer.
+        assert_eq!((order.len(), order[2].cost), (3, f64::MAX));
     }
 
     #[test]

@@ -28,10 +28,14 @@ mod helpers;
 mod input;
 mod isa;
 mod lanes;
+#[cfg(all(target_arch = "aarch64", target_endian = "little"))]
+mod neon;
 mod peak;
 mod places;
 mod portable;
 mod product;
+#[cfg(all(target_arch = "wasm32", target_feature = "simd128"))]
+mod simd128;
 mod sliced;
 mod slices;
 mod specialize;
@@ -59,6 +63,7 @@ pub use places::{Edges, Gather, LaneMap, Move};
 pub use product::{Position, Product};
 pub use specialize::SHIFT;
 pub use steps::{Access, StepWork, Steps};
+pub use system::HAS_CLOCK;
 pub use team::Team;
 pub use team::lock;
 pub use windows::{Pooling, Windows};

@@ -12,7 +12,10 @@ mod places;
 mod refusals;
 mod refused_frames;
 mod refused_products;
+// WebAssembly has no threads.
+#[cfg(not(target_family = "wasm"))]
 mod steps;
+#[cfg(not(target_family = "wasm"))]
 mod team;
 mod windows;
 

@@ -5,7 +5,7 @@ use super::{EngineError, LayerProfile, Options, Tuning, TuningCache, warn};
 use crate::Warning;
 use crate::engine::plan::plans::Plans;
 use crate::engine::run::Inner;
-use crate::kernel::{Isa, Kernels, Team};
+use crate::kernel::{HAS_CLOCK, Isa, Kernels, Team};
 use crate::network::Network;
 
 /// A model that is ready to run: on this machine's kernels, in memory that was planned once.
@@ -122,9 +122,13 @@ impl Program {
         if threads == 0 {
             return Err(EngineError::Threads);
         }
+        let tuning = match HAS_CLOCK {
+            true => options.tuning,
+            false => Tuning::Estimated,
+        };
         let team = Team::new(threads);
         let plans = match model.keeps_samples_apart() {
-            true => Plans::new(&model, kernels, team.threads(), options.tuning, known)?,
+            true => Plans::new(&model, kernels, team.threads(), tuning, known)?,
             false => None,
         };
         let plans_of = plans.as_ref();
@@ -147,7 +151,7 @@ impl Program {
             free: Mutex::new(Vec::new()),
             each,
         };
-        inner.cache.alone = match (known, options.tuning) {
+        inner.cache.alone = match (known, tuning) {
             (Some(known), _) if known.fits(&inner.cache) => known.alone,
             (_, Tuning::Measured) => inner.is_faster_alone()?,
             (_, Tuning::Estimated) => false,

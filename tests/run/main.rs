@@ -6,9 +6,19 @@ mod archive_sizes;
 mod dot;
 mod engine;
 mod format;
+mod golden;
 mod kernel;
 mod network;
 #[path = "../support/noise.rs"]
 mod noise;
 #[path = "../support/runs.rs"]
 mod runs;
+
+/// A folder that goes away with its value. WebAssembly knows none for temporary files.
+pub fn folder() -> tempfile::TempDir {
+    let made = match cfg!(target_family = "wasm") {
+        true => tempfile::tempdir_in("/tmp"),
+        false => tempfile::tempdir(),
+    };
+    made.unwrap()
+}

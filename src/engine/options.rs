@@ -12,7 +12,8 @@ use crate::kernel::Isa;
 #[serde(rename_all = "snake_case")]
 #[non_exhaustive]
 pub enum Tuning {
-    /// By running the candidates on this machine.
+    /// By running the candidates on this machine. Where it has no clock, as in a browser's WebAssembly, by
+    /// counting.
     #[default]
     Measured,
     /// By counting their sparse entries: the same on every machine, and at once.

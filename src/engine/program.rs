@@ -6,7 +6,7 @@ use crate::Warning;
 use crate::engine::plan::plans::Plans;
 use crate::engine::rewrite::rewritten;
 use crate::engine::run::Inner;
-use crate::kernel::{Isa, Kernels, Team};
+use crate::kernel::{HAS_CLOCK, Isa, Kernels, Team};
 use crate::network::Network;
 
 /// A model that is ready to run: on this machine's kernels, in memory that was planned once.
@@ -123,12 +123,16 @@ impl Program {
         if threads == 0 {
             return Err(EngineError::Threads);
         }
+        let tuning = match HAS_CLOCK {
+            true => options.tuning,
+            false => Tuning::Estimated,
+        };
         let team = Team::new(threads);
         let apart = model.keeps_samples_apart();
         let mut rewritten = apart.then(|| rewritten(&model)).flatten();
         let of = rewritten.as_ref().unwrap_or(&model);
         let plans = match apart {
-            true => Plans::new(of, kernels, team.threads(), options.tuning, known)?,
+            true => Plans::new(of, kernels, team.threads(), tuning, known)?,
             false => None,
         };
         if let (Some(network), Some(plans)) = (&mut rewritten, &plans) {
@@ -155,7 +159,7 @@ impl Program {
             free: Mutex::new(Vec::new()),
             each,
         };
-        inner.cache.alone = match (known, options.tuning) {
+        inner.cache.alone = match (known, tuning) {
             (Some(known), _) if known.fits(&inner.cache) => known.alone,
             (_, Tuning::Measured) => inner.is_faster_alone()?,
             (_, Tuning::Estimated) => false,

@@ -235,8 +235,14 @@ impl PackedWeights {
 
     // The least and the most that a filter's sum of products of bytes can be.
     pub(super) fn span(&self, filter: usize) -> (f64, f64) {
+        let (least, most) = self.weights_of_signs(filter);
+        ((least * 255) as f64, (most * 255) as f64)
+    }
+
+    // Of a filter's weights, of bytes, the sums of those below zero and of those above.
+    pub(super) fn weights_of_signs(&self, filter: usize) -> (i64, i64) {
         let none = (0, 0);
-        let (least, most) = match self {
+        match self {
             Self::Filter { entries, starts } => {
                 let of = &entries[starts[filter] as usize..starts[filter + 1] as usize];
                 add_span(none, of, |entry| entry.bits)
@@ -257,8 +263,7 @@ impl PackedWeights {
             }
             // Of floats.
             Self::Winograd { .. } => none,
-        };
-        ((least * 255) as f64, (most * 255) as f64)
+        }
     }
 
     // Sparse entries of a filter.

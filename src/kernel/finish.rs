@@ -41,9 +41,13 @@ impl Task<'_> {
     pub(super) unsafe fn start<S: Lanes, C: Specialization>(&self, filter: usize) -> i32 {
         // SAFETY: by `Work::run`.
         let prepared = unsafe { &(&*self.filters)[filter] };
-        match C::SPECIALIZED || self.prepared.shifted && S::FUSED {
+        let start = match C::SPECIALIZED || self.prepared.shifted && S::FUSED {
             true => prepared.shifted_start,
             false => prepared.filter.start,
+        };
+        match S::SIGNED {
+            true => start.wrapping_add(prepared.lacking),
+            false => start,
         }
     }
 

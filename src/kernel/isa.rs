@@ -5,7 +5,11 @@ use super::amx;
 use super::avx2::{Avx2, AvxVnni};
 #[cfg(target_arch = "x86_64")]
 use super::avx512::{Avx512, Avx512Vnni};
+#[cfg(all(target_arch = "aarch64", target_endian = "little"))]
+use super::neon::{Neon, NeonDotprod, NeonI8mm};
 use super::portable::Portable;
+#[cfg(all(target_arch = "wasm32", target_feature = "simd128"))]
+use super::simd128::Simd128;
 
 /// An instruction set, the plainest first.
 ///
@@ -30,17 +34,29 @@ pub enum Isa {
     /// The same, and a matrix unit for bytes, AMX. Linux lets a process use it that asks, which looking
     /// for it does.
     Amx,
+    /// The vectors that every aarch64 processor has.
+    Neon,
+    /// The same, and dot products of bytes with signs.
+    NeonDotprod,
+    /// The same, and dot products of bytes without and with signs.
+    NeonI8mm,
+    /// The vectors of WebAssembly. A module is compiled with or without them.
+    Simd128,
 }
 
 impl Isa {
-    /// All of them, the plainest first.
-    pub const ALL: [Self; 6] = [
+    /// All of them, the plainest of each kind of processor first.
+    pub const ALL: [Self; 10] = [
         Self::Portable,
         Self::Avx2,
         Self::AvxVnni,
         Self::Avx512,
         Self::Avx512Vnni,
         Self::Amx,
+        Self::Neon,
+        Self::NeonDotprod,
+        Self::NeonI8mm,
+        Self::Simd128,
     ];
 
     /// Its name in reports.
@@ -52,6 +68,10 @@ impl Isa {
             Self::Avx512 => "avx512",
             Self::Avx512Vnni => "avx512-vnni",
             Self::Amx => "amx",
+            Self::Neon => "neon",
+            Self::NeonDotprod => "neon-dotprod",
+            Self::NeonI8mm => "neon-i8mm",
+            Self::Simd128 => "simd128",
         }
     }
 
@@ -72,10 +92,35 @@ impl Isa {
             Self::Avx512 => avx512(),
             Self::Avx512Vnni => avx512() && is_x86_feature_detected!("avx512vnni"),
             Self::Amx => Self::Avx512Vnni.is_here() && amx::is_here(),
+            _ => false,
         }
     }
 
-    #[cfg(not(target_arch = "x86_64"))]
+    #[cfg(all(target_arch = "aarch64", target_endian = "little"))]
+    fn is_here(self) -> bool {
+        use std::arch::is_aarch64_feature_detected;
+        let neon = || is_aarch64_feature_detected!("neon");
+        let dotprod = || neon() && is_aarch64_feature_detected!("dotprod");
+        match self {
+            Self::Portable => true,
+            Self::Neon => neon(),
+            Self::NeonDotprod => dotprod(),
+            Self::NeonI8mm => dotprod() && is_aarch64_feature_detected!("i8mm"),
+            _ => false,
+        }
+    }
+
+    // What a module of WebAssembly needs was compared with the machine when it was loaded.
+    #[cfg(target_arch = "wasm32")]
+    fn is_here(self) -> bool {
+        self == Self::Portable || (self == Self::Simd128 && cfg!(target_feature = "simd128"))
+    }
+
+    #[cfg(not(any(
+        target_arch = "x86_64",
+        all(target_arch = "aarch64", target_endian = "little"),
+        target_arch = "wasm32"
+    )))]
     fn is_here(self) -> bool {
         self == Self::Portable
     }
@@ -137,6 +182,14 @@ impl Kernels {
                 Isa::AvxVnni => with_avx_vnni(work),
                 #[cfg(target_arch = "x86_64")]
                 Isa::Avx2 => with_avx2(work),
+                #[cfg(all(target_arch = "aarch64", target_endian = "little"))]
+                Isa::NeonI8mm => with_neon_i8mm(work),
+                #[cfg(all(target_arch = "aarch64", target_endian = "little"))]
+                Isa::NeonDotprod => with_neon_dotprod(work),
+                #[cfg(all(target_arch = "aarch64", target_endian = "little"))]
+                Isa::Neon => work.run::<Neon>(),
+                #[cfg(all(target_arch = "wasm32", target_feature = "simd128"))]
+                Isa::Simd128 => work.run::<Simd128>(),
                 _ => work.run::<Portable>(),
             }
         }
@@ -169,4 +222,18 @@ unsafe fn with_avx_vnni(work: impl Work) {
 unsafe fn with_avx2(work: impl Work) {
     // SAFETY: by the caller.
     unsafe { work.run::<Avx2>() }
+}
+
+#[cfg(all(target_arch = "aarch64", target_endian = "little"))]
+#[target_feature(enable = "neon,dotprod,i8mm")]
+unsafe fn with_neon_i8mm(work: impl Work) {
+    // SAFETY: by the caller.
+    unsafe { work.run::<NeonI8mm>() }
+}
+
+#[cfg(all(target_arch = "aarch64", target_endian = "little"))]
+#[target_feature(enable = "neon,dotprod")]
+unsafe fn with_neon_dotprod(work: impl Work) {
+    // SAFETY: by the caller.
+    unsafe { work.run::<NeonDotprod>() }
 }

@@ -36,6 +36,9 @@ pub(super) trait Lanes: Copy {
     /// Positions of which the registers then hold the sums.
     const FLOAT_SHARED_POSITIONS: usize;
 
+    /// Whether [`dot`](Self::dot) takes bytes less 128: then sums start with what they lack.
+    const SIGNED: bool = false;
+
     /// Whether registers hold the vector blocks of a residual, too, while a block's sums are made.
     const HOLDS_RESIDUAL: bool = false;
 
@@ -45,7 +48,8 @@ pub(super) trait Lanes: Copy {
     unsafe fn sums(start: i32) -> Self::Sums;
     unsafe fn bytes(block: *const u8) -> Self::Bytes;
     unsafe fn weights(four: u32) -> Self::Weights;
-    /// Adds to each lane's sum its four bytes, unsigned, times the four weights, signed.
+    /// Adds to each lane's sum its four bytes, unsigned, times the four weights, signed; where that is
+    /// [`SIGNED`](Self::SIGNED), its four bytes less 128.
     unsafe fn dot(sums: Self::Sums, bytes: Self::Bytes, weights: Self::Weights) -> Self::Sums;
     unsafe fn total(sums: Self::Sums) -> Self::Integers;
 

@@ -32,12 +32,16 @@ mod input;
 mod isa;
 mod lanes;
 mod matrix;
+#[cfg(all(target_arch = "aarch64", target_endian = "little"))]
+mod neon;
 mod packed;
 mod peak;
 mod places;
 mod portable;
 mod product;
 mod resample;
+#[cfg(all(target_arch = "wasm32", target_feature = "simd128"))]
+mod simd128;
 mod sliced;
 mod slices;
 mod specialize;
@@ -73,6 +77,7 @@ pub use resample::Resample;
 pub use specialize::SHIFT;
 pub use steps::{Access, StepWork, Steps};
 pub use strided::Strided;
+pub use system::HAS_CLOCK;
 pub use team::Team;
 pub use team::lock;
 pub use windows::{Pooling, Windows};

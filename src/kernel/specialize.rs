@@ -75,6 +75,8 @@ pub(super) struct PreparedFilter {
     /// What a shifted sum starts at, and what takes the shift from its product.
     pub shifted_start: i32,
     pub unshift: f32,
+    /// What sums of bytes less 128 lack, for sets of instructions that take bytes with signs; elsewhere 0.
+    pub lacking: i32,
 }
 
 /// The epilogue of a layer, prepared for its loops.
@@ -92,12 +94,17 @@ pub(super) struct PreparedEpilogue {
 
 impl PreparedEpilogue {
     pub fn new(entries: &PackedWeights, epilogue: &Epilogue, codes: bool) -> Self {
-        let prepare = |filter: &Filter| PreparedFilter {
+        let prepare = |(index, filter): (usize, &Filter)| PreparedFilter {
             filter: *filter,
             shifted_start: filter.start.wrapping_add(SHIFT_BITS),
             unshift: -SHIFT * filter.multiplier,
+            lacking: match cfg!(target_arch = "aarch64") && codes {
+                true => lacking(entries, index),
+                false => 0,
+            },
         };
-        let filters: Vec<PreparedFilter> = epilogue.filters.iter().map(prepare).collect();
+        let filters: Vec<PreparedFilter> =
+            epilogue.filters.iter().enumerate().map(prepare).collect();
         // Of floats zero has a sign, which the shift loses.
         let to_codes = codes && matches!(epilogue.sink, Sink::Codes { .. });
         let shifts = |(index, prepared): (usize, &PreparedFilter)| {
@@ -116,6 +123,12 @@ impl PreparedEpilogue {
             filters,
         }
     }
+}
+
+// The sum of the weights, 128 times; it wraps as sums do.
+fn lacking(entries: &PackedWeights, filter: usize) -> i32 {
+    let (below, above) = entries.weights_of_signs(filter);
+    (below + above).wrapping_mul(128) as i32
 }
 
 fn stays_small(entries: &PackedWeights, filter: usize, start: i32) -> bool {

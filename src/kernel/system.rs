@@ -1,4 +1,12 @@
-//! What the system tells a team of threads: forks, and processors.
+//! What the system tells: forks, processors, and whether there is a clock.
+
+/// Whether there is a clock: a module of WebAssembly has none of its own.
+///
+/// ```
+/// use burn_compress_kernel::HAS_CLOCK;
+/// assert!(HAS_CLOCK);
+/// ```
+pub const HAS_CLOCK: bool = !cfg!(all(target_family = "wasm", target_os = "unknown"));
 
 /// How many forks lie between this process and the one that asked first. A fork takes one thread along,
 /// so threads that were started before are not there.

@@ -3,6 +3,7 @@
 use std::thread;
 
 use crate::Warning;
+use crate::kernel::share_out;
 use crate::network::Dim;
 use crate::network::NetworkError;
 
@@ -165,26 +166,17 @@ impl Network {
         let threads = thread::available_parallelism().map_or(1, std::num::NonZero::get);
         let share = samples.div_ceil(threads.clamp(1, samples));
         let one = batch / samples;
-        let found: Vec<Result<_, NetworkError>> = thread::scope(|scope| {
-            let work = input.chunks((each * one * share).max(1)).map(|inputs| {
-                scope.spawn(move || {
-                    let mut seen = self.nothing_seen();
-                    for input in inputs.chunks((each * one).max(1)) {
-                        self.look(input, one, &mut seen)?;
-                    }
-                    Ok(seen)
-                })
-            });
-            let work: Vec<_> = work.collect();
-            let join = |thread: thread::ScopedJoinHandle<_>| match thread.join() {
-                Ok(result) => result,
-                Err(panic) => std::panic::resume_unwind(panic),
-            };
-            work.into_iter().map(join).collect()
-        });
+        let jobs: Vec<_> = input.chunks((each * one * share).max(1)).collect();
+        let found = share_out(jobs, threads - 1, |inputs| {
+            let mut seen = self.nothing_seen();
+            for input in inputs.chunks((each * one).max(1)) {
+                self.look(input, one, &mut seen)?;
+            }
+            Ok::<_, NetworkError>(seen)
+        })?;
         let mut all = self.nothing_seen();
         for found in found {
-            for (all, found) in all.iter_mut().zip(found?) {
+            for (all, found) in all.iter_mut().zip(found) {
                 if let (Some(all), Some(found)) = (all, found) {
                     all.add(&found);
                 }

@@ -5,6 +5,7 @@ use std::thread;
 
 use serde::{Deserialize, Serialize};
 
+use crate::kernel::share_out;
 use crate::network::NetworkError;
 use crate::network::{Dim, Value};
 
@@ -117,22 +118,13 @@ impl Network {
         let share = batch.div_ceil(threads.clamp(1, batch));
         let shares = output.chunks_mut(each * share);
         let read = input.len() / batch;
-        let inputs = input.chunks(read * share);
-        let results: Vec<Result<Statistics, NetworkError>> = thread::scope(|scope| {
-            let work = shares.zip(inputs).map(|(output, input)| {
-                scope.spawn(move || self.run_one_by_one(input, output, input.len() / read))
-            });
-            let work: Vec<_> = work.collect();
-            let join = |thread: thread::ScopedJoinHandle<_>| match thread.join() {
-                Ok(result) => result,
-                Err(panic) => std::panic::resume_unwind(panic),
-            };
-            work.into_iter().map(join).collect()
-        });
+        let jobs: Vec<_> = shares.zip(input.chunks(read * share)).collect();
+        let helpers = jobs.len().saturating_sub(1);
+        let seen = share_out(jobs, helpers, |(output, input)| {
+            self.run_one_by_one(input, output, input.len() / read)
+        })?;
         let mut statistics = self.no_statistics();
-        for result in results {
-            statistics.add(&result?);
-        }
+        seen.iter().for_each(|seen| statistics.add(seen));
         Ok((output, statistics))
     }
 

@@ -262,7 +262,7 @@ fn entries_that_contradict_themselves_are_not_written() {
             dense(ElementType::U8, vec![0]),
         )],
     ] {
-        let folder = tempfile::tempdir().unwrap();
+        let folder = crate::folder();
         let archive = Archive { entries: wrong };
         let error = archive.to_bytes().unwrap_err();
         assert!(
@@ -337,7 +337,7 @@ fn a_container_knows_its_kind_and_version() {
 
 #[test]
 fn saving_where_it_cannot_leaves_the_old_file() {
-    let folder = tempfile::tempdir().unwrap();
+    let folder = crate::folder();
     let path = folder.path().join("model.bcm");
     let size = small().save(&path).unwrap();
     assert_eq!(size, std::fs::metadata(&path).unwrap().len());

@@ -7,7 +7,9 @@ use burn_compress::network::{
     Dim, Grid, Network, Op, Rescale, Step, StepOp, Value, Weights, Window,
 };
 
-use super::runs::{assert_close, assert_runs, images, options};
+#[cfg(not(target_family = "wasm"))]
+use super::runs::{assert_close, images};
+use super::runs::{assert_runs, options};
 
 // One linear layer in whole numbers.
 fn linear() -> Network {
@@ -179,6 +181,7 @@ fn inputs_that_do_not_fit() {
     assert!(program.run(&[1.0, 2.0, 3.0], 1).is_ok());
 }
 
+#[cfg(not(target_family = "wasm"))]
 #[test]
 fn threads_share_one_program() {
     let model = linear();

@@ -7,6 +7,7 @@ mod blocks;
 mod dot;
 mod engine;
 mod format;
+mod golden;
 mod images;
 mod kernel;
 mod network;
@@ -17,3 +18,12 @@ mod runs;
 mod tokens;
 #[path = "../support/tokens.rs"]
 mod tokens_support;
+
+/// A folder that goes away with its value. WebAssembly knows none for temporary files.
+pub fn folder() -> tempfile::TempDir {
+    let made = match cfg!(target_family = "wasm") {
+        true => tempfile::tempdir_in("/tmp"),
+        false => tempfile::tempdir(),
+    };
+    made.unwrap()
+}

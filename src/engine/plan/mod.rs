@@ -25,8 +25,7 @@ use crate::engine::tune::cache::TunedKernel;
 use crate::engine::tune::prepare::prepare;
 use crate::engine::tune::tuner::Tuner;
 use crate::kernel::{Access, KernelError, Kernels, Steps, Team, VectorBlock, VectorBlocks};
-use crate::network::Network;
-use crate::network::Value;
+use crate::network::{Grid, Network, Value};
 use build::Builder;
 use memory::Buffer;
 use operation::{Context, ScheduledOperation};
@@ -42,8 +41,9 @@ pub(in crate::engine) struct Plan {
     shared: Shared,
     alone: Shared,
     pub blocks: usize,
-    /// Where the output lies, as floats.
+    /// Where the output lies, as floats; of a grid, as its codes.
     output: usize,
+    output_grid: Option<Grid>,
     /// Whether a plain operation reads the input of a whole pass.
     pub whole_input: bool,
     pub layers: Vec<LayerProfile>,
@@ -147,6 +147,7 @@ impl Plan {
             alone: steps(1)?,
             blocks,
             output: places[built.output].start,
+            output_grid: part.model.grid(part.model.output()),
             whole_input: built.whole_input,
             layers: built.layers,
             tuned: built.tuned,
@@ -274,9 +275,17 @@ impl Plan {
         Ok(finite.into_inner())
     }
 
-    /// The output of a pass.
-    pub fn output<'a>(&self, memory: &'a [VectorBlock], numbers: usize) -> &'a [f32] {
-        &VectorBlock::floats(&memory[self.output..])[..numbers]
+    /// Writes the output of a pass.
+    pub fn write_output(&self, memory: &[VectorBlock], to: &mut [f32]) {
+        let from = &memory[self.output..];
+        match self.output_grid {
+            None => to.copy_from_slice(&VectorBlock::floats(from)[..to.len()]),
+            Some(grid) => {
+                for (to, &code) in to.iter_mut().zip(VectorBlock::integers(from)) {
+                    *to = grid.dequantize(code);
+                }
+            }
+        }
     }
 }
 

@@ -137,7 +137,7 @@ impl Inner {
             if plan.whole_input {
                 finite(here.iter().all(|x| x.is_finite()))?;
             }
-            to.copy_from_slice(plan.output(&memory.blocks, to.len()));
+            plan.write_output(&memory.blocks, to);
             (input, output) = (after, later);
         }
         Ok(())
@@ -173,7 +173,7 @@ impl Inner {
                     Some(result) => finite(result?)?,
                     None => continue,
                 }
-                to.copy_from_slice(plan.output(&memory.blocks, to.len()));
+                plan.write_output(&memory.blocks, to);
             }
             (input, output) = (after, later);
         }
@@ -230,7 +230,7 @@ impl Inner {
                 .get_mut()
                 .unwrap_or_else(PoisonError::into_inner);
             or_alone(|alone| self.back(stage, alone, tensors, &mut memory.blocks))?;
-            to.copy_from_slice(stage.back.output(&memory.blocks, to.len()));
+            stage.back.write_output(&memory.blocks, to);
             (input, output) = (after, later);
         }
         Ok((input, output))

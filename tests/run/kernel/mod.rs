@@ -15,8 +15,11 @@ mod places;
 mod refusals;
 mod refused_frames;
 mod refused_products;
+// WebAssembly has no threads.
+#[cfg(not(target_family = "wasm"))]
 mod steps;
 mod strided;
+#[cfg(not(target_family = "wasm"))]
 mod team;
 mod windows;
 

@@ -52,7 +52,7 @@ fn model() -> Network {
 #[test]
 fn a_model_comes_back() {
     let model = model();
-    let folder = tempfile::tempdir().unwrap();
+    let folder = crate::folder();
     let path = folder.path().join("deep/model.bcm");
     let bytes = model.to_bytes().unwrap();
     assert_eq!(model.save(&path).unwrap(), bytes.len() as u64);

@@ -127,7 +127,7 @@ fn every_instruction_set_gives_them() {
 #[test]
 fn they_are_of_all_operations() {
     let steps = all()
-        .into_iter()
+        .iter()
         .flat_map(|golden| golden.network.steps().to_vec());
     let form = |op: &StepOp| match op {
         StepOp::Float(_) => "float ",

@@ -123,7 +123,7 @@ impl<'a> Study<'a> {
     }
 
     /// Also compresses without training, at each level: on the inputs of
-    /// [`Workload::inputs`](crate::train::Workload::inputs), without labels.
+    /// [`Workload::inputs`], without labels.
     ///
     /// ```
     /// use burn_compress::{Reconstruction, Study};

@@ -189,6 +189,6 @@ fn convolutions_behind_turned_images_run_on_blocks() {
     let program = Program::compile(&model, options(Kernels::detect().isa(), 1)).unwrap();
     let rows = program.layers(1).iter().map(|row| row.kernel.as_str());
     let plain: Vec<&str> = rows.filter(|name| name.starts_with("plain")).collect();
-    assert_eq!(plain, ["plain permute"]);
+    assert!(plain.is_empty(), "{plain:?}");
     assert_runs(&model, &[1, 4, 17], "turned");
 }

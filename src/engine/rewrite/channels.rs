@@ -16,6 +16,11 @@ impl Rewriting<'_> {
         let [first] = step.inputs[..] else {
             return None;
         };
+        // Of tokens axis 1 is not that of channels.
+        let dims = self.model.dims(first);
+        if !self.axes.axes(first)?.is_images(&dims) {
+            return None;
+        }
         let from: Option<Vec<usize>> = (self.model.dims(first)[1..].iter())
             .map(|dim| match dim {
                 Dim::Fixed(length) => Some(*length),

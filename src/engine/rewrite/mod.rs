@@ -10,6 +10,7 @@ mod operands;
 mod phases;
 mod transposed;
 
+use super::lower::viewed::Viewed;
 use crate::network::{Constant, Dim, Grid, Network, Op, Step, StepOp, Value};
 
 /// The network as vector blocks know it; none where it is so already.
@@ -34,6 +35,7 @@ pub(in crate::engine) fn rewritten(model: &Network) -> Option<Network> {
 
 struct Rewriting<'m> {
     model: &'m Network,
+    axes: Viewed<'m>,
     /// How often each step's result is used, the model's output included.
     uses: Vec<usize>,
     steps: Vec<Step>,
@@ -54,6 +56,7 @@ impl<'m> Rewriting<'m> {
         }
         Self {
             model,
+            axes: Viewed::new(model),
             steps: Vec::new(),
             constants: model.constants().to_vec(),
             results: vec![None; uses.len()],

@@ -16,6 +16,7 @@ use std::time::Instant;
 
 use burn::module::Module;
 use burn::tensor::{Device, Tensor, TensorData};
+use burn_compress::graph::{Fallback, Graph};
 use burn_compress::prune::Pattern;
 use burn_compress::{
     Activations, Network, Options, Plan, Program, Pruning, Quantization, Scheme, Warning,
@@ -133,8 +134,10 @@ impl Bench {
             let activations = Activations::bits(8)?;
             Ok(compressed.quantized_network(shape, forward, activations, inputs.clone())?)
         };
+        let graph = Graph::capture_with(&model, shape, Fallback::Float, forward)?;
+        let floats = graph.simplify().to_float_model(&model)?;
         let mut networks = vec![
-            ("floats", Plan::new().apply(model.clone())?.network(shape, forward)?),
+            ("floats", floats),
             ("integers", integers(Plan::new())?),
         ];
         if !self.arguments.dense {

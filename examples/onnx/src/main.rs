@@ -14,6 +14,7 @@ use std::time::Instant;
 
 use burn::tensor::{Device, Distribution, Tensor, TensorData};
 use burn_compress::{Activations, Network, Options, Plan, Program, Pruning, Quantization, Scheme};
+use burn_compress::graph::{Fallback, Graph};
 use burn_compress::reconstruct::Reconstruction;
 use clap::Parser;
 use indicatif::ProgressBar;
@@ -71,8 +72,8 @@ fn main() -> Result<(), Box<dyn Error>> {
     let count = test.dims()[0];
     let expected: Vec<f32> = forward(&model, test.clone()).into_data().try_to_vec()?;
 
-    let floats = Plan::new().apply(model.clone())?;
-    let floats = floats.network(SHAPE, forward)?;
+    let graph = Graph::capture_with(&model, SHAPE, Fallback::Float, forward)?;
+    let floats = graph.simplify().to_float_model(&model)?;
 
     let plan = Plan::new()
         .prune(Pruning::to(arguments.sparsity))
@@ -85,6 +86,7 @@ fn main() -> Result<(), Box<dyn Error>> {
             what.run(&plan, model.clone(), forward, inputs.clone(), |progress| {
                 bar.set_length(progress.of as u64);
                 bar.set_position(progress.done as u64);
+                Ok(())
             })?
         }
     };

@@ -288,7 +288,12 @@ fn rounds_otherwise(model: &network::Network, step: &Step) -> bool {
         return false;
     };
     match op {
-        Op::Convolution { .. } | Op::TransposedConvolution { .. } | Op::Linear => true,
+        Op::Convolution { .. }
+        | Op::TransposedConvolution { .. }
+        | Op::Linear
+        | Op::MatMul
+        | Op::LayerNorm { .. }
+        | Op::Softmax { .. } => true,
         Op::AveragePool { .. }
         | Op::AdaptiveAveragePool { .. }
         | Op::Sum { .. }

@@ -1,6 +1,7 @@
 //! CIFAR-10 and its ResNets, for the programs in `src/bin`.
 
 pub mod arguments;
+pub mod channels;
 pub mod checkpoint;
 pub mod cifar;
 pub mod deployed;

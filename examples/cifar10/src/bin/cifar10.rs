@@ -12,12 +12,14 @@ use burn::module::Module;
 use burn::optim::decay::WeightDecayConfig;
 use burn::optim::momentum::MomentumConfig;
 use burn::optim::{ModuleOptimizer, SgdConfig};
-use burn_compress::prune::Pattern;
+use burn_compress::channels::Channels;
+use burn_compress::prune::{Pattern, Scope};
 use burn_compress::recipe::{ActivationLevels, PruneLevels, QuantizeLevels, Recipe};
 use burn_compress::{Reconstruction, Study};
 use clap::{Parser, ValueEnum};
 
 use cifar10::arguments::ResNetArguments;
+use cifar10::channels::{Stages, recover, remove};
 use cifar10::reconstruct::{Levels, compare};
 use cifar10::support::forget;
 use cifar10::support::show;
@@ -73,6 +75,13 @@ struct Arguments {
     /// A reconstruction leaves the statistics of channels as they come
     #[arg(long, requires = "reconstruct")]
     weights_only: bool,
+    /// Removes channels until this share of the multiply-adds is gone, and trains what is left, in place
+    /// of a study
+    #[arg(long)]
+    channels: Option<f64>,
+    /// The same share of each group of channels, not one ranking for all
+    #[arg(long, requires = "channels")]
+    each_group: bool,
     /// Number of seeds
     #[arg(long, default_value_t = 1)]
     seeds: u64,
@@ -133,6 +142,31 @@ fn main() -> Result<(), Box<dyn Error>> {
             statistics: !arguments.weights_only,
         };
         return compare(&model, &levels, what, &inputs, &test, &device);
+    }
+    if let Some(share) = arguments.channels {
+        let scope = match arguments.each_group {
+            true => Scope::Layer,
+            false => Scope::Global,
+        };
+        let channels = Channels::macs(share).scope(scope);
+        let narrowed = remove(&model, &channels)?;
+        let (train, test) = arguments.of.images(arguments.train_images)?;
+        let stages = Stages {
+            epochs: arguments.epochs,
+            refine_epochs: arguments.refine_epochs,
+            learning_rate: arguments.learning_rate,
+        };
+        let workload = Classification {
+            train,
+            test,
+            device,
+            batch: 128,
+            optimizer,
+            run: None,
+            teacher: arguments.distill.then(|| model.valid()),
+        };
+        let saved = arguments.out.join("channels.bcm");
+        return recover(&model, narrowed, workload, stages, &saved);
     }
     if arguments.fresh {
         forget(&arguments.out)?;

@@ -40,6 +40,11 @@ macro_rules! by_rank {
 const PROGRAM: f32 = 2e-5;
 /// The same of Burn, whose functions are others, too.
 const BURN: f32 = 5e-5;
+/// What the largest number is taken for, where it is less.
+const LEAST: f32 = 1e-3;
+/// The same behind a norm: of values that are nearly equal it makes what rounding leaves of them, at the size
+/// of one.
+const NORMED: f32 = 1.0;
 /// How many times as much where sums are of thousands of numbers, which lose more.
 const OF_LARGE: f32 = 5.0;
 /// What eight bits may make of a network, as a share of all its output.
@@ -207,6 +212,12 @@ fn run(
         .iter()
         .any(|step| rounds_otherwise(model, step));
     let codes = model.steps().iter().any(|step| step.grid.is_some());
+    let normed = model.steps().iter().any(|step| {
+        matches!(
+            step.op,
+            StepOp::Float(Op::LayerNorm { .. } | Op::GroupNorm { .. })
+        )
+    });
     let mut programs = Vec::new();
     if case.again {
         let loaded = model
@@ -239,7 +250,8 @@ fn run(
             // A sum on the other side of a tie is another code.
             false if codes => share(&found, expected) <= 0.05,
             false => {
-                let apart = apart(&found, expected);
+                let least = if normed { NORMED } else { LEAST };
+                let apart = apart_of(&found, expected, least);
                 seen.program = seen.program.max(apart);
                 apart <= PROGRAM * scale(&case.network)
             }
@@ -308,6 +320,11 @@ fn rounds_otherwise(model: &network::Network, step: &Step) -> bool {
             | Unary::Gelu
             | Unary::GeluTanh,
         ) => !is_of_codes(model, step),
+        // Factors and terms one after the other are folded.
+        Op::Binary(_) => {
+            let constant = |value: &network::Value| matches!(value, network::Value::Constant(_));
+            step.inputs.iter().any(constant)
+        }
         _ => false,
     }
 }
@@ -391,12 +408,19 @@ fn simulate<const D: usize, const E: usize>(
     Ok(Any::of(simulated).values())
 }
 
-// The greatest difference, as a share of the largest number; infinite where one is no number.
 fn apart(found: &[f32], expected: &[f32]) -> f32 {
+    apart_of(found, expected, LEAST)
+}
+
+// The greatest difference, as a share of the largest number, or of this one where all are less; infinite where
+// one is no number.
+fn apart_of(found: &[f32], expected: &[f32], least: f32) -> f32 {
     if found.len() != expected.len() {
         return f32::INFINITY;
     }
-    let largest = expected.iter().fold(1e-3, |most: f32, x| most.max(x.abs()));
+    let largest = expected
+        .iter()
+        .fold(least, |most: f32, x| most.max(x.abs()));
     let pairs = found.iter().zip(expected);
     pairs.fold(0.0, |most: f32, (a, b)| match (a - b).abs() {
         apart if apart.is_nan() => f32::INFINITY,

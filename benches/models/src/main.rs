@@ -78,7 +78,14 @@ fn main() -> Result<(), Box<dyn Error>> {
     let mut table = Table::new();
     table.load_preset(presets::ASCII_MARKDOWN);
     table.set_header([
-        "model", "network", "ms", "x flex", "x ORT floats", "x ORT int8", "cosine", "outside, %",
+        "model",
+        "network",
+        "ms",
+        "x flex",
+        "x ORT floats",
+        "x ORT int8",
+        "cosine",
+        "outside, %",
     ]);
     let mut bench = Bench {
         arguments,
@@ -124,7 +131,11 @@ impl Bench {
         let inputs: Vec<_> = calibration.chunks(4 * one).map(batch).collect();
         let mut expected = Vec::new();
         for sample in test.chunks(one) {
-            expected.extend(forward(&model, batch(sample)).into_data().try_to_vec::<f32>()?);
+            expected.extend(
+                forward(&model, batch(sample))
+                    .into_data()
+                    .try_to_vec::<f32>()?,
+            );
         }
 
         let weights = || Ok::<_, Box<dyn Error>>(Quantization::to(Scheme::symmetric(8)?));
@@ -136,10 +147,7 @@ impl Bench {
         };
         let graph = Graph::capture_with(&model, shape, Fallback::Float, forward)?;
         let floats = graph.simplify().to_float_model(&model)?;
-        let mut networks = vec![
-            ("floats", floats),
-            ("integers", integers(Plan::new())?),
-        ];
+        let mut networks = vec![("floats", floats), ("integers", integers(Plan::new())?)];
         if !self.arguments.dense {
             networks.push(("blocks", integers(Plan::new().prune(blocks))?));
         }
@@ -160,7 +168,9 @@ impl Bench {
         let input = batch(sample);
         let seconds = self.arguments.seconds;
         let mut turns = vec![Turn::new("flex", || {
-            Ok(least(seconds, || drop(forward(&model, input.clone()).into_data())))
+            Ok(least(seconds, || {
+                drop(forward(&model, input.clone()).into_data())
+            }))
         })];
         for (kind, program) in &programs {
             turns.push(Turn::new(*kind, move || {
@@ -186,11 +196,24 @@ impl Bench {
             self.table.add_row(cells);
         };
         let none = || "-".to_string();
-        let peers = [("Burn flex", Some(flex)), ("ORT floats", ort_floats), ("ORT int8", ort_integers)];
+        let peers = [
+            ("Burn flex", Some(flex)),
+            ("ORT floats", ort_floats),
+            ("ORT int8", ort_integers),
+        ];
         for (of, ms) in peers {
             if let Some(ms) = ms {
                 let ms = format!("{ms:.3}");
-                row([name.into(), of.into(), ms, none(), none(), none(), none(), none()]);
+                row([
+                    name.into(),
+                    of.into(),
+                    ms,
+                    none(),
+                    none(),
+                    none(),
+                    none(),
+                    none(),
+                ]);
             }
         }
         for ((kind, program), ms) in programs.iter().zip(times) {

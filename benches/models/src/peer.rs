@@ -45,10 +45,18 @@ impl Peer {
                 continue;
             }
             let data = folder.join(format!("data/{name}.test.npy"));
-            writeln!(self.input, "{}\t{}\t{seconds}", model.display(), data.display())?;
+            writeln!(
+                self.input,
+                "{}\t{}\t{seconds}",
+                model.display(),
+                data.display()
+            )?;
             let mut line = String::new();
             self.output.read_line(&mut line)?;
-            let ms: f64 = line.trim().parse().map_err(|_| format!("ONNX Runtime: {line}"))?;
+            let ms: f64 = line
+                .trim()
+                .parse()
+                .map_err(|_| format!("ONNX Runtime: {line}"))?;
             self.least[index] = self.least[index].min(ms);
         }
         Ok(())

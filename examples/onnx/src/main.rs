@@ -13,9 +13,9 @@ use std::path::PathBuf;
 use std::time::Instant;
 
 use burn::tensor::{Device, Distribution, Tensor, TensorData};
-use burn_compress::{Activations, Network, Options, Plan, Program, Pruning, Quantization, Scheme};
 use burn_compress::graph::{Fallback, Graph};
 use burn_compress::reconstruct::Reconstruction;
+use burn_compress::{Activations, Network, Options, Plan, Program, Pruning, Quantization, Scheme};
 use clap::Parser;
 use indicatif::ProgressBar;
 
@@ -132,7 +132,11 @@ fn inputs(
         return Ok((0..8).map(batch).collect());
     };
     let bytes = std::fs::read(path)?;
-    let numbers = bytes.as_chunks::<4>().0.iter().map(|b| f32::from_le_bytes(*b));
+    let numbers = bytes
+        .as_chunks::<4>()
+        .0
+        .iter()
+        .map(|b| f32::from_le_bytes(*b));
     let numbers: Vec<f32> = numbers.collect();
     let one: usize = SHAPE[1..].iter().product();
     let whole = &numbers[..numbers.len() / one * one];

@@ -1,4 +1,4 @@
-//! Steps that go over the channels of each position: norms, softmax, and changes between codes and floats.
+//! Steps that go over the channels of each position, of codes or floats: norms and softmax.
 //!
 //! Lanes are positions, so all sums are of whole vectors. Loops are ones that compilers make vectors of.
 
@@ -25,8 +25,6 @@ type Numbers = [f32; WIDTH];
 /// ```
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub enum ChannelStep {
-    /// Nothing: codes become floats, floats codes.
-    Convert,
     /// `(x - mean) / sqrt(variance + epsilon)`, within `16 e (1 + m) (1 + |y|)`: `m` is the greatest `|x|` by that
     /// root.
     LayerNorm {
@@ -197,12 +195,6 @@ impl Run<'_> {
         let first = group * of.group;
         let mut x: Numbers = [0.0; WIDTH];
         match of.step {
-            ChannelStep::Convert => {
-                for channel in 0..of.group {
-                    self.read(first + channel, from, width, &mut x);
-                    self.write(group, channel, to, width, &mut x);
-                }
-            }
             ChannelStep::LayerNorm { epsilon } | ChannelStep::RmsNorm { epsilon } => {
                 let mut mean: Numbers = [0.0; WIDTH];
                 if let ChannelStep::LayerNorm { .. } = of.step {

@@ -194,13 +194,7 @@ impl Frame {
                     let row = &plane[self.first + y * self.pitch..][..columns];
                     let place = start + channel * self.channel + y * self.row;
                     for x in 0..columns {
-                        let element = match sink {
-                            Sink::Codes { low } => {
-                                let byte = VectorBlock::bytes(row)[x * 64 + lane * 4 + channel % 4];
-                                Element::Code(i32::from(byte).wrapping_add(low))
-                            }
-                            Sink::Floats => Element::Float(VectorBlock::floats(row)[x * 16 + lane]),
-                        };
+                        let element = Element::read(sink, row, x, lane, channel);
                         emit(place + x, element);
                     }
                 }
@@ -222,6 +216,26 @@ pub enum Element {
     Code(i32),
     /// A float.
     Float(f32),
+}
+
+impl Element {
+    /// That of a lane and a channel, in a vector block of a row.
+    #[inline(always)]
+    pub(super) fn read(
+        sink: Sink,
+        row: &[VectorBlock],
+        block: usize,
+        lane: usize,
+        channel: usize,
+    ) -> Self {
+        match sink {
+            Sink::Codes { low } => {
+                let byte = VectorBlock::bytes(row)[block * 64 + lane * 4 + channel % 4];
+                Self::Code(i32::from(byte).wrapping_add(low))
+            }
+            Sink::Floats => Self::Float(VectorBlock::floats(row)[block * 16 + lane]),
+        }
+    }
 }
 
 /// The codes of an input, zero among them.

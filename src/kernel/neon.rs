@@ -319,32 +319,45 @@ impl Lanes for Neon {
     }
 }
 
+// What those share whose instruction sums four products: a lane has one sum.
+macro_rules! quads {
+    () => {
+        type Sums = Integers;
+        type Weights = int8x16_t;
+
+        const POSITIONS: usize = 4;
+        const FILTERS: usize = 4;
+        const SHARED_POSITIONS: usize = 1;
+
+        #[inline(always)]
+        unsafe fn sums(start: i32) -> Integers {
+            unsafe { [vdupq_n_s32(start); 4] }
+        }
+
+        #[inline(always)]
+        unsafe fn weights(four: u32) -> int8x16_t {
+            unsafe { vreinterpretq_s8_u32(vdupq_n_u32(four)) }
+        }
+
+        #[inline(always)]
+        unsafe fn total(sums: Integers) -> Integers {
+            sums
+        }
+    };
+}
+
 // SAFETY: `dispatch` has detected `dotprod`; pointers are to a whole vector block.
 impl Lanes for NeonDotprod {
     common!();
 
-    type Sums = Integers;
+    quads!();
+
     type Bytes = [int8x16_t; 4];
-    type Weights = int8x16_t;
 
     const SIGNED: bool = true;
-    const POSITIONS: usize = 4;
-    const FILTERS: usize = 4;
-    const SHARED_POSITIONS: usize = 1;
-
-    #[inline(always)]
-    unsafe fn sums(start: i32) -> Integers {
-        unsafe { [vdupq_n_s32(start); 4] }
-    }
-
     #[inline(always)]
     unsafe fn bytes(block: *const u8) -> [int8x16_t; 4] {
         unsafe { signed_bytes_of(block) }
-    }
-
-    #[inline(always)]
-    unsafe fn weights(four: u32) -> int8x16_t {
-        unsafe { vreinterpretq_s8_u32(vdupq_n_u32(four)) }
     }
 
     #[inline(always)]
@@ -364,38 +377,19 @@ impl Lanes for NeonDotprod {
             })
         }
     }
-
-    #[inline(always)]
-    unsafe fn total(sums: Integers) -> Integers {
-        sums
-    }
 }
 
 // SAFETY: `dispatch` has detected `i8mm`; pointers are to a whole vector block.
 impl Lanes for NeonI8mm {
     common!();
 
-    type Sums = Integers;
+    quads!();
+
     type Bytes = [uint8x16_t; 4];
-    type Weights = int8x16_t;
-
-    const POSITIONS: usize = 4;
-    const FILTERS: usize = 4;
-    const SHARED_POSITIONS: usize = 1;
-
-    #[inline(always)]
-    unsafe fn sums(start: i32) -> Integers {
-        unsafe { [vdupq_n_s32(start); 4] }
-    }
 
     #[inline(always)]
     unsafe fn bytes(block: *const u8) -> [uint8x16_t; 4] {
         unsafe { bytes_of(block) }
-    }
-
-    #[inline(always)]
-    unsafe fn weights(four: u32) -> int8x16_t {
-        unsafe { vreinterpretq_s8_u32(vdupq_n_u32(four)) }
     }
 
     #[inline(always)]
@@ -414,10 +408,5 @@ impl Lanes for NeonI8mm {
                 sum
             })
         }
-    }
-
-    #[inline(always)]
-    unsafe fn total(sums: Integers) -> Integers {
-        sums
     }
 }

@@ -224,16 +224,7 @@ impl Gather {
         to: &mut [VectorBlock],
         fill: &VectorBlock,
     ) -> Result<(), KernelError> {
-        if from.len() < self.needs.0 || to.len() < self.needs.1 {
-            return Err(KernelError::Memory);
-        }
-        kernels.dispatch(RunGather {
-            gather: self,
-            from,
-            to,
-            fill: Some(fill),
-        });
-        Ok(())
+        self.gathered(kernels, from, to, Some(fill))
     }
 
     /// The same into a plane that others have written, whose lanes stay where no map names another one.
@@ -245,6 +236,16 @@ impl Gather {
         from: &[VectorBlock],
         to: &mut [VectorBlock],
     ) -> Result<(), KernelError> {
+        self.gathered(kernels, from, to, None)
+    }
+
+    fn gathered(
+        &self,
+        kernels: Kernels,
+        from: &[VectorBlock],
+        to: &mut [VectorBlock],
+        fill: Option<&VectorBlock>,
+    ) -> Result<(), KernelError> {
         if from.len() < self.needs.0 || to.len() < self.needs.1 {
             return Err(KernelError::Memory);
         }
@@ -252,7 +253,7 @@ impl Gather {
             gather: self,
             from,
             to,
-            fill: None,
+            fill,
         });
         Ok(())
     }

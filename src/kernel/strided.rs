@@ -164,13 +164,7 @@ impl Strided {
                     let row = &plane[self.planes.first + y * self.planes.pitch..][..columns];
                     let place = start + offset + y * self.row;
                     for x in 0..columns {
-                        let element = match sink {
-                            Sink::Codes { low } => {
-                                let byte = VectorBlock::bytes(row)[x * 64 + lane * 4 + channel % 4];
-                                Element::Code(i32::from(byte).wrapping_add(low))
-                            }
-                            Sink::Floats => Element::Float(VectorBlock::floats(row)[x * 16 + lane]),
-                        };
+                        let element = Element::read(sink, row, x, lane, channel);
                         emit(place + x * self.column, element);
                     }
                 }

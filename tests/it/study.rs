@@ -666,10 +666,10 @@ fn a_distortion_is_the_error_of_a_layer_relative_to_its_weights() {
     }
 }
 
-/// A forward pass that asks for the values of its input, which a recording does not have.
-struct Reads(Toy);
+/// Does something else before each forward pass.
+struct Before<F>(Toy, F);
 
-impl Workload<Net> for Reads {
+impl<F: Fn(&Tensor<4>)> Workload<Net> for Before<F> {
     type Input = Tensor<4>;
     type Output = Tensor<2>;
 
@@ -690,7 +690,7 @@ impl Workload<Net> for Reads {
     }
 
     fn forward(&self, net: &Net, images: Tensor<4>) -> Tensor<2> {
-        let _ = images.clone().into_data();
+        (self.1)(&images);
         net.forward(images)
     }
 }
@@ -702,7 +702,10 @@ fn a_pass_whose_multiply_adds_cannot_be_counted_is_noted() {
         quantize: None,
         ..small()
     };
-    let mut reads = Reads(Toy::new(&device()));
+    // A recording has no values.
+    let mut reads = Before(Toy::new(&device()), |images: &Tensor<4>| {
+        let _ = images.clone().into_data();
+    });
     let outcome = Study::of(recipe).run_module(net(), &mut reads).unwrap();
     let notes: Vec<String> = outcome
         .report()
@@ -717,36 +720,7 @@ fn a_pass_whose_multiply_adds_cannot_be_counted_is_noted() {
     );
 }
 
-/// A forward pass that takes its time.
-struct Slow(Toy);
-
 const PASS: Duration = Duration::from_millis(4);
-
-impl Workload<Net> for Slow {
-    type Input = Tensor<4>;
-    type Output = Tensor<2>;
-
-    fn steps_per_epoch(&self) -> usize {
-        self.0.steps
-    }
-
-    fn train_epoch(&mut self, net: Net, epoch: &mut Epoch<'_>) -> Result<Net, BoxError> {
-        self.0.train_epoch(net, epoch)
-    }
-
-    fn score(&mut self, net: &Net) -> Result<f64, BoxError> {
-        self.0.score(net)
-    }
-
-    fn example(&self, device: &Device) -> Tensor<4> {
-        self.0.example(device)
-    }
-
-    fn forward(&self, net: &Net, images: Tensor<4>) -> Tensor<2> {
-        std::thread::sleep(PASS);
-        net.forward(images)
-    }
-}
 
 #[test]
 fn a_pass_takes_as_long_as_it_does() {
@@ -756,7 +730,9 @@ fn a_pass_takes_as_long_as_it_does() {
     };
     let least = PASS.as_secs_f64() * 1e3;
     let start = Instant::now();
-    let mut slow = Slow(Toy::new(&device()));
+    let mut slow = Before(Toy::new(&device()), |_: &Tensor<4>| {
+        std::thread::sleep(PASS)
+    });
     let module = Study::of(recipe()).run_module(net(), &mut slow).unwrap();
     let engine = run(recipe(), &mut Toy::new(&device()));
     let all = start.elapsed().as_secs_f64() * 1e3;

@@ -125,10 +125,8 @@ impl<'m> Lowering<'m> {
                 return Some(node(work, inputs, index));
             }
             StepOp::Quantize | StepOp::Dequantize => {
-                if let Some((work, inputs)) = convert::of(self, index, step) {
-                    return Some(node(work, inputs, index));
-                }
-                return token::node(self, index, step);
+                let (work, inputs) = convert::of(self, index, step)?;
+                return Some(node(work, inputs, index));
             }
             StepOp::Float(Op::Float(FloatOp::Select { .. })) if step.grid.is_none() => {
                 let (work, inputs) = assemble::of(self, index)?;

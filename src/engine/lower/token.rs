@@ -1,5 +1,4 @@
-//! Steps of transformers: norms and softmax over channels, products of two activations, changes between codes
-//! and floats.
+//! Steps of transformers: norms and softmax over channels, products of two activations.
 
 use super::integer::bounds;
 use super::lowering::Lowering;
@@ -27,18 +26,6 @@ pub(in crate::engine) fn node<'m>(
         layer: step.layer.clone(),
     };
     match &step.op {
-        StepOp::Quantize | StepOp::Dequantize if first != Value::Input => {
-            let shape = Shape::of(lowering.model, first)?;
-            // Planes of codes hold four channels.
-            let group = if shape.channels.is_multiple_of(4) {
-                4
-            } else {
-                shape.channels
-            };
-            let groups = [shape.channels / group, group];
-            let over = lowering.over_channels(ChannelStep::Convert, (first, index), groups)?;
-            Some(node(NodeWork::Channels(over)))
-        }
         StepOp::Float(Op::LayerNorm { epsilon }) => {
             let groups = lowering.groups(first, step.dims.len() - 1)?;
             let step_over = ChannelStep::LayerNorm { epsilon: *epsilon };

@@ -6,7 +6,9 @@ use std::ops::Range;
 use crate::engine::EngineError;
 use crate::engine::layout::Layout;
 use crate::engine::lower::node::{Assemble, Resample};
-use crate::kernel::{Assembly, Convert, Kernels, LaneSources, Resample as Resampling, VectorBlock};
+use crate::kernel::{
+    Assembly, Convert, Kernels, LaneSources, Planes, Resample as Resampling, VectorBlock,
+};
 
 /// Planes made of places of several others.
 #[derive(Debug)]
@@ -197,39 +199,23 @@ pub(in crate::engine) fn resampling(resample: &Resample, from: &Layout, to: &Lay
 /// Codes to floats or back, plane by plane.
 #[derive(Debug)]
 pub(in crate::engine) struct Converted {
-    pub convert: Convert,
-    pub from: Planes,
-    pub to: Planes,
-}
-
-/// How a layout's rows lie.
-#[derive(Debug, Clone, Copy)]
-pub(in crate::engine) struct Planes {
-    rows: usize,
-    columns: usize,
-    plane: usize,
-    first: usize,
-    pitch: usize,
-}
-
-impl Planes {
-    pub fn of(layout: &Layout) -> Self {
-        Self {
-            rows: layout.tile[0],
-            columns: layout.tile[1],
-            plane: layout.plane(),
-            first: layout.block(0, 0),
-            pitch: layout.pitch(),
-        }
-    }
-
-    fn row(&self, plane: usize, row: usize) -> Range<usize> {
-        let start = plane * self.plane + self.first + row * self.pitch;
-        start..start + self.columns
-    }
+    convert: Convert,
+    /// Rows and columns of a tile.
+    tile: [usize; 2],
+    from: Planes,
+    to: Planes,
 }
 
 impl Converted {
+    pub fn new(convert: Convert, from: &Layout, to: &Layout) -> Self {
+        Self {
+            convert,
+            tile: to.tile,
+            from: from.inner(),
+            to: to.inner(),
+        }
+    }
+
     /// Units are the result's planes.
     pub fn run(
         &self,
@@ -238,21 +224,25 @@ impl Converted {
         read: &[VectorBlock],
         write: &mut [VectorBlock],
     ) -> Result<(), EngineError> {
-        let Self { convert, from, to } = self;
+        let Self { convert, tile, .. } = self;
+        let row = |of: &Planes, plane: usize, row: usize| {
+            let start = plane * of.plane + of.first + row * of.pitch;
+            start..start + tile[1]
+        };
         for (place, plane) in units.enumerate() {
             // Floats of four planes make one of codes.
             let (bytes, apart) = match convert.makes_floats() {
                 true => (plane % 4..plane % 4 + 1, plane / 4),
                 false => (0..4, 4 * plane),
             };
-            for row in 0..to.rows {
+            for line in 0..tile[0] {
                 for byte in bytes.clone() {
                     let source = match convert.makes_floats() {
                         true => apart,
                         false => apart + byte,
                     };
-                    let to = &mut write[to.row(place, row)];
-                    convert.run(kernels, byte, &read[from.row(source, row)], to)?;
+                    let to = &mut write[row(&self.to, place, line)];
+                    convert.run(kernels, byte, &read[row(&self.from, source, line)], to)?;
                 }
             }
         }

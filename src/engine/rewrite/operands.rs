@@ -58,9 +58,11 @@ impl Rewriting<'_> {
         let of_codes = inputs.iter().any(|&input| self.grid(input).is_some());
         // Those of one code are tables.
         let table = matches!(op, Op::Unary(_)) && (of_codes || self.is_of_codes(&inputs));
+        // Those read codes and make codes themselves.
+        let own = matches!(op, Op::LayerNorm { .. } | Op::Softmax { .. } | Op::MatMul);
         // Means of codes often lie halfway between two codes: the reference alone says which is next.
         let ties = step.grid.is_some() && op.sums().is_some();
-        if (step.grid.is_none() && !of_codes) || table || ties {
+        if (step.grid.is_none() && !of_codes) || table || own || ties {
             let op = StepOp::Float(op.clone());
             return self.push(op, inputs, step.grid, dims(), step);
         }

@@ -9,7 +9,7 @@ use crate::engine::layout::{Fill, Layout};
 use crate::engine::lower::node::{Conversion, FusedNode, Rearrange};
 use crate::engine::lower::shape::Kind;
 use crate::engine::lower::token::input_grid;
-use crate::engine::plan::gathered::{Converted, Planes};
+use crate::engine::plan::gathered::Converted;
 use crate::engine::plan::operation::{
     OperationWork, PlainOperand, PlainSource, ScheduledOperation,
 };
@@ -90,11 +90,7 @@ impl Builder<'_> {
                 })
             }
         };
-        let work = OperationWork::Convert(Converted {
-            convert,
-            from: Planes::of(&from),
-            to: Planes::of(&layout),
-        });
+        let work = OperationWork::Convert(Converted::new(convert, &from, &layout));
         let row = LayerProfile::named(&node.layer, "convert");
         let planes = vec![1; layout.planes()];
         self.on_blocks(work, reads, to, planes, &node.layer, row);

@@ -5,10 +5,12 @@ use crate::engine::EngineError;
 use crate::engine::layout::{Fill, Halo, Layout};
 use crate::engine::lower::node::{Matrix, OverChannels};
 use crate::engine::lower::shape::{Kind, Shape};
+use crate::engine::plan::gathered::Converted;
 use crate::engine::plan::operation::{OperationWork, ScheduledOperation};
 use crate::engine::table::LayerProfile;
 use crate::kernel::{
-    ChannelStep, Channels, Edges, InputGrid, MatrixProduct, PackedRight, VectorBlock, VectorBlocks,
+    ChannelStep, Channels, Convert, Edges, InputGrid, MatrixProduct, PackedRight, VectorBlock,
+    VectorBlocks,
 };
 
 impl Builder<'_> {
@@ -22,7 +24,6 @@ impl Builder<'_> {
     ) {
         let layout = self.tensors.all[to].layout;
         let name = match over.step {
-            ChannelStep::Convert => "convert",
             ChannelStep::LayerNorm { .. } => "layer norm",
             ChannelStep::RmsNorm { .. } => "rms norm",
             ChannelStep::Softmax => "softmax",
@@ -128,20 +129,13 @@ impl Builder<'_> {
             ..*from
         };
         let write = self.buffer(layout.blocks());
-        let work = OperationWork::Channels(Channels {
-            step: ChannelStep::Convert,
-            groups: layout.shape.channels,
-            group: 1,
-            affine: Vec::new(),
-            rows: layout.tile[0],
-            columns: layout.tile[1],
-            from: from.inner(),
-            to: layout.inner(),
-            source: Some(grid),
-            sink: None,
-        });
+        let convert = Convert::Floats {
+            scale: grid.scale,
+            offset: grid.offset,
+            low: grid.low,
+        };
         let operation = ScheduledOperation {
-            work,
+            work: OperationWork::Convert(Converted::new(convert, from, &layout)),
             reads: vec![read],
             write,
             edges: Edges::none(),

@@ -3,6 +3,7 @@
 use super::lowering::Lowering;
 use super::node::{Conversion, NodeWork, PerElement};
 use super::shape::{Kind, Shape};
+use super::token::input_grid;
 use crate::network::{Grid, Op, Step, StepOp, Value};
 
 /// A step that changes codes to floats or floats to codes, or a function of codes in floats: with it the functions
@@ -18,13 +19,15 @@ pub(in crate::engine) fn of<'m>(
         StepOp::Quantize => {
             let floats = Shape::of(model, first)?.kind == Kind::Floats;
             Kind::of(step.grid)?;
+            let to = Conversion::Codes(input_grid(step.grid?));
             let alike = lowering.lies_like(first, index);
-            (floats && alike).then(|| (NodeWork::Convert(Conversion::Codes), vec![first]))
+            (floats && alike).then(|| (NodeWork::Convert(to), vec![first]))
         }
         StepOp::Dequantize => {
             lowering.codes(first)?;
+            let from = Conversion::Floats(input_grid(model.grid(first)?));
             let alike = lowering.lies_like(first, index);
-            alike.then(|| (NodeWork::Convert(Conversion::Floats), vec![first]))
+            alike.then(|| (NodeWork::Convert(from), vec![first]))
         }
         StepOp::Float(Op::Unary(_)) => {
             let (source, values) = table(lowering, step)?;

@@ -240,10 +240,10 @@ pub(in crate::engine) struct Resample {
 /// A change between codes and floats.
 #[derive(Debug, Clone, PartialEq)]
 pub(in crate::engine) enum Conversion {
-    /// Codes to what they stand for.
-    Floats,
+    /// Codes of this grid to what they stand for.
+    Floats(InputGrid),
     /// Codes to a float each, of the least code first.
     Table(Vec<f32>),
-    /// Floats to codes.
-    Codes,
+    /// Floats to codes of this grid.
+    Codes(InputGrid),
 }

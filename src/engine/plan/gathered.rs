@@ -7,7 +7,7 @@ use crate::engine::EngineError;
 use crate::engine::layout::Layout;
 use crate::engine::lower::node::{Assemble, Resample};
 use crate::kernel::{
-    Assembly, Convert, Kernels, LaneSources, Planes, Resample as Resampling, VectorBlock,
+    Assembly, Convert, InputGrid, Kernels, LaneSources, Planes, Resample as Resampling, VectorBlock,
 };
 
 /// Planes made of places of several others.
@@ -204,6 +204,15 @@ pub(in crate::engine) struct Converted {
     tile: [usize; 2],
     from: Planes,
     to: Planes,
+}
+
+/// Codes of a grid to what they stand for.
+pub(in crate::engine) fn floats_of(grid: InputGrid) -> Convert {
+    Convert::Floats {
+        scale: grid.scale,
+        offset: grid.offset,
+        low: grid.low,
+    }
 }
 
 impl Converted {

@@ -7,9 +7,8 @@ use crate::engine::layout::demand::Demand;
 use crate::engine::layout::places::Places;
 use crate::engine::layout::{Fill, Layout};
 use crate::engine::lower::node::{Conversion, FusedNode, Rearrange};
-use crate::engine::lower::shape::Kind;
 use crate::engine::lower::token::input_grid;
-use crate::engine::plan::gathered::Converted;
+use crate::engine::plan::gathered::{Converted, floats_of};
 use crate::engine::plan::operation::{
     OperationWork, PlainOperand, PlainSource, ScheduledOperation,
 };
@@ -61,34 +60,14 @@ impl Builder<'_> {
         (reads, from): (Vec<usize>, Layout),
         to: usize,
     ) {
-        let value = Value::Node(node.output);
         let layout = self.tensors.all[to].layout;
-        let low = match from.shape.kind {
-            Kind::Codes { low } => low,
-            Kind::Floats => 0,
-        };
         let convert = match conversion {
-            Conversion::Floats => {
-                let grid = self.model.grid(node.inputs[0]);
-                Convert::Floats {
-                    scale: grid.map_or(1.0, |grid| grid.scale()),
-                    offset: grid.map_or(0.0, |grid| grid.offset()),
-                    low,
-                }
-            }
+            Conversion::Floats(grid) => floats_of(*grid),
             Conversion::Table(values) => {
                 let value = |byte: usize| values.get(byte).copied().unwrap_or(0.0);
                 Convert::Table(Box::new(std::array::from_fn(value)))
             }
-            Conversion::Codes => {
-                let grid = self.model.grid(value);
-                Convert::Codes(InputGrid {
-                    scale: grid.map_or(1.0, |grid| grid.scale()),
-                    offset: grid.map_or(0.0, |grid| grid.offset()),
-                    low: grid.map_or(0, |grid| grid.low()),
-                    high: grid.map_or(0, |grid| grid.high()),
-                })
-            }
+            Conversion::Codes(grid) => Convert::Codes(*grid),
         };
         let work = OperationWork::Convert(Converted::new(convert, &from, &layout));
         let row = LayerProfile::named(&node.layer, "convert");

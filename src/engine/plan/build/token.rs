@@ -5,12 +5,11 @@ use crate::engine::EngineError;
 use crate::engine::layout::{Fill, Halo, Layout};
 use crate::engine::lower::node::{Matrix, OverChannels};
 use crate::engine::lower::shape::{Kind, Shape};
-use crate::engine::plan::gathered::Converted;
+use crate::engine::plan::gathered::{Converted, floats_of};
 use crate::engine::plan::operation::{OperationWork, ScheduledOperation};
 use crate::engine::table::LayerProfile;
 use crate::kernel::{
-    ChannelStep, Channels, Convert, Edges, InputGrid, MatrixProduct, PackedRight, VectorBlock,
-    VectorBlocks,
+    ChannelStep, Channels, Edges, InputGrid, MatrixProduct, PackedRight, VectorBlock, VectorBlocks,
 };
 
 impl Builder<'_> {
@@ -129,13 +128,8 @@ impl Builder<'_> {
             ..*from
         };
         let write = self.buffer(layout.blocks());
-        let convert = Convert::Floats {
-            scale: grid.scale,
-            offset: grid.offset,
-            low: grid.low,
-        };
         let operation = ScheduledOperation {
-            work: OperationWork::Convert(Converted::new(convert, from, &layout)),
+            work: OperationWork::Convert(Converted::new(floats_of(grid), from, &layout)),
             reads: vec![read],
             write,
             edges: Edges::none(),

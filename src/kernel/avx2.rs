@@ -159,6 +159,47 @@ macro_rules! common {
         }
 
         #[inline(always)]
+        unsafe fn lookup(table: &[u8; 256], a: [__m256i; 2]) -> [__m256i; 2] {
+            // By its upper four bits a byte belongs to one of sixteen rows of the table, in which its lower
+            // four name a place. Bit by bit, from the lowest of the upper ones on, half of the rows remain.
+            unsafe {
+                let row = |row: usize| {
+                    let row = _mm_loadu_si128(table.as_ptr().add(row * 16).cast());
+                    _mm256_broadcastsi128_si256(row)
+                };
+                let places = |a| _mm256_and_si256(a, _mm256_set1_epi8(15));
+                let (low, high) = (places(a[0]), places(a[1]));
+                // A blend looks at the highest bit of each byte. What is shifted in from beside is below it.
+                let bits = |a| {
+                    [
+                        _mm256_slli_epi16::<3>(a),
+                        _mm256_slli_epi16::<2>(a),
+                        _mm256_slli_epi16::<1>(a),
+                        a,
+                    ]
+                };
+                let (first, second) = (bits(a[0]), bits(a[1]));
+                let mut found = [[_mm256_setzero_si256(); 8]; 2];
+                for pair in 0..8 {
+                    let (even, odd) = (row(2 * pair), row(2 * pair + 1));
+                    for (half, places, bits) in [(0, low, first[0]), (1, high, second[0])] {
+                        let [a, b] = [even, odd].map(|row| _mm256_shuffle_epi8(row, places));
+                        found[half][pair] = _mm256_blendv_epi8(a, b, bits);
+                    }
+                }
+                for (found, bits) in found.iter_mut().zip([first, second]) {
+                    for (left, bit) in [(4, bits[1]), (2, bits[2]), (1, bits[3])] {
+                        for pair in 0..left {
+                            found[pair] =
+                                _mm256_blendv_epi8(found[2 * pair], found[2 * pair + 1], bit);
+                        }
+                    }
+                }
+                [found[0][0], found[1][0]]
+            }
+        }
+
+        #[inline(always)]
         unsafe fn permute(a: [__m256i; 2], map: &[i32; 16], fill: [__m256i; 2]) -> [__m256i; 2] {
             unsafe {
                 let half = |place: usize| {

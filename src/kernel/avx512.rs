@@ -166,6 +166,35 @@ macro_rules! common {
         }
 
         #[inline(always)]
+        unsafe fn lookup(table: &[u8; 256], a: __m512i) -> __m512i {
+            // As with AVX2: half of the rows of sixteen remain after each of the upper four bits.
+            unsafe {
+                let places = _mm512_and_si512(a, _mm512_set1_epi8(15));
+                let find = |row: usize| {
+                    let row = _mm_loadu_si128(table.as_ptr().add(row * 16).cast());
+                    _mm512_shuffle_epi8(_mm512_broadcast_i32x4(row), places)
+                };
+                let bit = _mm512_movepi8_mask(_mm512_slli_epi16::<3>(a));
+                let mut found = [_mm512_setzero_si512(); 8];
+                for (pair, found) in found.iter_mut().enumerate() {
+                    *found = _mm512_mask_blend_epi8(bit, find(2 * pair), find(2 * pair + 1));
+                }
+                let bits = [
+                    (4, _mm512_movepi8_mask(_mm512_slli_epi16::<2>(a))),
+                    (2, _mm512_movepi8_mask(_mm512_slli_epi16::<1>(a))),
+                    (1, _mm512_movepi8_mask(a)),
+                ];
+                for (left, bit) in bits {
+                    for pair in 0..left {
+                        found[pair] =
+                            _mm512_mask_blend_epi8(bit, found[2 * pair], found[2 * pair + 1]);
+                    }
+                }
+                found[0]
+            }
+        }
+
+        #[inline(always)]
         unsafe fn permute(a: __m512i, map: &[i32; 16], fill: __m512i) -> __m512i {
             unsafe {
                 let map = _mm512_loadu_si512(map.as_ptr().cast());

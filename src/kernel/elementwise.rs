@@ -118,117 +118,179 @@ struct Run<'a> {
 impl Work for Run<'_> {
     #[inline(always)]
     unsafe fn run<S: Lanes>(self) {
-        // One block for all: block by block, each beside it.
-        if let [a, [b]] = self.operands
-            && self.output.len() > 1
-        {
-            for (a, to) in a.chunks(1).zip(self.output.chunks_mut(1)) {
-                let one = Run {
-                    step: self.step,
-                    operands: &[a, &[*b]],
-                    output: to,
-                };
-                // SAFETY: by the caller.
-                unsafe { one.run_all::<S>() }
+        let Self {
+            step,
+            operands,
+            output,
+        } = self;
+        let first = operands[0];
+        // One block stands for as many as the output has.
+        let second = |at: usize| match operands[1] {
+            [one] => one,
+            many => &many[at],
+        };
+        // SAFETY: the machine has the set, by the caller; each reference is to a whole aligned vector block.
+        unsafe {
+            match step {
+                Elementwise::Add {
+                    factors,
+                    lows,
+                    bounds,
+                    sink,
+                } => {
+                    let factors = (S::splat(factors.0), S::splat(factors.1));
+                    for (at, to) in output.iter_mut().enumerate() {
+                        let (a, b) = (&first[at], second(at));
+                        match *sink {
+                            Sink::Codes { low } => {
+                                let (a, b) = (channels::<S>(a, lows.0), channels::<S>(b, lows.1));
+                                write_codes::<S>(to, *bounds, low, |channel| {
+                                    add::<S>(a[channel], b[channel], factors)
+                                });
+                            }
+                            Sink::Floats => {
+                                let t = add::<S>(floats::<S>(a), floats::<S>(b), factors);
+                                write_floats::<S>(to, *bounds, t);
+                            }
+                        }
+                    }
+                }
+                Elementwise::Multiply {
+                    factor,
+                    lows,
+                    bounds,
+                    sink,
+                } => {
+                    let times = S::splat(*factor);
+                    let exact = [lows.0, lows.1].iter().all(|low| low.unsigned_abs() < EXACT);
+                    for (at, to) in output.iter_mut().enumerate() {
+                        let (a, b) = (&first[at], second(at));
+                        match *sink {
+                            Sink::Codes { low } if exact => {
+                                let (a, b) = (channels::<S>(a, lows.0), channels::<S>(b, lows.1));
+                                write_codes::<S>(to, *bounds, low, |channel| {
+                                    S::multiply(S::multiply(a[channel], b[channel]), times)
+                                });
+                            }
+                            Sink::Codes { low } => {
+                                let to = VectorBlock::bytes_mut(std::slice::from_mut(to));
+                                let [a, b] =
+                                    [a, b].map(|of| VectorBlock::bytes(std::slice::from_ref(of)));
+                                for (to, (&a, &b)) in to.iter_mut().zip(a.iter().zip(b)) {
+                                    let a = i32::from(a).wrapping_add(lows.0);
+                                    let b = i32::from(b).wrapping_add(lows.1);
+                                    *to = code(a.wrapping_mul(b) as f32 * factor, *bounds, low);
+                                }
+                            }
+                            Sink::Floats => {
+                                let t = S::multiply(floats::<S>(a), floats::<S>(b));
+                                write_floats::<S>(to, *bounds, S::multiply(t, times));
+                            }
+                        }
+                    }
+                }
+                Elementwise::Scale {
+                    factor,
+                    low: from,
+                    bounds,
+                    sink,
+                } => {
+                    let times = S::splat(*factor);
+                    for (a, to) in first.iter().zip(output) {
+                        match *sink {
+                            Sink::Codes { low } => {
+                                let a = channels::<S>(a, *from);
+                                write_codes::<S>(to, *bounds, low, |channel| {
+                                    S::multiply(a[channel], times)
+                                });
+                            }
+                            Sink::Floats => {
+                                write_floats::<S>(
+                                    to,
+                                    *bounds,
+                                    S::multiply(floats::<S>(a), times),
+                                );
+                            }
+                        }
+                    }
+                }
+                Elementwise::Function(function) => {
+                    function.each(VectorBlock::floats(first), VectorBlock::floats_mut(output));
+                }
+                Elementwise::Table(table) => {
+                    for (from, to) in first.iter().zip(output) {
+                        let from = S::load_integers(std::ptr::from_ref(from).cast());
+                        let found = S::lookup(table, from);
+                        S::store_integers(std::ptr::from_mut(to).cast(), found);
+                    }
+                }
             }
-            return;
         }
-        // SAFETY: by the caller.
-        unsafe { self.run_all::<S>() }
     }
 }
 
-impl Run<'_> {
-    // SAFETY contract: the machine has the instruction set of `S`.
-    #[inline(always)]
-    unsafe fn run_all<S: Lanes>(self) {
-        let output = self.output;
-        match self.step {
-            Elementwise::Add {
-                factors,
-                lows,
-                bounds,
-                sink: Sink::Codes { low },
-            } => {
-                let [a, b] = [self.operands[0], self.operands[1]].map(VectorBlock::bytes);
-                let pairs = a.iter().zip(b);
-                for (to, (&a, &b)) in VectorBlock::bytes_mut(output).iter_mut().zip(pairs) {
-                    let t = i32::from(a).wrapping_add(lows.0) as f32 * factors.0;
-                    let other = i32::from(b).wrapping_add(lows.1) as f32 * factors.1;
-                    *to = code(t + other, *bounds, *low);
-                }
-            }
-            Elementwise::Add {
-                factors,
-                bounds,
-                sink: Sink::Floats,
-                ..
-            } => {
-                let [a, b] = [self.operands[0], self.operands[1]].map(VectorBlock::floats);
-                let pairs = a.iter().zip(b);
-                for (to, (&a, &b)) in VectorBlock::floats_mut(output).iter_mut().zip(pairs) {
-                    let t = a * factors.0 + b * factors.1;
-                    *to = t.max(bounds.0).min(bounds.1);
-                }
-            }
-            Elementwise::Multiply {
-                factor,
-                lows,
-                bounds,
-                sink: Sink::Codes { low },
-            } => {
-                let [a, b] = [self.operands[0], self.operands[1]].map(VectorBlock::bytes);
-                let pairs = a.iter().zip(b);
-                for (to, (&a, &b)) in VectorBlock::bytes_mut(output).iter_mut().zip(pairs) {
-                    let a = i32::from(a).wrapping_add(lows.0);
-                    let product = a.wrapping_mul(i32::from(b).wrapping_add(lows.1));
-                    *to = code(product as f32 * factor, *bounds, *low);
-                }
-            }
-            Elementwise::Multiply {
-                factor,
-                bounds,
-                sink: Sink::Floats,
-                ..
-            } => {
-                let [a, b] = [self.operands[0], self.operands[1]].map(VectorBlock::floats);
-                let pairs = a.iter().zip(b);
-                for (to, (&a, &b)) in VectorBlock::floats_mut(output).iter_mut().zip(pairs) {
-                    *to = (a * b * factor).max(bounds.0).min(bounds.1);
-                }
-            }
-            Elementwise::Function(function) => {
-                let floats = VectorBlock::floats(self.operands[0]);
-                function.each(floats, VectorBlock::floats_mut(output));
-            }
-            Elementwise::Scale {
-                factor,
-                low: from,
-                bounds,
-                sink: Sink::Codes { low },
-            } => {
-                let bytes = VectorBlock::bytes(self.operands[0]);
-                for (to, &a) in VectorBlock::bytes_mut(output).iter_mut().zip(bytes) {
-                    let t = i32::from(a).wrapping_add(*from) as f32 * factor;
-                    *to = code(t, *bounds, *low);
-                }
-            }
-            Elementwise::Scale {
-                factor,
-                bounds,
-                sink: Sink::Floats,
-                ..
-            } => {
-                let floats = VectorBlock::floats(self.operands[0]);
-                for (to, &a) in VectorBlock::floats_mut(output).iter_mut().zip(floats) {
-                    *to = (a * factor).max(bounds.0).min(bounds.1);
-                }
-            }
-            Elementwise::Table(table) => {
-                let bytes = VectorBlock::bytes(self.operands[0]);
-                let each = VectorBlock::bytes_mut(output).iter_mut().zip(bytes);
-                each.for_each(|(to, &a)| *to = table[usize::from(a)]);
-            }
+// Products of two bytes, each with a term below this, are whole numbers that a float holds.
+const EXACT: u32 = 1 << 11;
+
+// The centred codes of the four channels of a block.
+//
+// SAFETY contract: the machine has the instruction set of `S`.
+#[inline(always)]
+unsafe fn channels<S: Lanes>(block: &VectorBlock, low: i32) -> [S::Floats; 4] {
+    // SAFETY: by the contract; a vector block is aligned.
+    unsafe {
+        let codes = S::load_integers(std::ptr::from_ref(block).cast());
+        let low = S::splat_integer(low);
+        [
+            S::to_floats(S::byte::<0>(codes, low)),
+            S::to_floats(S::byte::<1>(codes, low)),
+            S::to_floats(S::byte::<2>(codes, low)),
+            S::to_floats(S::byte::<3>(codes, low)),
+        ]
+    }
+}
+
+// SAFETY contract: as above.
+#[inline(always)]
+unsafe fn floats<S: Lanes>(block: &VectorBlock) -> S::Floats {
+    // SAFETY: by the contract; a vector block is aligned.
+    unsafe { S::load(std::ptr::from_ref(block).cast()) }
+}
+
+// SAFETY contract: as above.
+#[inline(always)]
+unsafe fn add<S: Lanes>(a: S::Floats, b: S::Floats, by: (S::Floats, S::Floats)) -> S::Floats {
+    // SAFETY: by the contract.
+    unsafe { S::add(S::multiply(a, by.0), S::multiply(b, by.1)) }
+}
+
+// SAFETY contract: as above, and bounds that the sink holds.
+#[inline(always)]
+unsafe fn write_codes<S: Lanes>(
+    to: &mut VectorBlock,
+    (least, most): (f32, f32),
+    low: i32,
+    of: impl Fn(usize) -> S::Floats,
+) {
+    // SAFETY: by the contract; a vector block is aligned.
+    unsafe {
+        let (least, most) = (S::splat(least), S::splat(most));
+        let mut codes = [S::splat_integer(0); 4];
+        for (channel, code) in codes.iter_mut().enumerate() {
+            *code = S::round(S::min(S::max(of(channel), least), most));
         }
+        let [a, b, c, d] = codes;
+        let codes = S::pack(S::pair(a, b), S::pair(c, d), -low as i16);
+        S::store_integers(std::ptr::from_mut(to).cast(), codes);
+    }
+}
+
+// SAFETY contract: as above.
+#[inline(always)]
+unsafe fn write_floats<S: Lanes>(to: &mut VectorBlock, (least, most): (f32, f32), t: S::Floats) {
+    // SAFETY: by the contract; a vector block is aligned.
+    unsafe {
+        let t = S::min(S::max(t, S::splat(least)), S::splat(most));
+        S::store(std::ptr::from_mut(to).cast(), t);
     }
 }

@@ -107,6 +107,19 @@ pub(super) trait Lanes: Copy {
     }
     /// Four bytes for each lane, of two pairs and a term; what does not fit becomes what is nearest.
     unsafe fn pack(first: Self::Pairs, second: Self::Pairs, term: i16) -> Self::Integers;
+    /// The byte that stands for each of the four bytes of a lane.
+    #[inline(always)]
+    unsafe fn lookup(table: &[u8; 256], a: Self::Integers) -> Self::Integers {
+        let mut block = [VectorBlock::default()];
+        // SAFETY: a vector block is aligned; the machine has the set, by the caller.
+        unsafe {
+            Self::store_integers(VectorBlock::integers_mut(&mut block).as_mut_ptr(), a);
+            for byte in VectorBlock::bytes_mut(&mut block) {
+                *byte = table[usize::from(*byte)];
+            }
+            Self::load_integers(VectorBlock::integers(&block).as_ptr())
+        }
+    }
     /// Each lane that `map` names; where it names none (a negative number), the fill.
     unsafe fn permute(a: Self::Integers, map: &[i32; 16], fill: Self::Integers) -> Self::Integers;
     /// Each lane from the number of that place, which must be there; where it is negative, the fill.

@@ -232,6 +232,27 @@ macro_rules! common {
         }
 
         #[inline(always)]
+        unsafe fn lookup(table: &[u8; 256], a: Integers) -> Integers {
+            // A byte beyond a quarter of the table keeps what was found.
+            unsafe {
+                let quarter = |of: usize| {
+                    let at = |row: usize| vld1q_u8(table.as_ptr().add(64 * of + 16 * row));
+                    uint8x16x4_t(at(0), at(1), at(2), at(3))
+                };
+                let quarters = [quarter(0), quarter(1), quarter(2), quarter(3)];
+                each(a, |a| {
+                    let a = vreinterpretq_u8_s32(a);
+                    let mut found = vqtbl4q_u8(quarters[0], a);
+                    for (of, &quarter) in quarters.iter().enumerate().skip(1) {
+                        let here = vsubq_u8(a, vdupq_n_u8(64 * of as u8));
+                        found = vqtbx4q_u8(found, quarter, here);
+                    }
+                    vreinterpretq_s32_u8(found)
+                })
+            }
+        }
+
+        #[inline(always)]
         unsafe fn permute(a: Integers, map: &[i32; 16], fill: Integers) -> Integers {
             unsafe {
                 let bytes = |x| vreinterpretq_u8_s32(x);

@@ -200,6 +200,19 @@ impl Lanes for Simd128 {
     }
 
     #[inline(always)]
+    unsafe fn lookup(table: &[u8; 256], a: Four) -> Four {
+        each(a, |a| {
+            (0..16).fold(i8x16_splat(0), |found, row| {
+                // SAFETY: sixteen bytes lie at each of these places.
+                let values = unsafe { v128_load(table.as_ptr().add(16 * row).cast()) };
+                // A swizzle gives zeros where a byte is none of its sixteen.
+                let here = i8x16_sub(a, i8x16_splat(16 * row as i8));
+                v128_or(found, i8x16_swizzle(values, here))
+            })
+        })
+    }
+
+    #[inline(always)]
     unsafe fn permute(a: Four, map: &[i32; 16], fill: Four) -> Four {
         // SAFETY: four numbers lie at each of these places.
         let maps = unsafe { Self::load_integers(map.as_ptr()) };

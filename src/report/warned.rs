@@ -1,3 +1,4 @@
+#[cfg(feature = "plots")]
 use super::units::describe;
 use super::{Report, Row};
 use crate::Warning;

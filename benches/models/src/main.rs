@@ -221,8 +221,10 @@ impl Bench {
             let outside: f64 = program
                 .warnings(1)
                 .iter()
-                .filter(|warning| matches!(warning, Warning::Plain { .. }))
-                .filter_map(Warning::share)
+                .filter_map(|warning| match warning {
+                    Warning::Plain { share, .. } => *share,
+                    _ => None,
+                })
                 .sum();
             row([
                 name.into(),

@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 pub(super) const SPARSE: &str = "sparse";
 pub(super) const DENSE: &str = "dense";
 pub(super) const TILED: &str = "tiled";
+pub(super) const DEPTHWISE: &str = "depthwise";
 /// What the name of an operation follows that the reference's own code runs.
 pub(super) const PLAIN: &str = "plain ";
 /// Tensors of fewer samples become one of more.
@@ -38,7 +39,7 @@ pub struct LayerProfile {
     /// Path of the layer.
     pub layer: String,
     /// What runs it: `sparse` (each filter its own places), `dense` (four filters share them), `tiled`
-    /// (sixteen, in a matrix unit), `winograd 2x2` and `winograd 4x4` (windows and filters of floats
+    /// (sixteen, in a matrix unit), `depthwise` (each its own channel), `winograd 2x2` and `winograd 4x4` (windows and filters of floats
     /// transformed, for so many results each), the name of an operation on vector blocks, or `plain NAME` for
     /// the reference's own code.
     pub kernel: String,
@@ -98,7 +99,8 @@ impl LayerProfile {
     /// gains is fewer cold weights.
     pub fn gain(&self) -> Option<f64> {
         let full = |kernel: &str| {
-            matches!(kernel, DENSE | TILED) || WINOGRAD.iter().any(|(name, _)| *name == kernel)
+            matches!(kernel, DENSE | TILED | DEPTHWISE)
+                || WINOGRAD.iter().any(|(name, _)| *name == kernel)
         };
         let chosen = self.tried?;
         if full(&self.kernel) {

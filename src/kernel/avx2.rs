@@ -158,6 +158,28 @@ macro_rules! common {
             }
         }
 
+        const DOT_TAPS: bool = true;
+
+        #[inline(always)]
+        unsafe fn tap_totals(sums: [[__m256i; 2]; 4]) -> [[__m256i; 2]; 4] {
+            // Each has the four channels of a lane in each 128 bits: turned, four lanes of a channel.
+            unsafe {
+                let half = |half: usize| {
+                    let [a, b, c, d] = sums.map(|sums| sums[half]);
+                    let (ab, cd) = (_mm256_unpacklo_epi32(a, b), _mm256_unpacklo_epi32(c, d));
+                    let (ef, gh) = (_mm256_unpackhi_epi32(a, b), _mm256_unpackhi_epi32(c, d));
+                    [
+                        _mm256_unpacklo_epi64(ab, cd),
+                        _mm256_unpackhi_epi64(ab, cd),
+                        _mm256_unpacklo_epi64(ef, gh),
+                        _mm256_unpackhi_epi64(ef, gh),
+                    ]
+                };
+                let (low, high) = (half(0), half(1));
+                std::array::from_fn(|channel| [low[channel], high[channel]])
+            }
+        }
+
         #[inline(always)]
         unsafe fn lookup(table: &[u8; 256], a: [__m256i; 2]) -> [__m256i; 2] {
             // By its upper four bits a byte belongs to one of sixteen rows of the table, in which its lower
@@ -282,6 +304,38 @@ impl Lanes for AvxVnni {
     }
 
     #[inline(always)]
+    unsafe fn dot_taps(
+        mut sums: [[__m256i; 2]; 4],
+        taps: &[*const u8; 4],
+        weights: &[u32; 4],
+        count: usize,
+    ) -> [[__m256i; 2]; 4] {
+        unsafe {
+            let weights = _mm256_broadcastsi128_si256(_mm_loadu_si128(weights.as_ptr().cast()));
+            for half in 0..2 {
+                let tap = |tap: usize| _mm256_load_si256(taps[tap].add(32 * half).cast());
+                let (a, b) = (tap(0), tap(1));
+                let (c, d) = match count > 2 {
+                    true => (tap(2), tap(3)),
+                    false => (_mm256_setzero_si256(), _mm256_setzero_si256()),
+                };
+                let (ab, cd) = (_mm256_unpacklo_epi8(a, b), _mm256_unpacklo_epi8(c, d));
+                let (ef, gh) = (_mm256_unpackhi_epi8(a, b), _mm256_unpackhi_epi8(c, d));
+                let quads = [
+                    _mm256_unpacklo_epi16(ab, cd),
+                    _mm256_unpackhi_epi16(ab, cd),
+                    _mm256_unpacklo_epi16(ef, gh),
+                    _mm256_unpackhi_epi16(ef, gh),
+                ];
+                for (sums, quads) in sums.iter_mut().zip(quads) {
+                    sums[half] = _mm256_dpbusd_avx_epi32(sums[half], quads, weights);
+                }
+            }
+        }
+        sums
+    }
+
+    #[inline(always)]
     unsafe fn byte<const PLACE: i32>(a: [__m256i; 2], term: [__m256i; 2]) -> [__m256i; 2] {
         // Once this byte, and nothing of the others.
         unsafe { Self::dot(term, a, Self::weights(1 << (8 * PLACE))) }
@@ -341,6 +395,44 @@ impl Lanes for Avx2 {
             };
             [pair(sums[0], sums[1]), pair(sums[2], sums[3])]
         }
+    }
+
+    #[inline(always)]
+    unsafe fn dot_taps(
+        mut sums: [[__m256i; 2]; 4],
+        taps: &[*const u8; 4],
+        weights: &[u32; 4],
+        count: usize,
+    ) -> [[__m256i; 2]; 4] {
+        unsafe {
+            // Of each channel the weights of two taps, as 16 bits.
+            let weights = _mm256_cvtepi8_epi16(_mm_loadu_si128(weights.as_ptr().cast()));
+            let even = _mm256_setr_epi32(0, 2, 4, 6, 0, 2, 4, 6);
+            let odd = _mm256_setr_epi32(1, 3, 5, 7, 1, 3, 5, 7);
+            let zero = _mm256_setzero_si256();
+            let tap = |tap: usize, half: usize| _mm256_load_si256(taps[tap].add(32 * half).cast());
+            let mut add = |first: usize, weights: __m256i| {
+                for half in 0..2 {
+                    let (a, b) = (tap(first, half), tap(first + 1, half));
+                    let (low, high) = (_mm256_unpacklo_epi8(a, b), _mm256_unpackhi_epi8(a, b));
+                    let pairs = [
+                        _mm256_unpacklo_epi8(low, zero),
+                        _mm256_unpackhi_epi8(low, zero),
+                        _mm256_unpacklo_epi8(high, zero),
+                        _mm256_unpackhi_epi8(high, zero),
+                    ];
+                    for (sums, pairs) in sums.iter_mut().zip(pairs) {
+                        let products = _mm256_madd_epi16(pairs, weights);
+                        sums[half] = _mm256_add_epi32(sums[half], products);
+                    }
+                }
+            };
+            add(0, _mm256_permutevar8x32_epi32(weights, even));
+            if count > 2 {
+                add(2, _mm256_permutevar8x32_epi32(weights, odd));
+            }
+        }
+        sums
     }
 
     #[inline(always)]

@@ -165,6 +165,24 @@ macro_rules! common {
             }
         }
 
+        const DOT_TAPS: bool = true;
+
+        #[inline(always)]
+        unsafe fn tap_totals(sums: [__m512i; 4]) -> [__m512i; 4] {
+            // Each has the four channels of a lane in each 128 bits: turned, four lanes of a channel.
+            unsafe {
+                let [a, b, c, d] = sums;
+                let (ab, cd) = (_mm512_unpacklo_epi32(a, b), _mm512_unpacklo_epi32(c, d));
+                let (ef, gh) = (_mm512_unpackhi_epi32(a, b), _mm512_unpackhi_epi32(c, d));
+                [
+                    _mm512_unpacklo_epi64(ab, cd),
+                    _mm512_unpackhi_epi64(ab, cd),
+                    _mm512_unpacklo_epi64(ef, gh),
+                    _mm512_unpackhi_epi64(ef, gh),
+                ]
+            }
+        }
+
         #[inline(always)]
         unsafe fn lookup(table: &[u8; 256], a: __m512i) -> __m512i {
             // As with AVX2: half of the rows of sixteen remain after each of the upper four bits.
@@ -258,6 +276,36 @@ impl Lanes for Avx512Vnni {
     }
 
     #[inline(always)]
+    unsafe fn dot_taps(
+        mut sums: [__m512i; 4],
+        taps: &[*const u8; 4],
+        weights: &[u32; 4],
+        count: usize,
+    ) -> [__m512i; 4] {
+        unsafe {
+            let weights = _mm512_broadcast_i32x4(_mm_loadu_si128(weights.as_ptr().cast()));
+            let tap = |tap: usize| _mm512_load_si512(taps[tap].cast());
+            let (a, b) = (tap(0), tap(1));
+            let (c, d) = match count > 2 {
+                true => (tap(2), tap(3)),
+                false => (_mm512_setzero_si512(), _mm512_setzero_si512()),
+            };
+            let (ab, cd) = (_mm512_unpacklo_epi8(a, b), _mm512_unpacklo_epi8(c, d));
+            let (ef, gh) = (_mm512_unpackhi_epi8(a, b), _mm512_unpackhi_epi8(c, d));
+            let quads = [
+                _mm512_unpacklo_epi16(ab, cd),
+                _mm512_unpackhi_epi16(ab, cd),
+                _mm512_unpacklo_epi16(ef, gh),
+                _mm512_unpackhi_epi16(ef, gh),
+            ];
+            for (sums, quads) in sums.iter_mut().zip(quads) {
+                *sums = _mm512_dpbusd_epi32(*sums, quads, weights);
+            }
+        }
+        sums
+    }
+
+    #[inline(always)]
     unsafe fn dot(sums: __m512i, bytes: __m512i, weights: __m512i) -> __m512i {
         unsafe { _mm512_dpbusd_epi32(sums, bytes, weights) }
     }
@@ -307,6 +355,43 @@ impl Lanes for Avx512 {
     #[inline(always)]
     unsafe fn weights(four: u32) -> __m512i {
         unsafe { _mm512_cvtepi8_epi16(_mm256_set1_epi32(four as i32)) }
+    }
+
+    #[inline(always)]
+    unsafe fn dot_taps(
+        mut sums: [__m512i; 4],
+        taps: &[*const u8; 4],
+        weights: &[u32; 4],
+        count: usize,
+    ) -> [__m512i; 4] {
+        unsafe {
+            // Of each channel the weights of two taps, as 16 bits.
+            let weights = _mm256_cvtepi8_epi16(_mm_loadu_si128(weights.as_ptr().cast()));
+            let weights = |order| {
+                let two = _mm256_permutevar8x32_epi32(weights, order);
+                _mm512_broadcast_i32x4(_mm256_castsi256_si128(two))
+            };
+            let zero = _mm512_setzero_si512();
+            let tap = |tap: usize| _mm512_load_si512(taps[tap].cast());
+            let mut add = |first: usize, weights: __m512i| {
+                let (a, b) = (tap(first), tap(first + 1));
+                let (low, high) = (_mm512_unpacklo_epi8(a, b), _mm512_unpackhi_epi8(a, b));
+                let pairs = [
+                    _mm512_unpacklo_epi8(low, zero),
+                    _mm512_unpackhi_epi8(low, zero),
+                    _mm512_unpacklo_epi8(high, zero),
+                    _mm512_unpackhi_epi8(high, zero),
+                ];
+                for (sums, pairs) in sums.iter_mut().zip(pairs) {
+                    *sums = _mm512_add_epi32(*sums, _mm512_madd_epi16(pairs, weights));
+                }
+            };
+            add(0, weights(_mm256_setr_epi32(0, 2, 4, 6, 0, 2, 4, 6)));
+            if count > 2 {
+                add(2, weights(_mm256_setr_epi32(1, 3, 5, 7, 1, 3, 5, 7)));
+            }
+        }
+        sums
     }
 
     #[inline(always)]

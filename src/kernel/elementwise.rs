@@ -162,7 +162,9 @@ impl Work for Run<'_> {
                     sink,
                 } => {
                     let times = S::splat(*factor);
-                    let exact = [lows.0, lows.1].iter().all(|low| low.unsigned_abs() < EXACT);
+                    let exact = [lows.0, lows.1]
+                        .iter()
+                        .all(|low| low.unsigned_abs() < EXACT);
                     for (at, to) in output.iter_mut().enumerate() {
                         let (a, b) = (&first[at], second(at));
                         match *sink {
@@ -205,11 +207,7 @@ impl Work for Run<'_> {
                                 });
                             }
                             Sink::Floats => {
-                                write_floats::<S>(
-                                    to,
-                                    *bounds,
-                                    S::multiply(floats::<S>(a), times),
-                                );
+                                write_floats::<S>(to, *bounds, S::multiply(floats::<S>(a), times));
                             }
                         }
                     }

@@ -90,6 +90,39 @@ impl SharedEntry {
     }
 }
 
+/// Weights of up to four taps of a depthwise convolution, and their places: vector blocks below 2^26, as a
+/// [`SparseEntry`]'s.
+///
+/// ```
+/// use burn_compress_kernel::TapEntry;
+/// let one = TapEntry::of_bytes([3, 4, 0, 0], [[1, -1, 0, 0]; 4]);
+/// assert_eq!(one.blocks(), [3, 4, 0, 0]);
+/// ```
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[repr(C)]
+pub struct TapEntry {
+    // In bytes.
+    pub(super) offsets: [u32; 4],
+    pub(super) weights: [u32; FILTER_BLOCK],
+}
+
+impl TapEntry {
+    /// By filter, the weights of four taps, which lie `blocks` vector blocks after the start of a window. Where
+    /// there are fewer, zeros, at places that a window has.
+    pub fn of_bytes(blocks: [u32; 4], weights: [[i8; 4]; FILTER_BLOCK]) -> Self {
+        Self {
+            offsets: blocks.map(offset),
+            weights: weights.map(|taps| u32::from_le_bytes(taps.map(|weight| weight as u8))),
+        }
+    }
+
+    /// The vector blocks it reads, from the start of a window.
+    pub fn blocks(self) -> [u32; 4] {
+        self.offsets
+            .map(|offset| offset / VectorBlock::BYTES as u32)
+    }
+}
+
 /// The weights of a layer.
 ///
 /// ```
@@ -115,6 +148,13 @@ pub enum PackedWeights {
         entries: Vec<SharedEntry>,
         /// Where each block's begin, and the end: one for each block of filters and one.
         starts: Vec<u32>,
+    },
+    /// Each of a block's four filters reads one of the four channels of a plane: its own. Of bytes alone.
+    Depthwise {
+        /// Taps of a filter.
+        taps: usize,
+        /// By block of filters, four taps each.
+        entries: Vec<TapEntry>,
     },
     /// Sixteen filters at a time share their places, which lie evenly, and all have weights there, zero
     /// or not: what a matrix unit multiplies. Of bytes alone.
@@ -160,6 +200,7 @@ impl PackedWeights {
         match self {
             Self::Filter { starts, .. } => starts.len().saturating_sub(1) / FILTER_BLOCK,
             Self::Shared { starts, .. } => starts.len().saturating_sub(1),
+            Self::Depthwise { taps, entries } => entries.len() / taps.div_ceil(4).max(1),
             Self::Tiles { filter_blocks, .. } | Self::Winograd { filter_blocks, .. } => {
                 *filter_blocks
             }
@@ -171,6 +212,7 @@ impl PackedWeights {
         match self {
             Self::Filter { entries, .. } => size_of_val(&entries[..]),
             Self::Shared { entries, .. } => size_of_val(&entries[..]),
+            Self::Depthwise { entries, .. } => size_of_val(&entries[..]),
             Self::Tiles { weights, .. } => size_of_val(&weights[..]),
             Self::Winograd { weights, .. } => size_of_val(&weights[..]),
         }
@@ -182,6 +224,14 @@ impl PackedWeights {
         let (starts, filters, factor) = match self {
             Self::Filter { starts, .. } => (starts, FILTER_BLOCK, 1),
             Self::Shared { starts, .. } => (starts, 1, 2),
+            // Of four filters each, two at a time.
+            Self::Depthwise { taps, .. } => {
+                return if filter_block < self.filter_blocks() {
+                    2 * taps
+                } else {
+                    0
+                };
+            }
             // Sixteen cycles for sixteen filters, of two sparse entries each.
             Self::Tiles {
                 filter_blocks,
@@ -220,7 +270,10 @@ impl PackedWeights {
     /// Blocks of filters that are made at a time: fewer cost a thread as much.
     pub fn together(&self) -> usize {
         match self {
-            Self::Filter { .. } | Self::Shared { .. } | Self::Winograd { .. } => 1,
+            Self::Filter { .. }
+            | Self::Shared { .. }
+            | Self::Depthwise { .. }
+            | Self::Winograd { .. } => 1,
             Self::Tiles { .. } => TILE / FILTER_BLOCK,
         }
     }
@@ -252,6 +305,11 @@ impl PackedWeights {
                 let of = &entries[starts[filter_block] as usize..starts[filter_block + 1] as usize];
                 add_span(none, of, |entry| entry.bits[filter % FILTER_BLOCK])
             }
+            Self::Depthwise { taps, entries } => {
+                let each = taps.div_ceil(4);
+                let of = &entries[filter / FILTER_BLOCK * each..][..each];
+                add_span(none, of, |entry| entry.weights[filter % FILTER_BLOCK])
+            }
             Self::Tiles { depth, weights, .. } => {
                 let tiles = weights.chunks_exact(*depth);
                 let each = self.of_filter(filter) / depth;
@@ -271,6 +329,7 @@ impl PackedWeights {
         let (starts, list) = match self {
             Self::Filter { starts, .. } => (starts, filter),
             Self::Shared { starts, .. } => (starts, filter / FILTER_BLOCK),
+            Self::Depthwise { taps, .. } => return taps.div_ceil(4),
             Self::Tiles { depth, blocks, .. } => return blocks.len() * depth,
             Self::Winograd { side, channels, .. } => return channels * winograd::places(*side),
         };
@@ -293,6 +352,10 @@ impl PackedWeights {
             Self::Shared { entries, starts } => (
                 rising(starts, entries.len()),
                 entries.iter().map(|entry| entry.offset).max(),
+            ),
+            Self::Depthwise { taps, entries } => (
+                *taps > 0 && entries.len().is_multiple_of(taps.div_ceil(4)),
+                entries.iter().flat_map(|entry| entry.offsets).max(),
             ),
             Self::Tiles {
                 filter_blocks,

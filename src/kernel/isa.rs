@@ -5,6 +5,7 @@ use super::amx;
 use super::avx2::{Avx2, AvxVnni};
 #[cfg(target_arch = "x86_64")]
 use super::avx512::{Avx512, Avx512Vnni};
+use super::lanes::Lanes;
 #[cfg(all(target_arch = "aarch64", target_endian = "little"))]
 use super::neon::{Neon, NeonDotprod, NeonI8mm};
 use super::portable::Portable;
@@ -170,6 +171,19 @@ impl Kernels {
         self.isa == Isa::Amx
     }
 
+    /// Whether [`PackedWeights::Depthwise`](super::PackedWeights) are faster with it than sparse entries.
+    ///
+    /// ```
+    /// use burn_compress_kernel::{Isa, Kernels};
+    /// let portable = Kernels::of(Isa::Portable).unwrap();
+    /// assert!(!portable.has_depthwise());
+    /// ```
+    pub fn has_depthwise(self) -> bool {
+        let mut has = false;
+        self.dispatch(HasDepthwise(&mut has));
+        has
+    }
+
     pub(super) fn dispatch(self, work: impl Work) {
         // SAFETY: a value of this type exists only where the machine has its set.
         unsafe {
@@ -236,4 +250,13 @@ unsafe fn with_neon_i8mm(work: impl Work) {
 unsafe fn with_neon_dotprod(work: impl Work) {
     // SAFETY: by the caller.
     unsafe { work.run::<NeonDotprod>() }
+}
+
+struct HasDepthwise<'a>(&'a mut bool);
+
+impl Work for HasDepthwise<'_> {
+    #[inline(always)]
+    unsafe fn run<S: Lanes>(self) {
+        *self.0 = S::DOT_TAPS;
+    }
 }

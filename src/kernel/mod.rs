@@ -63,7 +63,7 @@ pub use blocks::VectorBlocks;
 pub use channels::{ChannelStep, Channels, Planes};
 pub use convert::Convert;
 pub use elementwise::Elementwise;
-pub use entries::{FILTER_BLOCK, PackedWeights, SharedEntry, SparseEntry, TILE};
+pub use entries::{FILTER_BLOCK, PackedWeights, SharedEntry, SparseEntry, TILE, TapEntry};
 pub use epilogue::{Epilogue, Filter, Residual, Sink};
 pub use function::Function;
 pub use helpers::share_out;

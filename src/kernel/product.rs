@@ -104,7 +104,7 @@ impl Product {
         let reach = entries.reach()?;
         let together = entries.positions();
         let fits = match *entries {
-            PackedWeights::Tiles { .. } => codes,
+            PackedWeights::Tiles { .. } | PackedWeights::Depthwise { .. } => codes,
             PackedWeights::Winograd { .. } => !codes,
             _ => true,
         };

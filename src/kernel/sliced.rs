@@ -87,7 +87,9 @@ impl Run<'_> {
                 PackedWeights::Shared { .. } => {
                     chunks!(positions, S::SHARED_POSITIONS, S::SHARED_POSITIONS, shared)
                 }
-                PackedWeights::Tiles { .. } | PackedWeights::Winograd { .. } => {}
+                PackedWeights::Depthwise { .. }
+                | PackedWeights::Tiles { .. }
+                | PackedWeights::Winograd { .. } => {}
             }
         }
     }
@@ -116,7 +118,9 @@ impl Run<'_> {
             PackedWeights::Shared { entries, .. } => {
                 ask::<S, _>(entries, slices.range(filter_block, slice))
             }
-            PackedWeights::Tiles { .. } | PackedWeights::Winograd { .. } => {}
+            PackedWeights::Depthwise { .. }
+            | PackedWeights::Tiles { .. }
+            | PackedWeights::Winograd { .. } => {}
         }
     }
 

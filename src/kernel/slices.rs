@@ -21,7 +21,9 @@ impl Slices {
             PackedWeights::Shared { entries, starts } => {
                 Self::split(entries, starts, blocks, |r| r.block())
             }
-            PackedWeights::Tiles { .. } | PackedWeights::Winograd { .. } => None,
+            PackedWeights::Depthwise { .. }
+            | PackedWeights::Tiles { .. }
+            | PackedWeights::Winograd { .. } => None,
         }
     }
 

@@ -5,7 +5,7 @@ use super::finish::{finish_filter_block, pair, totals};
 use super::lanes::Lanes;
 use super::specialize::{General, PreparedEpilogue, PreparedFilter, Specialization, specialized};
 use super::{
-    Epilogue, FILTER_BLOCK, PackedWeights, Position, Product, SharedEntry, SparseEntry,
+    Epilogue, FILTER_BLOCK, PackedWeights, Position, Product, SharedEntry, SparseEntry, TapEntry,
     VectorBlock, Work,
 };
 
@@ -151,6 +151,14 @@ impl Task<'_> {
                         );
                     }
                 }
+                (PackedWeights::Depthwise { taps, entries }, _) => {
+                    let each = taps.div_ceil(4);
+                    let first = filter_block * each;
+                    let entries = entries.get_unchecked(first..first + each);
+                    for chunk in position_block.chunks_exact(1) {
+                        self.depthwise::<S>(*taps, entries, chunk);
+                    }
+                }
                 // `Tiled` and `Transformed` run them.
                 (PackedWeights::Tiles { .. } | PackedWeights::Winograd { .. }, _) => {}
                 (PackedWeights::Shared { entries, starts }, codes) => {
@@ -194,6 +202,34 @@ impl Task<'_> {
                     }
                 }
             }
+        }
+    }
+
+    // Four filters, each of one of the four channels, at one position.
+    #[inline(always)]
+    unsafe fn depthwise<S: Lanes>(&self, taps: usize, entries: &[TapEntry], chunk: &[Position]) {
+        // SAFETY: by `Work::run`.
+        unsafe {
+            let [start] = self.starts::<1>(chunk);
+            let residual = self.residual_blocks::<S, General, 1>(chunk);
+            let mut sums = [S::splat_integer(0); FILTER_BLOCK];
+            let mut left = taps;
+            for entry in entries {
+                let blocks = entry.offsets.map(|offset| start.add(offset as usize));
+                sums = S::dot_taps(sums, &blocks, &entry.weights, left.min(4));
+                left = left.saturating_sub(4);
+            }
+            let sums = S::tap_totals(sums);
+            macro_rules! finish {
+                ($f:literal) => {{
+                    let start = S::splat_integer(self.start::<S, General>($f));
+                    let sums = [S::add_integers(sums[$f], start)];
+                    self.finish::<S, General, $f, 1>(sums, chunk, &residual)
+                }};
+            }
+            let first = pair::<S, 1>(finish!(0), finish!(1));
+            let second = pair::<S, 1>(finish!(2), finish!(3));
+            self.write::<S, 1>(first, second, chunk);
         }
     }
 

@@ -80,11 +80,19 @@ pub(in crate::engine) struct Found {
     packed: Mutex<Vec<(Packing, Weak<PackedWeights>)>>,
 }
 
+/// Which places filters have: their own, the same for four, or the taps of their own channel.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(in crate::engine) enum Form {
+    Filter,
+    Shared,
+    Depthwise,
+}
+
 /// What sparse entries depend on beside the weights.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(in crate::engine) struct Packing {
-    /// Whether four filters share their places.
-    pub shared: bool,
+    /// Which places filters have.
+    pub form: Form,
     /// Channels of a vector block.
     pub unit: usize,
     /// Vector blocks from a plane of the input to the next, and from a line.

@@ -11,7 +11,7 @@ use crate::engine::layout::arguments::{sink, start};
 use crate::engine::layout::budget::{L1_BYTES, POSITIONS};
 use crate::engine::lower::node::Weighted;
 use crate::engine::lower::shape::Kind;
-use crate::engine::table::{DENSE, LayerProfile, SPARSE, TILED, WINOGRAD};
+use crate::engine::table::{DENSE, DEPTHWISE, LayerProfile, SPARSE, TILED, WINOGRAD};
 use crate::kernel::{
     Epilogue, FILTER_BLOCK, Filter, KernelError, Kernels, PackedWeights, Position, Product,
     Residual, VectorBlock,
@@ -131,6 +131,7 @@ impl Layer<'_> {
         let (kernel, entries) = match kernel {
             SPARSE => (SPARSE, Some(weighted.by_filter(from))),
             DENSE => (DENSE, weighted.shared(from)),
+            DEPTHWISE => (DEPTHWISE, weighted.depthwise(from)),
             TILED => (TILED, weighted.tiled(from).map(Arc::new)),
             other => {
                 let (name, side) = WINOGRAD.into_iter().find(|(name, _)| *name == other)?;
@@ -179,6 +180,10 @@ pub(in crate::engine) fn choose(
         candidates.extend(entries.map(|entries| (name, Arc::new(entries))));
     }
     candidates.extend(weighted.shared(from).map(|entries| (DENSE, entries)));
+    if kernels.has_depthwise() {
+        let entries = weighted.depthwise(from);
+        candidates.extend(entries.map(|entries| (DEPTHWISE, entries)));
+    }
     if kernels.has_matrix_unit() {
         candidates.extend(
             weighted

@@ -4,8 +4,8 @@ use std::sync::Arc;
 
 use super::compact::Compactor;
 use crate::engine::layout::Layout;
-use crate::engine::lower::node::{Packing, WeightValues, Weighted};
-use crate::kernel::{FILTER_BLOCK, PackedWeights, SharedEntry, SparseEntry};
+use crate::engine::lower::node::{Form, Packing, WeightValues, Weighted};
+use crate::kernel::{FILTER_BLOCK, PackedWeights, SharedEntry, SparseEntry, TapEntry};
 
 /// A vector block that a filter reads, from the start of its window, and where the weights of its four
 /// channels (of floats, of its one) lie among the filter's; the place behind the last is zero.
@@ -59,7 +59,7 @@ impl Weighted<'_> {
 
     /// Each filter with its own places, those of zeros left out.
     pub fn by_filter(&self, layout: &Layout) -> Arc<PackedWeights> {
-        let packing = packing(layout, false);
+        let packing = packing(layout, Form::Filter);
         self.found.entries(packing, || match &self.weights {
             WeightValues::Codes(codes) => {
                 self.entries_by_filter(codes, layout, SparseEntry::of_bytes)
@@ -115,7 +115,7 @@ impl Weighted<'_> {
         if self.groups > 1 && !each.is_multiple_of(FILTER_BLOCK) {
             return None;
         }
-        let packing = packing(layout, true);
+        let packing = packing(layout, Form::Shared);
         Some(self.found.entries(packing, || match &self.weights {
             WeightValues::Codes(codes) => {
                 self.entries_by_filter_block(codes, layout, SharedEntry::of_bytes)
@@ -162,9 +162,45 @@ impl Weighted<'_> {
     }
 }
 
-fn packing(layout: &Layout, shared: bool) -> Packing {
+impl Weighted<'_> {
+    /// The taps of filters that each read one channel, the one of the same place; none where they read others,
+    /// or floats.
+    pub fn depthwise(&self, layout: &Layout) -> Option<Arc<PackedWeights>> {
+        let WeightValues::Codes(codes) = &self.weights else {
+            return None;
+        };
+        let each_its_own = self.channels == 1 && self.groups == self.filters();
+        if !each_its_own || layout.shape.kind.unit() != FILTER_BLOCK {
+            return None;
+        }
+        Some(self.found.entries(packing(layout, Form::Depthwise), || {
+            let mut rows = [const { Vec::new() }; FILTER_BLOCK];
+            let mut entries = Vec::new();
+            for first in (0..self.filters()).step_by(FILTER_BLOCK) {
+                self.rows(codes, first, &mut rows);
+                // The first of four filters reads the first of four channels; the others' taps lie alike.
+                for taps in self.places(first, layout).chunks(4) {
+                    let blocks = std::array::from_fn(|tap| taps.get(tap).unwrap_or(&taps[0]).block);
+                    let weights = rows.each_ref().map(|row| {
+                        std::array::from_fn(|tap| {
+                            taps.get(tap)
+                                .map_or(0, |place| row[place.weights[0] as usize])
+                        })
+                    });
+                    entries.push(TapEntry::of_bytes(blocks, weights));
+                }
+            }
+            PackedWeights::Depthwise {
+                taps: self.taps(),
+                entries,
+            }
+        }))
+    }
+}
+
+fn packing(layout: &Layout, form: Form) -> Packing {
     Packing {
-        shared,
+        form,
         unit: layout.shape.kind.unit(),
         apart: [layout.plane(), layout.pitch()],
         interleaved: layout.interleaved.is_some(),

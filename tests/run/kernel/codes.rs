@@ -239,6 +239,20 @@ proptest! {
     }
 
     #[test]
+    fn depthwise_products_of_codes_are_exact(
+        layer in layers(3, 4, 1),
+        residual in any::<bool>(),
+        codes in any::<bool>(),
+        ends in [0..4usize, 0..4],
+    ) {
+        let filter_blocks = layer.filters / FILTER_BLOCK;
+        let (a, b) = (ends[0].min(filter_blocks), ends[1].min(filter_blocks));
+        let mut case = Case::new(layer.depthwise_layer(), residual, codes);
+        case.layer.own_channels(&mut case.weights);
+        case.check(&[Form::Filter, Form::Depthwise], a.min(b)..a.max(b))?;
+    }
+
+    #[test]
     fn tiles_of_codes_are_exact(
         layer in layers(11, 4, 20),
         (residual, codes) in any::<(bool, bool)>(),

@@ -1,7 +1,7 @@
 //! A convolution over sixteen samples in plain arrays, and how it lies in vector blocks.
 
 use burn_compress::kernel::{
-    FILTER_BLOCK, PackedWeights, Position, SharedEntry, SparseEntry, TILE, VectorBlock,
+    FILTER_BLOCK, PackedWeights, Position, SharedEntry, SparseEntry, TILE, TapEntry, VectorBlock,
 };
 use proptest::prelude::*;
 
@@ -109,6 +109,8 @@ impl Dims {
 pub enum Form {
     Filter,
     Shared,
+    /// Each filter reads the channel of its own place.
+    Depthwise,
     /// Of so many vector blocks.
     Tiles(usize),
 }
@@ -235,7 +237,48 @@ impl Layer {
                 });
                 each.flatten().collect()
             }),
+            Form::Depthwise => self.depthwise(weights),
             Form::Tiles(depth) => self.tiles(depth, four),
+        }
+    }
+
+    /// The same with as many channels as filters, and each filter's weights those of its own channel.
+    pub fn depthwise_layer(self) -> Self {
+        let input = Dims {
+            channels: self.filters,
+            ..self.input
+        };
+        Self { input, ..self }
+    }
+
+    /// Zeros but for each filter's own channel.
+    pub fn own_channels(&self, weights: &mut [i8]) {
+        for filter in 0..self.filters {
+            for channel in (0..self.input.channels).filter(|&channel| channel != filter) {
+                weights[self.weight(filter, channel, 0)..][..self.taps()].fill(0);
+            }
+        }
+    }
+
+    fn depthwise(&self, weights: &[i8]) -> PackedWeights {
+        let mut entries = Vec::new();
+        for first in (0..self.filters).step_by(FILTER_BLOCK) {
+            for taps in (0..self.taps()).step_by(4) {
+                let of = |tap: usize| (taps + tap < self.taps()).then_some(taps + tap);
+                let start = first / FILTER_BLOCK * self.from.blocks;
+                let blocks =
+                    [0, 1, 2, 3].map(|tap| (start + self.tap(of(tap).unwrap_or(0))) as u32);
+                let weights = [0, 1, 2, 3].map(|place| {
+                    let own = first + place;
+                    [0, 1, 2, 3]
+                        .map(|tap| of(tap).map_or(0, |tap| weights[self.weight(own, own, tap)]))
+                });
+                entries.push(TapEntry::of_bytes(blocks, weights));
+            }
+        }
+        PackedWeights::Depthwise {
+            taps: self.taps(),
+            entries,
         }
     }
 

@@ -8,6 +8,9 @@ use super::{KernelError, Kernels, VectorBlock, Work};
 
 const LANES: usize = VectorBlock::LANES;
 
+// Vector blocks that one is made of by permuting each: of more, lane by lane.
+const PERMUTED: usize = 3;
+
 /// Where each lane of a vector block comes from: a source, and there `block * 16 + lane`; none: the fill.
 pub type LaneSources = [Option<(usize, usize)>; VectorBlock::LANES];
 
@@ -32,6 +35,8 @@ pub type LaneSources = [Option<(usize, usize)>; VectorBlock::LANES];
 pub struct Assembly {
     parts: Vec<Part>,
     maps: Maps,
+    // Of vector blocks of many: by lane the source and its element, or none.
+    scattered: Vec<[Option<(u32, u32)>; LANES]>,
     // Vector blocks that must be there of each source, and to write.
     reads: Vec<usize>,
     writes: usize,
@@ -56,6 +61,8 @@ enum PartLanes {
     First(u32),
     /// Those of a map, the others as they are.
     Further(u32),
+    /// Each from somewhere else.
+    Scattered(u32),
 }
 
 /// Maps of lanes, each there once.
@@ -109,11 +116,24 @@ impl Assembly {
                 lanes: PartLanes::Fill,
             });
         }
-        for (index, ((source, from), map)) in parts.into_iter().enumerate() {
-            if self.reads.len() <= source {
+        for ((source, from), _) in &parts {
+            if self.reads.len() <= *source {
                 self.reads.resize(source + 1, 0);
             }
-            self.reads[source] = self.reads[source].max(from + 1);
+            self.reads[*source] = self.reads[*source].max(from + 1);
+        }
+        if parts.len() > PERMUTED {
+            self.parts.push(Part {
+                to,
+                from: 0,
+                source: 0,
+                lanes: PartLanes::Scattered(self.scattered.len() as u32),
+            });
+            let place = |(source, element): (usize, usize)| (source as u32, element as u32);
+            self.scattered.push(sources.map(|lane| lane.map(place)));
+            return;
+        }
+        for (index, ((source, from), map)) in parts.into_iter().enumerate() {
             let whole = (map.iter().enumerate()).all(|(lane, &from)| from == lane as i32);
             let lanes = match (whole, index) {
                 (true, _) => PartLanes::Whole,
@@ -224,6 +244,17 @@ impl Work for Run<'_> {
                 *to = *fill;
                 continue;
             }
+            if let PartLanes::Scattered(index) = part.lanes {
+                *to = *fill;
+                let to = VectorBlock::integers_mut(std::slice::from_mut(to));
+                let lanes = &assembly.scattered[index as usize];
+                for (to, lane) in to.iter_mut().zip(lanes) {
+                    if let Some(number) = scattered(reads, starts, *lane) {
+                        *to = number;
+                    }
+                }
+                continue;
+            }
             let (read, start) = starts[part.source as usize];
             let from = &reads[read][start + part.from as usize];
             let (map, others) = match part.lanes {
@@ -243,6 +274,18 @@ impl Work for Run<'_> {
             }
         }
     }
+}
+
+// The four bytes of an element of a source.
+#[inline(always)]
+fn scattered(
+    reads: &[&[VectorBlock]],
+    starts: &[(usize, usize)],
+    lane: Option<(u32, u32)>,
+) -> Option<i32> {
+    let (source, element) = lane?;
+    let (read, start) = starts[source as usize];
+    Some(VectorBlock::integers(reads[read])[start * LANES + element as usize])
 }
 
 struct RunByte<'a> {
@@ -268,6 +311,19 @@ impl Work for RunByte<'_> {
         let shift = 8 * byte as u32;
         for part in &assembly.parts {
             if part.lanes == PartLanes::Fill {
+                continue;
+            }
+            if let PartLanes::Scattered(index) = part.lanes {
+                let to = VectorBlock::integers_mut(&mut to[part.to as usize..][..1]);
+                let lanes = &assembly.scattered[index as usize];
+                for (to, lane) in to.iter_mut().zip(lanes) {
+                    if let (Some((source, _)), Some(from)) =
+                        (*lane, scattered(reads, starts, *lane))
+                    {
+                        let of = 8 * u32::from(bytes[source as usize]);
+                        *to = (*to & !(0xff << shift)) | ((from >> of) & 0xff) << shift;
+                    }
+                }
                 continue;
             }
             let (read, start) = starts[part.source as usize];

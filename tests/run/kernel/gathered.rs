@@ -23,12 +23,14 @@ fn blocks(noise: &mut Noise, count: usize) -> Vec<VectorBlock> {
 // From one vector block, from a few or from many; in order, or not; some lanes from nowhere.
 fn sources(noise: &mut Noise, sources: usize, blocks: usize) -> LaneSources {
     let of = (noise.below(sources), noise.below(blocks));
-    match noise.below(4) {
+    let other = (noise.below(sources), noise.below(blocks));
+    match noise.below(5) {
         0 => std::array::from_fn(|lane| Some((of.0, of.1 * LANES + lane))),
         1 => [None; LANES],
         kind => std::array::from_fn(|_| {
             let of = match kind {
                 2 => of,
+                3 => noise.pick(&[of, other]),
                 _ => (noise.below(sources), noise.below(blocks)),
             };
             (noise.below(8) > 0).then(|| (of.0, of.1 * LANES + noise.below(LANES)))

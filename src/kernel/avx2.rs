@@ -164,19 +164,18 @@ macro_rules! common {
         unsafe fn tap_totals(sums: [[__m256i; 2]; 4]) -> [[__m256i; 2]; 4] {
             // Each has the four channels of a lane in each 128 bits: turned, four lanes of a channel.
             unsafe {
-                let half = |half: usize| {
-                    let [a, b, c, d] = sums.map(|sums| sums[half]);
+                let mut totals = sums;
+                for half in 0..2 {
+                    let (a, b) = (sums[0][half], sums[1][half]);
+                    let (c, d) = (sums[2][half], sums[3][half]);
                     let (ab, cd) = (_mm256_unpacklo_epi32(a, b), _mm256_unpacklo_epi32(c, d));
                     let (ef, gh) = (_mm256_unpackhi_epi32(a, b), _mm256_unpackhi_epi32(c, d));
-                    [
-                        _mm256_unpacklo_epi64(ab, cd),
-                        _mm256_unpackhi_epi64(ab, cd),
-                        _mm256_unpacklo_epi64(ef, gh),
-                        _mm256_unpackhi_epi64(ef, gh),
-                    ]
-                };
-                let (low, high) = (half(0), half(1));
-                std::array::from_fn(|channel| [low[channel], high[channel]])
+                    totals[0][half] = _mm256_unpacklo_epi64(ab, cd);
+                    totals[1][half] = _mm256_unpackhi_epi64(ab, cd);
+                    totals[2][half] = _mm256_unpacklo_epi64(ef, gh);
+                    totals[3][half] = _mm256_unpackhi_epi64(ef, gh);
+                }
+                totals
             }
         }
 
@@ -184,40 +183,34 @@ macro_rules! common {
         unsafe fn lookup(table: &[u8; 256], a: [__m256i; 2]) -> [__m256i; 2] {
             // By its upper four bits a byte belongs to one of sixteen rows of the table, in which its lower
             // four name a place. Bit by bit, from the lowest of the upper ones on, half of the rows remain.
+            // Loops without closures: into those no instructions of the set are inlined.
             unsafe {
-                let row = |row: usize| {
-                    let row = _mm_loadu_si128(table.as_ptr().add(row * 16).cast());
-                    _mm256_broadcastsi128_si256(row)
-                };
-                let places = |a| _mm256_and_si256(a, _mm256_set1_epi8(15));
-                let (low, high) = (places(a[0]), places(a[1]));
-                // A blend looks at the highest bit of each byte. What is shifted in from beside is below it.
-                let bits = |a| {
-                    [
-                        _mm256_slli_epi16::<3>(a),
-                        _mm256_slli_epi16::<2>(a),
-                        _mm256_slli_epi16::<1>(a),
-                        a,
-                    ]
-                };
-                let (first, second) = (bits(a[0]), bits(a[1]));
-                let mut found = [[_mm256_setzero_si256(); 8]; 2];
-                for pair in 0..8 {
-                    let (even, odd) = (row(2 * pair), row(2 * pair + 1));
-                    for (half, places, bits) in [(0, low, first[0]), (1, high, second[0])] {
-                        let [a, b] = [even, odd].map(|row| _mm256_shuffle_epi8(row, places));
-                        found[half][pair] = _mm256_blendv_epi8(a, b, bits);
+                let mut result = [_mm256_setzero_si256(); 2];
+                for half in 0..2 {
+                    let a = a[half];
+                    let places = _mm256_and_si256(a, _mm256_set1_epi8(15));
+                    // A blend looks at the highest bit of each byte. What is shifted in from beside is below it.
+                    let bit = _mm256_slli_epi16::<3>(a);
+                    let mut found = [_mm256_setzero_si256(); 8];
+                    for pair in 0..8 {
+                        let row = table.as_ptr().add(pair * 32);
+                        let even = _mm256_broadcastsi128_si256(_mm_loadu_si128(row.cast()));
+                        let odd = _mm256_broadcastsi128_si256(_mm_loadu_si128(row.add(16).cast()));
+                        let even = _mm256_shuffle_epi8(even, places);
+                        let odd = _mm256_shuffle_epi8(odd, places);
+                        found[pair] = _mm256_blendv_epi8(even, odd, bit);
                     }
-                }
-                for (found, bits) in found.iter_mut().zip([first, second]) {
-                    for (left, bit) in [(4, bits[1]), (2, bits[2]), (1, bits[3])] {
-                        for pair in 0..left {
-                            found[pair] =
-                                _mm256_blendv_epi8(found[2 * pair], found[2 * pair + 1], bit);
-                        }
+                    let bit = _mm256_slli_epi16::<2>(a);
+                    for pair in 0..4 {
+                        found[pair] = _mm256_blendv_epi8(found[2 * pair], found[2 * pair + 1], bit);
                     }
+                    let bit = _mm256_slli_epi16::<1>(a);
+                    for pair in 0..2 {
+                        found[pair] = _mm256_blendv_epi8(found[2 * pair], found[2 * pair + 1], bit);
+                    }
+                    result[half] = _mm256_blendv_epi8(found[0], found[1], a);
                 }
-                [found[0][0], found[1][0]]
+                result
             }
         }
 
@@ -313,12 +306,13 @@ impl Lanes for AvxVnni {
         unsafe {
             let weights = _mm256_broadcastsi128_si256(_mm_loadu_si128(weights.as_ptr().cast()));
             for half in 0..2 {
-                let tap = |tap: usize| _mm256_load_si256(taps[tap].add(32 * half).cast());
-                let (a, b) = (tap(0), tap(1));
-                let (c, d) = match count > 2 {
-                    true => (tap(2), tap(3)),
-                    false => (_mm256_setzero_si256(), _mm256_setzero_si256()),
-                };
+                let a = _mm256_load_si256(taps[0].add(32 * half).cast());
+                let b = _mm256_load_si256(taps[1].add(32 * half).cast());
+                let (mut c, mut d) = (_mm256_setzero_si256(), _mm256_setzero_si256());
+                if count > 2 {
+                    c = _mm256_load_si256(taps[2].add(32 * half).cast());
+                    d = _mm256_load_si256(taps[3].add(32 * half).cast());
+                }
                 let (ab, cd) = (_mm256_unpacklo_epi8(a, b), _mm256_unpacklo_epi8(c, d));
                 let (ef, gh) = (_mm256_unpackhi_epi8(a, b), _mm256_unpackhi_epi8(c, d));
                 let quads = [
@@ -327,8 +321,9 @@ impl Lanes for AvxVnni {
                     _mm256_unpacklo_epi16(ef, gh),
                     _mm256_unpackhi_epi16(ef, gh),
                 ];
-                for (sums, quads) in sums.iter_mut().zip(quads) {
-                    sums[half] = _mm256_dpbusd_avx_epi32(sums[half], quads, weights);
+                for place in 0..4 {
+                    sums[place][half] =
+                        _mm256_dpbusd_avx_epi32(sums[place][half], quads[place], weights);
                 }
             }
         }
@@ -407,13 +402,16 @@ impl Lanes for Avx2 {
         unsafe {
             // Of each channel the weights of two taps, as 16 bits.
             let weights = _mm256_cvtepi8_epi16(_mm_loadu_si128(weights.as_ptr().cast()));
-            let even = _mm256_setr_epi32(0, 2, 4, 6, 0, 2, 4, 6);
-            let odd = _mm256_setr_epi32(1, 3, 5, 7, 1, 3, 5, 7);
+            let two = [
+                _mm256_permutevar8x32_epi32(weights, _mm256_setr_epi32(0, 2, 4, 6, 0, 2, 4, 6)),
+                _mm256_permutevar8x32_epi32(weights, _mm256_setr_epi32(1, 3, 5, 7, 1, 3, 5, 7)),
+            ];
             let zero = _mm256_setzero_si256();
-            let tap = |tap: usize, half: usize| _mm256_load_si256(taps[tap].add(32 * half).cast());
-            let mut add = |first: usize, weights: __m256i| {
+            for pair in 0..count.div_ceil(2) {
+                let weights = two[pair];
                 for half in 0..2 {
-                    let (a, b) = (tap(first, half), tap(first + 1, half));
+                    let a = _mm256_load_si256(taps[2 * pair].add(32 * half).cast());
+                    let b = _mm256_load_si256(taps[2 * pair + 1].add(32 * half).cast());
                     let (low, high) = (_mm256_unpacklo_epi8(a, b), _mm256_unpackhi_epi8(a, b));
                     let pairs = [
                         _mm256_unpacklo_epi8(low, zero),
@@ -421,15 +419,11 @@ impl Lanes for Avx2 {
                         _mm256_unpacklo_epi8(high, zero),
                         _mm256_unpackhi_epi8(high, zero),
                     ];
-                    for (sums, pairs) in sums.iter_mut().zip(pairs) {
-                        let products = _mm256_madd_epi16(pairs, weights);
-                        sums[half] = _mm256_add_epi32(sums[half], products);
+                    for place in 0..4 {
+                        let products = _mm256_madd_epi16(pairs[place], weights);
+                        sums[place][half] = _mm256_add_epi32(sums[place][half], products);
                     }
                 }
-            };
-            add(0, _mm256_permutevar8x32_epi32(weights, even));
-            if count > 2 {
-                add(2, _mm256_permutevar8x32_epi32(weights, odd));
             }
         }
         sums

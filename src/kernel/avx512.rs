@@ -188,27 +188,25 @@ macro_rules! common {
             // As with AVX2: half of the rows of sixteen remain after each of the upper four bits.
             unsafe {
                 let places = _mm512_and_si512(a, _mm512_set1_epi8(15));
-                let find = |row: usize| {
-                    let row = _mm_loadu_si128(table.as_ptr().add(row * 16).cast());
-                    _mm512_shuffle_epi8(_mm512_broadcast_i32x4(row), places)
-                };
                 let bit = _mm512_movepi8_mask(_mm512_slli_epi16::<3>(a));
                 let mut found = [_mm512_setzero_si512(); 8];
-                for (pair, found) in found.iter_mut().enumerate() {
-                    *found = _mm512_mask_blend_epi8(bit, find(2 * pair), find(2 * pair + 1));
+                for pair in 0..8 {
+                    let row = table.as_ptr().add(pair * 32);
+                    let even = _mm512_broadcast_i32x4(_mm_loadu_si128(row.cast()));
+                    let odd = _mm512_broadcast_i32x4(_mm_loadu_si128(row.add(16).cast()));
+                    let even = _mm512_shuffle_epi8(even, places);
+                    let odd = _mm512_shuffle_epi8(odd, places);
+                    found[pair] = _mm512_mask_blend_epi8(bit, even, odd);
                 }
-                let bits = [
-                    (4, _mm512_movepi8_mask(_mm512_slli_epi16::<2>(a))),
-                    (2, _mm512_movepi8_mask(_mm512_slli_epi16::<1>(a))),
-                    (1, _mm512_movepi8_mask(a)),
-                ];
-                for (left, bit) in bits {
-                    for pair in 0..left {
-                        found[pair] =
-                            _mm512_mask_blend_epi8(bit, found[2 * pair], found[2 * pair + 1]);
-                    }
+                let bit = _mm512_movepi8_mask(_mm512_slli_epi16::<2>(a));
+                for pair in 0..4 {
+                    found[pair] = _mm512_mask_blend_epi8(bit, found[2 * pair], found[2 * pair + 1]);
                 }
-                found[0]
+                let bit = _mm512_movepi8_mask(_mm512_slli_epi16::<1>(a));
+                for pair in 0..2 {
+                    found[pair] = _mm512_mask_blend_epi8(bit, found[2 * pair], found[2 * pair + 1]);
+                }
+                _mm512_mask_blend_epi8(_mm512_movepi8_mask(a), found[0], found[1])
             }
         }
 
@@ -284,12 +282,17 @@ impl Lanes for Avx512Vnni {
     ) -> [__m512i; 4] {
         unsafe {
             let weights = _mm512_broadcast_i32x4(_mm_loadu_si128(weights.as_ptr().cast()));
-            let tap = |tap: usize| _mm512_load_si512(taps[tap].cast());
-            let (a, b) = (tap(0), tap(1));
-            let (c, d) = match count > 2 {
-                true => (tap(2), tap(3)),
-                false => (_mm512_setzero_si512(), _mm512_setzero_si512()),
-            };
+            let (a, b) = (
+                _mm512_load_si512(taps[0].cast()),
+                _mm512_load_si512(taps[1].cast()),
+            );
+            let (mut c, mut d) = (_mm512_setzero_si512(), _mm512_setzero_si512());
+            if count > 2 {
+                (c, d) = (
+                    _mm512_load_si512(taps[2].cast()),
+                    _mm512_load_si512(taps[3].cast()),
+                );
+            }
             let (ab, cd) = (_mm512_unpacklo_epi8(a, b), _mm512_unpacklo_epi8(c, d));
             let (ef, gh) = (_mm512_unpackhi_epi8(a, b), _mm512_unpackhi_epi8(c, d));
             let quads = [
@@ -298,8 +301,8 @@ impl Lanes for Avx512Vnni {
                 _mm512_unpacklo_epi16(ef, gh),
                 _mm512_unpackhi_epi16(ef, gh),
             ];
-            for (sums, quads) in sums.iter_mut().zip(quads) {
-                *sums = _mm512_dpbusd_epi32(*sums, quads, weights);
+            for place in 0..4 {
+                sums[place] = _mm512_dpbusd_epi32(sums[place], quads[place], weights);
             }
         }
         sums
@@ -367,14 +370,15 @@ impl Lanes for Avx512 {
         unsafe {
             // Of each channel the weights of two taps, as 16 bits.
             let weights = _mm256_cvtepi8_epi16(_mm_loadu_si128(weights.as_ptr().cast()));
-            let weights = |order| {
-                let two = _mm256_permutevar8x32_epi32(weights, order);
-                _mm512_broadcast_i32x4(_mm256_castsi256_si128(two))
-            };
+            let even = _mm256_setr_epi32(0, 2, 4, 6, 0, 2, 4, 6);
+            let odd = _mm256_setr_epi32(1, 3, 5, 7, 1, 3, 5, 7);
+            let even = _mm256_castsi256_si128(_mm256_permutevar8x32_epi32(weights, even));
+            let odd = _mm256_castsi256_si128(_mm256_permutevar8x32_epi32(weights, odd));
+            let two = [_mm512_broadcast_i32x4(even), _mm512_broadcast_i32x4(odd)];
             let zero = _mm512_setzero_si512();
-            let tap = |tap: usize| _mm512_load_si512(taps[tap].cast());
-            let mut add = |first: usize, weights: __m512i| {
-                let (a, b) = (tap(first), tap(first + 1));
+            for pair in 0..count.div_ceil(2) {
+                let a = _mm512_load_si512(taps[2 * pair].cast());
+                let b = _mm512_load_si512(taps[2 * pair + 1].cast());
                 let (low, high) = (_mm512_unpacklo_epi8(a, b), _mm512_unpackhi_epi8(a, b));
                 let pairs = [
                     _mm512_unpacklo_epi8(low, zero),
@@ -382,13 +386,10 @@ impl Lanes for Avx512 {
                     _mm512_unpacklo_epi8(high, zero),
                     _mm512_unpackhi_epi8(high, zero),
                 ];
-                for (sums, pairs) in sums.iter_mut().zip(pairs) {
-                    *sums = _mm512_add_epi32(*sums, _mm512_madd_epi16(pairs, weights));
+                for place in 0..4 {
+                    let products = _mm512_madd_epi16(pairs[place], two[pair]);
+                    sums[place] = _mm512_add_epi32(sums[place], products);
                 }
-            };
-            add(0, weights(_mm256_setr_epi32(0, 2, 4, 6, 0, 2, 4, 6)));
-            if count > 2 {
-                add(2, weights(_mm256_setr_epi32(1, 3, 5, 7, 1, 3, 5, 7)));
             }
         }
         sums

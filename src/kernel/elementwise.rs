@@ -144,9 +144,11 @@ impl Work for Run<'_> {
                         match *sink {
                             Sink::Codes { low } => {
                                 let (a, b) = (channels::<S>(a, lows.0), channels::<S>(b, lows.1));
-                                write_codes::<S>(to, *bounds, low, |channel| {
-                                    add::<S>(a[channel], b[channel], factors)
-                                });
+                                let mut t = a;
+                                for (channel, t) in t.iter_mut().enumerate() {
+                                    *t = add::<S>(a[channel], b[channel], factors);
+                                }
+                                write_codes::<S>(to, *bounds, low, t);
                             }
                             Sink::Floats => {
                                 let t = add::<S>(floats::<S>(a), floats::<S>(b), factors);
@@ -170,9 +172,11 @@ impl Work for Run<'_> {
                         match *sink {
                             Sink::Codes { low } if exact => {
                                 let (a, b) = (channels::<S>(a, lows.0), channels::<S>(b, lows.1));
-                                write_codes::<S>(to, *bounds, low, |channel| {
-                                    S::multiply(S::multiply(a[channel], b[channel]), times)
-                                });
+                                let mut t = a;
+                                for (channel, t) in t.iter_mut().enumerate() {
+                                    *t = S::multiply(S::multiply(a[channel], b[channel]), times);
+                                }
+                                write_codes::<S>(to, *bounds, low, t);
                             }
                             Sink::Codes { low } => {
                                 let to = VectorBlock::bytes_mut(std::slice::from_mut(to));
@@ -201,10 +205,11 @@ impl Work for Run<'_> {
                     for (a, to) in first.iter().zip(output) {
                         match *sink {
                             Sink::Codes { low } => {
-                                let a = channels::<S>(a, *from);
-                                write_codes::<S>(to, *bounds, low, |channel| {
-                                    S::multiply(a[channel], times)
-                                });
+                                let mut t = channels::<S>(a, *from);
+                                for t in &mut t {
+                                    *t = S::multiply(*t, times);
+                                }
+                                write_codes::<S>(to, *bounds, low, t);
                             }
                             Sink::Floats => {
                                 write_floats::<S>(to, *bounds, S::multiply(floats::<S>(a), times));
@@ -268,14 +273,14 @@ unsafe fn write_codes<S: Lanes>(
     to: &mut VectorBlock,
     (least, most): (f32, f32),
     low: i32,
-    of: impl Fn(usize) -> S::Floats,
+    t: [S::Floats; 4],
 ) {
     // SAFETY: by the contract; a vector block is aligned.
     unsafe {
         let (least, most) = (S::splat(least), S::splat(most));
         let mut codes = [S::splat_integer(0); 4];
-        for (channel, code) in codes.iter_mut().enumerate() {
-            *code = S::round(S::min(S::max(of(channel), least), most));
+        for (code, t) in codes.iter_mut().zip(t) {
+            *code = S::round(S::min(S::max(t, least), most));
         }
         let [a, b, c, d] = codes;
         let codes = S::pack(S::pair(a, b), S::pair(c, d), -low as i16);

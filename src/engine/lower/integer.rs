@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use super::lowering::{Lowering, small, turned};
 use super::node::{FusedNode, NodeWork, PerElement, Pool, WeightValues, Weighted};
-use super::shape::{Kind, Shape};
+use super::shape::Shape;
 use super::{assemble, convert, float, rearrange, token};
 use crate::network::{Activation, Arithmetic, Codes, FloatOp, Rescale, Step};
 use crate::network::{Op, StepOp, Value, Weights, Window};
@@ -102,7 +102,9 @@ impl<'m> Lowering<'m> {
             } => NodeWork::Product(self.by_constant(index, step, *how, *activation)?),
             StepOp::Table(table) => {
                 self.same(index, step)?;
-                NodeWork::Elementwise(PerElement::Table(table.clone()))
+                let (table, last) = self.composed(index, step, table.clone());
+                let work = NodeWork::Elementwise(PerElement::Table(table));
+                return Some(node(work, step.inputs.clone(), last));
             }
             StepOp::Sum {
                 op,
@@ -144,6 +146,32 @@ impl<'m> Lowering<'m> {
             _ => return token::node(self, index, step),
         };
         Some(node(work, step.inputs.clone(), index))
+    }
+
+    // A table, and those that follow it while nothing else needs what lies between, as one; and the last step.
+    fn composed(&mut self, index: usize, step: &Step, mut table: Vec<i32>) -> (Vec<i32>, usize) {
+        let steps = self.model.network().steps();
+        let (mut last, mut grid) = (index, step.grid);
+        while self.is_used_once(Value::Node(last)) {
+            let next = (last + 1..steps.len())
+                .find(|&next| steps[next].inputs.contains(&Value::Node(last)));
+            let Some((next, StepOp::Table(further))) = next.map(|next| (next, &steps[next].op))
+            else {
+                break;
+            };
+            let Some(low) = grid
+                .map(|grid| grid.low())
+                .filter(|_| self.same(next, &steps[next]).is_some())
+            else {
+                break;
+            };
+            // The check of a network has seen that each code has its entry.
+            let entry = |code: &i32| further.get((code - low) as usize).copied().unwrap_or(0);
+            table = table.iter().map(entry).collect();
+            self.joined[next] = true;
+            (last, grid) = (next, steps[next].grid);
+        }
+        (table, last)
     }
 
     fn integers(
@@ -196,9 +224,6 @@ impl<'m> Lowering<'m> {
             if !self.lies_like(last, index) {
                 return None;
             }
-            Kind::of(step.grid)?;
-            // Results in floats lie otherwise than codes.
-            step.grid?;
         }
         Some((epilogues, rescale.residual))
     }

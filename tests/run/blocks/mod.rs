@@ -2,6 +2,7 @@
 //! does, in floats and in whole numbers.
 
 mod conversions;
+mod depthwise;
 mod moves;
 mod networks;
 mod pools;

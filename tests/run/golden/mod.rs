@@ -8,7 +8,7 @@
 //! BURN_COMPRESS_GOLDEN=write cargo test --no-default-features --test run golden::
 //! ```
 
-mod build;
+pub mod build;
 mod codes;
 mod floats;
 

@@ -177,6 +177,26 @@ fn whole_numbers_are_exact() {
     }
 }
 
+// What follows reads floats, as a layer norm in floats does.
+#[test]
+fn a_residual_of_codes_is_added_to_floats() {
+    for (tokens, channels) in [(1, 8), (19, 12), (21, 18)] {
+        let (mut net, input) = Integers::new(tokens, channels);
+        let hidden = net.linear(input, 2 * channels);
+        let made = net.linear(hidden, channels);
+        if let Some(step) = net.net.steps.last_mut()
+            && let StepOp::Product { rescale, .. } = &mut step.op
+        {
+            rescale.residual = Some(0.01);
+            step.inputs.push(input);
+            step.grid = None;
+        }
+        let model = net.net.finish(made);
+        let what = format!("{tokens} tokens, {channels} channels");
+        assert_on_blocks(&model, &BATCHES, true, &what);
+    }
+}
+
 // Codes next to each other where floats are next to a tie: few, and what follows from these.
 #[test]
 fn float_steps_are_quantized_at_once() {

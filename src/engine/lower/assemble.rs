@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 
-use super::lowering::Lowering;
+use super::lowering::{Lowering, order};
 use super::node::{Assemble, NodeWork, Pattern, Rearrange};
 use super::shape::Shape;
 use crate::format::Scheme;
@@ -18,30 +18,39 @@ const FLAT: usize = 1024;
 struct Trace<'a, 'm> {
     lowering: &'a Lowering<'m>,
     kind: usize,
+    // Whether channels must be in front.
+    images: bool,
     roots: Vec<(Value, Shape, usize)>,
     next: usize,
     fill: Option<f32>,
 }
 
 /// What a step moves where, through other movements that nothing else needs; none of one that vector blocks
-/// cannot hold.
+/// cannot hold. `images`: only where channels are in front of all tensors.
 pub(in crate::engine) fn of<'m>(
     lowering: &Lowering<'m>,
     index: usize,
+    images: bool,
 ) -> Option<(NodeWork<'m>, Vec<Value>)> {
     let to = Shape::of(lowering.model, Value::Node(index))?;
-    lowering.images(Value::Node(index))?;
+    if images {
+        lowering.images(Value::Node(index))?;
+    }
     if [to.rows, to.columns] == [1, 1] && to.channels > FLAT {
         return None;
     }
     let mut trace = Trace {
         lowering,
         kind: to.kind.unit(),
+        images,
         roots: Vec::new(),
         next: 1,
         fill: None,
     };
-    let numbers = trace.value(Value::Node(index), true)?;
+    let mut numbers = trace.value(Value::Node(index), true)?;
+    if let Some(order) = order(&to.axes) {
+        numbers = order.iter().map(|&at| numbers[at]).collect();
+    }
     let inputs = trace.roots.iter().map(|(value, ..)| *value).collect();
     let mut assemble = trace.patterns(&numbers, &to)?;
     assemble.fill = trace.fill.unwrap_or(0.0);
@@ -121,7 +130,9 @@ impl Trace<'_, '_> {
         if shape.kind.unit() != self.kind {
             return None;
         }
-        self.lowering.images(value)?;
+        if self.images {
+            self.lowering.images(value)?;
+        }
         let count = shape.channels * shape.rows * shape.columns;
         let known = self.roots.iter().find(|(known, ..)| *known == value);
         let first = match known {
@@ -133,7 +144,14 @@ impl Trace<'_, '_> {
             }
         };
         let end = i32::try_from(first + count).ok()?;
-        Some((end - count as i32..end).collect())
+        let first = end - count as i32;
+        let mut numbers: Vec<i32> = (first..end).collect();
+        if let Some(order) = order(&shape.axes) {
+            (first..)
+                .zip(order)
+                .for_each(|(number, at)| numbers[at] = number);
+        }
+        Some(numbers)
     }
 
     // By channel of the result, the places that it comes from.

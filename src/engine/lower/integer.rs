@@ -131,7 +131,7 @@ impl<'m> Lowering<'m> {
                 return Some(node(work, inputs, index));
             }
             StepOp::Float(Op::Float(FloatOp::Select { .. })) if step.grid.is_none() => {
-                let (work, inputs) = assemble::of(self, index)?;
+                let (work, inputs) = assemble::of(self, index, false)?;
                 return Some(node(work, inputs, index));
             }
             StepOp::Float(_) => {
@@ -310,7 +310,7 @@ impl<'m> Lowering<'m> {
             return Some((NodeWork::Pool(pool), inputs()));
         }
         let through = assemble::looks_through(self, step);
-        if let Some(assembled) = through.then(|| assemble::of(self, index)).flatten() {
+        if let Some(assembled) = through.then(|| assemble::of(self, index, true)).flatten() {
             return Some(assembled);
         }
         let from = step.inputs.iter();
@@ -319,7 +319,7 @@ impl<'m> Lowering<'m> {
         let moved = from.and_then(|from| rearrange::of(op, &step.dims, &to, &from));
         match moved {
             Some(rearrange) => Some((NodeWork::Rearrange(rearrange), inputs())),
-            None => assemble::of(self, index),
+            None => assemble::of(self, index, false),
         }
     }
 }

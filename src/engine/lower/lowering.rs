@@ -196,8 +196,8 @@ impl LinearSource {
     }
 }
 
-// The place of each element of a sample by channel, row and column; none where they are in this order.
-fn order(axes: &Axes) -> Option<Vec<usize>> {
+/// The place of each element of a sample by channel, row and column; none where they are in this order.
+pub(in crate::engine) fn order(axes: &Axes) -> Option<Vec<usize>> {
     let strides = axes.strides();
     let mut order = Vec::new();
     for first in strides.channels {

@@ -116,7 +116,7 @@ fn by_axes(
         shape.axes.rank() == axes.len()
             && (1..axes.len()).all(|axis| {
                 let of = axes[axis];
-                let one = to.axes.length(axis) == 1 && shape.axes.length(of) == 1;
+                let one = shape.axes.length(of) == 1;
                 one || (of > 0 && to.axes.role(axis) == shape.axes.role(of))
             })
     };

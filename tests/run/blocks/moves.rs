@@ -1,4 +1,4 @@
-use burn_compress::network::{Binary, Dim, FloatOp, Op, StepOp, Value};
+use burn_compress::network::{Binary, Dim, FloatOp, Op, StepOp, Value, Window};
 
 use super::{KINDS, Kind, Making, check};
 use crate::noise::per_image;
@@ -162,6 +162,50 @@ fn elements_around_and_backwards() {
         let op = Op::Float(FloatOp::Select { axis, indices });
         let value = making.float(op, vec![Value::Input], &dims);
         check(&making.end(value), 0.0, &format!("selected on {axis}"));
+    }
+}
+
+// Shifted copies side by side in the last axis, which becomes the channels of an image.
+#[test]
+fn a_last_axis_becomes_channels() {
+    for kind in KINDS {
+        for touched in [false, true] {
+            let mut making = Making::new(kind, 5, &[9, 11]);
+            let input = making.input();
+            let input = making.touched(input);
+            let input = making.moved(Op::Reshape, vec![input], &[9, 11, 1]);
+            let input = making.touched(input);
+            let mut parts = vec![input];
+            for shift in [1, 3, 4, 6] {
+                let ranges = vec![
+                    (0, None, 1),
+                    (0, Some(9), 1),
+                    (shift, Some(11), 1),
+                    (0, Some(1), 1),
+                ];
+                let part = making.moved(Op::Slice { ranges }, vec![input], &[9, 11 - shift, 1]);
+                let pad = Op::Pad {
+                    padding: vec![(0, 0), (0, 0), (0, shift), (0, 0)],
+                    value: 0.0,
+                };
+                let part = making.moved(pad, vec![part], &[9, 11, 1]);
+                parts.push(if touched { making.touched(part) } else { part });
+            }
+            let all = making.moved(Op::Concatenate { axis: 3 }, parts, &[9, 11, 5]);
+            let image = making.moved(permute(&[0, 3, 1, 2]), vec![all], &[5, 9, 11]);
+            let window = Window {
+                kernel: [3, 3],
+                padding: [(1, 1); 2],
+                ..Window::default()
+            };
+            let pool = Op::MaxPool {
+                rank: 2,
+                window,
+                ceil: false,
+            };
+            let value = making.moved(pool, vec![image], &[5, 9, 11]);
+            check(&making.end(value), 0.0, &format!("{kind:?}, {touched}"));
+        }
     }
 }
 

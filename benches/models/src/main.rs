@@ -50,6 +50,9 @@ struct Arguments {
     /// Show the steps of this network: floats, integers or blocks
     #[arg(long)]
     table: Option<String>,
+    /// Show the steps of this network as the graph gives them
+    #[arg(long)]
+    steps: Option<String>,
     /// Do not time pruned networks
     #[arg(long)]
     dense: bool,
@@ -157,6 +160,15 @@ impl Bench {
         };
         let mut programs = Vec::new();
         for (kind, network) in &networks {
+            if self.arguments.steps.as_deref() == Some(*kind) {
+                for (index, step) in network.steps().iter().enumerate() {
+                    let (layer, name, inputs) = (&step.layer, step.op.name(), &step.inputs);
+                    println!(
+                        "{index} {layer}: {name} of {inputs:?} is {:?}, {:?}",
+                        step.dims, step.grid
+                    );
+                }
+            }
             let program = Program::compile(network, options)?;
             if self.arguments.table.as_deref() == Some(*kind) {
                 println!("{}", program.table(1));

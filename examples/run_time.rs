@@ -6,6 +6,7 @@
 //! ```
 
 use std::error::Error;
+use std::path::PathBuf;
 use std::time::Instant;
 
 use burn::module::Module;
@@ -63,6 +64,9 @@ struct Arguments {
     /// Lists the layers, with what runs them, on standard error
     #[arg(long)]
     layers: bool,
+    /// Saves the network in this file, for `benches/web` for one
+    #[arg(long)]
+    save: Option<PathBuf>,
     /// No other instruction set than this, such as avx2; by default the best of the machine
     #[arg(long, value_parser = isa)]
     isa: Option<Isa>,
@@ -152,6 +156,9 @@ fn measure<M: Module>(
         Engine::Own => {
             let integers = arguments.bits == "8";
             let (lowered, file_bytes) = lowered(model, side, forward, integers, &device)?;
+            if let Some(path) = &arguments.save {
+                lowered.save(path)?;
+            }
             let options = Options {
                 threads: Some(arguments.threads),
                 isa: arguments.isa,

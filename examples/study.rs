@@ -11,6 +11,7 @@ use std::path::PathBuf;
 use burn::module::Module;
 use burn::optim::{AdamWConfig, ModuleOptimizer};
 use burn_compress::Study;
+use burn_compress::graph::Graph;
 use burn_compress::recipe::{ActivationLevels, PruneLevels, QuantizeLevels, Recipe};
 use burn_compress::train::{Epoch, Workload, seed};
 use clap::Parser;
@@ -71,6 +72,12 @@ fn main() -> Result<(), Box<dyn Error>> {
     seed(&device, 0, 0);
     let model = Cnn::new(&device);
     let model = baseline(model, &mut workload, arguments.baseline_epochs)?;
+    // What the compressed network is compared with, in `examples/web` for one.
+    let original = Graph::capture(&model, [1, 1, 8, 8], Cnn::forward)?
+        .simplify()
+        .to_float_model(&model)?;
+    std::fs::create_dir_all(&arguments.out)?;
+    original.save(arguments.out.join("original.bcm"))?;
     let recipe = match &arguments.recipe {
         Some(path) => Recipe::load(path)?,
         None => Recipe {

@@ -120,6 +120,8 @@ mod pages {
     mod guide_limits {}
     #[doc = include_str!("../docs/guide/onnx.md")]
     mod guide_onnx {}
+    #[doc = include_str!("../docs/guide/other-devices.md")]
+    mod guide_other_devices {}
     #[doc = include_str!("../docs/guide/prune.md")]
     mod guide_prune {}
     #[doc = include_str!("../docs/guide/quantize.md")]

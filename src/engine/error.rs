@@ -73,6 +73,25 @@ pub enum EngineError {
         /// What was asked for.
         isa: Isa,
     },
+    /// A result that is not the reference's, found by [`verify`](super::Program::verify).
+    #[error(
+        "{layer}: {op} on {} gives {found} at element {element}, where the reference has {expected}; compile \
+         for another instruction set (`Options::isa`), and please report it", isa.name()
+    )]
+    Differs {
+        /// Path of the layer.
+        layer: String,
+        /// Its operation.
+        op: String,
+        /// The instruction set.
+        isa: Isa,
+        /// The place in the result of one sample, the last axis fastest.
+        element: usize,
+        /// What the program gave.
+        found: f32,
+        /// What the reference has.
+        expected: f32,
+    },
     /// Too large for places of 32 bits.
     #[error(
         "{layer}: its tensors of {samples} samples take more than 4 GiB: give it smaller samples"

@@ -49,7 +49,7 @@ use crate::network::Network;
 /// ```
 #[derive(Debug, Clone)]
 pub struct Program {
-    inner: Arc<Inner>,
+    pub(super) inner: Arc<Inner>,
 }
 
 impl Program {

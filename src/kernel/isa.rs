@@ -8,6 +8,7 @@ use super::avx512::{Avx512, Avx512Vnni};
 use super::lanes::Lanes;
 #[cfg(all(target_arch = "aarch64", target_endian = "little"))]
 use super::neon::{Neon, NeonDotprod, NeonI8mm};
+#[cfg(not(all(target_arch = "wasm32", target_feature = "simd128")))]
 use super::portable::Portable;
 #[cfg(all(target_arch = "wasm32", target_feature = "simd128"))]
 use super::simd128::Simd128;
@@ -22,7 +23,8 @@ use super::simd128::Simd128;
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 #[non_exhaustive]
 pub enum Isa {
-    /// What every processor of the kind has: mostly whatever the compiler makes of fixed arrays.
+    /// What every processor of the kind has: mostly whatever the compiler makes of fixed arrays. A module of
+    /// WebAssembly that is compiled with vectors has no others, to be small.
     Portable,
     /// AVX2 and FMA.
     Avx2,
@@ -114,7 +116,10 @@ impl Isa {
     // What a module of WebAssembly needs was compared with the machine when it was loaded.
     #[cfg(target_arch = "wasm32")]
     fn is_here(self) -> bool {
-        self == Self::Portable || (self == Self::Simd128 && cfg!(target_feature = "simd128"))
+        match cfg!(target_feature = "simd128") {
+            true => self == Self::Simd128,
+            false => self == Self::Portable,
+        }
     }
 
     #[cfg(not(any(
@@ -203,7 +208,8 @@ impl Kernels {
                 #[cfg(all(target_arch = "aarch64", target_endian = "little"))]
                 Isa::Neon => work.run::<Neon>(),
                 #[cfg(all(target_arch = "wasm32", target_feature = "simd128"))]
-                Isa::Simd128 => work.run::<Simd128>(),
+                _ => work.run::<Simd128>(),
+                #[cfg(not(all(target_arch = "wasm32", target_feature = "simd128")))]
                 _ => work.run::<Portable>(),
             }
         }

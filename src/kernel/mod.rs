@@ -19,6 +19,7 @@ mod blocks;
 mod channels;
 mod chunks;
 mod convert;
+#[cfg(not(all(target_arch = "wasm32", target_feature = "simd128")))]
 mod dot;
 mod elementwise;
 mod entries;
@@ -37,6 +38,7 @@ mod neon;
 mod packed;
 mod peak;
 mod places;
+#[cfg(not(all(target_arch = "wasm32", target_feature = "simd128")))]
 mod portable;
 mod product;
 mod resample;

@@ -183,7 +183,7 @@ impl StepOp {
     }
 
     /// The weights that it holds itself.
-    pub(super) fn weights(&self) -> Option<&Weights> {
+    pub(crate) fn weights(&self) -> Option<&Weights> {
         match self {
             Self::Product { weights, .. } => weights.as_ref(),
             _ => None,

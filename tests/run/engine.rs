@@ -4,12 +4,12 @@ use burn_compress::engine::{EngineError, LayerProfile, Options, Program};
 use burn_compress::format::{Granularity, Mapping, Scheme};
 use burn_compress::kernel::{Isa, Kernels};
 use burn_compress::network::{
-    Dim, Grid, Network, Op, Rescale, Step, StepOp, Value, Weights, Window,
+    Arithmetic, Dim, Grid, Network, Op, Rescale, Step, StepOp, Value, Weights, Window,
 };
 
 #[cfg(not(target_family = "wasm"))]
 use super::runs::{assert_close, images};
-use super::runs::{assert_runs, options};
+use super::runs::{assert_runs, best, options};
 
 // One linear layer in whole numbers.
 fn linear() -> Network {
@@ -198,4 +198,57 @@ fn threads_share_one_program() {
             });
         }
     });
+}
+
+#[test]
+fn memory_is_of_weights_and_tensors() {
+    let memory = |model: &Network, threads| {
+        let options = options(best(), threads);
+        Program::compile(model, options).unwrap().memory()
+    };
+    // Weights of one layer, of a byte each; each tensor is a vector block for its four channels.
+    let model = linear();
+    let one = memory(&model, 1);
+    assert_eq!(one.network, 6);
+    assert!(one.weights > 0 && one.weights.is_multiple_of(8), "{one:?}");
+    assert!(one.one_sample >= 2 * 64 && one.one_sample <= one.arena);
+    // Each thread has tensors of its own, and all read the same weights.
+    let two = memory(&model, 2);
+    assert_eq!((two.network, two.weights), (one.network, one.weights));
+    assert_eq!(two.arena, 2 * one.arena);
+
+    // Layers of the same weights hold them once.
+    let beside = |codes: Vec<i32>| {
+        let mut steps = model.steps().to_vec();
+        let scheme = Scheme::new(8, Mapping::Affine, Granularity::Tensor).unwrap();
+        steps[1].grid = Some(Grid::new(scheme, 0.5, 128).unwrap());
+        let mut second = steps[1].clone();
+        second.op = StepOp::Product {
+            op: Op::Linear,
+            weights: Some(Weights {
+                dims: vec![3, 2],
+                codes: codes.into(),
+            }),
+            rescale: Rescale::by(0.05),
+        };
+        let mut sum = second.clone();
+        sum.inputs = vec![Value::Node(1), Value::Node(2)];
+        sum.op = StepOp::Arithmetic {
+            how: Arithmetic::Add {
+                left: 1.0,
+                right: 1.0,
+            },
+            activation: None,
+        };
+        steps.extend([second, sum]);
+        let model = Network::new(model.input().to_vec(), vec![], steps, Value::Node(3)).unwrap();
+        memory(&model, 1)
+    };
+    let (same, other) = (
+        beside(vec![1, 0, -7, 3, 0, 2]),
+        beside(vec![1, 0, -7, 3, 5, 2]),
+    );
+    assert_eq!((same.network, other.network), (6, 12));
+    assert_eq!(same.weights, one.weights);
+    assert!(other.weights > same.weights);
 }

@@ -21,11 +21,16 @@ pub fn options(isa: Isa, threads: usize) -> Options {
     }
 }
 
+/// The best instruction set of this machine.
+pub fn best() -> Isa {
+    Kernels::detect().isa()
+}
+
 /// The instruction sets of this machine.
 pub fn isas() -> impl Iterator<Item = Isa> {
     // No backend runs them: one run of the tests in full is enough.
     let all = std::env::var("BURN_COMPRESS_DEVICE").is_err();
-    let best = Kernels::detect().isa();
+    let best = best();
     let here = move |isa: &Isa| Kernels::of(*isa).is_some() && (all || *isa == best);
     Isa::ALL.into_iter().filter(here)
 }
@@ -38,7 +43,7 @@ pub fn assert_runs(model: &Network, batches: &[usize], what: &str) {
     let exact = !model.steps().iter().any(|step| float(&step.op));
     let (batches, isas) = match weights(model) {
         0..200_000 => (batches, isas().collect()),
-        _ => (&batches[..1], vec![Kernels::detect().isa()]),
+        _ => (&batches[..1], vec![best()]),
     };
     for &batch in batches {
         let input = images(model, batch, 17);

@@ -117,15 +117,19 @@ impl Plans {
         }
     }
 
-    /// The constants that are read while it runs.
-    pub fn constants(&self) -> HashSet<usize> {
+    /// That of one sample, and those of several.
+    pub fn all(&self) -> impl Iterator<Item = &Plan> {
         let many: Vec<&Plan> = match &self.many {
             None => Vec::new(),
             Some(Many::Whole(plan)) => vec![plan],
             Some(Many::Staged(staged)) => staged.stages.iter().map(|stage| &stage.back).collect(),
         };
-        let plans = many.into_iter().chain([&self.one]);
-        let operations = plans.flat_map(|plan| &plan.operations);
+        many.into_iter().chain([&self.one])
+    }
+
+    /// The constants that are read while it runs.
+    pub fn constants(&self) -> HashSet<usize> {
+        let operations = self.all().flat_map(|plan| &plan.operations);
         operations
             .flat_map(|operation| operation.work.constants())
             .collect()

@@ -326,6 +326,14 @@ impl Inner {
         Workspace::new(self.plans.as_ref(), self.team.threads())
     }
 
+    /// Vector blocks that a run needs.
+    pub fn workspace_blocks(&self) -> usize {
+        let workspace = self.take();
+        let blocks = workspace.blocks();
+        self.give_back(workspace);
+        blocks
+    }
+
     pub fn take(&self) -> Workspace {
         let free = self.free().and_then(|mut free| free.pop());
         free.unwrap_or_else(|| self.workspace())

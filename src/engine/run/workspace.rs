@@ -5,7 +5,7 @@ use std::sync::Mutex;
 use crate::engine::EngineError;
 use crate::engine::plan::batch::BatchStage;
 use crate::engine::plan::plans::{Many, Plans};
-use crate::kernel::VectorBlocks;
+use crate::kernel::{VectorBlocks, lock};
 
 /// What a run needs.
 #[derive(Debug)]
@@ -56,5 +56,13 @@ impl Workspace {
             padded: Vec::new(),
             made: VectorBlocks::new(made.unwrap_or(0)),
         }
+    }
+    /// Vector blocks of all.
+    pub fn blocks(&self) -> usize {
+        let of = |memory: &Mutex<Memory>| {
+            let memory = lock(memory);
+            memory.blocks.len() + memory.made.iter().map(|made| made.len()).sum::<usize>()
+        };
+        self.memories.iter().map(of).sum::<usize>() + self.made.len()
     }
 }

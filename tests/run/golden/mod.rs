@@ -19,7 +19,7 @@ use burn_compress::engine::Program;
 use burn_compress::network::{Network, StepOp};
 use safetensors::tensor::{Dtype, SafeTensors, TensorView};
 
-use super::runs::{assert_close, images, isas, options};
+use super::runs::{assert_close, best, images, isas, options};
 
 /// Samples of each input.
 const BATCH: usize = 2;
@@ -120,6 +120,24 @@ fn every_instruction_set_gives_them() {
                 &format!("{what}, filled"),
             );
         }
+    }
+}
+
+#[test]
+fn their_programs_are_verified() {
+    for golden in all() {
+        let program = Program::compile(&golden.network, options(best(), 2)).unwrap();
+        let verified = program.verify();
+        let verified = verified.unwrap_or_else(|error| panic!("{}: {error}", golden.name));
+        assert_eq!(
+            verified.tolerance == 0.0,
+            golden.is_exact(),
+            "{}",
+            golden.name
+        );
+        assert!(verified.difference <= verified.tolerance);
+        let of_one = golden.output.len() / BATCH;
+        assert!(verified.numbers >= 2 * of_one, "{}", golden.name);
     }
 }
 

@@ -3,7 +3,7 @@
 use burn_compress::kernel::{ChannelStep, Channels, InputGrid, Planes, VectorBlock};
 use proptest::prelude::*;
 
-use super::{all, marked, real};
+use super::{all, cases, marked, real};
 use crate::noise::Noise;
 
 const E: f64 = 1.0 / (1u64 << 23) as f64;
@@ -56,7 +56,7 @@ fn exact(step: ChannelStep, x: &[f64], affine: &[[f32; 2]]) -> Vec<(f64, f64)> {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(24))]
+    #![proptest_config(cases(24))]
 
     #[test]
     fn steps_over_channels_keep_their_bounds(

@@ -8,7 +8,7 @@ use burn_compress::kernel::{
 use proptest::prelude::*;
 
 use super::layer::{Form, Layer, layers, sparse};
-use super::{ALL, all, byte, marked, real, within};
+use super::{ALL, all, byte, cases, marked, real, within};
 use crate::noise::Noise;
 
 #[derive(Debug)]
@@ -223,7 +223,7 @@ fn filter(noise: &mut Noise, short: bool) -> Filter {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(96))]
+    #![proptest_config(cases(96))]
 
     #[test]
     fn products_of_codes_are_exact(

@@ -3,7 +3,7 @@
 use burn_compress::kernel::{Elementwise, Sink, VectorBlock};
 use proptest::prelude::*;
 
-use super::{ALL, all, byte, marked, real, within};
+use super::{ALL, all, byte, cases, marked, real, within};
 use crate::noise::Noise;
 
 // Runs a step on every set, where operands are longer than the output.
@@ -49,7 +49,7 @@ fn blocks_of_floats(floats: &[f32]) -> Vec<VectorBlock> {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(48))]
+    #![proptest_config(cases(48))]
 
     #[test]
     fn steps_on_codes_are_exact(seed in any::<u64>(), count in 0..6usize) {

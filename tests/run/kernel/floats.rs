@@ -6,7 +6,7 @@ use burn_compress::kernel::{
 use proptest::prelude::*;
 
 use super::layer::{FloatForm, Layer, layers, sparse, windowed_layers};
-use super::{ALL, all, at, marked, real};
+use super::{ALL, all, at, cases, marked, real};
 use crate::noise::Noise;
 
 #[derive(Debug)]
@@ -191,7 +191,7 @@ impl Case {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(48))]
+    #![proptest_config(cases(48))]
 
     #[test]
     fn products_of_floats_are_close(

@@ -6,7 +6,7 @@ use burn_compress::kernel::{Element, Frame, InputGrid, Kernels, Sink, VectorBloc
 use proptest::prelude::*;
 
 use super::layer::Plane;
-use super::{all, byte, marked, real};
+use super::{all, byte, cases, marked, real};
 use crate::noise::Noise;
 
 #[derive(Debug, Clone)]
@@ -105,7 +105,7 @@ fn numbers(noise: &mut Noise, count: usize, scale: f32) -> Vec<f32> {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(64))]
+    #![proptest_config(cases(64))]
 
     #[test]
     fn codes_are_written_and_read(samples in samples(), ends in [0..3usize, 0..3]) {

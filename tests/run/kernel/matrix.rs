@@ -3,11 +3,11 @@
 use burn_compress::kernel::{InputGrid, MatrixProduct, PackedRight, Planes, VectorBlock};
 use proptest::prelude::*;
 
-use super::{ALL, all, marked, real};
+use super::{ALL, all, cases, marked, real};
 use crate::noise::Noise;
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(32))]
+    #![proptest_config(cases(32))]
 
     #[test]
     fn products_of_activations_are_close(

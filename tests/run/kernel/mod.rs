@@ -25,12 +25,20 @@ mod windows;
 
 use burn_compress::kernel::{Isa, Kernels, Position, VectorBlock};
 
+use proptest::test_runner::Config;
+
 use super::noise::Noise;
 
 /// No bounds.
 pub const ALL: (f32, f32) = (f32::NEG_INFINITY, f32::INFINITY);
 /// What overflows where it is multiplied or added to.
 pub const HUGE: usize = usize::MAX;
+
+/// So many random cases of a test; at most as many as `BURN_COMPRESS_CASES` says, for an emulator.
+pub fn cases(count: u32) -> Config {
+    let most = std::env::var("BURN_COMPRESS_CASES").map(|most| most.parse().unwrap());
+    Config::with_cases(most.map_or(count, |most: u32| most.min(count)))
+}
 
 /// The kernels of every instruction set that this machine has.
 pub fn all() -> impl Iterator<Item = Kernels> {
@@ -83,7 +91,11 @@ pub fn byte(t: f32, bounds: (f32, f32), low: i32) -> u8 {
 #[test]
 fn the_best_set_is_the_last_that_the_machine_has() {
     assert_eq!(all().last(), Some(Kernels::detect()));
-    assert_eq!(all().next().map(Kernels::isa), Some(Isa::Portable));
+    let plainest = match cfg!(all(target_arch = "wasm32", target_feature = "simd128")) {
+        true => Isa::Simd128,
+        false => Isa::Portable,
+    };
+    assert_eq!(all().next().map(Kernels::isa), Some(plainest));
     for kernels in all() {
         assert_eq!(Kernels::of(kernels.isa()), Some(kernels));
     }

@@ -3,7 +3,7 @@
 use burn_compress::kernel::{Edges, Gather, LaneMap, Move, VectorBlock};
 use proptest::prelude::*;
 
-use super::{all, marked};
+use super::{all, cases, marked};
 use crate::noise::Noise;
 
 // A lane for each lane, or the fill.
@@ -28,7 +28,7 @@ fn block(lanes: [i32; 16]) -> VectorBlock {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(64))]
+    #![proptest_config(cases(64))]
 
     #[test]
     fn edges_move_in_their_order(

@@ -9,6 +9,7 @@ use std::time::{Duration, Instant};
 use burn_compress::kernel::{Access, KernelError, Steps, Team, VectorBlock};
 use proptest::prelude::*;
 
+use super::cases;
 use crate::noise::Noise;
 
 const CELLS: usize = 12;
@@ -118,7 +119,7 @@ fn access(noise: &mut Noise, threads: usize) -> Access {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(128))]
+    #![proptest_config(cases(128))]
 
     #[test]
     fn any_steps_give_what_one_thread_after_the_other_does(

@@ -3,11 +3,11 @@
 use burn_compress::kernel::{Element, InputGrid, Planes, Sink, Strided, VectorBlock};
 use proptest::prelude::*;
 
-use super::{marked, real};
+use super::{cases, marked, real};
 use crate::noise::Noise;
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(64))]
+    #![proptest_config(cases(64))]
 
     #[test]
     fn tokens_go_into_vector_blocks_and_back(

@@ -4,7 +4,7 @@ use burn_compress::kernel::{Pooling, Sink, VectorBlock, Windows};
 use proptest::prelude::*;
 
 use super::layer::{Dims, Layer, layers};
-use super::{ALL, all, byte, marked, real};
+use super::{ALL, all, byte, cases, marked, real};
 use crate::noise::Noise;
 
 // The windows of a layer, on every channel of its input.
@@ -147,7 +147,7 @@ fn poolings() -> impl Strategy<Value = Pooling> {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(64))]
+    #![proptest_config(cases(64))]
 
     #[test]
     fn windows_of_codes_are_exact(layer in layers(3, 4, 2), pooling in poolings()) {

@@ -85,6 +85,7 @@ fn entries(weights: &PackedWeights) -> (usize, usize) {
         PackedWeights::Filter { entries, .. } => entries.as_ptr() as usize,
         PackedWeights::Shared { entries, .. } => entries.as_ptr() as usize,
         PackedWeights::Tiles { weights, .. } => weights.as_ptr() as usize,
+        PackedWeights::Depthwise { entries, .. } => entries.as_ptr() as usize,
         PackedWeights::Winograd { weights, .. } => weights.as_ptr() as usize,
     };
     (place, weights.bytes())

@@ -4,6 +4,7 @@
 //! - A step in floats that reads or makes codes becomes one on floats, between conversions.
 //! - An operand that broadcasts is expanded.
 //! - A sum over channels becomes a convolution.
+//! - A step on constants becomes a constant.
 
 mod channels;
 mod operands;
@@ -11,7 +12,9 @@ mod phases;
 mod transposed;
 
 use super::lower::viewed::Viewed;
-use crate::network::{Constant, Dim, Grid, Network, Op, Step, StepOp, Value};
+use crate::network::{
+    Constant, Dim, Elements, Grid, Network, Op, Operand, Step, StepOp, Value, execute_alone,
+};
 
 /// The network as vector blocks know it; none where it is so already.
 pub(in crate::engine) fn rewritten(model: &Network) -> Option<Network> {
@@ -75,6 +78,10 @@ impl<'m> Rewriting<'m> {
 
     fn step(&mut self, index: usize) -> Value {
         let step = &self.model.steps()[index];
+        if let Some(value) = self.folded(step) {
+            self.changed = true;
+            return value;
+        }
         if let Some(value) = self.transposed(index).or_else(|| self.over_channels(step)) {
             self.changed = true;
             return value;
@@ -84,6 +91,29 @@ impl<'m> Rewriting<'m> {
         match &step.op {
             StepOp::Float(op) => self.in_floats(step, op, inputs),
             op => self.push(op.clone(), inputs, step.grid, step.dims.clone(), step),
+        }
+    }
+
+    // What a step makes of constants alone, as the reference has it.
+    fn folded(&mut self, step: &Step) -> Option<Value> {
+        let dims: Option<Vec<usize>> = (step.dims.iter())
+            .map(|dim| match dim {
+                Dim::Fixed(length) => Some(*length),
+                Dim::Batch(_) => None,
+            })
+            .collect();
+        let dims = dims.filter(|_| step.grid.is_none() && !step.inputs.is_empty())?;
+        let operand = |&input: &Value| match self.value(input) {
+            Value::Constant(index) => {
+                let Constant { dims, values } = &self.constants[index];
+                Some(Operand::of_values(dims.clone(), values))
+            }
+            _ => None,
+        };
+        let operands: Option<Vec<Operand<'_>>> = step.inputs.iter().map(operand).collect();
+        match execute_alone(step, &operands?, &dims) {
+            Ok(Elements::Values(values)) => Some(self.constant(dims, values)),
+            _ => None,
         }
     }
 

@@ -136,13 +136,23 @@ impl<'m> Lowering<'m> {
         {
             return Some(None);
         }
-        self.images(value)?;
         let [rows, columns] = Shape::of(self.model, value)?.size();
         let side_by_side = |kernel: [usize; 2]| Window {
             kernel,
             stride: kernel,
             ..Window::default()
         };
+        if let Over::Axes([axis]) = over
+            && *axis > 0
+            && self.model.dims(value).len() > 3
+        {
+            return match self.model.axes(value)?.role(*axis) {
+                Role::Row => Some(Some(side_by_side([rows, 1]))),
+                Role::Column => Some(Some(side_by_side([1, columns]))),
+                Role::Channel | Role::Batch => None,
+            };
+        }
+        self.images(value)?;
         match over {
             Over::Windows {
                 window,
@@ -154,10 +164,6 @@ impl<'m> Lowering<'m> {
                 let even = rows.is_multiple_of(output[0]) && columns.is_multiple_of(output[1]);
                 even.then(|| Some(side_by_side([rows / output[0], columns / output[1]])))
             }
-            Over::Axes([2]) if self.model.dims(value).len() == 4 => {
-                Some(Some(side_by_side([rows, 1])))
-            }
-            Over::Axes([3]) => Some(Some(side_by_side([1, columns]))),
             Over::Axes(_) | Over::Windows { .. } => None,
         }
     }

@@ -24,6 +24,12 @@ impl Lowering<'_> {
             Over::Windows { window, .. } => self.images(first).map(|()| Some(window))?,
             over => self.window(first, over)?,
         };
+        // Of other axes than an image's, those of the result are the operand's.
+        if self.images(first).is_none() {
+            let roles = |value| Some(self.model.axes(value)?.roles().to_vec());
+            let kept = roles(first)? == roles(Value::Node(index))?;
+            kept.then_some(())?;
+        }
         // A window of all rows and columns is none: its sum goes over all tiles at once.
         let part = |window: &Window| window.kernel != input || window.padding != [(0, 0); 2];
         // Codes are divided as the reference does, which sums over all tiles are not.

@@ -10,7 +10,7 @@ mod resampling;
 mod transposed;
 
 use burn_compress::engine::{Program, TuningCache};
-use burn_compress::network::{Constant, Grid, Network, Op, Step, StepOp, Value};
+use burn_compress::network::{Constant, Dim, Grid, Network, Op, Step, StepOp, Value};
 
 use super::noise::{Noise, per_image};
 use super::runs::{images, isas, options};
@@ -25,6 +25,7 @@ pub enum Kind {
 pub const KINDS: [Kind; 2] = [Kind::Floats, Kind::Codes];
 
 /// A network that is made step by step.
+#[derive(Clone)]
 pub struct Making {
     input: Vec<usize>,
     pub kind: Kind,
@@ -97,6 +98,20 @@ impl Making {
             values,
         });
         Value::Constant(self.constants.len() - 1)
+    }
+
+    /// The constant in other dimensions, step by step.
+    pub fn steps_on_constants(&mut self, value: Value, all: &[&[usize]]) -> Value {
+        all.iter().fold(value, |value, dims| {
+            self.steps.push(Step {
+                layer: "constant".to_string(),
+                op: StepOp::Move(Op::Reshape),
+                inputs: vec![value],
+                grid: None,
+                dims: dims.iter().map(|&length| Dim::Fixed(length)).collect(),
+            });
+            Value::Node(self.steps.len() - 1)
+        })
     }
 
     pub fn grid(&self, value: Value) -> Option<Grid> {

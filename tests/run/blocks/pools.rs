@@ -1,6 +1,6 @@
-use burn_compress::network::{Divide, Op, StepOp, Window};
+use burn_compress::network::{Binary, Divide, Op, StepOp, Value, Window};
 
-use super::{KINDS, Kind, Making, check, fine};
+use super::{KINDS, Kind, Making, check, fine, floats};
 
 fn output(window: &Window, input: [usize; 2], ceil: bool) -> [usize; 2] {
     [0, 1].map(|axis| {
@@ -181,5 +181,30 @@ fn sums_and_means_over_axes() {
         let input = making.input();
         let made = making.float(Op::Mean { axes: axes.clone() }, vec![input], &to);
         check(&making.end(made), 1e-6, &format!("{axes:?} of two"));
+    }
+}
+
+// Channels that come second, as after a permutation; and constants that are made of constants.
+#[test]
+fn sums_where_channels_are_not_in_front() {
+    let mut making = Making::new(Kind::Floats, 9, &[6, 7, 3]);
+    let axes = vec![0, 2, 1, 3];
+    let input = making.touched(Value::Input);
+    let turned = making.moved(Op::Permute { axes }, vec![input], &[7, 6, 3]);
+    let factors = floats(&mut making.noise, 7);
+    let factors = making.constant(&[7], factors);
+    let factors = making.steps_on_constants(factors, &[&[7, 1], &[7, 1, 1]]);
+    let scaled = making.float(
+        Op::Binary(Binary::Multiply),
+        vec![turned, factors],
+        &[7, 6, 3],
+    );
+    for (op, dims) in [
+        (Op::Sum { axes: vec![3] }, [7, 6, 1]),
+        (Op::Mean { axes: vec![1] }, [1, 6, 3]),
+    ] {
+        let mut making = making.clone();
+        let made = making.float(op, vec![scaled], &dims);
+        check(&making.end(made), 1e-6, "sums of a turned tensor");
     }
 }

@@ -53,7 +53,7 @@ impl<M: Module> Compressed<M> {
         forward: impl Fn(&M, Tensor<D>) -> Tensor<E>,
     ) -> Result<Network, Error> {
         let graph = Graph::capture_with(&self.module, shape, Fallback::Float, forward)?.simplify();
-        let bits = self.scheme().map_or(FLOAT_BITS, |scheme| scheme.bits());
+        let bits = self.bits().unwrap_or(FLOAT_BITS);
         Ok(float_network(&graph, &self.module, bits)?)
     }
 

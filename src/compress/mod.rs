@@ -6,6 +6,7 @@
 //! of every record that Burn makes of the module.
 
 mod again;
+mod assign;
 mod begin;
 mod begun;
 mod bind;
@@ -32,7 +33,7 @@ mod warn;
 mod weights;
 mod zeros;
 
-pub(crate) use begun::{Begun, Removal, Rows, with_values};
+pub(crate) use begun::{Removal, Rows, with_values};
 pub(crate) use bind::{Attached, effective, effective_codes, scaled};
 pub use compression::Compression;
 pub(crate) use edit::replace;

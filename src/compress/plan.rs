@@ -3,10 +3,9 @@ use std::sync::Arc;
 
 use burn::module::Module;
 
+use super::assign::Assigned;
 use super::masks::checked_level;
-use super::{
-    CompressError, Compressed, Compression, Layer, Masks, Observations, Regrowth, Selection,
-};
+use super::{CompressError, Compressed, Compression, Masks, Observations, Regrowth, Selection};
 use crate::format::Scheme;
 use crate::prune::{AtLeast, Magnitude, Need, Pattern, Pruner, Scope};
 use crate::quantize::{MinMax, Quantizer};
@@ -41,6 +40,7 @@ pub struct Pruning {
     pub(super) keeps_zeros: bool,
     pub(super) frozen: bool,
     pub(super) zeros: Option<Arc<Masks>>,
+    pub(super) selection: Option<Selection>,
 }
 
 impl Pruning {
@@ -69,6 +69,7 @@ impl Pruning {
             keeps_zeros: true,
             frozen: false,
             zeros: None,
+            selection: None,
         }
     }
 
@@ -79,6 +80,23 @@ impl Pruning {
             existing: true,
             ..Self::to(0.0)
         }
+    }
+
+    /// In these layers, whatever [`Plan::select`] says: for a plan of several prunings. One that selects
+    /// none holds for what is left. Levels of all layers together
+    /// ([`Scope::Global`]) are those of this pruning's layers.
+    ///
+    /// ```
+    /// use burn_compress::{compress::{Plan, Pruning, Selection}, prune::Pattern};
+    /// let blocks = Pruning::to(0.9).pattern(Pattern::Block { channels: 4 });
+    /// let plan = Plan::new()
+    ///     .prune(Pruning::to(0.5)) // all others
+    ///     .prune(blocks.select(Selection::only(["layer3"])));
+    /// # let _ = plan;
+    /// ```
+    pub fn select(mut self, selection: Selection) -> Self {
+        self.selection = Some(selection);
+        self
     }
 
     /// By this criterion instead of magnitude.
@@ -227,6 +245,7 @@ impl fmt::Debug for Pruning {
             .field("at_least", &self.at_least)
             .field("keeps_zeros", &self.keeps_zeros)
             .field("frozen", &self.frozen)
+            .field("selection", &self.selection)
             .finish_non_exhaustive()
     }
 }
@@ -244,6 +263,7 @@ pub struct Quantization {
     pub(super) quantizer: Arc<dyn Quantizer>,
     pub(super) scheme: Scheme,
     pub(super) every: usize,
+    pub(super) selection: Option<Selection>,
 }
 
 impl Quantization {
@@ -253,7 +273,24 @@ impl Quantization {
             quantizer: Arc::new(MinMax),
             scheme,
             every: 1,
+            selection: None,
         }
+    }
+
+    /// Of these layers, whatever [`Plan::select`] says: for a plan of several quantizations. One that
+    /// selects none holds for what is left.
+    ///
+    /// ```
+    /// use burn_compress::compress::{Plan, Quantization, Selection};
+    /// use burn_compress::format::Scheme;
+    /// let first = Quantization::to(Scheme::symmetric(8)?).select(Selection::only(["conv1"]));
+    /// let plan = Plan::new().quantize(first).quantize(Quantization::to(Scheme::symmetric(4)?));
+    /// # let _ = plan;
+    /// # Ok::<(), burn_compress::format::FormatError>(())
+    /// ```
+    pub fn select(mut self, selection: Selection) -> Self {
+        self.selection = Some(selection);
+        self
     }
 
     /// With ranges picked by this quantizer.
@@ -281,12 +318,17 @@ impl fmt::Debug for Quantization {
             .field("quantizer", &self.quantizer.name())
             .field("scheme", &self.scheme)
             .field("every", &self.every)
+            .field("selection", &self.selection)
             .finish()
     }
 }
 
 /// What to do to which layers of a model: one plan for post-training ([`apply`](Self::apply)) and
 /// for aware training ([`attach`](Self::attach)).
+///
+/// Mostly one pruning and one quantization, of all selected layers. A plan that differs by layer has
+/// several, each with layers of its own ([`Pruning::select`], [`Quantization::select`]). A layer in two of
+/// a kind fails with [`CompressError::Claimed`]; one in none is left as it is.
 ///
 /// ```
 /// use burn::{nn::LinearConfig, tensor::Device};
@@ -304,8 +346,8 @@ impl fmt::Debug for Quantization {
 #[derive(Debug, Clone, Default)]
 pub struct Plan {
     pub(super) selection: Selection,
-    pub(super) pruning: Option<Pruning>,
-    pub(super) quantization: Option<Quantization>,
+    pub(super) prunings: Vec<Pruning>,
+    pub(super) quantizations: Vec<Quantization>,
 }
 
 impl Plan {
@@ -314,21 +356,21 @@ impl Plan {
         Self::default()
     }
 
-    /// To these parameters only.
+    /// To these parameters only; but for prunings and quantizations that select their own.
     pub fn select(mut self, selection: Selection) -> Self {
         self.selection = selection;
         self
     }
 
-    /// Prunes.
+    /// Prunes; once more where the pruning selects other layers.
     pub fn prune(mut self, pruning: Pruning) -> Self {
-        self.pruning = Some(pruning);
+        self.prunings.push(pruning);
         self
     }
 
-    /// Quantizes.
+    /// Quantizes; once more where the quantization selects other layers.
     pub fn quantize(mut self, quantization: Quantization) -> Self {
-        self.quantization = Some(quantization);
+        self.quantizations.push(quantization);
         self
     }
 
@@ -379,10 +421,10 @@ impl Plan {
         Ok(Observations::new(self, &self.layers(module)?))
     }
 
-    pub(super) fn layers<M: Module>(&self, module: &M) -> Result<Vec<Layer>, CompressError> {
-        if self.pruning.is_none() && self.quantization.is_none() {
+    pub(super) fn layers<M: Module>(&self, module: &M) -> Result<Assigned, CompressError> {
+        if self.prunings.is_empty() && self.quantizations.is_empty() {
             return Err(CompressError::EmptyPlan);
         }
-        self.selection.select(&super::layers(module)?)
+        Assigned::new(self, &super::layers(module)?)
     }
 }

@@ -86,7 +86,8 @@ impl Default for Reconstruction {
 pub struct Progress<'a> {
     /// The layer that comes next.
     pub layer: &'a str,
-    /// Steps that are done: each layer is looked at once for its level and once for its weights.
+    /// Steps that are done: each layer is looked at once for its weights, and once before for its level,
+    /// where that is one of all layers together.
     pub done: usize,
     /// All steps.
     pub of: usize,

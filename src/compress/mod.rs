@@ -20,6 +20,7 @@ mod load;
 mod masks;
 mod observations;
 mod plan;
+mod quantization;
 mod regrowth;
 mod reparameterization;
 mod rows;
@@ -43,7 +44,8 @@ pub use layer::{Layer, layers};
 pub use load::{load, unpack};
 pub use observations::Observations;
 pub(crate) use observations::SavedSum;
-pub use plan::{Plan, Pruning, Quantization};
+pub use plan::{Plan, Pruning};
+pub use quantization::Quantization;
 pub use regrowth::Regrowth;
 #[doc(hidden)]
 pub use reparameterization::CompressedWeight;

@@ -10,6 +10,7 @@ mod channels;
 mod cholesky;
 mod codes;
 mod counts;
+mod damage;
 mod eliminate;
 mod error;
 mod inputs;
@@ -23,6 +24,7 @@ mod see;
 mod threads;
 mod units;
 
+pub(crate) use damage::{Inquiry, Trial, damages};
 pub use error::ReconstructError;
 
 use burn::module::Module;

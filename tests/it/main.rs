@@ -57,6 +57,8 @@ mod saved;
 #[cfg(feature = "flex")]
 mod schedule;
 #[cfg(feature = "flex")]
+mod search;
+#[cfg(feature = "flex")]
 mod study;
 #[cfg(feature = "flex")]
 mod tied;

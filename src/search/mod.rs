@@ -201,12 +201,15 @@ impl<'a> Search<'a> {
         let inputs = inputs.into_iter();
         let inputs = inputs.map(|batch| batch.without_autodiff().to_device(&device));
         let batches: Vec<Tensor<D>> = inputs.collect();
-        let missing = || ReconstructError::Inputs {
-            found: 0,
-            least: Reconstruction::LEAST_INPUTS,
-        };
-        let shape = batches.first().map(Tensor::dims).ok_or_else(missing)?;
+        let least = Reconstruction::LEAST_INPUTS;
+        let found = batches.iter().map(|batch| batch.dims()[0]).sum();
+        let shape = batches.first().map(Tensor::dims);
+        let shape = shape.filter(|_| found >= least);
+        let shape = shape.ok_or(ReconstructError::Inputs { found, least })?;
         let graph = Graph::capture_with(&module, shape, Fallback::Float, &forward)?.simplify();
+        for batch in &batches {
+            graph.batch(&batch.dims())?;
+        }
         let of_one: [usize; D] =
             std::array::from_fn(|axis| if axis == 0 { 1 } else { shape[axis] });
         let macs = macs::measure(&module, |module, device| {

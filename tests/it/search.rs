@@ -436,5 +436,5 @@ fn what_makes_no_sense_is_refused() {
     let mut mixed = inputs();
     mixed.push(Tensor::ones([8, 1, 8, 8], &device()));
     let mixed = run(of(1), options(), mixed);
-    assert!(matches!(mixed, SearchError::Reconstruct(_)), "{mixed}");
+    assert!(matches!(mixed, SearchError::Graph(_)), "{mixed}");
 }

@@ -4,7 +4,7 @@ use burn::module::Module;
 use burn::tensor::Tensor;
 
 use crate::Error;
-use crate::compress::Compressed;
+use crate::compress::{CompressError, Compressed};
 use crate::graph::{Activations, Calibration, Fallback, Graph, GraphError, Quantized};
 use crate::network::Network;
 
@@ -53,7 +53,7 @@ impl<M: Module> Compressed<M> {
         forward: impl Fn(&M, Tensor<D>) -> Tensor<E>,
     ) -> Result<Network, Error> {
         let graph = Graph::capture_with(&self.module, shape, Fallback::Float, forward)?.simplify();
-        let bits = self.scheme().map_or(FLOAT_BITS, |scheme| scheme.bits());
+        let bits = self.bits().unwrap_or(FLOAT_BITS);
         Ok(float_network(&graph, &self.module, bits)?)
     }
 
@@ -130,6 +130,16 @@ impl<M: Module> Compressed<M> {
         batches: impl IntoIterator<Item = Tensor<D>>,
     ) -> Result<Quantized<M>, Error> {
         let graph = Graph::capture_with(&self.module, shape, Fallback::Float, forward)?.simplify();
+        self.quantized_along(graph, activations, batches)
+    }
+
+    /// The same along a graph that was captured and simplified before.
+    pub(crate) fn quantized_along<const D: usize, R: From<CompressError> + From<GraphError>>(
+        &self,
+        graph: Graph,
+        activations: Activations,
+        batches: impl IntoIterator<Item = Tensor<D>>,
+    ) -> Result<Quantized<M>, R> {
         let (module, compression) = self.attached()?;
         let mut calibration = Calibration::new(graph, &module, &compression, activations)?;
         for batch in batches {

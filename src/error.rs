@@ -2,7 +2,7 @@
 use crate::{
     channels::ChannelError, compress::CompressError, graph::GraphError, macs::MacError,
     recipe::RecipeError, reconstruct::ReconstructError, report::ReportError,
-    schedule::ScheduleError, study::StudyError, train::TrainError,
+    schedule::ScheduleError, search::SearchError, study::StudyError, train::TrainError,
 };
 use crate::{engine::EngineError, format::FormatError, network::NetworkError};
 
@@ -66,6 +66,10 @@ pub enum Error {
     #[cfg(feature = "compress")]
     #[error(transparent)]
     Study(#[from] StudyError),
+    /// A search.
+    #[cfg(feature = "compress")]
+    #[error(transparent)]
+    Search(#[from] SearchError),
     /// The recording of a forward pass.
     #[cfg(feature = "compress")]
     #[error(transparent)]

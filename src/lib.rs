@@ -10,6 +10,7 @@
 //! - [`Program`] runs a network on this machine's processor.
 //! - [`Study`] tries every level of a [`Recipe`](recipe::Recipe), post-training and aware, refine-tunes
 //!   each, combines the best, and gives a [`Report`](report::Report).
+//! - [`Search`] gives each layer the compression that loses least within a [`Budget`] of measured time.
 //! - [`train`] holds the refine-tune stage, the steered threshold and checkpoints.
 //! - An application can implement [`Pruner`] (which weights matter), [`Quantizer`] (which range the codes
 //!   cover) and [`Schedule`] (what holds at which step).
@@ -77,6 +78,8 @@ pub mod report;
 #[cfg(feature = "compress")]
 pub mod schedule;
 #[cfg(feature = "compress")]
+pub mod search;
+#[cfg(feature = "compress")]
 pub mod study;
 #[cfg(feature = "compress")]
 pub mod train;
@@ -98,6 +101,7 @@ pub use {
     quantize::Quantizer,
     reconstruct::Reconstruction,
     schedule::Schedule,
+    search::{Budget, Search},
     study::Study,
 };
 
@@ -132,6 +136,8 @@ mod pages {
     mod guide_recipes {}
     #[doc = include_str!("../docs/guide/run.md")]
     mod guide_run {}
+    #[doc = include_str!("../docs/guide/search.md")]
+    mod guide_search {}
     #[doc = include_str!("../docs/guide/select.md")]
     mod guide_select {}
     #[doc = include_str!("../docs/guide/study.md")]

@@ -100,6 +100,13 @@ pub enum Warning {
         /// The level that was reached.
         level: f64,
     },
+    /// Times that differ from one measurement to the next.
+    Unsteady {
+        /// What was timed.
+        what: String,
+        /// By how much the slower of the two fastest measurements exceeds the other, as a share.
+        share: f64,
+    },
     /// A step of a program that runs plainly, by the reference's code.
     Plain {
         /// Path of the layer.
@@ -134,7 +141,7 @@ impl Warning {
             | Self::Guarded { layer, .. }
             | Self::Plain { layer, .. }
             | Self::InFloat { layer, .. } => Some(layer),
-            Self::Unfinished { .. } => None,
+            Self::Unfinished { .. } | Self::Unsteady { .. } => None,
         }
     }
 
@@ -157,7 +164,7 @@ impl Warning {
     pub(crate) fn share(&self) -> Option<f64> {
         match self {
             Self::Plain { share, .. } | Self::InFloat { share, .. } => *share,
-            Self::Saturated { share, .. } => Some(*share),
+            Self::Saturated { share, .. } | Self::Unsteady { share, .. } => Some(*share),
             _ => None,
         }
     }
@@ -186,9 +193,10 @@ impl Warning {
             | Self::UnusedActivationCodes { used, codes, .. } => {
                 1.0 - *used as f64 / (*codes).max(1) as f64
             }
-            Self::Saturated { .. } | Self::Plain { .. } | Self::InFloat { .. } => {
-                self.share().unwrap_or(0.0)
-            }
+            Self::Saturated { .. }
+            | Self::Unsteady { .. }
+            | Self::Plain { .. }
+            | Self::InFloat { .. } => self.share().unwrap_or(0.0),
             Self::Unfinished { level, .. } => -level,
             Self::Emptied { .. } | Self::NoGradient { .. } | Self::Guarded { .. } => 0.0,
         }
@@ -275,6 +283,12 @@ impl fmt::Display for Warning {
                     level * 100.0
                 )
             }
+            Self::Unsteady { what, share } => write!(
+                f,
+                "The times of {what} differ by {:.0} % from one measurement to the next: leave the \
+                 machine to it alone, or repeat more often",
+                share * 100.0
+            ),
             Self::Plain {
                 layer,
                 operation,

@@ -1,30 +1,40 @@
 use burn::module::Module;
 use burn::tensor::{Tensor, TensorData};
 
+use super::assign::{Assigned, Entries};
 use super::edit::{Change, read, write};
 use super::{CompressError, Compressed, Compression, Observations, Plan, Pruning, Quantization};
 use crate::format::{Payload, Scheme};
 use crate::quantize::Parameters;
 
 impl<M: Module> Compressed<M> {
-    /// The codes of the weights; none where they are floats.
-    pub(crate) fn scheme(&self) -> Option<Scheme> {
-        self.scheme
+    /// The most bits of a weight that has codes; none where all are floats.
+    pub(crate) fn bits(&self) -> Option<u32> {
+        let schemes = self.schemes.iter().flatten();
+        schemes.map(|scheme| scheme.bits()).max()
     }
 
     /// The module with its compression attached again: the same zeros, and codes of the same scales.
     pub(crate) fn attached(&self) -> Result<(M, Compression), CompressError> {
         let mut plan = Plan::new().prune(Pruning::existing());
-        if let Some(scheme) = self.scheme {
-            plan = plan.quantize(Quantization::to(scheme));
+        let mut schemes: Vec<Scheme> = Vec::new();
+        for scheme in self.schemes.iter().flatten() {
+            if !schemes.contains(scheme) {
+                schemes.push(*scheme);
+                plan = plan.quantize(Quantization::to(*scheme));
+            }
         }
+        let entries = self.schemes.iter().map(|own| Entries {
+            pruning: Some(0),
+            quantization: own.and_then(|own| schemes.iter().position(|scheme| *scheme == own)),
+        });
+        let assigned = Assigned {
+            layers: self.selected.clone(),
+            entries: entries.collect(),
+        };
         let module = Compression::snapshot(&self.module);
-        let (module, compression) = Compression::attach(
-            plan,
-            self.selected.clone(),
-            module,
-            &Observations::default(),
-        )?;
+        let seen = Observations::default();
+        let (module, compression) = Compression::attach(plan, assigned, module, &seen)?;
         let parts = read(&module, &self.selected)?;
         let changes = self.selected.iter().zip(parts).map(|(layer, parts)| {
             let device = parts.base.device();

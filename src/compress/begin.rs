@@ -5,69 +5,40 @@ use std::collections::HashMap;
 use burn::module::{Module, Param, Reparameterizer};
 use burn::tensor::Tensor;
 
+use super::assign::Assigned;
 use super::edit::{Change, Parts, read, write};
-use super::masks::{Known, Search, masks};
+use super::masks::Search;
 use super::reparameterization::CompressedWeight;
 use super::weights::check_weights;
-use super::{CompressError, Compressed, Compression, Layer, Observations, Plan, State};
+use super::{CompressError, Compressed, Compression, Observations, Plan, State};
 
 impl Compression {
     // The module with the zeros that it is to have, its weights, and the masks that the plan asks for at
     // a step.
     pub(super) fn begin<M: Module>(
         plan: Plan,
-        layers: Vec<Layer>,
+        assigned: Assigned,
         module: M,
         step: usize,
         seen: &Observations,
     ) -> Result<(M, Self, Vec<Parts>), CompressError> {
-        let mut seen = Observations::new(&plan, &layers).with_sums_of(seen);
+        let seen = Observations::new(&plan, &assigned).with_sums_of(seen);
+        let Assigned { layers, entries } = assigned;
         let mut parts = read(&module, &layers)?;
         let mut untrained = Vec::new();
-        for (layer, parts) in layers.iter().zip(&parts) {
+        for ((layer, entries), parts) in layers.iter().zip(&entries).zip(&parts) {
             if !check_weights(layer, &parts.base)? {
                 untrained.push(layer.path.clone());
             }
-            if let Some(quantization) = &plan.quantization {
-                let groups = quantization.scheme.groups(&layer.view);
+            if let Some(at) = entries.quantization {
+                let groups = plan.quantizations[at].scheme.groups(&layer.view);
                 groups.map_err(|source| CompressError::Format {
                     layer: layer.path.clone(),
                     source,
                 })?;
             }
         }
-        let mut module = module;
-        if let Some(pruning) = &plan.pruning {
-            pruning.check()?;
-            let level = pruning.checked_level(pruning.schedule.at(step))?;
-            if let Some(zeros_of) = &pruning.zeros {
-                let zeros = layers.iter().zip(&parts);
-                let zeros = zeros.map(|(layer, parts)| zeros_of.rows(layer, &parts.base));
-                let zeros = zeros.collect::<Result<Vec<_>, _>>()?;
-                for (parts, zeros) in parts.iter_mut().zip(&zeros) {
-                    parts.base = parts.base.clone().mask_fill(zeros.clone(), 0.0);
-                    parts.removed = Some(zeros.clone());
-                }
-                let cleared = zeros.into_iter().map(|zeros| Change {
-                    clear: Some(zeros),
-                    ..Change::default()
-                });
-                module = write(module, &layers, cleared.collect());
-            }
-            let known = Known {
-                untrained: &untrained,
-                seen: &seen,
-                step: None,
-            };
-            let masks = masks(pruning, level, &layers, &parts, known, Search::Host)?;
-            if level > 0.0 {
-                seen.end_window();
-            }
-            for (parts, mask) in parts.iter_mut().zip(masks) {
-                parts.removed = Some(mask);
-            }
-        }
-        let compression = Self {
+        let mut compression = Self {
             state: State {
                 step: 0,
                 frozen: false,
@@ -76,64 +47,98 @@ impl Compression {
             },
             plan,
             layers,
+            entries,
             seen,
         };
+        let module = compression.clear_zeros(module, &mut parts)?;
+        for at in 0..compression.plan.prunings.len() {
+            let pruning = &compression.plan.prunings[at];
+            pruning.check()?;
+            let level = pruning.checked_level(pruning.schedule.at(step))?;
+            let masks = compression.masks(at, level, &parts, None, Search::Host)?;
+            for (place, mask) in masks {
+                parts[place].removed = Some(mask);
+            }
+            if level > 0.0 {
+                compression.end_window(at);
+            }
+        }
         Ok((module, compression, parts))
+    }
+
+    // Clears the weights that are zero in another model.
+    fn clear_zeros<M: Module>(&self, module: M, parts: &mut [Parts]) -> Result<M, CompressError> {
+        let mut cleared = Vec::new();
+        for (place, parts) in parts.iter_mut().enumerate() {
+            let mut change = Change::default();
+            let pruning = self.pruning(place);
+            if let Some(zeros) = pruning.and_then(|pruning| pruning.zeros.as_ref()) {
+                let zeros = zeros.rows(&self.layers[place], &parts.base)?;
+                parts.base = parts.base.clone().mask_fill(zeros.clone(), 0.0);
+                parts.removed = Some(zeros.clone());
+                change.clear = Some(zeros);
+            }
+            cleared.push(change);
+        }
+        match cleared.iter().any(|change| change.clear.is_some()) {
+            true => Ok(write(module, &self.layers, cleared)),
+            false => Ok(module),
+        }
     }
 
     pub(super) fn apply<M: Module>(
         plan: Plan,
-        layers: Vec<Layer>,
+        assigned: Assigned,
         module: M,
         seen: &Observations,
     ) -> Result<Compressed<M>, CompressError> {
         // Shares nothing with the module passed in, as in `finish`.
         let (module, end) = (module.valid(), usize::MAX);
-        let (module, mut compression, mut parts) = Self::begin(plan, layers, module, end, seen)?;
+        let (module, mut compression, mut parts) = Self::begin(plan, assigned, module, end, seen)?;
         compression.state.step = end;
-        for parts in &mut parts {
+        for (place, parts) in parts.iter_mut().enumerate() {
             if let Some(removed) = parts.removed.clone() {
                 parts.base = parts.base.clone().mask_fill(removed, 0.0);
             }
-            parts.parameters = compression.parameters(parts);
+            parts.parameters = compression.parameters(place, parts);
         }
         Compressed::of_plain(&compression, module, parts)
     }
 
     pub(super) fn attach<M: Module>(
         plan: Plan,
-        layers: Vec<Layer>,
+        assigned: Assigned,
         module: M,
         seen: &Observations,
     ) -> Result<(M, Self), CompressError> {
-        let (module, mut compression, parts) = Self::begin(plan, layers, module, 0, seen)?;
-        let scheme = compression.scheme();
-        let pruning = compression.plan.pruning.as_ref();
-        let dense = pruning.is_some_and(|pruning| pruning.regrown(0).is_some());
-        let attached = compression.layers.iter().zip(parts).map(|(layer, parts)| {
-            let quantizer = scheme.zip(compression.parameters(&parts));
+        let (module, mut compression, parts) = Self::begin(plan, assigned, module, 0, seen)?;
+        let attached = parts.into_iter().enumerate().map(|(place, parts)| {
+            let layer = &compression.layers[place];
+            let dense = compression.pruning(place);
+            let dense = dense.is_some_and(|pruning| pruning.regrown(0).is_some());
+            let quantizer = compression.scheme(place);
+            let quantizer = quantizer.zip(compression.parameters(place, &parts));
             let weight = CompressedWeight::new(layer.view.clone(), parts.removed, quantizer);
             let weight = weight.with_dense_gradient(dense);
-            (layer.path.clone(), weight)
+            let learned = compression.learns_scales(place);
+            (layer.path.clone(), (weight, learned))
         });
-        let module = module.apply_reparameterization(Attach {
-            weights: attached.collect(),
-            learned: compression.learns_scales(),
-        });
-        let module = match compression.ends_at(0) {
-            true => compression.freeze(module)?,
-            false if compression.clears() => {
-                compression.update(module, None, false, Search::Device)?
+        let weights = attached.collect();
+        let module = module.apply_reparameterization(Attach { weights });
+        compression.state.frozen = compression.all_end();
+        match compression.clears_any() {
+            true => {
+                let module = compression.update(module, &[], &[], Search::Device)?;
+                Ok((module, compression))
             }
-            false => module,
-        };
-        Ok((module, compression))
+            false => Ok((module, compression)),
+        }
     }
 }
 
 struct Attach {
-    weights: HashMap<String, CompressedWeight>,
-    learned: bool,
+    // Each with whether its scale is learned.
+    weights: HashMap<String, (CompressedWeight, bool)>,
 }
 
 impl Reparameterizer for Attach {
@@ -144,7 +149,8 @@ impl Reparameterizer for Attach {
         path: &str,
         param: Param<Tensor<D>>,
     ) -> (Param<Tensor<D>>, Option<CompressedWeight>) {
-        let weight = self.weights.remove(path).map(|weight| match self.learned {
+        let weight = self.weights.remove(path);
+        let weight = weight.map(|(weight, learned)| match learned {
             true => weight.with_learned_scale(&param),
             false => weight,
         });

@@ -7,15 +7,17 @@ use super::edit::Parts;
 use super::load::Apply;
 use super::masks::takes_part;
 use super::weights::host;
-use super::{CompressError, Compressed, Compression, Layer, Observations, Plan, Pruning};
+use super::{CompressError, Compressed, Compression, Layer, Observations, Plan};
 use crate::format::Scheme;
 use crate::prune::{AtLeast, Pattern, Scope};
 use crate::quantize::Parameters;
 use crate::schedule::Curve;
 
-/// What a plan removes.
+/// What a pruning removes.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Removal {
+    /// The place of the pruning in the plan.
+    pub entry: usize,
     pub level: f64,
     pub pattern: Pattern,
     pub scope: Scope,
@@ -31,22 +33,18 @@ pub(crate) struct Rows {
     pub removed: Option<Vec<bool>>,
     /// Scale and zero point of each group, of a layer that is quantized.
     pub ranges: Option<(Vec<f32>, Vec<f32>)>,
-    /// Whether pruning may take more of it.
-    pub takes_part: bool,
+    /// What pruning may take of it.
+    pub removal: Option<Removal>,
+    /// Of its codes.
+    pub scheme: Option<Scheme>,
 }
 
 /// A plan on its way.
 pub(crate) struct Begun {
     compression: Compression,
-    pub removal: Option<Removal>,
 }
 
 impl Begun {
-    /// The scheme of the codes.
-    pub fn scheme(&self) -> Option<Scheme> {
-        self.compression.scheme()
-    }
-
     /// The compressed module of weights that were found.
     pub fn finish<M: Module>(
         self,
@@ -85,40 +83,34 @@ impl Plan {
         chosen: bool,
         seen: &Observations,
     ) -> Result<(M, Begun, Vec<Rows>), CompressError> {
-        let layers = self.layers(&module)?;
-        let mut removal = None;
+        let assigned = self.layers(&module)?;
         let mut plan = self.clone();
-        if let Some(pruning) = &self.pruning {
+        let mut removals = Vec::new();
+        for (entry, pruning) in plan.prunings.iter_mut().enumerate() {
             pruning.check()?;
             let level = pruning.checked_level(pruning.schedule.at(usize::MAX))?;
-            removal = Some(Removal {
+            let removal = Removal {
+                entry,
                 level,
                 pattern: pruning.pattern,
                 scope: pruning.scope,
                 at_least: pruning.at_least,
-            })
-            .filter(|removal| !pruning.existing && removal.level > 0.0);
+            };
+            removals.push(Some(removal).filter(|_| !pruning.existing && level > 0.0));
             if !chosen {
-                plan.pruning = Some(Pruning {
-                    schedule: std::sync::Arc::new(Curve::Constant { value: 0.0 }),
-                    ..pruning.clone()
-                });
+                pruning.schedule = std::sync::Arc::new(Curve::Constant { value: 0.0 });
             }
         }
         let (module, mut compression, parts) =
-            Compression::begin(plan, layers, module.valid(), usize::MAX, seen)?;
+            Compression::begin(plan, assigned, module.valid(), usize::MAX, seen)?;
         compression.state.step = usize::MAX;
-        let pruning = compression.plan.pruning.as_ref();
-        let takes_part = |layer: &Layer| {
-            pruning.is_some_and(|pruning| takes_part(pruning, &compression.layers, layer))
-        };
-        let rows = compression.layers.iter().zip(parts).map(|(layer, parts)| {
-            let mut parts = parts;
+        let rows = parts.into_iter().enumerate().map(|(place, mut parts)| {
+            let layer = &compression.layers[place];
             if let Some(removed) = parts.removed.clone() {
                 parts.base = parts.base.clone().mask_fill(removed, 0.0);
             }
             let ranges = match chosen {
-                true => compression.parameters(&parts),
+                true => compression.parameters(place, &parts),
                 false => None,
             };
             parts.parameters = ranges.clone();
@@ -129,24 +121,24 @@ impl Plan {
             let removed = parts.removed.clone();
             let removed = removed.map(|removed| host(layer, removed.float()));
             let removed: Option<Vec<f32>> = removed.transpose()?;
+            let pruning = compression.pruning(place);
+            let trains = compression.trains();
+            let may_go = pruning.is_some_and(|pruning| takes_part(pruning, trains, layer));
+            let removal = compression.entries[place]
+                .pruning
+                .and_then(|at| removals[at]);
             Ok(Rows {
-                values: host(layer, compression.effective(&parts))?,
+                values: host(layer, compression.effective(place, &parts))?,
                 removed: removed.map(|removed| removed.into_iter().map(|r| r > 0.5).collect()),
                 ranges,
-                takes_part: takes_part(layer),
+                removal: removal.filter(|_| may_go),
+                scheme: compression.scheme(place),
                 layer: layer.clone(),
             })
         });
         let rows = rows.collect::<Result<_, CompressError>>()?;
         compression.plan = self.clone();
-        Ok((
-            module,
-            Begun {
-                compression,
-                removal,
-            },
-            rows,
-        ))
+        Ok((module, Begun { compression }, rows))
     }
 }
 

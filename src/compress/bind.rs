@@ -9,45 +9,52 @@ use super::rows::{from_rows, in_groups, to_rows};
 use crate::format::{Granularity, Scheme, WeightView};
 use crate::quantize::{Parameters, fake_codes};
 
-/// The layers that a compression holds, and the scheme of their codes: what a module's visitors do not
+/// The layers that a compression holds, and the schemes of their codes: what a module's visitors do not
 /// see.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Attached {
-    layers: HashMap<String, WeightView>,
-    scheme: Option<Scheme>,
+    layers: HashMap<String, (WeightView, Option<Scheme>)>,
 }
 
 impl Attached {
     pub fn of(compression: &Compression) -> Self {
-        let layers = compression.layers().iter();
+        let layers = compression.layers().iter().enumerate();
+        let layers = layers.map(|(place, layer)| {
+            let held = (layer.view.clone(), compression.scheme(place));
+            (layer.path.clone(), held)
+        });
         Self {
-            layers: layers
-                .map(|layer| (layer.path.clone(), layer.view.clone()))
-                .collect(),
-            scheme: compression.scheme(),
+            layers: layers.collect(),
         }
     }
 
     /// The same layers with nothing quantized.
     pub fn without_codes(&self) -> Self {
-        Self {
-            scheme: None,
-            ..self.clone()
+        let mut exact = self.clone();
+        for (_, scheme) in exact.layers.values_mut() {
+            *scheme = None;
         }
+        exact
     }
 
     pub fn view(&self, path: &str) -> Option<&WeightView> {
-        self.layers.get(path)
+        Some(&self.layers.get(path)?.0)
     }
 
-    pub fn scheme(&self) -> Option<Scheme> {
-        self.scheme
+    /// The scheme of the weight at this path; none of one that has no codes.
+    pub fn scheme(&self, path: &str) -> Option<Scheme> {
+        self.layers.get(path)?.1
+    }
+
+    /// All schemes.
+    pub fn schemes(&self) -> impl Iterator<Item = Scheme> + '_ {
+        self.layers.values().filter_map(|(_, scheme)| *scheme)
     }
 
     /// Whether the weight at this path has codes that integers can sum, where its channels lie so: a
     /// scale for each output channel at most.
     pub fn has_codes(&self, path: &str, layout: &WeightView) -> bool {
-        let Some((view, scheme)) = self.layers.get(path).zip(self.scheme) else {
+        let Some((view, Some(scheme))) = self.layers.get(path) else {
             return false;
         };
         match scheme.granularity() {

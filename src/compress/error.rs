@@ -38,6 +38,16 @@ pub enum CompressError {
     /// The plan does nothing.
     #[error("the plan neither prunes nor quantizes: give it a pruning or a quantization")]
     EmptyPlan,
+    /// Two prunings, or two quantizations, of one layer.
+    #[error(
+        "layer `{layer}` belongs to two {kind}s of the plan: select other layers for each, and give at most one {kind} none, for the rest"
+    )]
+    Claimed {
+        /// Path of the layer.
+        layer: String,
+        /// What the plan does to it twice.
+        kind: &'static str,
+    },
     /// A share of weights outside its range.
     #[error("level {level} is not a share of weights: choose from 0 up to, and without, 1")]
     Level {

@@ -26,32 +26,33 @@ pub(super) struct Known<'a> {
     pub seen: &'a Observations,
     // None where the plan is put on a module, whose weights are all there.
     pub step: Option<usize>,
+    // Whether a layer of the plan requires a gradient.
+    pub trains: bool,
 }
 
-// The new mask of each layer.
+// The new mask of each layer of a pruning.
 pub(super) fn masks(
     pruning: &Pruning,
     level: f64,
-    layers: &[Layer],
-    parts: &[Parts],
+    layers: &[(&Layer, &Parts)],
     known: Known<'_>,
     search: Search,
 ) -> Result<Vec<Tensor<2, Bool>>, CompressError> {
     if pruning.existing {
-        let zeros = parts.iter().map(|parts| parts.base.clone().equal_elem(0.0));
+        let zeros = layers.iter();
+        let zeros = zeros.map(|(_, parts)| parts.base.clone().equal_elem(0.0));
         return Ok(zeros.collect());
     }
     // What is gone already, and stays so. All of it where a layer is left out.
-    let parts_of = layers.iter().zip(parts);
-    let mut masks: Vec<Option<Tensor<2, Bool>>> = parts_of
+    let mut masks: Vec<Option<Tensor<2, Bool>>> = (layers.iter())
         .map(|(layer, parts)| gone(pruning, parts, &known, &layer.path))
         .collect();
     // Where nothing goes, nothing needs to be observed yet.
-    let scored = level > 0.0 || known.seen.needs().is_empty();
+    let scored = level > 0.0 || pruning.needs().is_empty();
     let share = known.step.and_then(|step| pruning.regrown(step));
     let mut pruned = Vec::new();
-    for (place, (layer, parts)) in layers.iter().zip(parts).enumerate() {
-        if scored && takes_part(pruning, layers, layer) {
+    for (place, (layer, parts)) in layers.iter().enumerate() {
+        if scored && takes_part(pruning, known.trains, layer) {
             let scores = scores(pruning, layer, parts, known.seen, search)?;
             let gone = masks[place].take();
             let growth = match share {
@@ -97,14 +98,14 @@ pub(super) fn masks(
     for (place, mask) in places.into_iter().zip(found) {
         masks[place] = Some(mask);
     }
-    let masks = masks.into_iter().zip(parts);
-    let masks = masks.map(|(mask, parts)| mask.unwrap_or_else(|| none_of(&parts.base)));
+    let masks = masks.into_iter().zip(layers);
+    let masks = masks.map(|(mask, (_, parts))| mask.unwrap_or_else(|| none_of(&parts.base)));
     Ok(masks.collect())
 }
 
-// Whether weights of this layer may go: of one that is frozen only where all are.
-pub(super) fn takes_part(pruning: &Pruning, layers: &[Layer], layer: &Layer) -> bool {
-    layer.trains || pruning.frozen || layers.iter().all(|layer| !layer.trains)
+// Whether weights of this layer may go: of one that is frozen only where all of the plan are.
+pub(super) fn takes_part(pruning: &Pruning, any_trains: bool, layer: &Layer) -> bool {
+    layer.trains || pruning.frozen || !any_trains
 }
 
 // The weights of a layer that do not come back.

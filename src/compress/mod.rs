@@ -6,6 +6,7 @@
 //! of every record that Burn makes of the module.
 
 mod again;
+mod assign;
 mod begin;
 mod begun;
 mod bind;
@@ -19,6 +20,7 @@ mod load;
 mod masks;
 mod observations;
 mod plan;
+mod quantization;
 mod regrowth;
 mod reparameterization;
 mod rows;
@@ -32,7 +34,7 @@ mod warn;
 mod weights;
 mod zeros;
 
-pub(crate) use begun::{Begun, Removal, Rows, with_values};
+pub(crate) use begun::{Removal, Rows, with_values};
 pub(crate) use bind::{Attached, effective, effective_codes, scaled};
 pub use compression::Compression;
 pub(crate) use edit::replace;
@@ -42,7 +44,8 @@ pub use layer::{Layer, layers};
 pub use load::{load, unpack};
 pub use observations::Observations;
 pub(crate) use observations::SavedSum;
-pub use plan::{Plan, Pruning, Quantization};
+pub use plan::{Plan, Pruning};
+pub use quantization::Quantization;
 pub use regrowth::Regrowth;
 #[doc(hidden)]
 pub use reparameterization::CompressedWeight;

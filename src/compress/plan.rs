@@ -3,13 +3,12 @@ use std::sync::Arc;
 
 use burn::module::Module;
 
+use super::assign::Assigned;
 use super::masks::checked_level;
 use super::{
-    CompressError, Compressed, Compression, Layer, Masks, Observations, Regrowth, Selection,
+    CompressError, Compressed, Compression, Masks, Observations, Quantization, Regrowth, Selection,
 };
-use crate::format::Scheme;
 use crate::prune::{AtLeast, Magnitude, Need, Pattern, Pruner, Scope};
-use crate::quantize::{MinMax, Quantizer};
 use crate::schedule::{Curve, Schedule};
 
 /// What is removed, and when.
@@ -41,6 +40,7 @@ pub struct Pruning {
     pub(super) keeps_zeros: bool,
     pub(super) frozen: bool,
     pub(super) zeros: Option<Arc<Masks>>,
+    pub(super) selection: Option<Selection>,
 }
 
 impl Pruning {
@@ -69,6 +69,7 @@ impl Pruning {
             keeps_zeros: true,
             frozen: false,
             zeros: None,
+            selection: None,
         }
     }
 
@@ -79,6 +80,23 @@ impl Pruning {
             existing: true,
             ..Self::to(0.0)
         }
+    }
+
+    /// In these layers, whatever [`Plan::select`] says: for a plan of several prunings. One that selects
+    /// none holds for what is left. Levels of all layers together
+    /// ([`Scope::Global`]) are those of this pruning's layers.
+    ///
+    /// ```
+    /// use burn_compress::{compress::{Plan, Pruning, Selection}, prune::Pattern};
+    /// let blocks = Pruning::to(0.9).pattern(Pattern::Block { channels: 4 });
+    /// let plan = Plan::new()
+    ///     .prune(Pruning::to(0.5)) // all others
+    ///     .prune(blocks.select(Selection::only(["layer3"])));
+    /// # let _ = plan;
+    /// ```
+    pub fn select(mut self, selection: Selection) -> Self {
+        self.selection = Some(selection);
+        self
     }
 
     /// By this criterion instead of magnitude.
@@ -227,66 +245,17 @@ impl fmt::Debug for Pruning {
             .field("at_least", &self.at_least)
             .field("keeps_zeros", &self.keeps_zeros)
             .field("frozen", &self.frozen)
+            .field("selection", &self.selection)
             .finish_non_exhaustive()
-    }
-}
-
-/// How weights become codes.
-///
-/// ```
-/// use burn_compress::{compress::Quantization, format::Scheme, quantize::LeastSquares};
-/// let quantization = Quantization::to(Scheme::symmetric(4)?).by(LeastSquares).every(10);
-/// # let _ = quantization;
-/// # Ok::<(), burn_compress::format::FormatError>(())
-/// ```
-#[derive(Clone)]
-pub struct Quantization {
-    pub(super) quantizer: Arc<dyn Quantizer>,
-    pub(super) scheme: Scheme,
-    pub(super) every: usize,
-}
-
-impl Quantization {
-    /// Codes of this scheme, over the whole range of the weights.
-    pub fn to(scheme: Scheme) -> Self {
-        Self {
-            quantizer: Arc::new(MinMax),
-            scheme,
-            every: 1,
-        }
-    }
-
-    /// With ranges picked by this quantizer.
-    pub fn by(self, quantizer: impl Quantizer + 'static) -> Self {
-        self.by_shared(Arc::new(quantizer))
-    }
-
-    /// [`by`](Self::by) a quantizer that is held elsewhere too.
-    pub fn by_shared(mut self, quantizer: Arc<dyn Quantizer>) -> Self {
-        self.quantizer = quantizer;
-        self
-    }
-
-    /// Lets the scales follow the weights only at every n-th step (at least 1). Scales that are learned
-    /// ([`LearnedStep`](crate::quantize::LearnedStep)) are the optimizer's at every step.
-    pub fn every(mut self, steps: usize) -> Self {
-        self.every = steps.max(1);
-        self
-    }
-}
-
-impl fmt::Debug for Quantization {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Quantization")
-            .field("quantizer", &self.quantizer.name())
-            .field("scheme", &self.scheme)
-            .field("every", &self.every)
-            .finish()
     }
 }
 
 /// What to do to which layers of a model: one plan for post-training ([`apply`](Self::apply)) and
 /// for aware training ([`attach`](Self::attach)).
+///
+/// Mostly one pruning and one quantization, of all selected layers. A plan that differs by layer has
+/// several, each with layers of its own ([`Pruning::select`], [`Quantization::select`]). A layer in two of
+/// a kind fails with [`CompressError::Claimed`]; one in none is left as it is.
 ///
 /// ```
 /// use burn::{nn::LinearConfig, tensor::Device};
@@ -304,8 +273,8 @@ impl fmt::Debug for Quantization {
 #[derive(Debug, Clone, Default)]
 pub struct Plan {
     pub(super) selection: Selection,
-    pub(super) pruning: Option<Pruning>,
-    pub(super) quantization: Option<Quantization>,
+    pub(super) prunings: Vec<Pruning>,
+    pub(super) quantizations: Vec<Quantization>,
 }
 
 impl Plan {
@@ -314,21 +283,21 @@ impl Plan {
         Self::default()
     }
 
-    /// To these parameters only.
+    /// To these parameters only; but for prunings and quantizations that select their own.
     pub fn select(mut self, selection: Selection) -> Self {
         self.selection = selection;
         self
     }
 
-    /// Prunes.
+    /// Prunes; once more where the pruning selects other layers.
     pub fn prune(mut self, pruning: Pruning) -> Self {
-        self.pruning = Some(pruning);
+        self.prunings.push(pruning);
         self
     }
 
-    /// Quantizes.
+    /// Quantizes; once more where the quantization selects other layers.
     pub fn quantize(mut self, quantization: Quantization) -> Self {
-        self.quantization = Some(quantization);
+        self.quantizations.push(quantization);
         self
     }
 
@@ -379,10 +348,10 @@ impl Plan {
         Ok(Observations::new(self, &self.layers(module)?))
     }
 
-    pub(super) fn layers<M: Module>(&self, module: &M) -> Result<Vec<Layer>, CompressError> {
-        if self.pruning.is_none() && self.quantization.is_none() {
+    pub(super) fn layers<M: Module>(&self, module: &M) -> Result<Assigned, CompressError> {
+        if self.prunings.is_empty() && self.quantizations.is_empty() {
             return Err(CompressError::EmptyPlan);
         }
-        self.selection.select(&super::layers(module)?)
+        Assigned::new(self, &super::layers(module)?)
     }
 }

@@ -44,7 +44,8 @@ pub struct Compressed<M> {
     unfinished: Option<Unfinished>,
     warnings: Vec<Warning>,
     pub(super) selected: Vec<Layer>,
-    pub(super) scheme: Option<Scheme>,
+    /// Of each of them.
+    pub(super) schemes: Vec<Option<Scheme>>,
 }
 
 impl<M: Module> Compressed<M> {
@@ -55,8 +56,8 @@ impl<M: Module> Compressed<M> {
             unfinished: compression.unfinished(),
             ..Packed::default()
         };
-        for (layer, parts) in compression.layers().iter().zip(parts) {
-            packed.add(compression, layer, parts, None)?;
+        for (place, parts) in parts.into_iter().enumerate() {
+            packed.add(compression, place, parts, None)?;
         }
         packed.into_compressed(compression, compression.strip(module))
     }
@@ -69,8 +70,8 @@ impl<M: Module> Compressed<M> {
     ) -> Result<Self, CompressError> {
         let mut packed = Packed::default();
         let mut ready = HashMap::new();
-        for (layer, parts) in compression.layers().iter().zip(parts) {
-            packed.add(compression, layer, parts, Some(&mut ready))?;
+        for (place, parts) in parts.into_iter().enumerate() {
+            packed.add(compression, place, parts, Some(&mut ready))?;
         }
         let mut apply = Apply::new(&module, ready);
         packed.into_compressed(compression, module.map(&mut apply))
@@ -135,24 +136,25 @@ impl Packed {
     fn add(
         &mut self,
         compression: &Compression,
-        layer: &Layer,
+        place: usize,
         parts: Parts,
         ready: Option<&mut HashMap<String, TensorData>>,
     ) -> Result<(), CompressError> {
-        let values = host(layer, compression.effective(&parts))?;
+        let layer = &compression.layers()[place];
+        let values = host(layer, compression.effective(place, &parts))?;
         if let Some(&value) = values.iter().find(|value| !value.is_finite()) {
             return Err(CompressError::NotFinite {
                 layer: layer.path.clone(),
                 value,
             });
         }
-        let summary = compression.summarized(layer, &parts, &values)?;
+        let summary = compression.summarized(place, &parts, &values)?;
         if let Some(ready) = ready {
             let dims = layer.view.dims().to_vec();
             let data = TensorData::new(layer.view.from_rows(&values), dims);
             ready.insert(layer.path.clone(), data);
         }
-        let quantized = match (compression.scheme(), parts.parameters) {
+        let quantized = match (compression.scheme(place), parts.parameters) {
             (Some(scheme), Some(parameters)) => {
                 let scales = host(layer, parameters.scale)?;
                 let points = host(layer, parameters.zero_point)?;
@@ -166,7 +168,7 @@ impl Packed {
             }
             _ => None,
         };
-        let pruned = compression.prunes();
+        let pruned = compression.pruning(place).is_some();
         let warnings = warn::weights(layer, &summary, &values, quantized.as_ref(), pruned);
         self.warnings.extend(warnings);
         self.layers.push(summary);
@@ -194,7 +196,9 @@ impl Packed {
             unfinished: self.unfinished,
             warnings,
             selected: compression.layers().to_vec(),
-            scheme: compression.scheme(),
+            schemes: (0..compression.layers().len())
+                .map(|place| compression.scheme(place))
+                .collect(),
         })
     }
 }

@@ -86,7 +86,7 @@ impl Selection {
     }
 
     // The layers, with what is stated of their groups.
-    fn with_groups(&self, layers: &[Layer]) -> Result<Vec<Layer>, CompressError> {
+    pub(super) fn with_groups(&self, layers: &[Layer]) -> Result<Vec<Layer>, CompressError> {
         let mut layers = layers.to_vec();
         for (text, &groups) in &self.groups {
             let patterns = compile(std::slice::from_ref(text), &layers)?;

@@ -199,6 +199,26 @@ impl Program {
         }
     }
 
+    /// [`layers`](Self::layers) with times taken now, in a few passes on one thread, however kernels were
+    /// chosen. No rows where the reference's own code runs the whole model. Fails as [`run`](Self::run)
+    /// does where a kernel does.
+    ///
+    /// ```
+    /// # use burn_compress::engine::{EngineError, Program};
+    /// # fn time(program: &Program) -> Result<f64, EngineError> {
+    /// let rows = program.profile(16)?;
+    /// let times = rows.iter().filter_map(|row| row.microseconds);
+    /// # Ok(times.sum())
+    /// # }
+    /// ```
+    pub fn profile(&self, batch: usize) -> Result<Vec<LayerProfile>, EngineError> {
+        let Some(plans) = &self.inner.plans else {
+            return Ok(Vec::new());
+        };
+        let context = self.inner.context(&[], 1);
+        plans.profile(context.model, context.kernels, batch)
+    }
+
     /// [`layers`](Self::layers) as a table.
     #[cfg(feature = "compress")]
     pub fn table(&self, batch: usize) -> String {

@@ -1,13 +1,13 @@
 //! How many weights each layer loses.
 
 use super::layer::Orders;
-use super::levels::cheapest;
+use super::levels::{Cost, cheapest};
 use super::networks::Network;
-use super::run::Stage;
+use super::run::{Product, Stage};
 use super::{BoxError, Progress, ReconstructError};
 use crate::compress::{Removal, Rows};
 use crate::graph::GraphError;
-use crate::prune::{Scope, erk};
+use crate::prune::{Pattern, Scope, erk};
 
 impl<F: FnMut(&Progress<'_>) -> Result<(), BoxError>> Stage<'_, F> {
     // How many weights each layer loses.
@@ -16,75 +16,105 @@ impl<F: FnMut(&Progress<'_>) -> Result<(), BoxError>> Stage<'_, F> {
         network: impl Fn() -> Result<Network<'b>, GraphError>,
     ) -> Result<Vec<usize>, ReconstructError> {
         let mut counts = vec![0; self.rows.len()];
-        let Some(removal) = self.begun.removal.filter(|_| self.what.weights) else {
-            return Ok(counts);
-        };
-        let Removal {
-            level,
-            pattern,
-            scope,
-            at_least,
-        } = removal;
-        let takes: Vec<usize> = (0..self.rows.len())
-            .filter(|layer| self.rows[*layer].takes_part)
-            .collect();
-        let views: Vec<_> = takes
-            .iter()
-            .map(|layer| &self.rows[*layer].layer.view)
-            .collect();
-        let (total, _) = pattern.count(level, views.iter().copied());
-        let levels = match scope {
-            Scope::Layer => Some(vec![level; views.len()]),
-            Scope::Erk => Some(erk(level, &views)),
-            Scope::Global => None,
-        };
-        let gone = |rows: &Rows| {
-            let removed = rows.removed.iter().flatten();
-            removed.filter(|removed| **removed).count()
-        };
-        // No layer is emptied.
-        let most = |rows: &Rows, level: f64| {
-            let length = rows.values.len();
-            (length - at_least.weights(level, length)).saturating_sub(gone(rows))
-        };
-        if let Some(levels) = levels {
-            for ((layer, level), view) in takes.iter().zip(levels).zip(views) {
-                let rows = &self.rows[*layer];
-                let (count, _) = pattern.count(level, std::iter::once(view));
-                counts[*layer] = count.saturating_sub(gone(rows)).min(most(rows, level));
-            }
+        if !self.what.weights {
             return Ok(counts);
         }
-        let mut all = Vec::new();
+        let mut removals: Vec<Removal> = Vec::new();
+        for removal in self.rows.iter().filter_map(|rows| rows.removal) {
+            if removals.iter().all(|known| known.entry != removal.entry) {
+                removals.push(removal);
+            }
+        }
+        let (together, apart): (Vec<Removal>, Vec<Removal>) =
+            (removals.into_iter()).partition(|removal| removal.scope == Scope::Global);
+        for removal in apart {
+            let takes = self.takes(&removal);
+            let views: Vec<_> = (takes.iter())
+                .map(|layer| &self.rows[*layer].layer.view)
+                .collect();
+            let levels = match removal.scope {
+                Scope::Erk => erk(removal.level, &views),
+                _ => vec![removal.level; views.len()],
+            };
+            for (layer, level) in takes.iter().zip(levels) {
+                counts[*layer] = count(&removal, &self.rows[*layer], level);
+            }
+        }
+        if together.is_empty() {
+            return Ok(counts);
+        }
+        let mut costs: Vec<Vec<Cost>> = vec![Vec::new(); together.len()];
         let mut original = network()?;
         for node in 0..self.graph.nodes().len() {
             if let Some(product) = self.products.iter().find(|p| p.node == node).copied() {
                 self.progress(node)?;
-                if let Some(layer) = product.layer.filter(|layer| takes.contains(layer)) {
-                    let seen = self.see(&product, layer, &original, &original)?;
-                    if seen.moments.is_dead() {
-                        return Err(self.unreached(layer));
-                    }
-                    let rows = &self.rows[layer];
-                    let centred = self.is_centred(&product);
-                    let problems = seen.moments.problems(&self.before[layer], centred);
-                    // An output that is always the same loses nothing.
-                    let share = match seen.result.variance() {
-                        variance if variance > 0.0 => variance.recip(),
-                        _ => 0.0,
-                    };
-                    let importance: Vec<f64> = seen.factors.iter().map(|a| a * a * share).collect();
-                    all.extend(Orders::new(pattern, rows, &problems).costs(&importance, |_| layer));
+                if let Some(layer) = product.layer
+                    && let Some(removal) = self.rows[layer].removal
+                    && let Some(at) = (together.iter()).position(|of| of.entry == removal.entry)
+                {
+                    costs[at].extend(self.costs(&product, layer, removal.pattern, &original)?);
                 }
             }
             original.advance(node)?;
         }
-        let already: usize = takes.iter().map(|layer| gone(&self.rows[*layer])).sum();
-        let most = |layer: usize| most(&self.rows[layer], level);
-        let found = cheapest(all, counts.len(), most, total.saturating_sub(already));
-        for (count, (_, weights)) in counts.iter_mut().zip(found) {
-            *count = weights;
+        for (removal, costs) in together.iter().zip(costs) {
+            let takes = self.takes(removal);
+            let views = takes.iter().map(|layer| &self.rows[*layer].layer.view);
+            let (total, _) = removal.pattern.count(removal.level, views);
+            let already: usize = takes.iter().map(|layer| gone(&self.rows[*layer])).sum();
+            let most = |layer: usize| most(removal, &self.rows[layer], removal.level);
+            let left = total.saturating_sub(already);
+            let found = cheapest(costs, counts.len(), most, left);
+            for layer in takes {
+                counts[layer] = found[layer].1;
+            }
         }
         Ok(counts)
     }
+
+    // The layers of a pruning.
+    fn takes(&self, removal: &Removal) -> Vec<usize> {
+        let of = |rows: &Rows| rows.removal.is_some_and(|own| own.entry == removal.entry);
+        (0..self.rows.len())
+            .filter(|layer| of(&self.rows[*layer]))
+            .collect()
+    }
+
+    // What the units of a layer cost its output.
+    fn costs(
+        &self,
+        product: &Product,
+        layer: usize,
+        pattern: Pattern,
+        original: &Network<'_>,
+    ) -> Result<Vec<Cost>, ReconstructError> {
+        let seen = self.see(product, layer, original, original)?;
+        if seen.moments.is_dead() {
+            return Err(self.unreached(layer));
+        }
+        let rows = &self.rows[layer];
+        let centred = self.is_centred(product);
+        let problems = seen.moments.problems(&self.before[layer], centred);
+        let importance = seen.importance();
+        Ok(Orders::new(pattern, rows, &problems).costs(&importance, |_| layer))
+    }
+}
+
+/// How many weights of a layer go at a level of its own.
+pub(super) fn count(removal: &Removal, rows: &Rows, level: f64) -> usize {
+    let view = std::iter::once(&rows.layer.view);
+    let (count, _) = removal.pattern.count(level, view);
+    let most = most(removal, rows, level);
+    count.saturating_sub(gone(rows)).min(most)
+}
+
+fn gone(rows: &Rows) -> usize {
+    let removed = rows.removed.iter().flatten();
+    removed.filter(|removed| **removed).count()
+}
+
+// The most weights that go: no layer is emptied.
+fn most(removal: &Removal, rows: &Rows, level: f64) -> usize {
+    let length = rows.values.len();
+    (length - removal.at_least.weights(level, length)).saturating_sub(gone(rows))
 }

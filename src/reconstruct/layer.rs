@@ -86,15 +86,15 @@ impl Orders {
     }
 }
 
-/// The best weights of a layer for its mask and its codes; how much of the outputs' variance is lost, as a
-/// share.
+/// The best weights of a layer for its mask and its codes; the squared error of the outputs, and their
+/// variance, each channel's times its importance.
 pub(super) fn solve(
     rows: &mut Rows,
     problems: &[Problem],
     importance: &[f64],
     scheme: Option<&Scheme>,
     device: &Device,
-) -> Option<f64> {
+) -> Option<(f64, f64)> {
     let columns = rows.layer.view.columns();
     let of_group = problems[0].rows;
     let removed = rows.removed.as_deref();
@@ -134,9 +134,9 @@ pub(super) fn solve(
                 task.weight * constant,
             )
         });
-    let (error, all) = errors.fold((0.0, 0.0), |(a, b), (c, d)| (a + c, b + d));
+    let sums = errors.fold((0.0, 0.0), |(a, b), (c, d)| (a + c, b + d));
     rows.values = values.into_iter().map(|value| value as f32).collect();
-    Some(if all > 0.0 { error / all } else { 0.0 })
+    Some(sums)
 }
 
 /// The dimensions of a layer's moments: groups, filters of each, inputs of a filter.

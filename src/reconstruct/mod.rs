@@ -10,6 +10,7 @@ mod channels;
 mod cholesky;
 mod codes;
 mod counts;
+mod damage;
 mod eliminate;
 mod error;
 mod inputs;
@@ -23,6 +24,7 @@ mod see;
 mod threads;
 mod units;
 
+pub(crate) use damage::{Inquiry, Trial, damages};
 pub use error::ReconstructError;
 
 use burn::module::Module;
@@ -86,7 +88,8 @@ impl Default for Reconstruction {
 pub struct Progress<'a> {
     /// The layer that comes next.
     pub layer: &'a str,
-    /// Steps that are done: each layer is looked at once for its level and once for its weights.
+    /// Steps that are done: each layer is looked at once for its weights, and once before for its level,
+    /// where that is one of all layers together.
     pub done: usize,
     /// All steps.
     pub of: usize,

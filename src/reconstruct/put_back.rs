@@ -52,10 +52,8 @@ impl<F: FnMut(&Progress<'_>) -> Result<(), BoxError>> Stage<'_, F> {
         }
         let (shift, gamma) = self.shift_of(product);
         let layer = product.layer.filter(|_| product.alone);
-        let by_row = match self.begun.scheme() {
-            Some(scheme) => scheme.granularity() != Granularity::Tensor,
-            None => true,
-        };
+        let scheme = layer.and_then(|layer| self.rows[layer].scheme);
+        let by_row = scheme.is_none_or(|scheme| scheme.granularity() != Granularity::Tensor);
         let scales_rows = gamma.is_none() && layer.is_some() && by_row;
         // For each channel, the factor and the term of the output without epilogue.
         let corrections = (0..seen.factors.len()).map(|channel| {

@@ -10,9 +10,10 @@ use super::layer::{Orders, solve};
 use super::networks::Network;
 use super::see::Seen;
 use super::{BoxError, Progress, ReconstructError, Reconstruction};
-use crate::compress::{Begun, Compressed, Observations, Plan, Rows, with_values};
+use crate::compress::{Compressed, Observations, Plan, Rows, with_values};
 use crate::graph::{Graph, GraphError, QuantizationConfig};
 use crate::network::{Op, Value};
+use crate::prune::Scope;
 
 /// A product of the graph whose weight is a parameter.
 #[derive(Debug, Clone, Copy)]
@@ -29,7 +30,6 @@ pub(super) struct Product {
 pub(super) struct Stage<'a, F> {
     pub what: Reconstruction,
     pub graph: &'a Graph,
-    pub begun: &'a Begun,
     pub device: Device,
     pub products: Vec<Product>,
     pub rows: Vec<Rows>,
@@ -64,7 +64,6 @@ pub(super) fn run<M: Module, const D: usize>(
     let mut stage = Stage {
         what,
         graph: &graph,
-        begun: &begun,
         device,
         products,
         before: rows.iter().map(|rows| rows.values.clone()).collect(),
@@ -101,7 +100,7 @@ pub(super) fn run<M: Module, const D: usize>(
 
 // The products whose weights are parameters; fails where a layer of the plan has none, or one that reads
 // it in other rows.
-fn products(graph: &Graph, rows: &[Rows]) -> Result<Vec<Product>, ReconstructError> {
+pub(super) fn products(graph: &Graph, rows: &[Rows]) -> Result<Vec<Product>, ReconstructError> {
     let mut products = Vec::new();
     for (index, node) in graph.nodes().iter().enumerate() {
         let (true, [_, Value::Parameter(parameter)]) = (node.op.has_weights(), &node.inputs[..])
@@ -150,7 +149,8 @@ pub(super) fn uses(graph: &Graph, value: Value) -> usize {
 
 impl<F: FnMut(&Progress<'_>) -> Result<(), BoxError>> Stage<'_, F> {
     pub(super) fn progress(&mut self, node: usize) -> Result<(), ReconstructError> {
-        let looks = self.begun.removal.is_some() && self.what.weights;
+        let is_global = |rows: &Rows| rows.removal.is_some_and(|of| of.scope == Scope::Global);
+        let looks = self.what.weights && self.rows.iter().any(is_global);
         let progress = Progress {
             layer: &self.graph.nodes()[node].layer,
             done: self.done,
@@ -203,7 +203,9 @@ impl<F: FnMut(&Progress<'_>) -> Result<(), BoxError>> Stage<'_, F> {
         let seen = match solves {
             Some(layer) => {
                 let seen = self.see(&product, layer, original, present)?;
-                let level = self.begun.removal.map_or(0.0, |removal| removal.level);
+                let level = self.rows[layer]
+                    .removal
+                    .map_or(0.0, |removal| removal.level);
                 if seen.moments.is_dead() {
                     return Err(match level > 0.0 {
                         true => self.unbearable(layer, level),
@@ -214,15 +216,15 @@ impl<F: FnMut(&Progress<'_>) -> Result<(), BoxError>> Stage<'_, F> {
                 let problems = seen.moments.problems(&self.before[layer], centred);
                 let importance: Vec<f64> = seen.factors.iter().map(|a| a * a).collect();
                 let rows = &mut self.rows[layer];
-                if let Some(removal) = self.begun.removal
-                    && rows.takes_part
-                {
+                if let Some(removal) = rows.removal {
                     let orders = Orders::new(removal.pattern, rows, &problems);
                     orders.mark(rows, &importance, counts[layer]);
                 }
-                let scheme = self.begun.scheme();
+                let scheme = rows.scheme;
                 let lost = solve(rows, &problems, &importance, scheme.as_ref(), &self.device);
-                if lost.is_none_or(|lost| level > 0.0 && lost > BEARABLE) {
+                let unbearable =
+                    |(lost, all): (f64, f64)| level > 0.0 && all > 0.0 && lost > BEARABLE * all;
+                if lost.is_none_or(unbearable) {
                     return Err(self.unbearable(layer, level));
                 }
                 present.put_rows(product.parameter, rows);

@@ -32,6 +32,16 @@ impl Seen {
         let all = [&self.own, &self.wanted, &self.result];
         all.into_iter().all(Statistics::is_finite)
     }
+
+    /// What an error in each channel counts, as a share of the result's variance.
+    pub fn importance(&self) -> Vec<f64> {
+        // An output that is always the same loses nothing.
+        let share = match self.result.variance() {
+            variance if variance > 0.0 => variance.recip(),
+            _ => 0.0,
+        };
+        self.factors.iter().map(|a| a * a * share).collect()
+    }
 }
 
 impl<F: FnMut(&Progress<'_>) -> Result<(), BoxError>> Stage<'_, F> {

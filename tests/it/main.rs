@@ -35,6 +35,8 @@ mod noise;
 #[cfg(feature = "flex")]
 mod pattern_study;
 #[cfg(feature = "flex")]
+mod plan_by_layer;
+#[cfg(feature = "flex")]
 mod progress;
 #[cfg(feature = "flex")]
 mod quantized_study;
@@ -54,6 +56,8 @@ mod runs;
 mod saved;
 #[cfg(feature = "flex")]
 mod schedule;
+#[cfg(feature = "flex")]
+mod search;
 #[cfg(feature = "flex")]
 mod study;
 #[cfg(feature = "flex")]

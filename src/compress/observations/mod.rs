@@ -10,13 +10,14 @@ use burn::module::Module;
 use burn::optim::GradientsParams;
 use burn::tensor::Tensor;
 
+use super::assign::{Assigned, Entries};
 use super::weights::host_of;
 use super::{CompressError, Layer, Plan};
 use crate::prune::{Need, Weight};
 pub(crate) use saved::SavedSum;
 use sum::Sum;
 
-/// What a plan's criterion asks to see of the layers that it prunes, summed over batches.
+/// What a plan's criteria ask to see of the layers that it prunes, summed over batches.
 ///
 /// Gradients come from a backward pass ([`gradients`](Self::gradients)), inputs from the captured graph
 /// ([`Graph::observe`](crate::graph::Graph::observe)). Where the criterion asks for nothing, both do
@@ -49,16 +50,20 @@ pub struct Observations {
 
 impl Observations {
     /// What a plan asks to see of these layers.
-    pub(super) fn new(plan: &Plan, layers: &[Layer]) -> Self {
-        let criterion = plan.pruning.as_ref().filter(|pruning| !pruning.existing);
-        let mut needs = criterion.map_or_else(Vec::new, |pruning| pruning.needs());
+    pub(super) fn new(plan: &Plan, Assigned { layers, entries }: &Assigned) -> Self {
+        let needs = plan.prunings.iter().map(|pruning| match pruning.existing {
+            true => Vec::new(),
+            false => pruning.needs(),
+        });
+        let of_each: Vec<Vec<Need>> = needs.collect();
+        let asks = |entries: &Entries| (entries.pruning).is_some_and(|at| !of_each[at].is_empty());
+        let layers = layers.iter().zip(entries);
+        let layers = layers.filter(|(_, entries)| asks(entries));
+        let mut needs = of_each.concat();
         needs.sort_unstable();
         needs.dedup();
         Self {
-            layers: match needs.is_empty() {
-                true => Vec::new(),
-                false => layers.to_vec(),
-            },
+            layers: layers.map(|(layer, _)| layer.clone()).collect(),
             needs,
             sums: BTreeMap::new(),
         }
@@ -124,12 +129,13 @@ impl Observations {
         }
     }
 
-    /// Masks moved by what was seen. Gradients belong to the weights as they were, and are forgotten;
-    /// inputs stay until new ones are seen.
-    pub(super) fn end_window(&mut self) {
-        self.sums.retain(|(_, need), _| !need.is_gradient());
-        for sum in self.sums.values_mut() {
-            sum.used = true;
+    /// Masks of these layers moved by what was seen. Gradients belong to the weights as they were, and are
+    /// forgotten; inputs stay until new ones are seen.
+    pub(super) fn end_window(&mut self, layers: &[&Layer]) {
+        let moved = |path: &str| layers.iter().any(|layer| layer.path == path);
+        (self.sums).retain(|(path, need), _| !need.is_gradient() || !moved(path));
+        for ((path, _), sum) in &mut self.sums {
+            sum.used |= moved(path);
         }
     }
 

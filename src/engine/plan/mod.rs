@@ -191,6 +191,16 @@ impl Plan {
     /// Takes the time of each operation in passes on one thread: one after the other they find other
     /// data in the caches than each kernel alone.
     pub fn measure(&mut self, model: &Network, kernels: Kernels) -> Result<(), EngineError> {
+        self.layers = self.profile(model, kernels)?;
+        Ok(())
+    }
+
+    /// What runs each layer, with times taken so now.
+    pub fn profile(
+        &self,
+        model: &Network,
+        kernels: Kernels,
+    ) -> Result<Vec<LayerProfile>, EngineError> {
         const PASSES: usize = 3;
         // After which no further pass is made.
         const ENOUGH: Duration = Duration::from_millis(200);
@@ -225,10 +235,11 @@ impl Plan {
                 steps.run(&team, &mut memory, &work)?;
             }
         }
-        for (row, least) in self.layers.iter_mut().zip(least) {
+        let mut rows = self.layers.clone();
+        for (row, least) in rows.iter_mut().zip(least) {
             row.microseconds = Some(least.into_inner() as f64 / 1e3);
         }
-        Ok(())
+        Ok(rows)
     }
 
     /// Microseconds of the operations of some nodes, where they were measured.

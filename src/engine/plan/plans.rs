@@ -117,6 +117,30 @@ impl Plans {
         }
     }
 
+    /// [`layers`](Self::layers) with times taken anew.
+    pub fn profile(
+        &self,
+        model: &Network,
+        kernels: Kernels,
+        batch: usize,
+    ) -> Result<Vec<LayerProfile>, EngineError> {
+        let staged = match &self.many {
+            Some(Many::Whole(plan)) if batch >= plan.lanes.samples() => {
+                return plan.profile(model, kernels);
+            }
+            Some(Many::Staged(staged)) => &staged.stages[..],
+            _ => &[],
+        };
+        let mut rows = self.one.profile(model, kernels)?;
+        for stage in staged {
+            if batch >= stage.back.lanes.samples() {
+                rows.truncate(stage.layers.len() - stage.back.layers.len());
+                rows.extend(stage.back.profile(model, kernels)?);
+            }
+        }
+        Ok(rows)
+    }
+
     /// That of one sample, and those of several.
     pub fn all(&self) -> impl Iterator<Item = &Plan> {
         let many: Vec<&Plan> = match &self.many {

@@ -11,7 +11,7 @@ use super::extremes::Extremes;
 use super::observe::Observations;
 use super::{ActivationQuantizer, Activations, Coding, QuantizerPlacement};
 use crate::compress::{Attached, Compression};
-use crate::format::Granularity;
+use crate::format::{Granularity, Scheme};
 use crate::network::{NetworkError, Value};
 
 /// Watches a model's activations while it runs on data, to find the ranges of their codes.
@@ -154,14 +154,10 @@ impl Calibration {
     // Where quantizers are, with what the data say of tensors that are joined.
     fn settled(&self) -> QuantizerPlacement {
         let mut placement = self.config.placement.clone();
-        let scheme = self.config.attached.scheme();
-        let weight = scheme.map(|scheme| (scheme.code_range(), scheme.granularity()));
-        let Some(((first, last), granularity)) = weight else {
-            return placement;
-        };
-        let levels = f64::from(last - first) / 2.0;
-        let apart = granularity != Granularity::Tensor;
         for joined in &self.joined {
+            let Some((levels, apart)) = self.codes_of(joined) else {
+                continue;
+            };
             let branches = joined.branches.iter();
             let branches = branches.map(|slot| self.observations.branch(*slot));
             let Some(branches) = branches.collect::<Option<Vec<_>>>() else {
@@ -174,6 +170,29 @@ impl Calibration {
             }
         }
         placement
+    }
+
+    // The greatest code of the weights that read what is joined, and whether each output channel has a
+    // scale: of the coarsest, where they differ. None where no weight has codes.
+    fn codes_of(&self, joined: &Joined) -> Option<(f64, bool)> {
+        let graph = &self.config.placement.graph;
+        let attached = &self.config.attached;
+        let products = joined.products().into_iter();
+        let own = products.filter_map(|product| match graph.nodes[product].inputs[1] {
+            Value::Parameter(index) => attached.scheme(&graph.parameters[index].path),
+            _ => None,
+        });
+        let mut schemes: Vec<Scheme> = own.collect();
+        if schemes.is_empty() {
+            schemes = attached.schemes().collect();
+        }
+        let levels = schemes.iter().map(|scheme| {
+            let (first, last) = scheme.code_range();
+            f64::from(last - first) / 2.0
+        });
+        let levels = levels.min_by(f64::total_cmp)?;
+        let apart = |scheme: &Scheme| scheme.granularity() != Granularity::Tensor;
+        Some((levels, schemes.iter().all(apart)))
     }
 
     /// The module with its activations quantized.

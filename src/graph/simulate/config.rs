@@ -57,15 +57,19 @@ impl QuantizationConfig {
             }
         };
         let folded: Vec<_> = (0..graph.nodes.len()).filter_map(folded).collect();
-        let Some(scheme) = self.attached.scheme().filter(|_| !folded.is_empty()) else {
+        if folded.is_empty() {
             return Ok(());
-        };
+        }
         let exact = self.attached.without_codes();
         let weights = weights(graph, &module.valid(), &exact, &Reads::default())?;
         for (index, weight, each) in folded {
+            let path = &graph.parameters[weight].path;
+            let Some(scheme) = self.attached.scheme(path) else {
+                continue;
+            };
             let values = weights[weight].values();
             let dims = values.dims();
-            let values = values.read(&graph.parameters[weight].path)?;
+            let values = values.read(path)?;
             let fold = Fold::new(&graph.nodes[index].op, &dims, &values, each, &scheme);
             self.reads.fold(weight, fold);
         }

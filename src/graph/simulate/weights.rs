@@ -232,7 +232,8 @@ pub(crate) fn weights<M: Module>(
                 };
             };
             let parameters = scale.map(|(scale, zero_point)| Parameters::stored(scale, zero_point));
-            if attached.scheme().is_some() && parameters.is_none() {
+            let quantizer = attached.scheme(path);
+            if quantizer.is_some() && parameters.is_none() {
                 return Err(wrong("its scale is gone".into()));
             }
             let removed = removed.map(|mask| mask.reshape([view.rows(), view.columns()]));
@@ -241,7 +242,6 @@ pub(crate) fn weights<M: Module>(
                 let exact = map_rank!(base.clone(), base => effective(base, view, removed, None));
                 sums(as_read(exact, parameter.transposed), axis)
             });
-            let quantizer = attached.scheme();
             let quantizer = quantizer.as_ref().zip(parameters.as_ref());
             if let Some((scheme, parameters)) = quantizer
                 && read.integers

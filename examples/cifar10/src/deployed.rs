@@ -75,7 +75,8 @@ pub fn agreement(
     Ok((same && found.len() == expected.len(), statistics))
 }
 
-fn accuracy(program: &Program, data: &impl Dataset) -> Result<f64, Box<dyn Error>> {
+/// Percentage of the images with the right label.
+pub fn accuracy(program: &Program, data: &impl Dataset) -> Result<f64, Box<dyn Error>> {
     let indices: Vec<usize> = (0..data.len()).collect();
     let bar = Bars::new(indices.len() as u64);
     bar.message("classifying");

@@ -8,6 +8,7 @@ pub mod deployed;
 #[path = "../../models/mod.rs"]
 pub mod models;
 pub mod reconstruct;
+pub mod search;
 #[path = "../../support/mod.rs"]
 pub mod support;
 

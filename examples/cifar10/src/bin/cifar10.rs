@@ -15,12 +15,14 @@ use burn::optim::{ModuleOptimizer, SgdConfig};
 use burn_compress::channels::Channels;
 use burn_compress::prune::{Pattern, Scope};
 use burn_compress::recipe::{ActivationLevels, PruneLevels, QuantizeLevels, Recipe};
+use burn_compress::search::Candidate;
 use burn_compress::{Reconstruction, Study};
 use clap::{Parser, ValueEnum};
 
 use cifar10::arguments::ResNetArguments;
 use cifar10::channels::{Stages, recover, remove};
 use cifar10::reconstruct::{Levels, compare};
+use cifar10::search::search;
 use cifar10::support::forget;
 use cifar10::support::show;
 use cifar10::support::workload::{Classification, INPUTS};
@@ -63,7 +65,11 @@ struct Arguments {
     /// study: each level in each pattern, and each number of bits
     #[arg(long)]
     reconstruct: bool,
-    /// Images that a reconstruction sees
+    /// Searches for the compression of each layer within this share of the time of dense integers, in
+    /// place of a study: of all levels in all patterns, with all numbers of bits
+    #[arg(long)]
+    search: Option<f64>,
+    /// Images that a reconstruction or a search sees
     #[arg(long, default_value_t = INPUTS)]
     inputs: usize,
     /// Each level together with each number of bits, too
@@ -142,6 +148,13 @@ fn main() -> Result<(), Box<dyn Error>> {
             statistics: !arguments.weights_only,
         };
         return compare(&model, &levels, what, &inputs, &test, &device);
+    }
+    if let Some(share) = arguments.search {
+        let (inputs, test) = arguments.of.images(Some(arguments.inputs))?;
+        let patterns: Vec<Pattern> = arguments.pattern.into_iter().map(Pattern::from).collect();
+        let candidates = Candidate::grid(&patterns, &arguments.sparsity, &arguments.bits);
+        let folder = arguments.out.join("search");
+        return search(model, candidates, share, &inputs, &test, &folder, &device);
     }
     if let Some(share) = arguments.channels {
         let scope = match arguments.each_group {

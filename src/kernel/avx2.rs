@@ -1,5 +1,10 @@
 //! AVX2 with FMA, with and without the dot products of bytes of AVX-VNNI.
 
+#![expect(
+    clippy::needless_range_loop,
+    reason = "no instruction of a set is inlined into an adapter's closures"
+)]
+
 use std::arch::x86_64::*;
 
 use super::lanes::Lanes;

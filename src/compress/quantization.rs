@@ -32,7 +32,7 @@ impl Quantization {
         }
     }
 
-    /// Of these layers, whatever [`Plan::select`] says: for a plan of several quantizations. One that
+    /// Of these layers, whatever [`Plan::select`](super::Plan::select) says: for a plan of several quantizations. One that
     /// selects none holds for what is left.
     ///
     /// ```

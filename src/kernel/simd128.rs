@@ -206,7 +206,7 @@ impl Lanes for Simd128 {
                 // SAFETY: sixteen bytes lie at each of these places.
                 let values = unsafe { v128_load(table.as_ptr().add(16 * row).cast()) };
                 // A swizzle gives zeros where a byte is none of its sixteen.
-                let here = i8x16_sub(a, i8x16_splat(16 * row as i8));
+                let here = i8x16_sub(a, i8x16_splat((16 * row) as i8));
                 v128_or(found, i8x16_swizzle(values, here))
             })
         })

@@ -32,8 +32,8 @@ impl Quantization {
         }
     }
 
-    /// Of these layers, whatever [`Plan::select`](super::Plan::select) says: for a plan of several quantizations. One that
-    /// selects none holds for what is left.
+    /// Of these layers, whatever [`Plan::select`](super::Plan::select) says: for a plan of several
+    /// quantizations. One that selects none holds for what is left.
     ///
     /// ```
     /// use burn_compress::compress::{Plan, Quantization, Selection};

@@ -249,8 +249,8 @@ impl Work for Run<'_> {
                 let to = VectorBlock::integers_mut(std::slice::from_mut(to));
                 let lanes = &assembly.scattered[index as usize];
                 for (to, lane) in to.iter_mut().zip(lanes) {
-                    if let Some(number) = scattered(reads, starts, *lane) {
-                        *to = number;
+                    if let Some(place) = *lane {
+                        *to = scattered(reads, starts, place);
                     }
                 }
                 continue;
@@ -281,11 +281,10 @@ impl Work for Run<'_> {
 fn scattered(
     reads: &[&[VectorBlock]],
     starts: &[(usize, usize)],
-    lane: Option<(u32, u32)>,
-) -> Option<i32> {
-    let (source, element) = lane?;
+    (source, element): (u32, u32),
+) -> i32 {
     let (read, start) = starts[source as usize];
-    Some(VectorBlock::integers(reads[read])[start * LANES + element as usize])
+    VectorBlock::integers(reads[read])[start * LANES + element as usize]
 }
 
 struct RunByte<'a> {
@@ -317,10 +316,9 @@ impl Work for RunByte<'_> {
                 let to = VectorBlock::integers_mut(&mut to[part.to as usize..][..1]);
                 let lanes = &assembly.scattered[index as usize];
                 for (to, lane) in to.iter_mut().zip(lanes) {
-                    if let (Some((source, _)), Some(from)) =
-                        (*lane, scattered(reads, starts, *lane))
-                    {
-                        let of = 8 * u32::from(bytes[source as usize]);
+                    if let Some(place) = *lane {
+                        let from = scattered(reads, starts, place);
+                        let of = 8 * u32::from(bytes[place.0 as usize]);
                         *to = (*to & !(0xff << shift)) | ((from >> of) & 0xff) << shift;
                     }
                 }

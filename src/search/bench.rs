@@ -117,10 +117,8 @@ impl<M: Module, const D: usize> Bench<M, D> {
             content.map_or(0.0, |content| content.entropy_bits() / 8.0)
         });
         let left = self.layers.iter().map(|layer| {
-            let layers = compressed.iter().flat_map(Compressed::layers);
-            let mut layers = layers.filter(|of| of.path == layer.path);
-            let left = layers.next().map(|of| of.weights - of.removed);
-            left.unwrap_or(layer.view.len()) as u64
+            let left = left(compressed.as_ref(), &layer.path);
+            left.unwrap_or(layer.view.len() as u64)
         });
         let (layer_bytes, left) = (layer_bytes.collect(), left.collect());
         let bytes = network.to_bytes()?.len() as u64;
@@ -193,12 +191,7 @@ impl<M: Module, const D: usize> Bench<M, D> {
 
     /// Multiply-adds of a sample whose layers have so many weights left.
     pub fn macs_of(&self, compressed: Option<&Compressed<M>>) -> u64 {
-        let left = |path: &str| {
-            let mut layers = compressed.iter().flat_map(|compressed| compressed.layers());
-            let layer = layers.find(|layer| layer.path == path)?;
-            Some((layer.weights - layer.removed) as u64)
-        };
-        self.macs.total(left)
+        self.macs.total(|path: &str| left(compressed, path))
     }
 
     // What the steps are called that read each layer's weight.
@@ -215,6 +208,18 @@ impl<M: Module, const D: usize> Bench<M, D> {
         };
         self.layers.iter().map(of).collect()
     }
+}
+
+// Weights of a layer that are not removed; none of one that was not compressed.
+fn left<M>(compressed: Option<&Compressed<M>>, path: &str) -> Option<u64>
+where
+    M: Module,
+{
+    let layer = compressed?
+        .layers()
+        .iter()
+        .find(|layer| layer.path == path)?;
+    Some((layer.weights - layer.removed) as u64)
 }
 
 /// Times that differ by more are no times of an idle machine.

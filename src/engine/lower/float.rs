@@ -201,13 +201,9 @@ fn joined<'m>(
     let model = lowering.model;
     let layer = model.steps()[index].layer.clone();
     let (mut inputs, mut last) = (vec![input], index);
-    while lowering.uses[last] == 1 && product.bounds == UNBOUNDED {
-        let next = (last + 1..model.steps().len())
-            .find(|&next| model.steps()[next].inputs.contains(&Value::Node(last)));
-        let Some(next) = next.filter(|&next| !lowering.joined[next]) else {
-            break;
-        };
-        let step = &model.steps()[next];
+    while product.bounds == UNBOUNDED
+        && let Some((next, step)) = lowering.only_reader(last)
+    {
         let StepOp::Float(op) = &step.op else {
             break;
         };

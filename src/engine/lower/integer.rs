@@ -150,26 +150,17 @@ impl<'m> Lowering<'m> {
 
     // A table, and those that follow it while nothing else needs what lies between, as one; and the last step.
     fn composed(&mut self, index: usize, step: &Step, mut table: Vec<i32>) -> (Vec<i32>, usize) {
-        let steps = self.model.network().steps();
         let (mut last, mut grid) = (index, step.grid);
-        while self.is_used_once(Value::Node(last)) {
-            let next = (last + 1..steps.len())
-                .find(|&next| steps[next].inputs.contains(&Value::Node(last)));
-            let Some((next, StepOp::Table(further))) = next.map(|next| (next, &steps[next].op))
-            else {
-                break;
-            };
-            let Some(low) = grid
-                .map(|grid| grid.low())
-                .filter(|_| self.same(next, &steps[next]).is_some())
-            else {
-                break;
-            };
+        while let (Some((next, step)), Some(of)) = (self.only_reader(last), grid)
+            && let StepOp::Table(further) = &step.op
+            && self.same(next, step).is_some()
+        {
+            let low = of.low();
             // The check of a network has seen that each code has its entry.
             let entry = |code: &i32| further.get((code - low) as usize).copied().unwrap_or(0);
             table = table.iter().map(entry).collect();
             self.joined[next] = true;
-            (last, grid) = (next, steps[next].grid);
+            (last, grid) = (next, step.grid);
         }
         (table, last)
     }

@@ -25,6 +25,15 @@ impl<'m> Lowering<'m> {
         }
     }
 
+    /// The one step that reads the result of another one, where nothing else does.
+    pub fn only_reader(&self, index: usize) -> Option<(usize, &'m Step)> {
+        let steps = self.model.network().steps();
+        let mut later = steps.iter().enumerate().skip(index + 1);
+        let reads = |step: &Step| step.inputs.contains(&Value::Node(index));
+        let (next, step) = later.find(|(_, step)| reads(step))?;
+        (self.uses[index] == 1 && !self.joined[next]).then_some((next, step))
+    }
+
     /// The numbers of a constant.
     pub fn constant(&self, value: Option<&Value>) -> Option<&'m Constant> {
         match value {

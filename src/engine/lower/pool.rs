@@ -26,9 +26,13 @@ impl Lowering<'_> {
         };
         // Of other axes than an image's, those of the result are the operand's.
         if self.images(first).is_none() {
-            let roles = |value| Some(self.model.axes(value)?.roles().to_vec());
-            let kept = roles(first)? == roles(Value::Node(index))?;
-            kept.then_some(())?;
+            let (of, made) = (
+                self.model.axes(first)?,
+                self.model.axes(Value::Node(index))?,
+            );
+            if of.roles() != made.roles() {
+                return None;
+            }
         }
         // A window of all rows and columns is none: its sum goes over all tiles at once.
         let part = |window: &Window| window.kernel != input || window.padding != [(0, 0); 2];

@@ -114,15 +114,6 @@ impl<'m> Lowering<'m> {
         })
     }
 
-    // The one step that reads the result of another one, where nothing else does.
-    fn only_reader(&self, index: usize) -> Option<(usize, &'m Step)> {
-        let steps = self.model.network().steps();
-        let mut later = steps.iter().enumerate().skip(index + 1);
-        let reads = |step: &Step| step.inputs.contains(&Value::Node(index));
-        let (next, step) = later.find(|(_, step)| reads(step))?;
-        (self.uses[index] == 1 && !self.joined[next]).then_some((next, step))
-    }
-
     // `x / sqrt(mean(x^2) + epsilon)`, and a factor of each channel, of which this is the square.
     fn rms_norm(&mut self, index: usize, square: &'m Step) -> Option<FusedNode<'m>> {
         let x = *square.inputs.first()?;
